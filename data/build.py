@@ -1,0 +1,233 @@
+"""From a `CorpusSpec` to a finished corpus folder: the stages in their order.
+
+Everything is made in a hidden folder beside the corpus, which takes its final name only when it is
+whole. A lock, which the system gives back even after `kill -9`, keeps two preparations apart and
+shows which left-overs are stale.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from data.cleaning import clean
+from data.corpus import CorpusSpec
+from data.documents import batched
+from data.errors import UserError
+from data.manifest import MANIFEST_FILE, SPLITS, Manifest, Split, read_manifest, write_manifest
+from data.measuring import measure
+from data.near_duplicates import first_of_each
+from data.parallel import Workers
+from data.progress import Progress
+from data.repeats import RepeatFilter
+from data.segments import SegmentWriter
+from data.sources import resolve_sources, source_weights
+from data.splits import Selection, choose_splits
+from data.table import DocumentTable
+from data.tally import Tally, tally_reasons
+from data.tokenizer import FILE_HASHES, SEPARATOR_TOKEN, VOCAB_SIZE, get_encoding
+
+LIBRARIES = ("torch", "tiktoken", "numpy", "trafilatura", "selectolax", "mwparserfromhell")
+
+
+def prepare(spec: CorpusSpec, root: Path, quiet: bool, workers: int | None) -> Path:
+    """See `data.corpus.prepare_corpus`."""
+    folder = root / "corpus" / spec.name
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.parent / f".{spec.name}.lock", quiet):
+            if _is_prepared(spec, folder, quiet):
+                return folder
+            _prepare_in_place(spec, root, folder, quiet, workers)
+    except OSError as error:  # a full disk, no permission, a file where a folder should be
+        where = error.filename or folder
+        raise UserError(f"{where}: {error.strerror or error}: make room or choose --out") from None
+    return folder
+
+
+@contextmanager
+def _locked(path: Path, quiet: bool) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not quiet:
+            print("waiting for another process that prepares this corpus", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_prepared(spec: CorpusSpec, folder: Path, quiet: bool) -> bool:
+    """Whether `folder` holds the corpus of `spec`; a UserError if it holds something else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if not (folder / MANIFEST_FILE).exists():
+        raise UserError(f"{folder}: is there but is no corpus: remove it or choose another --name")
+    made, wanted = read_manifest(folder).options, spec.options()
+    if made != wanted:
+        differ = [key for key in wanted if made.get(key) != wanted[key]]
+        raise UserError(
+            f"corpus {spec.name!r} in {folder} was made with "
+            f"{', '.join(f'{key}={made.get(key)!r}' for key in differ)}, this asks for "
+            f"{', '.join(f'{key}={wanted[key]!r}' for key in differ)}: choose another --name, "
+            "or remove the folder to make it again"
+        )
+    if not quiet:
+        print(f"corpus {spec.name} is already prepared: {folder}")
+    return True
+
+
+def _prepare_in_place(
+    spec: CorpusSpec, root: Path, folder: Path, quiet: bool, workers: int | None
+) -> None:
+    work = folder.parent / f".{spec.name}.unfinished"
+    shutil.rmtree(work, ignore_errors=True)  # of a preparation that was killed: we hold the lock
+    work.mkdir()
+    try:
+        started = time.perf_counter()
+        manifest = _build(spec, root, work, Progress(quiet), workers)
+        write_manifest(manifest, work)
+        os.replace(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if not quiet:
+        print(_summary(manifest, folder, time.perf_counter() - started))
+
+
+def _build(
+    spec: CorpusSpec, root: Path, work: Path, progress: Progress, workers: int | None
+) -> Manifest:
+    """Write the segment files into `work`, and return what is to stand in the manifest."""
+    with progress.stage("download"):
+        get_encoding(root, progress)
+        sources = resolve_sources(spec, root, progress)
+    spool = work / "spool"
+    spool.mkdir()
+    tally = Tally(sources)
+    with DocumentTable(spool) as table:
+        with progress.stage("read_clean_encode"):
+            _read_all(spec, root, tally, table, progress, workers)
+        with progress.stage("near_duplicates"), progress.bar("near-duplicates", total=1) as bar:
+            new = first_of_each(table.signatures())
+            bar.update()
+        selections, notes = choose_splits(
+            spec,
+            kept=np.flatnonzero(new & (table.verdicts == 0)),
+            lengths=table.lengths,
+            keys=table.order_keys,
+            sources=table.sources,
+            groups=np.array([source.group for source in sources])[table.sources],
+            weights=source_weights(spec),
+        )
+        with progress.stage("write"):
+            splits, content_hash = _write(spec, root, work, table, selections, progress)
+        counts = tally.counts(table, new)
+    shutil.rmtree(spool)
+    return Manifest(
+        name=spec.name,
+        content_hash=content_hash,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        options=spec.options(),
+        tokenizer={
+            "name": "gpt2",
+            "vocab_size": VOCAB_SIZE,
+            "separator_token": SEPARATOR_TOKEN,
+            "files": FILE_HASHES,
+        },
+        splits=splits,
+        storage_bytes=sum(file.size_bytes for split in splits.values() for file in split.files),
+        stage_seconds={name: round(value, 3) for name, value in progress.seconds.items()},
+        cpu_seconds={name: round(value, 3) for name, value in tally.cpu_seconds.items()},
+        versions=_versions(),
+        notes=notes,
+        **counts,
+    )
+
+
+def _write(
+    spec: CorpusSpec,
+    root: Path,
+    work: Path,
+    table: DocumentTable,
+    selections: dict[str, Selection],
+    progress: Progress,
+) -> tuple[dict[str, Split], str]:
+    """The splits as they were written, and the hash of their content."""
+    encoding = get_encoding(root)
+    writer = SegmentWriter(work, table, lambda tokens: len(encoding.decode_bytes(tokens)))
+    total = sum(selection.tokens for selection in selections.values())
+    splits = {}
+    with progress.bar("write", total=total, unit="tok", unit_scale=True) as bar:
+        for name in SPLITS:
+            segments = spec.segments if name == "train" else 1
+            splits[name] = writer.write(name, selections[name], segments, bar)
+    return splits, writer.content_hash
+
+
+def _read_all(
+    spec: CorpusSpec,
+    root: Path,
+    tally: Tally,
+    table: DocumentTable,
+    progress: Progress,
+    workers: int | None,
+) -> None:
+    """Read, clean, drop repeats, judge, sign and encode every document, as one stream.
+
+    Cleaning and measuring run in the worker processes; what must see all documents in order runs
+    between the two, here.
+    """
+    measure_batch = partial(measure, root=root, seed=spec.seed, use_rules=spec.quality_filter)
+    repeats = RepeatFilter()
+    total = tally.documents_known()
+    with Workers(workers) as pool, progress.bar("documents", total=total, unit="doc") as bar:
+        raw = batched(tally.read(bar))
+        cleaned = tally.timed(pool.map(clean, raw))
+        for batch in pool.map(measure_batch, batched(repeats.keep_new(cleaned))):
+            table.append(batch)
+            tally.add_seconds(batch.cpu_seconds)
+    table.flush()
+    tally.dropped.update(repeats.dropped)
+    if not len(table):
+        raise UserError(f"--source {' '.join(spec.sources)}: no text in it")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:  # not needed for every source
+            continue
+    return versions
+
+
+def _summary(manifest: Manifest, folder: Path, seconds: float) -> str:
+    splits = manifest.splits
+    counts = ", ".join(f"{splits[name].tokens:,} {name}" for name in SPLITS)
+    dropped = tally_reasons(manifest.sources)
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
+    lines = [
+        f"tokens     {counts} ({len(splits['train'].files)} segments)",
+        f"documents  {manifest.documents_kept:,} of {manifest.documents_in:,} kept; the quality "
+        f"filter kept {manifest.retention:.1%}",
+        f"dropped    {reasons or 'none'}",
+        *(f"note       {note}" for note in manifest.notes),
+        f"corpus     {folder} ({seconds:.0f} s)",
+    ]
+    return "\n".join(lines)

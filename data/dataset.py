@@ -1,0 +1,93 @@
+"""Training examples out of segment files: windows of tokens, memory-mapped, shared, read-only.
+
+A segment of N tokens holds floor((N - 1) / T) examples of T tokens, each with its target shifted by
+one; no example reaches over the end of its segment. This is the arithmetic of the assignment.
+
+Shapes: B examples, T tokens of one example (`seq_len`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.errors import UserError
+
+
+class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Windows of `seq_len` tokens over segment files, as if they were one long list.
+
+    The files are mapped, not read: all processes share one copy in the page cache, and a write to a
+    tensor never reaches the file. Pickling sends the paths, not the tokens.
+
+    Args:
+        files: `.pt` files, each with one 1-D `torch.uint16` tensor of token ids.
+        seq_len: T, at least 1.
+
+    Raises:
+        UserError: a file that is missing, damaged or of another kind; `seq_len` below 1.
+    """
+
+    def __init__(self, files: Sequence[Path], seq_len: int) -> None:
+        if seq_len < 1:
+            raise UserError(f"seq_len: {seq_len} must be at least 1")
+        self.files = [Path(file) for file in files]
+        self.seq_len = seq_len
+        self._segments = [_open_segment(file) for file in self.files]
+        self.tokens = sum(len(segment) for segment in self._segments)
+        counts = [max(len(segment) - 1, 0) // seq_len for segment in self._segments]
+        # _ends[k]: number of examples in segments 0..k
+        self._ends = list(accumulate(counts))
+        self._starts = [end - count for end, count in zip(self._ends, counts, strict=True)]
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Example `index` as (x, y), each (T,) int64, y one token ahead of x."""
+        x, y = self.batch(torch.tensor([index]))
+        return x[0], y[0]
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The examples at `indices` (B,) as (x, y), each (B, T) int64.
+
+        Raises:
+            IndexError: an index below -len or at or above len.
+        """
+        windows = torch.stack([self._window(index) for index in indices.tolist()])  # (B, T + 1)
+        # uint16 has few operators, so segments are viewed as int16; the mask undoes the sign of
+        # ids above 32,767 once there is room for them.
+        tokens = windows.to(torch.int64) & 0xFFFF
+        return tokens[:, :-1], tokens[:, 1:]
+
+    def _window(self, index: int) -> Tensor:
+        """The T + 1 tokens of one example, a view into the mapped segment, int16."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        index %= len(self)
+        segment = bisect_right(self._ends, index)
+        start = (index - self._starts[segment]) * self.seq_len
+        return self._segments[segment][start : start + self.seq_len + 1]
+
+    def __reduce__(self) -> tuple[type[SegmentedTextDataset], tuple[list[Path], int]]:
+        return type(self), (self.files, self.seq_len)
+
+
+def _open_segment(file: Path) -> Tensor:
+    """The tokens in `file`, memory-mapped, (N,) int16 with the bits of the uint16 in the file."""
+    if not file.is_file():
+        raise UserError(f"{file}: segment file is missing: prepare the corpus again")
+    try:
+        tokens = torch.load(file, mmap=True, weights_only=True, map_location="cpu")
+    except Exception as error:  # noqa: BLE001  torch raises many kinds for a damaged file
+        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise UserError(f"{file}: damaged segment ({reason}): prepare the corpus again") from None
+    if not isinstance(tokens, Tensor) or tokens.dtype != torch.uint16 or tokens.dim() != 1:
+        raise UserError(f"{file}: not a segment: expected one 1-D tensor of uint16")
+    return tokens.view(torch.int16)

@@ -1,0 +1,73 @@
+"""Data sets of the Hugging Face hub by name, streamed: `hub:wikimedia/wikipedia@20231101.en`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from data.corpus import CorpusSpec
+from data.documents import Source
+from data.errors import UserError
+from data.local_files import text_of
+
+CHARACTERS_PER_TOKEN = 8
+"""Read for each token that is wanted: English has 4.5, and a part will be dropped."""
+
+
+def hub_source(name: str, group: int, spec: CorpusSpec) -> Source:
+    """The train split of a hub data set, as much of its beginning as `spec.tokens` needs.
+
+    Args:
+        name: `OWNER/NAME` or `OWNER/NAME@CONFIG`; a local folder in the hub's layout will do.
+
+    Raises:
+        UserError: no `--tokens` (the data sets are too large to take whole), or no `datasets`.
+    """
+    if spec.tokens is None:
+        raise UserError(f"--source hub:{name}: needs --tokens, for example `--tokens 10000000`")
+    try:
+        import datasets  # noqa: F401  an optional extra
+    except ImportError:
+        raise UserError(
+            f'--source hub:{name}: needs the `datasets` library: pip install -e ".[hub]"'
+        ) from None
+    path, _, config = name.partition("@")
+    limit = CHARACTERS_PER_TOKEN * (spec.tokens + 2 * spec.eval_tokens)
+    return Source(
+        name=f"hub:{name}",
+        title=name,
+        kind="user",
+        form="plain",
+        read=partial(_stream, path, config or None, spec.text_column, limit),
+        group=group,
+        licence="see the data set's page",
+        attribution=path,
+        url=f"https://huggingface.co/datasets/{path}",
+    )
+
+
+def _stream(path: str, config: str | None, text_column: str, limit: int) -> Iterator[str]:
+    where = f"--source hub:{path}{f'@{config}' if config else ''}"
+    characters = 0
+    for row in _rows(path, config, where):
+        text = text_of(row, text_column, where)
+        characters += len(text)
+        yield text
+        if characters >= limit:
+            return
+
+
+def _rows(path: str, config: str | None, where: str) -> Iterator[dict[str, object]]:
+    import datasets
+
+    try:
+        yield from datasets.load_dataset(path, config, split="train", streaming=True)
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001  it lets through those of four libraries below it
+        reason = re.sub(r"\S*://\S+", "<address>", str(error)).strip() or type(error).__name__
+        raise UserError(
+            f"{where}: cannot be read ({reason.splitlines()[0][:160]}): check the name, the config "
+            "after `@` and the network"
+        ) from None

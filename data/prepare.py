@@ -1,0 +1,93 @@
+"""Make a corpus: text from any source to eight segments of GPT-2 tokens and a manifest.
+
+python data/prepare.py                                   # the built-in corpus, 10M tokens
+python data/prepare.py --source builtin:wikipedia-leads --tokens 100000   # in seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a file: the project's root on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from data.corpus import CorpusSpec, prepare_corpus, verify_corpus
+from data.errors import run_command
+from data.paths import artifacts_root
+from data.sources import split_weight
+
+DESCRIPTION = """\
+Prepare a corpus: read, clean, drop duplicates, filter, encode, split by document, write segments.
+A second call with the same options does nothing; an interrupted one leaves nothing unfinished.
+
+sources (--source, may be repeated, the default is `builtin`):
+  builtin            nine texts of Wikipedia, web, news and government, about 10M tokens
+  builtin:NAME       one of them, for example builtin:wikitext-2
+  FILE or FOLDER     .txt .jsonl .parquet .html .htm .xml .xml.bz2 (MediaWiki dump)
+  hub:OWNER/NAME     a Hugging Face data set, hub:OWNER/NAME@CONFIG for one of its configurations
+Each may end in :WEIGHT, its share of the train tokens. Without weights all text is taken. With
+weights and --tokens each source gives its share of N, or all it has if that is less; with weights
+alone, the corpus is as large as the shares allow. Nothing is ever repeated.
+"""
+EXAMPLE = """\
+example:
+  python data/prepare.py --source enwiki.xml.bz2:2 --source my_notes/:1 --tokens 5000000 --name mix
+"""
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--source", action="append", metavar="SOURCE[:WEIGHT]", help="see above")
+    parser.add_argument("--name", help="folder of the corpus (default: after the first source)")
+    parser.add_argument("--tokens", type=int, metavar="N", help="at most N train tokens")
+    parser.add_argument("--eval-tokens", type=int, metavar="N", default=CorpusSpec.eval_tokens)
+    parser.add_argument("--segments", type=int, metavar="N", default=CorpusSpec.segments)
+    parser.add_argument("--seed", type=int, default=CorpusSpec.seed, help="order and splits")
+    parser.add_argument("--text-column", default=CorpusSpec.text_column, metavar="COLUMN")
+    parser.add_argument("--no-quality-filter", action="store_true", help="keep what is not prose")
+    parser.add_argument("--out", metavar="ROOT", help="default: $MINIGPT_HOME, else ./artifacts")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    parser.add_argument("--verify", action="store_true", help="hash the files of the corpus again")
+    return parser.parse_args(arguments)
+
+
+def default_name(source: str) -> str:
+    """A folder name after a source."""
+    stem = Path(split_weight(source)[0]).name.split(".")[0]
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "corpus"
+
+
+def main() -> int:
+    """Run the command."""
+    arguments = parse_arguments()
+    sources = tuple(arguments.source or CorpusSpec.sources)
+    spec = CorpusSpec(
+        name=arguments.name or default_name(sources[0]),
+        sources=sources,
+        tokens=arguments.tokens,
+        eval_tokens=arguments.eval_tokens,
+        segments=arguments.segments,
+        seed=arguments.seed,
+        text_column=arguments.text_column,
+        quality_filter=not arguments.no_quality_filter,
+    )
+    root = artifacts_root(arguments.out)
+    if arguments.verify:
+        manifest = verify_corpus(root / "corpus" / spec.name)
+        print(f"corpus {spec.name}: all {len(manifest.files())} files are as they were written")
+        return 0
+    prepare_corpus(spec, root, quiet=arguments.quiet, workers=arguments.workers)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

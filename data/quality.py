@@ -1,0 +1,220 @@
+"""Rules that tell prose from the rest, with their thresholds and where they were published.
+
+Gopher: Rae et al. 2021 (arXiv 2112.11446), appendix A.1. C4: Raffel et al. 2020 (arXiv 1910.10683),
+section 2.2. Both were made for web pages; where a rule is loosened, its description says why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.shingles import Hashes, shingle_hashes
+
+GOPHER = "Gopher, arXiv 2112.11446, appendix A.1.1"
+GOPHER_REPETITION = "Gopher, arXiv 2112.11446, table A1"
+C4 = "C4, arXiv 1910.10683, section 2.2"
+
+STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
+PASSAGE_WORDS = 10
+
+_SENTENCE_END = re.compile(r"[.!?][\"'\u201d\u2019)\]]*(?:\s|$)")
+
+
+class Measures:
+    """What the rules look at, found once for each text."""
+
+    def __init__(self, text: str, hashes: Hashes) -> None:
+        self.text = text
+        self.hashes = hashes
+        self.words = text.split()
+        self.lines = [line for line in text.split("\n") if line]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A document that fails `holds` is dropped."""
+
+    name: str
+    description: str
+    source: str
+    holds: Callable[[Measures], bool]
+
+
+def _word_count(m: Measures) -> bool:
+    return 25 <= len(m.words) <= 100_000
+
+
+def _word_length(m: Measures) -> bool:
+    return 3 <= sum(map(len, m.words)) / len(m.words) <= 10
+
+
+def _symbols(m: Measures) -> bool:
+    symbols = m.text.count("#") + m.text.count("...") + m.text.count("\u2026")
+    return symbols < 0.1 * len(m.words)
+
+
+def _alphabetic(m: Measures) -> bool:
+    wanted = 0.8 * len(m.words)
+    if sum(map(str.isalpha, m.words)) >= wanted:  # letters only: quicker, and mostly enough
+        return True
+    return sum(any(map(str.isalpha, word)) for word in m.words) >= wanted
+
+
+def _stop_words(m: Measures) -> bool:
+    return len(STOP_WORDS.intersection(m.text.lower().split())) >= 2
+
+
+def _bullets(m: Measures) -> bool:
+    return sum(line.startswith(("\u2022", "- ", "* ")) for line in m.lines) <= 0.9 * len(m.lines)
+
+
+def _ellipses(m: Measures) -> bool:
+    return sum(line.endswith(("...", "\u2026")) for line in m.lines) <= 0.3 * len(m.lines)
+
+
+def _repeated_lines(m: Measures) -> bool:
+    return len(m.lines) - len(set(m.lines)) <= 0.3 * len(m.lines)
+
+
+def _top_bigram(m: Measures) -> bool:
+    limit = 0.2 * len(m.text)
+    # One of the pair's words must make up half of that by itself: words are counted more quickly.
+    if all(count * len(word) <= limit / 2 for word, count in Counter(m.words).items()):
+        return True
+    pairs = Counter(zip(m.words, m.words[1:], strict=False))
+    (first, second), count = pairs.most_common(1)[0]
+    return count == 1 or count * (len(first) + len(second)) <= limit
+
+
+def _repeated_passages(m: Measures) -> bool:
+    """Share of words in runs of ten that came before."""
+    if len(m.hashes) < 2 * PASSAGE_WORDS:
+        return True
+    passages = shingle_hashes(m.hashes, PASSAGE_WORDS)
+    first = np.unique(passages, return_index=True)[1]
+    if len(first) == len(passages):
+        return True
+    edges = np.zeros(len(m.hashes) + 1, np.int64)  # +1 where a repeated run begins, -1 after it
+    again = np.setdiff1d(np.arange(len(passages)), first)
+    edges[again] += 1
+    edges[again + PASSAGE_WORDS] -= 1
+    return bool(np.count_nonzero(np.cumsum(edges)) <= 0.1 * len(m.hashes))
+
+
+def _sentences(m: Measures) -> bool:
+    return _SENTENCE_END.search(m.text) is not None
+
+
+def _sentence_share(m: Measures) -> bool:
+    in_sentences = 0
+    for line in m.lines:
+        ends = [match.end() for match in _SENTENCE_END.finditer(line)]
+        in_sentences += ends[-1] if ends else 0
+    return in_sentences >= 0.5 * len(m.text)
+
+
+def _placeholders(m: Measures) -> bool:
+    return "lorem ipsum" not in m.text.lower() and "{" not in m.text
+
+
+RULES = (
+    Rule(
+        name="word_count",
+        description="25 to 100,000 words; Gopher's lower limit is 50, but lead sections of "
+        "encyclopedia articles and spoken questions are complete at half of that",
+        source=GOPHER,
+        holds=_word_count,
+    ),
+    Rule(
+        name="word_length",
+        description="mean word length 3 to 10 characters",
+        source=GOPHER,
+        holds=_word_length,
+    ),
+    Rule(
+        name="symbols",
+        description="fewer than one `#` or ellipsis in ten words",
+        source=GOPHER,
+        holds=_symbols,
+    ),
+    Rule(
+        name="alphabetic_words",
+        description="80% of the words hold a letter",
+        source=GOPHER,
+        holds=_alphabetic,
+    ),
+    Rule(
+        name="stop_words",
+        description="at least two of: the, be, to, of, and, that, have, with",
+        source=GOPHER,
+        holds=_stop_words,
+    ),
+    Rule(
+        name="bullet_lines",
+        description="at most 90% of the lines begin with a bullet",
+        source=GOPHER,
+        holds=_bullets,
+    ),
+    Rule(
+        name="ellipsis_lines",
+        description="at most 30% of the lines end with an ellipsis",
+        source=GOPHER,
+        holds=_ellipses,
+    ),
+    Rule(
+        name="repeated_lines",
+        description="at most 30% of the lines came before in the document",
+        source=GOPHER_REPETITION,
+        holds=_repeated_lines,
+    ),
+    Rule(
+        name="top_bigram",
+        description="the most frequent pair of words makes up at most 20% of the characters",
+        source=GOPHER_REPETITION,
+        holds=_top_bigram,
+    ),
+    Rule(
+        name="repeated_passages",
+        description="at most 10% of the words are in runs of ten that came before; Gopher counts "
+        "characters",
+        source=GOPHER_REPETITION,
+        holds=_repeated_passages,
+    ),
+    Rule(
+        name="sentences",
+        description="a sentence ends in it; C4 asks 3 of a page, but a short article may be one",
+        source=C4,
+        holds=_sentences,
+    ),
+    Rule(
+        name="sentence_share",
+        description="half of the characters stand before the end of a line's last sentence; C4 "
+        "removes lines that end otherwise, which would take away headings, and the whole of an "
+        "article that is one line",
+        source=C4,
+        holds=_sentence_share,
+    ),
+    Rule(
+        name="placeholders",
+        description="no `{` and no `lorem ipsum`: source code and templates",
+        source=C4,
+        holds=_placeholders,
+    ),
+)
+"""In the order in which they are tried; a document is counted under the first that it fails."""
+
+
+def failed_rule(text: str, hashes: Hashes) -> str:
+    """The name of the first rule that `text` does not meet, or "".
+
+    Args:
+        text: clean text.
+        hashes: its `word_hashes`.
+    """
+    measures = Measures(text, hashes)
+    return next((rule.name for rule in RULES if not rule.holds(measures)), "")

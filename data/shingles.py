@@ -1,0 +1,43 @@
+"""Runs of words as 64-bit hashes, the same on every machine and in every version of a library."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+
+_WORD = re.compile(r"\w+")
+_LONGEST = 16
+_POSITIONS = np.array([pow(0x9E3779B97F4A7C15, k + 1, 2**64) for k in range(_LONGEST)], np.uint64)
+
+
+def word_hashes(text: str) -> Hashes:
+    """A hash of each word, (W,). Case and punctuation do not count."""
+    words = _WORD.findall(text.lower())
+    return mix(np.fromiter((zlib.crc32(word.encode()) for word in words), np.uint64, len(words)))
+
+
+def shingle_hashes(words: Hashes, size: int) -> Hashes:
+    """A hash of each run of `size` words, (max(1, W - size + 1),): a shorter text is one run."""
+    if len(words) < size:
+        words = np.pad(words, (0, size - len(words)))
+    return combine(np.lib.stride_tricks.sliding_window_view(words, size))
+
+
+def combine(rows: Hashes) -> Hashes:
+    """One hash for each row of hashes, (N, up to 16) to (N,); the order in a row counts."""
+    total = np.zeros(len(rows), np.uint64)
+    for position in range(rows.shape[1]):
+        total += rows[:, position] * _POSITIONS[position]
+    return mix(total)
+
+
+def mix(values: Hashes) -> Hashes:
+    """Spread the bits of each value over 64 (the finaliser of SplitMix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

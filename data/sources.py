@@ -1,0 +1,63 @@
+"""`--source` values to sources: what may be given, its weight, and who reads it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from data.builtin import builtin_sources
+from data.corpus import CorpusSpec
+from data.documents import Source
+from data.errors import UserError
+from data.hub import hub_source
+from data.local_files import file_sources
+from data.progress import Progress
+
+_WEIGHT = re.compile(r"(?P<source>.+):(?P<weight>\d+(?:\.\d+)?)")
+
+
+def split_weight(argument: str) -> tuple[str, float | None]:
+    """`SOURCE:WEIGHT` in two; None where no weight is given. A file of that very name wins."""
+    match = _WEIGHT.fullmatch(argument)
+    if match is None or Path(argument).exists():
+        return argument, None
+    weight = float(match["weight"])
+    if not weight:
+        raise UserError(f"--source {argument}: the weight must be above 0")
+    return match["source"], weight
+
+
+def source_weights(spec: CorpusSpec) -> list[float] | None:
+    """The weight of each `--source`: 1 where none is given, None where none is given at all."""
+    weights = [split_weight(argument)[1] for argument in spec.sources]
+    if not any(weights):
+        return None
+    return [weight or 1.0 for weight in weights]
+
+
+def resolve_sources(spec: CorpusSpec, root: Path, progress: Progress) -> list[Source]:
+    """The sources to read, in order; what has to be downloaded whole is downloaded.
+
+    Raises:
+        UserError: an unknown source, or one that cannot be had.
+    """
+    sources: list[Source] = []
+    for group, argument in enumerate(spec.sources):
+        name, _ = split_weight(argument)
+        sources += _resolve(name, group, spec, root, progress)
+    return sources
+
+
+def _resolve(
+    name: str, group: int, spec: CorpusSpec, root: Path, progress: Progress
+) -> list[Source]:
+    if name == "builtin" or name.startswith("builtin:"):
+        return builtin_sources(name.partition(":")[2], group, root, progress)
+    if name.startswith("hub:"):
+        return [hub_source(name.removeprefix("hub:"), group, spec)]
+    if Path(name).exists():
+        return file_sources(Path(name), group, spec.text_column)
+    raise UserError(
+        f"--source {name}: no such file or folder; give `builtin`, `hub:OWNER/NAME`, or the path "
+        "of a .txt, .jsonl, .parquet, .html or MediaWiki .xml(.bz2) file or a folder of these"
+    )

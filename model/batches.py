@@ -1,0 +1,69 @@
+"""Which sequences a run trains on, in which order, and how many steps that makes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from data.errors import UserError
+from model.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLength:
+    """The arithmetic of a run's length."""
+
+    sequences: int
+    """Training sequences in an epoch."""
+    steps_per_epoch: int
+    """Optimizer steps in an epoch; the last batch may be short."""
+    total_steps: int
+    warmup_steps: int
+
+
+def run_length(config: TrainConfig, seq_len: int, sequences_in_split: int) -> RunLength:
+    """Length of a run over a training split of `sequences_in_split` sequences of `seq_len` tokens.
+
+    Raises `UserError` if the batch is larger than the epoch or the warm-up longer than the run.
+    """
+    wanted = sequences_in_split
+    if config.tokens_per_epoch is not None:
+        wanted = min(wanted, config.tokens_per_epoch // seq_len)
+    if wanted < config.batch_size:
+        raise UserError(
+            f"batch_size={config.batch_size}: an epoch has only {wanted} sequences of {seq_len} "
+            "tokens; use a smaller batch or a larger corpus"
+        )
+    steps_per_epoch = -(-wanted // config.batch_size)
+    total_steps = config.epochs * steps_per_epoch
+    warmup_steps = config.resolved_warmup_steps(total_steps)
+    if warmup_steps >= total_steps:
+        raise UserError(
+            f"warmup_steps={warmup_steps}: the whole run has {total_steps} steps; "
+            "use a shorter warm-up or more epochs"
+        )
+    return RunLength(
+        sequences=wanted,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total_steps,
+        warmup_steps=warmup_steps,
+    )
+
+
+def evenly_spaced(n: int, available: int) -> Tensor:
+    """`n` of the indices 0 … available - 1, spread evenly: (n,) int64."""
+    return torch.arange(n) * available // n
+
+
+def epoch_order(n: int, *, seed: int, epoch: int) -> Tensor:
+    """A permutation of 0 … n - 1 that depends on seed and epoch alone: (n,) int64.
+
+    It has a generator of its own, so that a resumed run draws the same order without replaying
+    the epochs before.
+    """
+    digest = hashlib.sha256(f"order {seed} {epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.randperm(n, generator=generator)

@@ -1,0 +1,102 @@
+"""Checkpoints: written whole or not at all, read without executing anything from them.
+
+A run's folder holds the two newest `step_N.pt` (all that a run needs to go on) and, at its end,
+`final.pt` (configuration and weights).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.errors import UserError
+from model.config import RunConfig
+from model.gpt import GPT
+
+FORMAT = "minigpt-checkpoint-1"
+KEPT = 2
+
+
+def save_atomically(content: dict[str, Any], path: Path) -> None:
+    """Write `content` to `path`: after a kill at any moment the file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process' own name: a worker of a killed driver lives on for a few seconds.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        torch.save({"format": FORMAT, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, on the CPU. Raises `UserError` if it is none, or damaged."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a checkpoint (.pt)")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch writes these sums, but doesn't look at them
+        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception:  # noqa: BLE001 - torch raises many kinds for a damaged file
+        # Not torch's own words: for a file with code in it they advise to let it run.
+        damaged = "unreadable"
+    if damaged:
+        raise UserError(f"{path}: damaged, or not a checkpoint of this program")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path}: not a checkpoint of this program ({FORMAT})")
+    return content
+
+
+def load_model(path: Path) -> tuple[GPT, RunConfig, dict[str, Any]]:
+    """The model (on the CPU, not in training mode), its configuration, and the whole content."""
+    content = load(path)
+    try:
+        config = RunConfig.from_dict(content["config"])
+        model = GPT(config.model)
+        model.load_state_dict(content["model"])
+    except (KeyError, RuntimeError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: its weights don't fit its configuration: {reason}") from None
+    return model.eval(), config, content
+
+
+def save_step(content: dict[str, Any], folder: Path, step: int) -> None:
+    """Write the checkpoint of `step` and delete all but the two newest up to it.
+
+    Those of later steps are damaged: the run would have gone on from them.
+    """
+    path = folder / f"step_{step:09d}.pt"
+    save_atomically(content, path)
+    files = step_files(folder)
+    kept = [file for file in files if file.name <= path.name][:KEPT]
+    for file in files:
+        if file not in kept:
+            file.unlink(missing_ok=True)
+
+
+def step_files(folder: Path) -> list[Path]:
+    """The step checkpoints in `folder`, newest first."""
+    return sorted(folder.glob("step_*.pt"), reverse=True)
+
+
+def newest_step(folder: Path) -> dict[str, Any] | None:
+    """The newest step checkpoint that is whole; None if there is none."""
+    for path in step_files(folder):
+        try:
+            return load(path)
+        except UserError:
+            continue  # damaged on disk: the one before it is still good
+    return None
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

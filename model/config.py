@@ -1,0 +1,238 @@
+"""What a run is: the model's shape and the training recipe, checked when they are made.
+
+Defaults are the assignment's recipe (the `seed` preset). No torch here: reports read it too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from data.errors import UserError
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+_Config = TypeVar("_Config", "ModelConfig", "TrainConfig")
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise UserError(message)
+
+
+def _floats(config: Any, *names: str) -> None:
+    """Make whole numbers in these fields floats: 1 and 1.0 are one configuration, one trial_id."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) is int:
+            object.__setattr__(config, name, float(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a decoder-only transformer (GPT-2's layout)."""
+
+    vocab_size: int = 50_257
+    """Entries in the token embedding. GPT-2's byte-pair encoding has 50,257."""
+    seq_len: int = 64
+    """Context length T in tokens; also the rows of the position embedding."""
+    embed_dim: int = 128
+    """Width D of the residual stream."""
+    n_layers: int = 2
+    """Transformer blocks."""
+    n_heads: int = 4
+    """Attention heads; each is embed_dim / n_heads wide."""
+    dropout: float = 0.1
+    """Probability of zeroing an activation, after embeddings, attention and each block's parts."""
+    tie_head: bool = True
+    """Whether the output head shares the token embedding's weights."""
+
+    def __post_init__(self) -> None:
+        _floats(self, "dropout")
+        for name in ("vocab_size", "seq_len", "embed_dim", "n_layers", "n_heads"):
+            value = getattr(self, name)
+            _require(1 <= value <= 1_000_000, f"{name}={value}: give a number from 1 to 1,000,000")
+        _require(
+            self.embed_dim % self.n_heads == 0,
+            f"embed_dim={self.embed_dim} is not divisible by n_heads={self.n_heads}: "
+            f"use a multiple of {self.n_heads}",
+        )
+        _require(0 <= self.dropout < 1, f"dropout={self.dropout}: give a number from 0 up to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The training recipe: AdamW, warm-up and linear decay to zero."""
+
+    batch_size: int = 32
+    """Sequences B in one optimizer step."""
+    epochs: int = 3
+    """Passes over the training sequences. The assignment's baseline is 3, its final model 10."""
+    lr_peak: float = 1e-3
+    """Learning rate at the end of the warm-up."""
+    warmup_steps: int | None = 500
+    """Optimizer steps from 0 to lr_peak; None when warmup_fraction is given."""
+    warmup_fraction: float | None = None
+    """The same as a share of all steps, for runs whose length varies."""
+    weight_decay: float = 0.1
+    """AdamW's decoupled decay, on matrices only (embeddings included)."""
+    beta1: float = 0.9
+    """AdamW's decay of the gradient's mean."""
+    beta2: float = 0.95
+    """AdamW's decay of the gradient's square."""
+    grad_clip_norm: float = 1.0
+    """Gradients are scaled down to this global norm."""
+    tokens_per_epoch: int | None = None
+    """Training tokens in one epoch, taken evenly from the corpus; None is all of them."""
+    val_tokens: int | None = None
+    """Validation tokens scored after each epoch, taken evenly; None is the whole split."""
+    precision: str = "fp32"
+    """Type of the matrix products: fp32, bf16 or fp16 (with a gradient scaler). Losses are always
+    summed in fp32."""
+    seed: int = 0
+    """Seed of the initialisation, the order of the sequences and the dropout."""
+
+    def __post_init__(self) -> None:
+        _floats(self, "lr_peak", "warmup_fraction", "weight_decay", "beta1", "beta2")
+        _floats(self, "grad_clip_norm")
+        for name, low, high in (
+            ("batch_size", 1, 1_000_000),
+            ("epochs", 1, 100_000),
+            ("seed", 0, 2**63 - 1),
+        ):
+            value = getattr(self, name)
+            _require(low <= value <= high, f"{name}={value}: give a number from {low} to {high:,}")
+        _require(0 < self.lr_peak <= 1, f"lr={self.lr_peak}: give a rate above 0, at most 1")
+        _require(
+            (self.warmup_steps is None) != (self.warmup_fraction is None),
+            f"warmup_steps={self.warmup_steps} and warmup_fraction={self.warmup_fraction}: "
+            "give exactly one of them",
+        )
+        _require(
+            self.warmup_steps is None or self.warmup_steps >= 0,
+            f"warmup_steps={self.warmup_steps}: give 0 or more",
+        )
+        fraction = self.warmup_fraction
+        _require(
+            fraction is None or 0 <= fraction < 1,
+            f"warmup_fraction={fraction}: give a number from 0 up to 1",
+        )
+        _require(0 <= self.weight_decay <= 100, f"weight_decay={self.weight_decay}: give 0 to 100")
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"{name}={value}: give a number from 0 up to 1")
+        _require(
+            self.grad_clip_norm > 0 and math.isfinite(self.grad_clip_norm),
+            f"grad_clip_norm={self.grad_clip_norm}: give a number above 0",
+        )
+        for name in ("tokens_per_epoch", "val_tokens"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"{name}={value}: give 1 or more, or nothing")
+        _require(
+            self.precision in PRECISIONS,
+            f"precision={self.precision!r}: give one of {', '.join(PRECISIONS)}",
+        )
+
+    def resolved_warmup_steps(self, total_steps: int) -> int:
+        """Warm-up in optimizer steps for a run of `total_steps`."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        assert self.warmup_fraction is not None
+        return round(self.warmup_fraction * total_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """All that decides a run's numbers, but for the corpus and the machine."""
+
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Two plain dicts, `model` and `train`: what the ledger keeps."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Any) -> RunConfig:
+        """The inverse of `to_dict`. Raises `UserError` on a missing, unknown or mistyped key."""
+        if not isinstance(raw, dict) or set(raw) != {"model", "train"}:
+            raise UserError("config: expected an object with the keys model and train")
+        return cls(
+            model=_from_fields(ModelConfig, raw["model"], "model"),
+            train=_from_fields(TrainConfig, raw["train"], "train"),
+        )
+
+    def replace(self, **fields: Any) -> RunConfig:
+        """A copy with `model` or `train` fields replaced by name (`lr_peak=1e-3`)."""
+        model_names = {f.name for f in dataclasses.fields(ModelConfig)}
+        return RunConfig(
+            model=dataclasses.replace(
+                self.model, **{k: v for k, v in fields.items() if k in model_names}
+            ),
+            train=dataclasses.replace(
+                self.train, **{k: v for k, v in fields.items() if k not in model_names}
+            ),
+        )
+
+
+def _from_fields(cls: type[_Config], raw: Any, where: str) -> _Config:
+    hints = get_type_hints(cls)
+    if not isinstance(raw, dict) or set(raw) != set(hints):
+        odd = sorted(set(hints) ^ set(raw)) if isinstance(raw, dict) else "not an object"
+        raise UserError(f"config.{where}: missing or unknown keys: {odd}")
+    for name, hint in hints.items():
+        value = raw[name]
+        if type(value) is int and isinstance(0.0, hint):
+            value = float(value)
+        if (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
+            raise UserError(f"config.{where}.{name}={value!r}: expected {hint}")
+    return cls(**raw)
+
+
+def trial_id(config: RunConfig, corpus_hash: str) -> str:
+    """16 hexadecimal digits that name this configuration (seed included) on this corpus."""
+    text = json.dumps([config.to_dict(), corpus_hash], sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def parameter_table(config: ModelConfig) -> list[tuple[str, str, int]]:
+    """Rows (component, specification, parameters), whose counts add up to the model's."""
+    d, t, v = config.embed_dim, config.seq_len, config.vocab_size
+    attention = (3 * d * d + 3 * d) + (d * d + d)
+    feed_forward = (4 * d * d + 4 * d) + (4 * d * d + d)
+    norms = 2 * 2 * d
+    n = config.n_layers
+    head = "shared with the token embedding" if config.tie_head else f"{d} × {v:,}"
+    return [
+        ("Token embedding", f"{v:,} × {d}", v * d),
+        ("Position embedding", f"{t} × {d}", t * d),
+        (
+            "Attention",
+            f"{n} × ({config.n_heads} heads, {d // config.n_heads} dimensions each)",
+            n * attention,
+        ),
+        ("Feed-forward", f"{n} × ({d} → {4 * d} → {d}, GELU)", n * feed_forward),
+        ("Block norms", f"{n} × 2 × LayerNorm({d})", n * norms),
+        ("Final norm", f"LayerNorm({d})", 2 * d),
+        ("Output head", head, 0 if config.tie_head else v * d),
+    ]
+
+
+def parameter_count(config: ModelConfig) -> int:
+    """Trainable parameters; 6,837,888 for the default configuration."""
+    return sum(count for _, _, count in parameter_table(config))
+
+
+def flops_per_token(config: ModelConfig) -> int:
+    """Floating-point operations of one token's forward and backward pass.
+
+    6 per weight in a matrix product and token, and 12·layers·T·D for attention's products of
+    full (unmasked) width: Kaplan et al. 2020 (arXiv 2001.08361), section 2.1; Chowdhery et al.
+    2022 (arXiv 2204.02311), appendix B.
+    """
+    d = config.embed_dim
+    weights = config.n_layers * 12 * d * d + config.vocab_size * d
+    return 6 * weights + 12 * config.n_layers * config.seq_len * d

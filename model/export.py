@@ -1,0 +1,128 @@
+"""Write a checkpoint as a folder that `transformers` loads offline, model and tokenizer.
+
+    python model/export.py artifacts/experiments/NAME/rerun/final.pt exported
+
+    GPT2LMHeadModel.from_pretrained("exported"); AutoTokenizer.from_pretrained("exported")
+
+Source of the names and layout: `transformers`' GPT-2 (Conv1D keeps its weights transposed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from data.errors import UserError, run_command
+from data.paths import artifacts_root
+from data.tokenizer import SEPARATOR_TOKEN, bpe_files
+from model.checkpoint import load_model
+from model.config import ModelConfig
+from model.gpt import GPT
+
+_OUTER_NAMES = {
+    "token_embedding": "transformer.wte",
+    "position_embedding": "transformer.wpe",
+    "norm": "transformer.ln_f",
+    "head": "lm_head",
+}
+_BLOCK_NAMES = {
+    "norm_attention": "ln_1",
+    "attention.qkv": "attn.c_attn",
+    "attention.out": "attn.c_proj",
+    "norm_feed_forward": "ln_2",
+    "expand": "mlp.c_fc",
+    "contract": "mlp.c_proj",
+}
+
+
+def transformers_weights(model: GPT) -> dict[str, Tensor]:
+    """The weights under `transformers`' names, in its layout; a tied head is left out."""
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        module, _, kind = name.rpartition(".")
+        if module == "head" and model.config.tie_head:
+            continue
+        if module.startswith("blocks."):
+            _, number, part = module.split(".", maxsplit=2)
+            if part in ("attention.qkv", "attention.out", "expand", "contract"):
+                tensor = tensor.t()  # a vector is left as it is
+            weights[f"transformer.h.{number}.{_BLOCK_NAMES[part]}.{kind}"] = tensor.contiguous()
+        else:
+            weights[f"{_OUTER_NAMES[module]}.{kind}"] = tensor.contiguous()
+    return weights
+
+
+def transformers_config(config: ModelConfig) -> dict[str, Any]:
+    """`config.json` of the same architecture."""
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "vocab_size": config.vocab_size,
+        "n_positions": config.seq_len,
+        "n_embd": config.embed_dim,
+        "n_layer": config.n_layers,
+        "n_head": config.n_heads,
+        "activation_function": "gelu_new",
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": config.dropout,
+        "resid_pdrop": config.dropout,
+        "layer_norm_epsilon": 1e-5,
+        "tie_word_embeddings": config.tie_head,
+        "bos_token_id": SEPARATOR_TOKEN,
+        "eos_token_id": SEPARATOR_TOKEN,
+    }
+
+
+def export(checkpoint: Path, folder: Path, root: Path) -> None:
+    """Make `folder`, whole or not at all. Raises `UserError` if it has content already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists and is not empty; name a new folder")
+    model, config, _ = load_model(checkpoint)
+    encoder_json, vocab_bpe = bpe_files(root)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        made = Path(temporary) / "made"
+        made.mkdir()
+        save_file(transformers_weights(model), made / "model.safetensors", {"format": "pt"})
+        shutil.copyfile(encoder_json, made / "vocab.json")
+        shutil.copyfile(vocab_bpe, made / "merges.txt")
+        tokenizer = {
+            "tokenizer_class": "GPT2Tokenizer",
+            "model_max_length": config.model.seq_len,
+            **{f"{kind}_token": "<|endoftext|>" for kind in ("bos", "eos", "unk")},
+        }
+        for name, content in (
+            ("config.json", transformers_config(config.model)),
+            ("tokenizer_config.json", tokenizer),
+        ):
+            (made / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        made.rename(folder)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python model/export.py",
+        description="example: python model/export.py final.pt exported",
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("folder", type=Path, help="new, for transformers' from_pretrained")
+    parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
+    args = parser.parse_args()
+    export(args.checkpoint, args.folder, artifacts_root(args.out))
+    print(f'Exported   GPT2LMHeadModel.from_pretrained("{args.folder}")')
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,132 @@
+"""Sample text from a checkpoint.
+
+    python model/generate.py artifacts/experiments/NAME/rerun/final.pt "The president said"
+    python model/generate.py CHECKPOINT "Once" --tokens 20 --temperature 0     # greedy, in seconds
+
+Source of nucleus sampling (--top-p): Holtzman et al. 2020 (arXiv 1904.09751).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+from torch import Tensor
+
+from data.errors import UserError, run_command
+from data.paths import artifacts_root
+from data.tokenizer import SEPARATOR_TOKEN, get_encoding
+from model.checkpoint import load_model
+from model.gpt import GPT
+
+
+def choose(
+    logits: Tensor,
+    *,
+    temperature: float,
+    top_k: int | None,
+    top_p: float,
+    generator: torch.Generator,
+) -> int:
+    """One token id drawn from `logits` (V,).
+
+    `temperature` 0 takes the likeliest. `top_k` keeps the k likeliest; `top_p` keeps the smallest
+    set of likeliest tokens that reaches this probability. Both may be given; top_k is first.
+    """
+    if temperature == 0:
+        return int(logits.argmax())
+    # Below 0 and in fp64, so that no temperature, however small, makes an infinity of the largest.
+    logits, ids = ((logits - logits.max()).double() / temperature).sort(descending=True)
+    if top_k is not None:
+        logits, ids = logits[:top_k], ids[:top_k]
+    probabilities = logits.softmax(dim=0)
+    # A token stays while those before it have not reached top_p: the first always stays.
+    before = probabilities.cumsum(dim=0) - probabilities
+    probabilities = torch.where(before < top_p, probabilities, 0.0)
+    return int(ids[torch.multinomial(probabilities, 1, generator=generator)])
+
+
+@torch.no_grad()
+def generate(
+    model: GPT,
+    prompt: list[int],
+    *,
+    tokens: int,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    top_p: float = 0.95,
+    seed: int = 0,
+) -> list[int]:
+    """`prompt` and up to `tokens` token ids after it, ending early at the document separator.
+
+    The model sees the last `seq_len` tokens. An empty prompt begins a new document.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    ids = list(prompt) or [SEPARATOR_TOKEN]
+    model.eval()
+    for _ in range(tokens):
+        window = torch.tensor([ids[-model.config.seq_len :]])  # (1, T)
+        logits = model.head(model(window)[0, -1])  # (V,)
+        token = choose(
+            logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
+        )
+        if token == SEPARATOR_TOKEN:
+            break
+        ids.append(token)
+    return ids
+
+
+def sample_text(model: GPT, root: Path, prompt: str, **options: float | int | None) -> str:
+    """`prompt` and the text that follows it; `options` as for `generate`."""
+    encoding = get_encoding(root)
+    ids = generate(model, encoding.encode_ordinary(prompt), **options)  # type: ignore[arg-type]
+    return encoding.decode([token for token in ids if token != SEPARATOR_TOKEN])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python model/generate.py",
+        description='example: python model/generate.py final.pt "The president said" --tokens 50',
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("prompt", nargs="?", default="")
+    parser.add_argument("--tokens", type=int, default=100, metavar="N", help="at most (100)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (0.8)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="keep the K likeliest (all)")
+    parser.add_argument("--top-p", type=float, default=0.95, help="keep this probability (0.95)")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawing (0)")
+    parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
+    args = parser.parse_args()
+    for flag, ok, right in (
+        ("tokens", args.tokens >= 1, "1 or more"),
+        ("temperature", 0 <= args.temperature < float("inf"), "0 or more"),
+        ("top_k", args.top_k is None or args.top_k >= 1, "1 or more"),
+        ("top_p", 0 < args.top_p <= 1, "a number above 0, at most 1"),
+        ("seed", 0 <= args.seed < 2**63, "0 or more"),
+    ):
+        if not ok:
+            name = flag.replace("_", "-")
+            raise UserError(f"--{name} {getattr(args, flag)}: give {right}")
+    model, _, _ = load_model(args.checkpoint)
+    print(
+        sample_text(
+            model,
+            artifacts_root(args.out),
+            args.prompt,
+            tokens=args.tokens,
+            temperature=args.temperature,
+            top_k=args.top_k,
+            top_p=args.top_p,
+            seed=args.seed,
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,111 @@
+"""A decoder-only transformer in GPT-2's layout: pre-norm blocks, learned positions, GELU.
+
+Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; GELU in its
+tanh form, as GPT-2 has it. The weights' names are this project's; `model/export.py` maps them to
+those of `transformers`.
+
+Shapes: B sequences, T tokens, D width, H heads, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.loss import linear_cross_entropy
+
+INIT_STD = 0.02
+"""Standard deviation of every matrix at the start (GPT-2's `initializer_range`)."""
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_heads, self.dropout = config.n_heads, config.dropout
+        self.qkv = nn.Linear(config.embed_dim, 3 * config.embed_dim)
+        self.out = nn.Linear(config.embed_dim, config.embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        b, t, d = x.shape
+        q, k, v = (
+            part.view(b, t, self.n_heads, d // self.n_heads).transpose(1, 2)  # (B, H, T, D/H)
+            for part in self.qkv(x).split(d, dim=2)
+        )
+        dropout = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        return self.out(y.transpose(1, 2).reshape(b, t, d))
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each behind a norm and beside a residual."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        d = config.embed_dim
+        self.norm_attention, self.attention = nn.LayerNorm(d), Attention(config)
+        self.norm_feed_forward = nn.LayerNorm(d)
+        self.expand, self.contract = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        x = x + self.dropout(self.attention(self.norm_attention(x)))
+        hidden = F.gelu(self.expand(self.norm_feed_forward(x)), approximate="tanh")
+        return x + self.dropout(self.contract(hidden))
+
+
+class GPT(nn.Module):
+    """The model. Initialised from torch's global random state."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.embed_dim)
+        self.position_embedding = nn.Embedding(config.seq_len, config.embed_dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.norm = nn.LayerNorm(config.embed_dim)
+        self.head = nn.Linear(config.embed_dim, config.vocab_size, bias=False)
+        if config.tie_head:
+            self.head.weight = self.token_embedding.weight
+        self._initialise()
+
+    def _initialise(self) -> None:
+        # GPT-2 scales the projections into the residual stream by the root of their number, so
+        # that its variance doesn't grow with depth.
+        into_residual = INIT_STD / math.sqrt(2 * self.config.n_layers)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                scaled = name.endswith(("attention.out.weight", "contract.weight"))
+                nn.init.normal_(parameter, std=into_residual if scaled else INIT_STD)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Hidden states (B, T, D) of tokens (B, T), after the final norm; T ≤ seq_len."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """All logits (B, T, V): for sampling and comparisons. Training uses `loss`."""
+        return self.head(self.forward(tokens))
+
+    def loss(self, tokens: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Mean cross-entropy a token in nats; tokens and targets (B, T).
+
+        `dtype` is the type of the matrix products: bf16 or fp16 run the blocks under autocast.
+        """
+        with torch.autocast(tokens.device.type, dtype=dtype, enabled=dtype.itemsize < 4):
+            hidden = self.forward(tokens)
+        rows = hidden.flatten(0, 1)  # (B·T, D)
+        return linear_cross_entropy(rows, self.head.weight, targets.flatten(), dtype=dtype)

@@ -1,0 +1,85 @@
+"""What a training run says of itself. No torch here: the ledger and the reports read it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+COMPLETE = "complete"
+"""Every epoch ran, and every loss is finite."""
+STOPPED = "stopped"
+"""Ended early on purpose; its loss is not comparable with that of a complete run."""
+DIVERGED = "diverged"
+"""A loss or gradient became infinite or not a number."""
+FAILED = "failed"
+"""An exception or a lost worker, after all retries."""
+STATUSES = (COMPLETE, STOPPED, DIVERGED, FAILED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One epoch's numbers."""
+
+    epoch: int
+    """Counted from 1."""
+    train_loss_nats: float
+    """Mean cross-entropy a token over the epoch's steps, with dropout, as training saw it."""
+    val_loss_nats: float
+    """Mean cross-entropy a token on the validation split, without dropout."""
+    val_perplexity: float
+    """exp(val_loss_nats)."""
+    val_bits_per_byte: float
+    """val_loss_nats in bits, over the bytes of text instead of tokens: comparable across
+    tokenizers."""
+    lr_last: float
+    """Learning rate of the epoch's last step."""
+    grad_norm_mean: float
+    """Mean global gradient norm before clipping."""
+    tokens_seen: int
+    """Training tokens since the run's start, repeats counted."""
+    wall_seconds: float
+    """Training, evaluation and checkpoints since the run's start, resumed parts added up."""
+    steps_per_second: float
+    """Optimizer steps of the epoch over its training time (no evaluation, no checkpoints)."""
+    peak_memory_mb: float
+    """Highest memory of the process (CPU: resident set; CUDA: allocated) so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Where a trial's seconds went; resumed parts add up."""
+
+    startup_seconds: float = 0.0
+    """From the trial's start to its first step: opening the corpus, building the model, loading
+    the checkpoint."""
+    training_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    checkpointing_seconds: float = 0.0
+
+    def plus(self, **seconds: float) -> Timing:
+        """A copy with the named parts increased."""
+        return dataclasses.replace(self, **{k: getattr(self, k) + s for k, s in seconds.items()})
+
+    def total(self) -> float:
+        return sum(dataclasses.astuple(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointRef:
+    """A file of weights and how to recognise it."""
+
+    path: str
+    """Relative to the experiment's folder."""
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What a run was computed on."""
+
+    kind: str
+    """cpu or cuda."""
+    name: str
+    """The processor's or the GPU's own name."""
+    threads: int
+    """Threads of a matrix product; the bits of a CPU result depend on it."""

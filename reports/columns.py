@@ -1,0 +1,154 @@
+"""How each column of a report's table is headed and how its values are written.
+
+Tables hold plain values under names with units (`val_loss_nats`), as their CSV files do; the page,
+the Markdown and the terminal show them through `show`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+MISSING = "–"
+
+
+def one_line(value: object) -> str:
+    """`value` as text without line breaks or control characters: it may come from a file name or
+    an exception, and goes to terminals too."""
+    printable = (c if c.isprintable() else " " for c in str(value))
+    return " ".join("".join(printable).split())
+
+
+def duration(seconds: float) -> str:
+    """`42.3 s`, `11.2 min` or `1.25 h`."""
+    if seconds < 59.95:  # 59.95 would be written as 60.0 s
+        return f"{seconds:.1f} s"
+    if seconds < 59.95 * 60:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.2f} h"
+
+
+def storage(size_bytes: float) -> str:
+    """Bytes in decimal units, as disks are sold: `20.1 MB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes:.0f} bytes"
+
+
+def share(part: float) -> str:
+    """`94.1%`; something is never written as nothing."""
+    return "< 0.1%" if 0 < part < 0.0005 else f"{part:.1%}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def times(count: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def yes_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def day_and_time(iso: str) -> str:
+    """An ISO 8601 time in UTC to the minute: `2026-11-22 17:30 UTC`."""
+    return f"{one_line(iso)[:16].replace('T', ' ')} UTC"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column's look."""
+
+    heading: str
+    write: Callable[[Any], str] = one_line
+    numeric: bool = False
+    """Numbers are set flush right."""
+
+
+def _number(heading: str, pattern: str) -> Column:
+    return Column(heading=heading, write=pattern.format, numeric=True)
+
+
+COLUMNS = {
+    # architecture, settings
+    "component": Column(heading="Component"),
+    "specification": Column(heading="Specification"),
+    "parameters": _number("Parameters", "{:,.0f}"),
+    "share": Column(heading="Share", write=share, numeric=True),
+    "setting": Column(heading="Setting"),
+    "value": Column(heading="Value"),
+    "metric": Column(heading="Metric"),
+    # data set
+    "source": Column(heading="Source"),
+    "kind": Column(heading="Kind"),
+    "licence": Column(heading="Licence"),
+    "documents_in": _number("Documents in", "{:,.0f}"),
+    "documents_kept": _number("Kept", "{:,.0f}"),
+    "retention": _number("Retention", "{:.1%}"),
+    "tokens": _number("Tokens", "{:,.0f}"),
+    "split": Column(heading="Split"),
+    "documents": _number("Documents", "{:,.0f}"),
+    "text_bytes": Column(heading="Text", write=storage, numeric=True),
+    "files": _number("Files", "{:,.0f}"),
+    # results
+    "experiment": Column(heading="Experiment"),
+    "epoch": _number("Epoch", "{:.0f}"),
+    "epochs": _number("Epochs", "{:.0f}"),
+    "train_loss_nats": _number("Train loss", "{:.4f}"),
+    "val_loss_nats": _number("Validation loss", "{:.4f}"),
+    "val_perplexity": _number("Perplexity", "{:,.2f}"),
+    "val_bits_per_byte": _number("Bits per byte", "{:.4f}"),
+    "improvement": _number("Improvement", "{:.1%}"),
+    "lr_last": _number("Learning rate", "{:.3g}"),
+    "grad_norm_mean": _number("Gradient norm", "{:.3f}"),
+    "steps_per_second": _number("Steps/s", "{:.2f}"),
+    "total_seconds": Column(heading="Time", write=duration, numeric=True),
+    "notes": Column(heading="Notes"),
+    # trials without a result
+    "status": Column(heading="Status"),
+    "epochs_done": Column(heading="Epochs done"),
+    "reason": Column(heading="Reason"),
+    # reruns
+    "ledger_val_loss_nats": _number("Validation loss, ledger", "{:.6f}"),
+    "rerun_val_loss_nats": _number("Rerun", "{:.6f}"),
+    "same_bits": Column(heading="Same bits", write=yes_no),
+    "same_machine": Column(heading="Same machine", write=yes_no),
+    "test_loss_nats": _number("Test loss", "{:.4f}"),
+    "test_perplexity": _number("Test perplexity", "{:,.2f}"),
+    "test_bits_per_byte": _number("Test bits per byte", "{:.4f}"),
+    "ended_at": Column(heading="When", write=day_and_time),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A table as text: what a reader sees."""
+
+    headings: list[str]
+    numeric: list[bool]
+    rows: list[list[str]]
+
+
+def show(frame: pd.DataFrame) -> Shown:
+    """`frame` as text, by the columns' names; a missing value is a dash."""
+    columns = [COLUMNS[str(name)] for name in frame.columns]
+    rows = [
+        [
+            MISSING if pd.isna(value) else column.write(value)
+            for column, value in zip(columns, row, strict=True)
+        ]
+        for row in frame.itertuples(index=False, name=None)
+    ]
+    return Shown(
+        headings=[column.heading for column in columns],
+        numeric=[column.numeric for column in columns],
+        rows=rows,
+    )

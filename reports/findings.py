@@ -1,0 +1,192 @@
+"""What the ledger says in sentences: the answer, how far it can be trusted, what to run next."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from data.errors import UserError
+from model.records import COMPLETE, STATUSES
+from reports.columns import duration, times
+from reports.frames import Edge, edges, epoch_plan, trial_label
+from search.axes import AXES
+from search.experiment import Experiment
+from search.ledger import Ledger, TrialRecord
+
+
+def progress(experiment: Experiment, ledger: Ledger) -> str:
+    """`3 of 4 trials finished; 1 not run yet`, with those that ended without a result."""
+    statuses = [trial.status for trial in ledger.trials]
+    finished = statuses.count(COMPLETE)
+    parts = [f"{finished} of {experiment.planned_trials} trials finished"]
+    parts += [
+        f"{statuses.count(status)} {status}"
+        for status in STATUSES
+        if status != COMPLETE and status in statuses
+    ]
+    if missing := not_run_yet(experiment, ledger):
+        parts.append(f"{missing} not run yet")
+    return "; ".join(parts)
+
+
+def not_run_yet(experiment: Experiment, ledger: Ledger) -> int:
+    """Planned trials without a record."""
+    return max(0, experiment.planned_trials - len(ledger.trials))
+
+
+def summary(experiment: Experiment, ledger: Ledger) -> str:
+    """The best configuration and its numbers in one line."""
+    best = ledger.best()
+    if best is None:
+        return f"No result yet: {progress(experiment, ledger)}."
+    final = best.final
+    so_far = " so far" if not_run_yet(experiment, ledger) else ""
+    return (
+        f"Best{so_far}: {trial_label(experiment, best.config, best.replicate)} with a validation "
+        f"loss of {final.val_loss_nats:.4f} nats per token, "
+        f"perplexity {final.val_perplexity:,.2f}, {final.val_bits_per_byte:.4f} bits per byte "
+        f"({progress(experiment, ledger)})."
+    )
+
+
+def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
+    """The few numbers that stand first on the page."""
+    best = ledger.best()
+    tiles = {}
+    if best is not None:
+        tiles = {
+            "Best": trial_label(experiment, best.config, best.replicate),
+            "Validation loss": f"{best.final.val_loss_nats:.4f} nats",
+            "Perplexity": f"{best.final.val_perplexity:,.2f}",
+            "Bits per byte": f"{best.final.val_bits_per_byte:.4f}",
+        }
+    seconds = sum(trial.timing.total() for trial in ledger.trials)
+    finished = f"{len(ledger.complete())} of {experiment.planned_trials}"
+    return tiles | {"Trials finished": finished, "Time of all trials": duration(seconds)}
+
+
+def cautions(experiment: Experiment, ledger: Ledger) -> list[str]:
+    """What a reader must know before believing the summary."""
+    notes = []
+    if missing := not_run_yet(experiment, ledger):
+        notes.append(
+            f"The search is unfinished ({missing} of {experiment.planned_trials} trials not run "
+            "yet): the best may change."
+        )
+    plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
+    if plan.sequences < plan.sequences_available:
+        share = plan.sequences / plan.sequences_available
+        notes.append(
+            f"An epoch here is {plan.tokens:,} tokens, {share:.1%} of the corpus (preset "
+            f"{experiment.preset}): these are not results of training on the whole of it."
+        )
+    best = ledger.best()
+    if best is not None:
+        notes += [_edge_note(edge, experiment) for edge in edges(experiment, best.config)]
+        notes += _noise(experiment, ledger, best)
+    if len(ledger.reruns) > 1:
+        notes.append(
+            f"The test split has been looked at {times(len(ledger.reruns))}: each look at it "
+            "makes its score a little less of a test."
+        )
+    return notes
+
+
+def _edge_note(edge: Edge, experiment: Experiment) -> str:
+    kind = "grid" if experiment.sampler is None else "searched range"
+    end, beyond = ("upper", "above") if edge.upper else ("lower", "below")
+    return (
+        f"The best {edge.axis.label}, {edge.value:g}, is at the {end} edge of the {kind}: "
+        f"a better one may lie {beyond} it."
+    )
+
+
+def _noise(experiment: Experiment, ledger: Ledger, best: TrialRecord) -> list[str]:
+    losses = sorted(trial.final.val_loss_nats for trial in ledger.complete())
+    if len(losses) < 2:
+        return []
+    lead = f"the best leads the next by {losses[1] - losses[0]:.4f} nats"
+    if experiment.seeds == 1:
+        return [
+            f"One seed each: {lead}, and differences smaller than the spread between seeds "
+            "can't be told from chance."
+        ]
+    names = list(experiment.axes)
+    cell = [AXES[name].value(best.config) for name in names]
+    same = [
+        trial.final.val_loss_nats
+        for trial in ledger.complete()
+        if [AXES[name].value(trial.config) for name in names] == cell
+    ]
+    return [
+        f"The best single trial is named ({lead}); the {len(same)} finished seeds of its "
+        f"configuration lie between {min(same):.4f} and {max(same):.4f} nats."
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextStep:
+    """A command worth running and why."""
+
+    why: str
+    command: str
+
+
+def next_steps(experiment: Experiment, ledger: Ledger, out: str | None) -> list[NextStep]:
+    """What to run next, the most pressing first. `out` is `--out` as it was given, if it was."""
+    name = shlex.quote(experiment.name)
+    home = f" --out {shlex.quote(out)}" if out else ""
+    steps = []
+    if not_run_yet(experiment, ledger):
+        steps.append(
+            NextStep(
+                why="Run the trials that are missing",
+                command=f"python search/run.py --resume {name}{home}",
+            )
+        )
+    best = ledger.best()
+    if best is not None:
+        steps += _search_further(experiment, best, home)
+        steps.append(
+            NextStep(
+                why="Train the best configuration again, compare, and score the test split",
+                command=f"python search/rerun.py {name}{home}",
+            )
+        )
+    again = NextStep(
+        why="Make this report again", command=f"python reports/generate.py {name}{home}"
+    )
+    return [*steps, again]
+
+
+def _search_further(experiment: Experiment, best: TrialRecord, home: str) -> list[NextStep]:
+    """For a grid: beyond the edge where the best value lies, and with more seeds."""
+    if experiment.sampler is not None or not experiment.axes:
+        return []
+    start = f"python search/run.py --preset {experiment.preset} --grid {','.join(experiment.axes)}"
+    steps = []
+    for edge in edges(experiment, best.config):
+        beyond = edge.value * 2 if edge.upper else edge.value / 2
+        beyond = int(beyond) if edge.axis.integer else beyond
+        try:
+            best.config.replace(**{edge.axis.field: beyond})
+        except UserError:
+            continue  # such as zero epochs: there is nothing beyond this edge
+        cell = {name: (AXES[name].value(best.config),) for name in experiment.axes}
+        flags = _flags({**cell, edge.axis.name: tuple(sorted((edge.value, beyond)))})
+        side = "above" if edge.upper else "below"
+        steps.append(
+            NextStep(why=f"Look {side} the best {edge.axis.label}", command=start + flags + home)
+        )
+    if experiment.seeds == 1:
+        flags = _flags(experiment.axes) + " --seeds 3"
+        steps.append(NextStep(why="Measure the spread between seeds", command=start + flags + home))
+    return steps
+
+
+def _flags(axes: dict[str, tuple[float, ...]]) -> str:
+    return "".join(
+        f" {AXES[name].flag} {','.join(f'{value:g}' for value in values)}"
+        for name, values in axes.items()
+        if values != AXES[name].grid
+    )

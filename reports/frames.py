@@ -1,0 +1,158 @@
+"""An experiment and its ledger as DataFrames: what tables and figures are made from.
+
+Numbers of a trial that did not finish never enter these frames: its losses are not comparable
+with those of a complete run, so no table or figure can show them by accident.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from model.config import RunConfig
+from model.records import COMPLETE, EpochRecord
+from search.axes import AXES, Axis, cell_label
+from search.experiment import Experiment
+from search.ledger import Ledger, TrialRecord
+
+_RESULTS = ("train_loss_nats", "val_loss_nats", "val_perplexity", "val_bits_per_byte")
+_TRIAL = (
+    "trial_id",
+    "experiment",
+    "replicate",
+    "status",
+    "epochs",
+    "epochs_done",
+    "steps",
+    *_RESULTS,
+    "lowest_epoch",
+    "warmup_share",
+    "steps_per_second",
+    "tokens_per_second",
+    "total_seconds",
+    "attempts",
+    "reason",
+    "best",
+)
+_EPOCH = ("trial_id", "experiment", *(f.name for f in dataclasses.fields(EpochRecord)))
+
+WARMUP_SHARE_LIMIT = 0.2
+"""A longer warm-up leaves too little of the run at a useful rate (DESIGN.md, presets)."""
+
+
+def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
+    """The cell, and the seed's number where there are several: `lr=0.001, seed 2`."""
+    label = cell_label(config, list(experiment.axes))
+    return f"{label}, seed {replicate + 1}" if experiment.seeds > 1 else label
+
+
+def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
+    """One row a trial, with a column for each axis. A grid is in the order of its axes' values, a
+    sampler's trials by validation loss."""
+    best = ledger.best()
+    axes = list(experiment.axes)
+    rows = [_trial_row(experiment, trial, trial is best) for trial in ledger.trials]
+    frame = pd.DataFrame(rows, columns=[*_TRIAL, *(name for name in axes if name not in _TRIAL)])
+    order = [*axes, "replicate"] if experiment.sampler is None else ["val_loss_nats"]
+    return frame.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "trial_id": trial.trial_id,
+        "experiment": trial_label(experiment, trial.config, trial.replicate),
+        "replicate": trial.replicate,
+        "status": trial.status,
+        "epochs": trial.config.train.epochs,
+        "epochs_done": len(trial.epochs),
+        "steps": trial.steps,
+        "total_seconds": trial.timing.total(),
+        "attempts": trial.attempts,
+        "reason": trial.error,
+        "best": best,
+    }
+    row |= {name: AXES[name].value(trial.config) for name in experiment.axes}
+    return row | (_result(trial) if trial.status == COMPLETE else {})
+
+
+def _result(trial: TrialRecord) -> dict[str, Any]:
+    final = trial.final
+    warmup = trial.config.train.resolved_warmup_steps(trial.steps)
+    seconds = trial.timing.training_seconds or math.nan
+    return {
+        **{name: getattr(final, name) for name in _RESULTS},
+        "lowest_epoch": min(trial.epochs, key=lambda e: e.val_loss_nats).epoch,
+        "warmup_share": warmup / max(1, trial.steps),
+        "steps_per_second": trial.steps / seconds,
+        "tokens_per_second": final.tokens_seen / seconds,
+    }
+
+
+def epochs_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
+    """One row an epoch of each complete trial, trials in the order they finished."""
+    rows = [
+        {
+            "trial_id": trial.trial_id,
+            "experiment": trial_label(experiment, trial.config, trial.replicate),
+            **dataclasses.asdict(epoch),
+        }
+        for trial in ledger.complete()
+        for epoch in trial.epochs
+    ]
+    return pd.DataFrame(rows, columns=list(_EPOCH))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Edge:
+    """An axis whose best value is the last one tried: the optimum may lie beyond."""
+
+    axis: Axis
+    value: float
+    upper: bool
+    """Whether it is the highest value; else the lowest."""
+
+
+def edges(experiment: Experiment, config: RunConfig) -> list[Edge]:
+    """The axes on which `config` is at the edge of what was searched."""
+    found = []
+    for name, values in experiment.axes.items():
+        axis = AXES[name]
+        value, low, high = axis.value(config), min(values), max(values)
+        if low == high:
+            continue
+        # A sampler hardly ever draws the bound itself, so a margin counts as the edge.
+        margin = 0.0 if experiment.sampler is None else 0.05
+        scale = math.log if axis.log else float
+        place = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        if place <= margin or place >= 1 - margin:
+            found.append(Edge(axis=axis, value=value, upper=place > 0.5))
+    return found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochPlan:
+    """What one epoch of a configuration goes through."""
+
+    sequences_available: int
+    sequences: int
+    """Fewer than available when `tokens_per_epoch` limits them."""
+    batches: int
+    tokens: int
+
+
+def epoch_plan(config: RunConfig, train_files: Sequence[Mapping[str, Any]]) -> EpochPlan:
+    """The assignment's arithmetic: each segment loses its remainder below the context length, and
+    the last short batch is kept."""
+    seq_len, limit = config.model.seq_len, config.train.tokens_per_epoch
+    available = sum(max(0, int(file["tokens"]) - 1) // seq_len for file in train_files)
+    sequences = available if limit is None else min(available, limit // seq_len)
+    return EpochPlan(
+        sequences_available=available,
+        sequences=sequences,
+        batches=math.ceil(sequences / config.train.batch_size),
+        tokens=sequences * seq_len,
+    )

@@ -1,0 +1,114 @@
+"""The command line of `search/run.py`: flags, and from them the axes and the base configuration."""
+
+from __future__ import annotations
+
+import argparse
+
+from data.errors import UserError
+from model.config import RunConfig
+from search.axes import AXES, axis_named
+from search.presets import PRESETS
+
+DESCRIPTION = """\
+Search learning rate, epochs, width and context length of a small GPT.
+
+example:
+  python search/run.py --grid lr                           the assignment's four learning rates
+  python search/run.py --grid lr,embed_dim --lr 5e-4,1e-3  a product, with values of your own
+  python search/run.py --search tpe --trials 20            Optuna over lr, epochs and embed_dim
+  python search/run.py --resume lr-quick-20261122-180000   go on after a kill
+"""
+SAMPLERS = ("tpe",)
+SEARCHED_AXES = ("lr", "epochs", "embed_dim")
+"""What a sampler varies unless `--grid` names other axes."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python search/run.py",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    what = parser.add_argument_group("what to search")
+    what.add_argument("--grid", metavar="AXES", help=f"of {', '.join(AXES)}; several: a product")
+    for axis in AXES.values():
+        low_high = f"{axis.low:g},{axis.high:g}"
+        default = ",".join(f"{value:g}" for value in axis.grid)
+        what.add_argument(
+            axis.flag,
+            metavar="VALUES",
+            help=f"{axis.label}: a grid's values ({default}), or a sampler's low,high "
+            f"({low_high}); a single value fixes it",
+        )
+    what.add_argument("--search", choices=SAMPLERS, help="Optuna's sampler instead of a grid")
+    what.add_argument("--trials", type=int, metavar="N", help="configurations a sampler tries")
+    what.add_argument("--seeds", type=int, default=1, metavar="N", help="replicates of a cell (1)")
+    what.add_argument("--seed", type=int, default=0, help="decides all seeds (0)")
+    what.add_argument("--preset", choices=PRESETS, help="seed with a GPU, else quick")
+    what.add_argument(
+        "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
+    )
+    where = parser.add_argument_group("where and how")
+    where.add_argument("--name", help="of the experiment (axes, preset and time)")
+    where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
+    where.add_argument("--dry-run", action="store_true", help="print the plan and its cost only")
+    where.add_argument("--device", choices=("cpu", "cuda"), help="cuda if there is a GPU")
+    where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at a time")
+    where.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads of a trial")
+    where.add_argument("--gpus-per-trial", type=float, metavar="X", help="1, or a fraction")
+    where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
+    return parser
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raise `UserError` for flags that contradict each other or are out of range."""
+    for name, low in (("trials", 1), ("seeds", 1), ("max_concurrent", 1), ("cpus_per_trial", 1)):
+        value = getattr(args, name)
+        if value is not None and value < low:
+            raise UserError(f"--{name.replace('_', '-')} {value}: give {low} or more")
+    if not 0 <= args.seed < 2**31:
+        raise UserError(f"--seed {args.seed}: give a number from 0 to 2147483647")
+    if args.gpus_per_trial is not None and args.gpus_per_trial <= 0:
+        raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
+    given = [a.flag for a in AXES.values() if getattr(args, a.name) is not None]
+    given += [
+        f"--{name}"
+        for name in ("grid", "search", "trials", "name", "preset")
+        if getattr(args, name) is not None
+    ]
+    if args.resume is not None and given:
+        raise UserError(f"--resume takes the plan from the experiment: leave out {' '.join(given)}")
+    if args.resume is None and not given:
+        raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")
+    if args.search is not None and args.trials is None:
+        raise UserError("--search needs --trials N: how many configurations to try")
+    if args.search is None and args.trials is not None:
+        raise UserError("--trials goes with --search; a grid tries all its cells")
+    if args.search is not None and args.seeds > 1:
+        raise UserError("--seeds goes with a grid; a sampler tries each configuration once")
+
+
+def axes_and_base(
+    args: argparse.Namespace, base: RunConfig
+) -> tuple[dict[str, tuple[float, ...]], RunConfig]:
+    """The axes with their values (a sampler's: low and high), and the base configuration.
+
+    An axis is what `--grid` names or a flag gives several values; a single value for an axis that
+    `--grid` does not name fixes it in the base. Raises `UserError`.
+    """
+    given = {a.name: a.parse(text) for a in AXES.values() if (text := getattr(args, a.name))}
+    named = [part.strip() for part in args.grid.split(",")] if args.grid else []
+    if len(set(named)) < len(named):
+        raise UserError(f"--grid {args.grid}: an axis is named twice")
+    if not named and args.search:
+        named = [name for name in SEARCHED_AXES if len(given.get(name, (0, 0))) > 1]
+    axes = {}
+    for name in [*named, *(n for n, v in given.items() if len(v) > 1 and n not in named)]:
+        axis = axis_named(name)
+        values = given.pop(name, (axis.low, axis.high) if args.search else axis.grid)
+        if args.search and (len(values) != 2 or values[0] >= values[1]):
+            raise UserError(f"{axis.flag} with --search: give low,high, the lower first")
+        axes[name] = values
+    base = base.replace(**{AXES[name].field: values[0] for name, values in given.items()})
+    return axes, base

@@ -1,0 +1,109 @@
+"""From an experiment to its trials: which configurations, which seeds, and whether they can run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from data.errors import UserError
+from model.batches import RunLength, run_length
+from model.config import RunConfig, flops_per_token, trial_id
+from search.axes import apply_axes, cell_label, grid_cells
+from search.experiment import Experiment
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One training run of a plan."""
+
+    values: dict[str, float]
+    """The axes' values."""
+    replicate: int
+    config: RunConfig
+    """Complete, with the replicate's own seed."""
+    trial_id: str
+
+    @property
+    def label(self) -> str:
+        """How it is called on the screen."""
+        label = cell_label(self.config, list(self.values))
+        return f"{label} #{self.replicate + 1}" if self.replicate else label
+
+
+def make_trial(experiment: Experiment, values: Mapping[str, float], replicate: int) -> Trial:
+    """The trial of one cell. Raises `UserError` if the values make no valid configuration."""
+    config = apply_axes(experiment.base, values)
+    seed = replicate_seed(config, experiment.base_seed, replicate)
+    config = config.replace(seed=seed)
+    return Trial(
+        values=dict(values),
+        replicate=replicate,
+        config=config,
+        trial_id=trial_id(config, experiment.corpus_hash),
+    )
+
+
+def trial_of(experiment: Experiment, tune_config: Mapping[str, Any]) -> Trial:
+    """The trial behind a configuration of Tune's: a grid's are nested below `cell`."""
+    cell = tune_config.get("cell", tune_config)
+    return make_trial(experiment, cell["values"], cell.get("replicate", 0))
+
+
+def replicate_seed(config: RunConfig, base_seed: int, replicate: int) -> int:
+    """A seed of 31 bits. It depends on the configuration, so that no two cells share their luck."""
+    fields = config.replace(seed=0).to_dict()
+    text = json.dumps([fields, base_seed, replicate], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def grid_trials(experiment: Experiment) -> list[Trial]:
+    """All trials of a grid: cells in the axes' order, replicates innermost.
+
+    Raises `UserError` with every impossible cell, not only the first.
+    """
+    cells = [
+        (values, replicate)
+        for values in grid_cells(experiment.axes)
+        for replicate in range(experiment.seeds)
+    ]
+    return collect(lambda cell: make_trial(experiment, *cell), cells)
+
+
+def collect(make: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """`make` of each item. Raises one `UserError` with all different complaints."""
+    results, complaints = [], []
+    for item in items:
+        try:
+            results.append(make(item))
+        except UserError as error:
+            if str(error) not in complaints:
+                complaints.append(str(error))
+    if complaints:
+        raise UserError("\n       ".join(complaints))
+    return results
+
+
+def trial_length(trial: Trial, sequences: Callable[[int], int]) -> RunLength:
+    """A trial's length. `sequences` gives the training sequences of a context length.
+
+    Raises `UserError` if the corpus is too small or the warm-up too long.
+    """
+    config = trial.config
+    return run_length(config.train, config.model.seq_len, sequences(config.model.seq_len))
+
+
+def trial_tokens(config: RunConfig, length: RunLength) -> int:
+    """Training tokens of a whole run."""
+    return config.train.epochs * length.sequences * config.model.seq_len
+
+
+def steps_flops(config: RunConfig, steps: int) -> float:
+    """Floating-point operations of `steps` full training steps."""
+    tokens = steps * config.train.batch_size * config.model.seq_len
+    return float(tokens * flops_per_token(config.model))

@@ -1,0 +1,113 @@
+"""The search on one line of the screen: trials done, share of the work, time left, losses now."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ray import tune
+from tqdm import tqdm
+
+from model.records import COMPLETE
+from search.experiment import Experiment
+from search.ledger import Ledger
+from search.plan import steps_flops, trial_of
+
+_SHOWN = 4
+"""Running trials named on the line; more don't fit."""
+
+
+class ProgressLine(tune.Callback):
+    """Redraws a bar about once a second, and prints one line for each trial that ends.
+
+    Work is counted in floating-point operations, so that wide and long trials weigh what they
+    cost and the time left is right for grids over width.
+    """
+
+    def __init__(
+        self, experiment: Experiment, ledger: Ledger, work: Mapping[str, float], planned: int
+    ) -> None:
+        """
+        Args:
+            work: floating-point operations of each known trial, by its id. A sampler's trials are
+                added as they come.
+            planned: trials of the whole search.
+        """
+        self.experiment, self.ledger, self.planned = experiment, ledger, planned
+        self.work = dict(work)
+        self.done = {t.trial_id: 1.0 for t in ledger.trials}  # share of each trial
+        self.running: dict[str, str] = {}
+        self.steps_seen: dict[str, tuple[int, float]] = {}
+        self.rates: dict[str, float] = {}
+        self.bar = tqdm(
+            total=1.0,
+            initial=self._share_done(),
+            bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left{postfix}",
+            file=sys.stderr,
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 10,
+            smoothing=0,
+        )
+        self._redraw()
+
+    def _share_done(self) -> float:
+        known = sum(self.work.values())
+        mean = known / len(self.work) if self.work else 1.0
+        total = known + mean * max(0, self.planned - len(self.work))
+        return sum(self.work.get(name, mean) * share for name, share in self.done.items()) / total
+
+    def on_trial_result(
+        self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if result["kind"] != "progress":
+            return
+        known = trial_of(self.experiment, trial.config)
+        name, step = known.trial_id, result["step"]
+        now = time.monotonic()
+        last_step, last_time = self.steps_seen.get(name, (step, now))
+        if now > last_time:
+            self.rates[name] = (step - last_step) / (now - last_time)
+        self.steps_seen.setdefault(name, (step, now))
+        self.work.setdefault(name, steps_flops(known.config, result["total_steps"]))
+        self.done[name] = step / result["total_steps"]
+        self.running[name] = f"{known.label} {result['train_loss_nats']:.2f}"
+        self._redraw()
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._end(trial)
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._end(trial)
+
+    def _end(self, tune_trial: Any) -> None:
+        trial = trial_of(self.experiment, tune_trial.config)
+        self.running.pop(trial.trial_id, None)
+        self.rates.pop(trial.trial_id, None)
+        self.done[trial.trial_id] = 1.0
+        record = next((t for t in self.ledger.trials if t.trial_id == trial.trial_id), None)
+        if record is None:
+            return
+        if record.status == COMPLETE:
+            end = record.final
+            text = (
+                f"validation loss {end.val_loss_nats:.4f} nats, perplexity "
+                f"{end.val_perplexity:,.1f}, {record.timing.total():,.0f} s"
+            )
+        else:
+            text = f"{record.status}: {record.error}"
+        tqdm.write(f"  {trial.label}: {text}", file=sys.stderr)
+        self._redraw()
+
+    def _redraw(self) -> None:
+        ended = len(self.ledger.trials)
+        self.bar.set_description_str(f"{ended}/{self.planned} trials", refresh=False)
+        rate = f"{sum(self.rates.values()):.1f} steps/s" if self.rates else "starting"
+        losses = list(self.running.values())[:_SHOWN]
+        self.bar.set_postfix_str("; ".join([rate, *losses]), refresh=False)
+        self.bar.update(max(0.0, self._share_done() - self.bar.n))
+
+    def close(self) -> None:
+        """Leave the line as it is and go to the next."""
+        self.bar.close()

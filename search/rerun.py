@@ -1,0 +1,140 @@
+"""Train an experiment's best configuration again, compare, score the test split, keep the model.
+
+    python search/rerun.py                 # the newest experiment
+    python search/rerun.py NAME
+
+The search sees the validation split only. This is where test is looked at, and the ledger keeps
+a record of each look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import shutil
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+from tqdm import tqdm
+
+from data.corpus import Corpus, open_corpus
+from data.errors import UserError, run_command
+from data.paths import artifacts_root
+from model.checkpoint import load_model, step_files
+from model.device import best_device, versions
+from model.evaluate import bits_per_byte, evaluate, perplexity
+from model.generate import sample_text
+from model.records import COMPLETE, CheckpointRef
+from model.train import Hooks, Progress, TrainResult, train
+from search.axes import cell_label
+from search.experiment import find_experiment, only_driver, read_experiment
+from search.ledger import Ledger, RerunRecord, TrialRecord
+
+PROMPT = "The president of the United States"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python search/rerun.py",
+        description="Train the best configuration of an experiment again and keep its model. "
+        "example: python search/rerun.py lr-quick-20261122-180000",
+    )
+    parser.add_argument("name", nargs="?", help="of the experiment (the newest)")
+    parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
+    args = parser.parse_args()
+    root = artifacts_root(args.out)
+    folder = find_experiment(root, args.name)
+    experiment = read_experiment(folder)
+    with only_driver(folder):
+        ledger = Ledger(folder / "ledger.jsonl")
+        best = ledger.best()
+        if best is None:
+            raise UserError(f"{folder.name}: no trial is complete; finish it with --resume first")
+        if experiment.device == "cuda" and best_device() != "cuda":
+            raise UserError(f"{folder.name} was trained on CUDA, and there is no such device here")
+        corpus = open_corpus(Path(experiment.corpus_folder))
+        if corpus.content_hash != experiment.corpus_hash:
+            raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
+        label = cell_label(best.config, list(experiment.axes))
+        print(f"Rerun      {folder.name}: {label}", flush=True)
+        result = _train(best, experiment.device, corpus, folder / "rerun")
+        if result.status != COMPLETE:
+            print(f"The rerun {result.status}: {result.error}")
+            return 1
+        record = _score(best, result, corpus, folder)
+        ledger.append(record)
+    _print(record, len(ledger.reruns), folder, root)
+    # On a GPU sums may be taken in another order each time.
+    expected = experiment.device == "cpu" and record.same_machine
+    return 1 if expected and not record.same_bits else 0
+
+
+def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainResult:
+    """The trial once more, from its own seed and with the threads it had."""
+    assert best.device is not None
+    torch.set_num_threads(best.device.threads)
+    if (home / "final.pt").exists():
+        shutil.rmtree(home)  # a finished rerun starts anew, one that was cut short goes on
+    with tqdm(desc="training", unit=" steps", mininterval=0.5, file=sys.stderr) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.total_steps
+            bar.set_postfix_str(f"loss {progress.train_loss_nats:.3f}", refresh=False)
+            bar.update(progress.step - bar.n)
+
+        hooks = Hooks(on_progress=show)
+        result = train(best.config, corpus, device=device, checkpoint_dir=home, hooks=hooks)
+    for path in step_files(home):
+        path.unlink()
+    return result
+
+
+def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, folder: Path) -> RerunRecord:
+    """Compare with the ledger's record, and look at test."""
+    assert result.checkpoint is not None
+    model, config, _ = load_model(folder / "rerun" / result.checkpoint.path)
+    test_loss = evaluate(model, corpus.dataset("test", config.model.seq_len))
+    val_loss = result.epochs[-1].val_loss_nats
+    return RerunRecord(
+        trial_id=best.trial_id,
+        val_loss_nats=val_loss,
+        ledger_val_loss_nats=best.final.val_loss_nats,
+        same_bits=val_loss == best.final.val_loss_nats,
+        same_machine=result.device == best.device and versions() == best.versions,
+        test_loss_nats=test_loss,
+        test_perplexity=perplexity(test_loss),
+        test_bits_per_byte=bits_per_byte(test_loss, corpus.bytes_per_token("test")),
+        checkpoint=CheckpointRef(
+            path=f"rerun/{result.checkpoint.path}", sha256=result.checkpoint.sha256
+        ),
+        wall_seconds=result.timing.total(),
+        ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _print(record: RerunRecord, looks: int, folder: Path, root: Path) -> None:
+    """The comparison, the test score, a sample, and the commands that use the model."""
+    difference = record.val_loss_nats - record.ledger_val_loss_nats
+    verdict = "the same bits" if record.same_bits else f"different by {difference:+.2e} nats"
+    machine = "the same machine" if record.same_machine else "another device or other versions"
+    model = folder / record.checkpoint.path
+    loaded, _, _ = load_model(model)
+    sample = sample_text(loaded, root, PROMPT, tokens=60)
+    print(
+        f"Validation {record.val_loss_nats:.6f} nats; the ledger has "
+        f"{record.ledger_val_loss_nats:.6f}: {verdict}, on {machine}\n"
+        f"Test       {record.test_loss_nats:.4f} nats, perplexity {record.test_perplexity:,.1f}, "
+        f"{record.test_bits_per_byte:.3f} bits per byte (look number {looks} at test)\n"
+        f"Sample     {' '.join(sample.split())}\n"
+        f"Model      {model}\n"
+        f'Generate   python model/generate.py {model} "{PROMPT}"\n'
+        f"Export     python model/export.py {model} exported"
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,122 @@
+"""The main job: search a small GPT's hyperparameters and say which are best.
+
+python search/run.py --grid lr                                  # quick on a CPU, seed on a GPU
+python search/run.py --grid lr --preset quick --device cpu      # a laptop's size anywhere
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from data.errors import UserError, run_command
+from data.paths import artifacts_root
+from model.batches import RunLength
+from reports.tables import as_text, experiments
+from search.cost import plan_lines
+from search.environment import prepare_environment
+from search.experiment import Experiment, find_experiment, only_driver, read_experiment
+from search.ledger import Ledger
+from search.options import check_options, make_parser
+from search.plan import Trial
+from search.presets import default_preset
+from search.start import (
+    check_trials,
+    choose_device,
+    corpus_if_prepared,
+    length_in,
+    make_experiment,
+    prepare_builtin,
+    with_corpus,
+)
+
+
+def main() -> int:
+    args = make_parser().parse_args()
+    check_options(args)
+    root = artifacts_root(args.out)
+    if args.resume is not None:
+        return resume(root, args.resume)
+    device = choose_device(args.device)
+    preset, why = (args.preset, "as asked") if args.preset else default_preset(device)
+    print(f"Preset     {preset}: {why}", flush=True)
+    corpus = corpus_if_prepared(root, args.corpus)
+    experiment = make_experiment(args, device)
+    folder = root / "experiments" / experiment.name
+    if folder.exists():
+        raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
+    trials = check_trials(experiment, length_in(corpus))
+    print("\n".join(plan_lines(experiment, trials, length_in(corpus))), flush=True)
+    if args.dry_run:
+        print("Dry run: nothing was downloaded or trained.")
+        return 0
+    corpus = corpus or prepare_builtin(root)
+    experiment = with_corpus(experiment, corpus)
+    check_trials(experiment, length_in(corpus))
+    folder.mkdir(parents=True)
+    experiment.write(folder)
+    return run(experiment, folder, length_in(corpus))
+
+
+def resume(root: Path, name: str) -> int:
+    """Finish the experiment called `name`."""
+    folder = find_experiment(root, name)
+    experiment = read_experiment(folder)
+    choose_device(experiment.device)
+    corpus = corpus_if_prepared(root, experiment.corpus["name"])
+    if corpus is None or corpus.content_hash != experiment.corpus_hash:
+        raise UserError(
+            f"--resume {name}: its corpus {experiment.corpus['name']!r} is missing or another one "
+            f"by now (content hash {experiment.corpus_hash[:12]} is needed)"
+        )
+    return run(experiment, folder, length_in(corpus))
+
+
+def run(experiment: Experiment, folder: Path, length: Callable[[Trial], RunLength]) -> int:
+    """Train what is missing, then print the table. 0 if every trial ended well."""
+    again = f"python search/run.py --resume {experiment.name}"
+    with only_driver(folder):
+        ledger = Ledger(folder / "ledger.jsonl")
+        if ledger.trials:
+            done = f"{len(ledger.ended())} of {experiment.planned_trials}"
+            print(f"Resuming   {experiment.name}: {done} trials are in the ledger")
+        prepare_environment(experiment.threads_per_trial)
+        from search.study import write_study  # imports Ray, which reads the environment
+        from search.tuner import run_search
+
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            run_search(experiment, folder, ledger, length)
+        except KeyboardInterrupt:
+            print(
+                f"\nInterrupted with {len(ledger.ended())} of {experiment.planned_trials} trials "
+                f"in the ledger. Go on with: {again}"
+            )
+            return 1
+        write_study(experiment, folder, ledger)
+    print_results(experiment, folder, ledger)
+    missing = experiment.planned_trials - len(ledger.ended())
+    if missing > 0:
+        print(f"{missing} trials failed or are missing; try them again with: {again}")
+    return 1 if missing > 0 or len(ledger.complete()) < len(ledger.trials) else 0
+
+
+def print_results(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+    """The table, the best, where the ledger is and what to run next."""
+    print()
+    if ledger.complete():
+        print(as_text(experiments(experiment, ledger)))
+        print()
+    name = experiment.name
+    print(f"Ledger     {folder / 'ledger.jsonl'}")
+    print(f"Report     python reports/generate.py {name}")
+    print(f"Rerun      python search/rerun.py {name}")
+
+
+if __name__ == "__main__":
+    run_command(main)

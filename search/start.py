@@ -1,0 +1,174 @@
+"""From the command line's options to an experiment: machine, presets, corpus, names."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import functools
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from data.corpus import Corpus, CorpusSpec, open_corpus, prepare_corpus
+from data.errors import UserError
+from model.batches import RunLength
+from model.device import best_device, best_precision, hardware, usable_cores, versions
+from search.axes import AXES
+from search.cost import BUILTIN_TOKENS
+from search.experiment import Experiment, check_name
+from search.options import axes_and_base
+from search.plan import Trial, collect, grid_trials, make_trial, trial_length
+from search.presets import PRESETS, default_preset
+
+DRAWN = 100
+"""Configurations drawn to estimate what a sampler will cost."""
+
+
+def choose_device(wanted: str | None) -> str:
+    """The wanted device, or the best there is. Raises `UserError` if it is not there."""
+    best = best_device()
+    if wanted == "cuda" and best != "cuda":
+        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return wanted or best
+
+
+def corpus_if_prepared(root: Path, name: str) -> Corpus | None:
+    """The corpus called `name`; None if it is the built-in one and not prepared yet.
+
+    Raises `UserError` for any other that is not there.
+    """
+    folder = root / "corpus" / name
+    if (folder / "manifest.json").is_file():
+        return open_corpus(folder)
+    if name != CorpusSpec().name:
+        raise UserError(
+            f"--corpus {name}: not prepared in {folder.parent}; make it with "
+            f"`python data/prepare.py --name {name} --source ...`"
+        )
+    return None
+
+
+def prepare_builtin(root: Path) -> Corpus:
+    """The built-in corpus, downloaded and prepared first."""
+    return open_corpus(prepare_corpus(CorpusSpec(), root))
+
+
+def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
+    """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
+    preset = args.preset or default_preset(device)[0]
+    axes, base = axes_and_base(args, PRESETS[preset].replace(precision=best_precision(device)))
+    machine = hardware()
+    cells = args.trials or 1
+    if args.search is None:
+        for values in axes.values():
+            cells *= len(values)
+    trials = cells * args.seeds
+    concurrent, threads, gpus = _share_machine(args, device, len(machine["gpus"]), trials)
+    now = datetime.datetime.now(datetime.UTC)
+    kind = args.search or "-".join(axes) or "one"
+    return Experiment(
+        name=check_name(args.name or f"{kind}-{preset}-{now:%Y%m%d-%H%M%S}"),
+        created_at=now.isoformat(timespec="seconds"),
+        command=("python", "search/run.py", *sys.argv[1:]),
+        preset=preset,
+        base=base,
+        axes=axes,
+        sampler=args.search,
+        samples=args.trials,
+        seeds=args.seeds,
+        base_seed=args.seed,
+        corpus_folder="",
+        corpus_hash="",
+        corpus={},
+        device=device,
+        max_concurrent=concurrent,
+        threads_per_trial=threads,
+        gpus_per_trial=gpus,
+        hardware=machine,
+        versions=versions(),
+        git_commit=git_commit(),
+    )
+
+
+def with_corpus(experiment: Experiment, corpus: Corpus) -> Experiment:
+    """`experiment` on this corpus."""
+    return dataclasses.replace(
+        experiment,
+        corpus_folder=str(corpus.folder),
+        corpus_hash=corpus.content_hash,
+        corpus=corpus.manifest.to_dict(),
+    )
+
+
+def _share_machine(
+    args: argparse.Namespace, device: str, n_gpus: int, trials: int
+) -> tuple[int, int, float]:
+    """Trials at a time, threads of each and GPUs of each.
+
+    On a CPU one thread a trial and as many trials as cores, since two trials of one thread do
+    more together than one of two; fewer trials than cores share them all.
+    """
+    cores = usable_cores()
+    if device == "cpu":
+        wanted = args.max_concurrent or min(trials, cores // (args.cpus_per_trial or 1) or 1)
+        threads = args.cpus_per_trial or max(1, cores // wanted)
+        if wanted * threads > cores:
+            raise UserError(
+                f"--max-concurrent {wanted} with {threads} threads each is more than the "
+                f"{cores} cores here: they would slow each other manyfold"
+            )
+        return wanted, threads, 0.0
+    gpus = args.gpus_per_trial or 1.0
+    if gpus > n_gpus:
+        raise UserError(f"--gpus-per-trial {gpus:g}: there are {n_gpus} here")
+    wanted = args.max_concurrent or min(trials, int(n_gpus / gpus))
+    return wanted, args.cpus_per_trial or max(1, min(4, cores // wanted)), gpus
+
+
+def length_in(corpus: Corpus | None) -> Callable[[Trial], RunLength]:
+    """How long a trial is on this corpus; without one, on the built-in corpus' usual size."""
+
+    @functools.cache
+    def sequences(seq_len: int) -> int:
+        return len(corpus.dataset("train", seq_len)) if corpus else BUILTIN_TOKENS // seq_len
+
+    return lambda trial: trial_length(trial, sequences)
+
+
+def check_trials(experiment: Experiment, length: Callable[[Trial], RunLength]) -> list[Trial]:
+    """A grid's trials; for a sampler, some drawn at random, to tell what it will cost.
+
+    Raises `UserError` with everything that can't run; a sampler's two corners stand for all.
+    """
+    if experiment.sampler is None:
+        trials = grid_trials(experiment)
+        collect(length, trials)
+        return trials
+
+    def trial(shares: Iterable[float]) -> Trial:
+        bounds = zip(shares, experiment.axes.items(), strict=True)
+        values = {name: AXES[name].between(share, *ends) for share, (name, ends) in bounds}
+        return make_trial(experiment, values, 0)
+
+    n = len(experiment.axes)
+    collect(lambda share: length(trial([share] * n)), [0.0, 1.0])
+    chance = random.Random(0)
+    return [trial(chance.random() for _ in range(n)) for _ in range(DRAWN)]
+
+
+def git_commit() -> str | None:
+    """The checkout's commit; `+changes` if a tracked file differs from it."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return commit + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

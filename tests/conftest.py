@@ -1,0 +1,66 @@
+"""What several rooms' tests share."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data.tokenizer import bpe_files
+
+WORDS = [
+    *("the", "of", "and", "to", "that", "with", "river", "stone", "winter", "paper", "garden"),
+    *("voice", "letter", "summer", "market", "bridge", "window", "doctor", "island", "captain"),
+    *("history", "forest", "engine", "mirror", "silver", "number", "region", "council", "season"),
+    *("teacher", "harbour", "village", "question", "reason", "science", "journey", "weather"),
+]
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root whose downloads are kept: MINIGPT_HOME if it is set, else one for this session.
+
+    It holds the tokenizer's files, 0.6 MB to download the first time.
+    """
+    home = os.environ.get("MINIGPT_HOME")
+    root = Path(home).absolute() if home else tmp_path_factory.mktemp("home")
+    bpe_files(root)
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, shared_home: Path) -> Path:
+    """An empty root for one test, with the tokenizer's files at hand."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "downloads").symlink_to(shared_home / "downloads", target_is_directory=True)
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_prose() -> Callable[..., str]:
+    """`make_prose(number, sentences=20)`: text that meets the quality rules, another for each
+    number."""
+
+    def make(number: int, sentences: int = 20) -> str:
+        chooser = random.Random(number)
+        made = [
+            " ".join(chooser.choices(WORDS, k=chooser.randint(8, 16))).capitalize() + "."
+            for _ in range(sentences)
+        ]
+        return f"Chapter {number}\n\n" + "\n".join(
+            " ".join(made[start : start + 5]) for start in range(0, sentences, 5)
+        )
+
+    return make
+
+
+@pytest.fixture
+def text_file(tmp_path: Path, make_prose: Callable[..., str]) -> Path:
+    """60 documents of prose in one .txt file, about 20,000 tokens."""
+    path = tmp_path / "stories.txt"
+    path.write_text("\n<|endoftext|>\n".join(make_prose(number) for number in range(60)))
+    return path

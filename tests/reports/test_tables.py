@@ -1,0 +1,162 @@
+"""Tables against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.config import ModelConfig, RunConfig, TrainConfig
+from reports import setup_tables, tables
+from reports.columns import duration, one_line, share, show, storage
+
+
+def test_experiments_table_is_exact(build: Any) -> None:
+    frame = tables.experiments(*build.two_rates())
+    assert list(frame.columns) == [
+        "experiment",
+        "epochs",
+        "train_loss_nats",
+        "val_loss_nats",
+        "val_perplexity",
+        "val_bits_per_byte",
+        "total_seconds",
+        "notes",
+    ]
+    # exp(7.5) = 1808.04, 7.5 / ln 2 / 4 = 2.7051
+    worse = "lr=0.0003 | 3 | 7.6250 | 7.5000 | 1,808.04 | 2.7051 | 20.0 s"
+    better = "lr=0.001 | 3 | 6.1250 | 6.0000 | 403.43 | 2.1640 | 20.0 s"
+    assert [" | ".join(row) for row in show(frame).rows] == [
+        f"{worse} | validation loss rose after epoch 2",
+        f"{better} | best; lr at the upper edge",
+    ]
+
+
+def test_notes_on_warm_up_and_attempts(build: Any) -> None:
+    base = RunConfig(train=TrainConfig(epochs=3, warmup_steps=90))
+    experiment = build.plan({"lr": (1e-3, 2e-3)}, base=base)
+    trial = build.trial(experiment, {"lr": 1e-3}, (8.0, 7.5, 7.0), attempts=2)
+    frame = tables.experiments(experiment, build.write(experiment, [trial]))
+    # 90 of 300 steps
+    assert frame["notes"].tolist() == [
+        "best; lr at the lower edge; warm-up is 30% of the run; started 2 times"
+    ]
+
+
+def test_unfinished_trials_are_apart_and_without_a_loss(build: Any) -> None:
+    experiment, ledger = build.mixed()
+    assert tables.experiments(experiment, ledger)["experiment"].tolist() == ["lr=0.0001"]
+    assert show(tables.without_result(experiment, ledger)).rows == [
+        ["lr=0.0003", "stopped", "1 of 3", "8.0 s", "ended early on purpose"],
+        ["lr=0.0005", "diverged", "1 of 3", "8.0 s", "not finite at step 140"],
+        ["lr=0.001", "failed", "0 of 3", "2.0 s", "worker lost"],
+    ]
+
+
+def test_best_by_epoch_measures_improvement_from_the_first(build: Any) -> None:
+    frame = tables.best_by_epoch(*build.two_rates())
+    assert frame["val_loss_nats"].tolist() == [7.0, 6.5, 6.0]
+    improvement = frame["improvement"].tolist()
+    assert math.isnan(improvement[0])
+    assert improvement[1:] == pytest.approx([1 - math.exp(-0.5), 1 - math.exp(-1.0)])
+    assert [row[4] for row in show(frame).rows] == ["–", "39.3%", "63.2%"]
+
+
+def test_reruns_say_whether_the_bits_came_out_again(build: Any) -> None:
+    experiment, ledger = build.two_rates()
+    best = ledger.best()
+    ledger.append(build.rerun(best, 6.0))
+    ledger.append(build.rerun(best, 6.0000001))
+    rows = show(tables.reruns(experiment, ledger)).rows
+    assert [row[3] for row in rows] == ["yes", "no"]
+    assert rows[0][0] == "lr=0.001"
+    assert rows[0][5:8] == ["6.2500", "518.01", "2.2500"]
+
+
+def test_no_trials_give_empty_tables(build: Any) -> None:
+    experiment = build.plan()
+    ledger = build.write(experiment)
+    assert tables.experiments(experiment, ledger).empty
+    assert tables.without_result(experiment, ledger).empty
+    assert tables.best_by_epoch(experiment, ledger).empty
+
+
+@pytest.mark.parametrize(("tied", "total"), [(True, 6_837_888), (False, 13_270_784)])
+def test_architecture_adds_up(tied: bool, total: int) -> None:
+    frame = setup_tables.architecture(RunConfig(model=ModelConfig(tie_head=tied)))
+    assert frame["parameters"].iloc[-1] == total == frame["parameters"].iloc[:-1].sum()
+    assert frame["share"].iloc[:-1].sum() == pytest.approx(1)
+
+
+def test_sources_end_in_their_total(build: Any) -> None:
+    rows = show(setup_tables.sources(build.manifest())).rows
+    assert rows == [
+        ["Wikipedia articles", "wikipedia", "CC BY-SA 4.0", "1,000", "950", "95.0%", "7,000,000"],
+        ["News", "web and news", "–", "3,000", "2,900", "96.7%", "3,128,249"],
+        ["Total", "", "", "4,000", "3,850", "96.2%", "10,128,249"],
+    ]
+
+
+def test_training_data_says_what_an_epoch_leaves_out(build: Any) -> None:
+    base = RunConfig(train=TrainConfig(tokens_per_epoch=1_000_000))
+    limited = dict(show(setup_tables.training_data(build.plan(base=base))).rows)
+    assert limited["Training sequences in the corpus"] == "156,252 (64 tokens each)"
+    assert limited["Tokens trained an epoch"] == (
+        "1,000,000 (limited by the preset, 10.0% of the training split)"
+    )
+    whole = dict(show(setup_tables.training_data(build.plan())).rows)
+    assert whole["Batches an epoch"] == "4,883 (batch size 32)"
+    assert "limited" not in whole["Tokens trained an epoch"]
+
+
+def test_recipe_names_every_value_searched(build: Any) -> None:
+    recipe = dict(show(setup_tables.recipe(build.plan({"lr": (3e-4, 1e-3)}))).rows)
+    assert recipe["Learning rate"].startswith("0.0003, 0.001 (searched)")
+    tpe = build.plan({"lr": (1e-4, 1e-2)}, sampler="tpe", samples=5)
+    recipe = dict(show(setup_tables.recipe(tpe)).rows)
+    assert recipe["Learning rate"].startswith("0.0001 to 0.01 (searched by tpe)")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (59.94, "59.9 s"), (59.96, "1.0 min"), (2250, "37.5 min"), (4500, "1.25 h")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_small_amounts() -> None:
+    assert [share(part) for part in (0, 1e-5, 0.5)] == ["0.0%", "< 0.1%", "50.0%"]
+    assert [storage(size) for size in (10, 1500, 2e7, 3e9)] == [
+        "10 bytes",
+        "1.5 kB",
+        "20.0 MB",
+        "3.0 GB",
+    ]
+
+
+def test_text_for_a_terminal_is_aligned(build: Any) -> None:
+    text = tables.as_text(tables.experiments(*build.two_rates()))
+    lines = text.splitlines()
+    headings = "Experiment Epochs Train loss Validation loss Perplexity Bits per byte Time Notes"
+    assert " ".join(lines[0].split()) == headings
+    assert set(lines[1]) == {"-", " "}
+    assert lines[0].index("Notes") == lines[2].index("validation")
+    assert "lr=0.001 " in text
+
+
+@given(
+    reason=st.text(max_size=300),
+    label=st.text(max_size=150),
+)
+def test_text_for_a_terminal_is_narrow_and_harmless(reason: str, label: str) -> None:
+    frame = pd.DataFrame([{"experiment": label, "status": "failed", "reason": reason}])
+    text = tables.as_text(frame)
+    assert max(map(len, text.split("\n"))) <= tables.TERMINAL_WIDTH
+    assert all(line.isprintable() for line in text.split("\n"))
+    kept = "".join(text.split())
+    assert all(word[:1] in kept for word in one_line(reason).split())

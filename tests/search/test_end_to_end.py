@@ -1,0 +1,169 @@
+"""The real commands on a small corpus: search, report, rerun, export, and a kill half-way."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from model.records import COMPLETE
+from search.experiment import read_experiment
+from search.ledger import Ledger
+from search.plan import grid_trials
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SMALL = ("--corpus", "small", "--embed-dim", "16")
+"""Flags of a search whose trials take about two seconds."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(run_script: Run, search_root: Path) -> subprocess.CompletedProcess[str]:
+    """The experiment `lr`, run to its end."""
+    done = run_script("search/run.py", "--grid", "lr", "--name", "lr", *SMALL)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def folder_of(root: Path, name: str) -> Path:
+    return root / "experiments" / name
+
+
+def losses(folder: Path) -> dict[str, list[float]]:
+    trials = Ledger(folder / "ledger.jsonl").trials
+    assert all(trial.status == COMPLETE for trial in trials)
+    return {trial.trial_id: [epoch.val_loss_nats for epoch in trial.epochs] for trial in trials}
+
+
+def test_the_main_job_trains_four_rates_and_says_what_is_next(
+    undisturbed: subprocess.CompletedProcess[str], search_root: Path
+) -> None:
+    folder = folder_of(search_root, "lr")
+    ledger, experiment = Ledger(folder / "ledger.jsonl"), read_experiment(folder)
+    assert {t.trial_id for t in ledger.complete()} == {t.trial_id for t in grid_trials(experiment)}
+    assert len({t.final.val_loss_nats for t in ledger.complete()}) == 4
+    assert all(t.attempts == 1 for t in ledger.trials)
+    out = undisturbed.stdout
+    assert "no GPU" in out and "--preset seed about" in out
+    assert str(folder / "ledger.jsonl") in out
+    assert "python search/rerun.py lr" in out
+    best = ledger.best()
+    assert best is not None and f"{best.final.val_loss_nats:.4f}" in out
+
+
+def test_no_word_of_rays_is_on_the_screen(
+    undisturbed: subprocess.CompletedProcess[str],
+) -> None:
+    screen = undisturbed.stdout + undisturbed.stderr
+    assert not re.search(r"\bray\b|raylet|WARNING|Traceback|trial_id", screen, re.IGNORECASE)
+    assert len(re.split(r"[\r\n]+", undisturbed.stderr)) < 60
+
+
+def test_nothing_of_rays_is_left_and_events_and_study_are_there(
+    undisturbed: subprocess.CompletedProcess[str], search_root: Path
+) -> None:
+    folder = folder_of(search_root, "lr")
+    assert not (folder / "ray").exists()
+    assert not list(folder.rglob("*.tmp")) and not list(folder.rglob("step_*.pt"))
+    assert len(list(folder.glob("tensorboard/*/events*"))) == 4
+    study = optuna.load_study(study_name="lr", storage=f"sqlite:///{folder / 'study.db'}")
+    best = Ledger(folder / "ledger.jsonl").best()
+    assert best is not None and study.best_value == best.final.val_loss_nats
+    assert study.best_params == {"lr": best.config.train.lr_peak}
+
+
+def test_a_driver_killed_half_way_is_resumed_to_the_same_losses(
+    undisturbed: subprocess.CompletedProcess[str],
+    run_script: Run,
+    command_of: Callable[..., list[str]],
+    search_root: Path,
+) -> None:
+    folder = folder_of(search_root, "killed")
+    words = ("--grid", "lr", "--name", "killed", *SMALL)
+    kill_after_first_record(command_of("search/run.py", *words), folder)
+    before = (folder / "ledger.jsonl").read_bytes()
+    assert 1 <= before.count(b"\n") < 4
+    resumed = run_script("search/run.py", "--resume", "killed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (folder / "ledger.jsonl").read_bytes().startswith(before)  # nothing trained twice
+    assert losses(folder) == losses(folder_of(search_root, "lr"))
+    again = run_script("search/run.py", "--resume", "killed")  # nothing left to do
+    assert again.returncode == 0 and "4 of 4 trials" in again.stdout
+
+
+def test_the_rerun_has_the_same_bits_and_its_export_is_named(
+    undisturbed: subprocess.CompletedProcess[str], run_script: Run, search_root: Path
+) -> None:
+    rerun = run_script("search/rerun.py", "lr")
+    assert rerun.returncode == 0, rerun.stderr
+    assert "the same bits, on the same machine" in rerun.stdout
+    folder = folder_of(search_root, "lr")
+    [record] = Ledger(folder / "ledger.jsonl").reruns
+    assert record.same_bits and record.val_loss_nats == record.ledger_val_loss_nats
+    assert (folder / record.checkpoint.path).is_file()
+    assert "model/export.py" in rerun.stdout
+    report = run_script("reports/generate.py", "lr")
+    assert report.returncode == 0, report.stderr
+    assert (folder / "report" / "report.html").is_file()
+
+
+def test_a_sampler_tries_what_it_was_told_to(run_script: Run, search_root: Path) -> None:
+    words = ("--search", "tpe", "--trials", "3", "--epochs", "1,2", "--name", "tpe", *SMALL)
+    done = run_script("search/run.py", *words)
+    assert done.returncode == 0, done.stderr
+    trials = Ledger(folder_of(search_root, "tpe") / "ledger.jsonl").complete()
+    assert len(trials) == 3
+    assert len({t.config.train.lr_peak for t in trials}) == 3
+    assert all(len(t.epochs) == t.config.train.epochs for t in trials)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--grid", "lr", "--corpus", "none"), "--corpus none"),
+        (("--grid", "lr", "--name", "lr", *SMALL), "--name lr"),
+        (("--grid", "lr", "--name", "../x", *SMALL), "--name"),
+        (("--grid", "lr", "--device", "cuda", *SMALL), "--device cuda"),
+        (("--grid", "lr", "--preset", "seed", *SMALL), "warmup_steps=500"),
+        (("--resume", "never"), "never"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_made(
+    undisturbed: subprocess.CompletedProcess[str],
+    run_script: Run,
+    search_root: Path,
+    words: tuple[str, ...],
+    named: str,
+) -> None:
+    before = sorted(search_root.rglob("*"))
+    done = run_script("search/run.py", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and named in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(search_root.rglob("*")) == before
+
+
+def test_a_dry_run_prints_the_cost_and_makes_nothing(run_script: Run, search_root: Path) -> None:
+    before = sorted(search_root.rglob("*"))
+    done = run_script("search/run.py", "--grid", "lr", "--dry-run", *SMALL)
+    assert done.returncode == 0
+    assert "Cost" in done.stdout and "nothing was downloaded or trained" in done.stdout
+    assert sorted(search_root.rglob("*")) == before
+
+
+def kill_after_first_record(words: list[str], folder: Path) -> None:
+    """SIGKILL the driver alone as soon as the ledger has a record."""
+    driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ledger = folder / "ledger.jsonl"
+    deadline = time.monotonic() + 120
+    while not (ledger.exists() and ledger.read_bytes().count(b"\n")):
+        assert driver.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
