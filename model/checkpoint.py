@@ -43,7 +43,7 @@ def load(path: Path) -> dict[str, Any]:
             damaged = archive.testzip()  # torch writes these sums, but doesn't look at them
         content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception:  # noqa: BLE001 - torch raises many kinds for a damaged file
         # Not torch's own words: for a file with code in it they advise to let it run.
         damaged = "unreadable"

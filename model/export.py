@@ -119,7 +119,10 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="new, for transformers' from_pretrained")
     parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
     args = parser.parse_args()
-    export(args.checkpoint, args.folder, artifacts_root(args.out))
+    try:
+        export(args.checkpoint, args.folder, artifacts_root(args.out))
+    except OSError as error:
+        raise UserError(f"{args.folder}: cannot be written ({error.strerror or error})") from None
     print(f'Exported   GPT2LMHeadModel.from_pretrained("{args.folder}")')
     return 0
 

@@ -92,6 +92,7 @@ def train(
             run.train_epoch()
     except Diverged as reason:
         error = str(reason)
+    final = None if error else run.save_final()  # before the timing is read: it takes part in it
     return TrainResult(
         status=DIVERGED if error else COMPLETE,
         error=error,
@@ -99,7 +100,7 @@ def train(
         steps=run.position.steps,
         timing=run.position.timing,
         device=describe_device(device),
-        checkpoint=None if error else run.save_final(),
+        checkpoint=final,
     )
 
 
@@ -149,7 +150,8 @@ class _Run:
         self.scaler = torch.amp.GradScaler(device, enabled=config.train.precision == "fp16")
         self.position = _Position()
         self.sums = torch.zeros(4, dtype=torch.float64, device=device)
-        """Of the epoch so far: loss x sequences, sequences, gradient norms, finite steps."""
+        """Of the epoch so far: loss x sequences, sequences, gradient norms, steps before the first
+        that is not finite."""
         self._resume()
         now = time.perf_counter()
         self.last_checkpoint = self.last_progress = self.mark = now
@@ -192,6 +194,7 @@ class _Run:
         n = len(indices)
         # fp16 meets infinite gradients by design: the scaler skips such a step.
         finite = torch.isfinite(loss if self.scaler.is_enabled() else loss.detach() + norm)
+        finite &= self.sums[3] == position.epoch_steps
         norm = torch.where(torch.isfinite(norm), norm, 0.0)
         self.sums += torch.stack([loss.detach() * n, torch.full_like(norm, n), norm, finite])
         position.steps += 1
@@ -206,7 +209,6 @@ class _Run:
         self._add_time(training_seconds=now - self.mark)
         self.mark = self.last_progress = now
         if finite_steps < position.epoch_steps:
-            # Once something is not finite, every later step isn't: the first is the count's next.
             position.steps += int(finite_steps) + 1 - position.epoch_steps
             raise Diverged(f"loss or gradient not finite at step {position.steps}")
         self.hooks.on_progress(
@@ -269,8 +271,9 @@ class _Run:
             "model": self.model.state_dict(),
         }
         checkpoint.save_atomically(content, path)
+        written = CheckpointRef(path=path.name, sha256=checkpoint.sha256(path))
         self._add_time(checkpointing_seconds=time.perf_counter() - self.mark)
-        return CheckpointRef(path=path.name, sha256=checkpoint.sha256(path))
+        return written
 
     def _content(self) -> dict[str, Any]:
         cuda = torch.cuda.get_rng_state() if self.device == "cuda" else None

@@ -23,12 +23,14 @@ def one_line(value: object) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`42.3 s`, `11.2 min` or `1.25 h`."""
+    """`42.3 s`, `11.2 min`, `1.25 h` or `3.1 days`."""
     if seconds < 59.95:  # 59.95 would be written as 60.0 s
         return f"{seconds:.1f} s"
     if seconds < 59.95 * 60:
         return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.2f} h"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.2f} h"
+    return f"{seconds / 86400:.1f} days"
 
 
 def storage(size_bytes: float) -> str:

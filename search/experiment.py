@@ -47,7 +47,6 @@ class Experiment:
     """Replicates of each configuration."""
     base_seed: int
     """What the replicates' seeds and the sampler's derive from."""
-    corpus_folder: str
     corpus_hash: str
     corpus: dict[str, Any]
     """The corpus' manifest, whole."""
@@ -62,6 +61,11 @@ class Experiment:
     versions: dict[str, str]
     git_commit: str | None
     """The checkout's commit, with `+changes` if files differ from it; None outside a checkout."""
+
+    def corpus_folder(self, folder: Path) -> Path:
+        """Where the corpus of the experiment in `folder` is: beside the experiments, so that the
+        whole root can be moved."""
+        return folder.parents[1] / "corpus" / str(self.corpus["name"])
 
     @property
     def planned_trials(self) -> int:

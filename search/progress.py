@@ -11,12 +11,15 @@ from ray import tune
 from tqdm import tqdm
 
 from model.records import COMPLETE
+from reports.columns import duration
 from search.experiment import Experiment
 from search.ledger import Ledger
 from search.plan import steps_flops, trial_of
 
 _SHOWN = 4
 """Running trials named on the line; more don't fit."""
+_ENOUGH = 0.01
+"""Share of the work that must be done before the time left is worth saying."""
 
 
 class ProgressLine(tune.Callback):
@@ -41,14 +44,16 @@ class ProgressLine(tune.Callback):
         self.running: dict[str, str] = {}
         self.steps_seen: dict[str, tuple[int, float]] = {}
         self.rates: dict[str, float] = {}
+        self.begun: tuple[float, float] | None = None
+        """When the first step was heard of, and the share done then: what the time left is
+        reckoned from, so that the start-up doesn't count."""
         self.bar = tqdm(
             total=1.0,
             initial=self._share_done(),
-            bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left{postfix}",
+            bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}{postfix}",
             file=sys.stderr,
             dynamic_ncols=True,
             mininterval=0.5 if sys.stderr.isatty() else 10,
-            smoothing=0,
         )
         self._redraw()
 
@@ -105,8 +110,20 @@ class ProgressLine(tune.Callback):
         self.bar.set_description_str(f"{ended}/{self.planned} trials", refresh=False)
         rate = f"{sum(self.rates.values()):.1f} steps/s" if self.rates else "starting"
         losses = list(self.running.values())[:_SHOWN]
-        self.bar.set_postfix_str("; ".join([rate, *losses]), refresh=False)
-        self.bar.update(max(0.0, self._share_done() - self.bar.n))
+        share = self._share_done()
+        self.bar.set_postfix_str("; ".join([*self._time_left(share), rate, *losses]), refresh=False)
+        self.bar.update(max(0.0, share - self.bar.n))
+
+    def _time_left(self, share: float) -> list[str]:
+        if not self.steps_seen:
+            return []
+        now = time.monotonic()
+        if self.begun is None:
+            self.begun = now, share
+        began, share_then = self.begun
+        if share - share_then < _ENOUGH:
+            return []
+        return [f"{duration((now - began) * (1 - share) / (share - share_then))} left"]
 
     def close(self) -> None:
         """Leave the line as it is and go to the next."""

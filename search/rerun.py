@@ -56,7 +56,7 @@ def main() -> int:
             raise UserError(f"{folder.name}: no trial is complete; finish it with --resume first")
         if experiment.device == "cuda" and best_device() != "cuda":
             raise UserError(f"{folder.name} was trained on CUDA, and there is no such device here")
-        corpus = open_corpus(Path(experiment.corpus_folder))
+        corpus = open_corpus(experiment.corpus_folder(folder))
         if corpus.content_hash != experiment.corpus_hash:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
         label = cell_label(best.config, list(experiment.axes))

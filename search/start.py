@@ -80,7 +80,6 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         samples=args.trials,
         seeds=args.seeds,
         base_seed=args.seed,
-        corpus_folder="",
         corpus_hash="",
         corpus={},
         device=device,
@@ -97,7 +96,6 @@ def with_corpus(experiment: Experiment, corpus: Corpus) -> Experiment:
     """`experiment` on this corpus."""
     return dataclasses.replace(
         experiment,
-        corpus_folder=str(corpus.folder),
         corpus_hash=corpus.content_hash,
         corpus=corpus.manifest.to_dict(),
     )

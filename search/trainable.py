@@ -41,13 +41,14 @@ def run_trial(tune_config: dict[str, Any], experiment_folder: Path) -> None:
     record = read_outcome(folder)
     if record is None:
         attempts = begin_attempt(folder, trial.values, trial.replicate)
-        record = _train_to_record(experiment, trial, folder, attempts)
+        corpus = experiment.corpus_folder(experiment_folder)
+        record = _train_to_record(experiment, trial, corpus, folder, attempts)
         write_outcome(folder, record)
     tune.report(_last_report(record))
 
 
 def _train_to_record(
-    experiment: Experiment, trial: Trial, folder: Path, attempts: int
+    experiment: Experiment, trial: Trial, corpus: Path, folder: Path, attempts: int
 ) -> TrialRecord:
     # Workers are reused between trials, so whatever is global is set at each start.
     torch.set_num_threads(experiment.threads_per_trial)
@@ -55,7 +56,7 @@ def _train_to_record(
     try:
         result = train(
             trial.config,
-            open_corpus(Path(experiment.corpus_folder)),
+            open_corpus(corpus),
             device=experiment.device,
             checkpoint_dir=folder,
             hooks=_tune_hooks(trial),

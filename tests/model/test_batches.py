@@ -29,9 +29,7 @@ def test_the_assignment_s_baseline() -> None:
 def test_an_epoch_has_every_sequence_in_its_budget_and_the_last_batch_may_be_short(
     batch: int, epochs: int, sequences: int, tokens: int | None
 ) -> None:
-    config = TrainConfig(
-        batch_size=batch, epochs=epochs, tokens_per_epoch=tokens, warmup_steps=0
-    )
+    config = TrainConfig(batch_size=batch, epochs=epochs, tokens_per_epoch=tokens, warmup_steps=0)
     length = run_length(config, 8, sequences)
     assert length.sequences == (sequences if tokens is None else min(sequences, tokens // 8))
     assert length.steps_per_epoch == math.ceil(length.sequences / batch)

@@ -38,7 +38,7 @@ small_models = st.builds(
     vocab_size=st.integers(1, 80),
     seq_len=st.integers(1, 20),
     n_layers=st.integers(1, 3),
-    dropout=st.floats(0, 0.99),
+    dropout=st.one_of(st.floats(0, 0.99), st.just(0)),
     tie_head=st.booleans(),
 )
 warmups = st.one_of(
@@ -55,6 +55,9 @@ recipes = st.builds(
     epochs=st.integers(1, 20),
     lr_peak=st.one_of(st.floats(1e-9, 1), st.just(1)),
     weight_decay=st.one_of(st.floats(0, 100), st.integers(0, 100)),
+    beta1=st.one_of(st.floats(0, 0.99), st.just(0)),
+    beta2=st.one_of(st.floats(0, 0.99), st.just(0)),
+    grad_clip_norm=st.integers(1, 9),
     tokens_per_epoch=st.none() | st.integers(1, 10**9),
     precision=st.sampled_from(["fp32", "bf16", "fp16"]),
     seed=st.integers(0, 2**63 - 1),
@@ -167,7 +170,9 @@ OTHER_VALUES: dict[str, Any] = {
 def test_trial_id_depends_on_every_field_and_on_the_corpus() -> None:
     config = RunConfig()
     seen = {trial_id(config, "corpus"), trial_id(config, "another")}
-    names = [field.name for part in (ModelConfig, TrainConfig) for field in dataclasses.fields(part)]
+    names = [
+        field.name for part in (ModelConfig, TrainConfig) for field in dataclasses.fields(part)
+    ]
     names.remove("warmup_fraction")
     for name in names:
         part = config.model if hasattr(config.model, name) else config.train

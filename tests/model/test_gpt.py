@@ -56,11 +56,11 @@ def test_the_head_shares_the_embedding_only_if_tied(tie_head: bool) -> None:
 
 
 def test_projections_into_the_residual_stream_start_smaller() -> None:
-    model = GPT(ModelConfig(vocab_size=50, embed_dim=128, n_layers=8))
-    assert model.blocks[3].expand.weight.std().item() == pytest.approx(0.02, rel=0.05)
-    for part in (model.blocks[3].contract, model.blocks[3].attention.out):
-        assert part.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)
-        assert not part.bias.any()
+    weights = GPT(ModelConfig(vocab_size=50, embed_dim=128, n_layers=8)).state_dict()
+    assert weights["blocks.3.expand.weight"].std().item() == pytest.approx(0.02, rel=0.05)
+    for part in ("contract", "attention.out"):
+        assert weights[f"blocks.3.{part}.weight"].std().item() == pytest.approx(0.005, rel=0.05)
+        assert not weights[f"blocks.3.{part}.bias"].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

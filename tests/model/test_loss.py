@@ -36,7 +36,8 @@ def loss_and_gradients(
 ) -> Result:
     x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
     loss = function(x, weight, targets, **options)
-    return loss.detach(), *torch.autograd.grad(loss, (x, weight))
+    grad_x, grad_weight = torch.autograd.grad(loss, (x, weight))
+    return loss.detach(), grad_x, grad_weight
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

@@ -72,7 +72,6 @@ def plan(axes: dict[str, tuple[float, ...]] | None = None, **changes: Any) -> Ex
         "samples": None,
         "seeds": 1,
         "base_seed": 0,
-        "corpus_folder": "corpus/builtin",
         "corpus_hash": "c0ffee",
         "corpus": manifest(),
         "device": "cpu",

@@ -1,0 +1,37 @@
+"""What precision a machine gets, and what is noted of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model import device
+from model.config import PRECISIONS
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")]
+)
+def test_cuda_devices_older_than_ampere_get_fp16(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert device.best_precision("cuda") == expected
+
+
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_a_cpu_gets_bf16_only_if_it_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, expected: str
+) -> None:
+    monkeypatch.setattr(device, "_cpu_has", lambda probe: has_bf16)
+    assert device.best_precision("cpu") == expected
+
+
+def test_this_machine_is_described() -> None:
+    described = device.describe_device("cpu")
+    assert (described.kind, described.threads) == ("cpu", torch.get_num_threads())
+    assert described.name == device.processor_name()
+    assert device.hardware()["cores"] == device.usable_cores() >= 1
+    assert device.peak_memory_mb("cpu") > 10
+    assert device.versions()["torch"] == torch.__version__
+    assert tuple(device.TORCH_TYPES) == PRECISIONS
