@@ -53,6 +53,15 @@ def run_length(config: TrainConfig, seq_len: int, sequences_in_split: int) -> Ru
     )
 
 
+def check_validation(sequences: int, seq_len: int) -> None:
+    """Raise `UserError` for a validation split that holds no sequence of this length."""
+    if not sequences:
+        raise UserError(
+            f"seq_len={seq_len}: the validation split is shorter than one sequence; "
+            "use a shorter context or a larger corpus"
+        )
+
+
 def evenly_spaced(n: int, available: int) -> Tensor:
     """`n` of the indices 0 … available - 1, spread evenly: (n,) int64."""
     return torch.arange(n) * available // n

@@ -38,7 +38,8 @@ class EpochRecord:
     tokens_seen: int
     """Training tokens since the run's start, repeats counted."""
     wall_seconds: float
-    """Training, evaluation and checkpoints since the run's start, resumed parts added up."""
+    """Since the run's start, start-up, evaluation and checkpoints included, resumed parts added
+    up."""
     steps_per_second: float
     """Optimizer steps of the epoch over its training time (no evaluation, no checkpoints)."""
     peak_memory_mb: float

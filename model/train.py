@@ -19,7 +19,7 @@ import torch
 from data.corpus import Corpus
 from data.errors import UserError
 from model import checkpoint
-from model.batches import epoch_order, evenly_spaced, run_length
+from model.batches import check_validation, epoch_order, evenly_spaced, run_length
 from model.config import RunConfig
 from model.device import TORCH_TYPES, describe_device, peak_memory_mb
 from model.evaluate import bits_per_byte, evaluate, perplexity
@@ -137,13 +137,11 @@ class _Run:
         self.checkpoint_every_seconds = checkpoint_every_seconds
         self.train_set = corpus.dataset("train", config.model.seq_len)
         self.val_set = corpus.dataset("val", config.model.seq_len)
-        if not len(self.val_set):
-            raise UserError(
-                f"seq_len={config.model.seq_len}: the validation split has only "
-                f"{self.val_set.tokens} tokens; use a shorter context or a larger corpus"
-            )
+        check_validation(len(self.val_set), config.model.seq_len)
         self.length = run_length(config.train, config.model.seq_len, len(self.train_set))
         self.sequences = evenly_spaced(self.length.sequences, len(self.train_set))
+        if device == "cuda":  # a reused process has a peak of the trial before
+            torch.cuda.reset_peak_memory_stats()
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
         self.optimizer = make_optimizer(self.model, config.train)
@@ -306,7 +304,7 @@ class _Run:
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["random_state"]["cpu"])
-        if self.device == "cuda":
+        if self.device == "cuda" and content["random_state"]["cuda"] is not None:
             torch.cuda.set_rng_state(content["random_state"]["cuda"])
         self.sums.copy_(content["sums"])
         position = content["position"]

@@ -109,6 +109,7 @@ class ProgressLine(tune.Callback):
         ended = len(self.ledger.trials)
         self.bar.set_description_str(f"{ended}/{self.planned} trials", refresh=False)
         rate = f"{sum(self.rates.values()):.1f} steps/s" if self.rates else "starting"
+        rate = "done" if ended == self.planned else rate
         losses = list(self.running.values())[:_SHOWN]
         share = self._share_done()
         self.bar.set_postfix_str("; ".join([*self._time_left(share), rate, *losses]), refresh=False)

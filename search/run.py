@@ -6,7 +6,6 @@ python search/run.py --grid lr --preset quick --device cpu      # a laptop's siz
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,17 +85,22 @@ def run(experiment: Experiment, folder: Path, length: Callable[[Trial], RunLengt
             done = f"{len(ledger.ended())} of {experiment.planned_trials}"
             print(f"Resuming   {experiment.name}: {done} trials are in the ledger")
         prepare_environment(experiment.threads_per_trial)
-        from search.study import write_study  # imports Ray, which reads the environment
+        from ray.exceptions import RayError  # Ray reads the environment as it is imported
+        from ray.tune.error import TuneError
+
+        from search.study import write_study
         from search.tuner import run_search
 
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        reason = None
         try:
             run_search(experiment, folder, ledger, length)
         except KeyboardInterrupt:
-            print(
-                f"\nInterrupted with {len(ledger.ended())} of {experiment.planned_trials} trials "
-                f"in the ledger. Go on with: {again}"
-            )
+            reason = "Interrupted"
+        except (RayError, TuneError) as error:
+            reason = f"Ray gave up ({str(error).strip().splitlines()[-1]})"
+        if reason is not None:
+            done = f"{len(ledger.ended())} of {experiment.planned_trials}"
+            print(f"\n{reason}; {done} trials are in the ledger. Go on with: {again}")
             return 1
         write_study(experiment, folder, ledger)
     print_results(experiment, folder, ledger)

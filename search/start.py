@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data.corpus import Corpus, CorpusSpec, open_corpus, prepare_corpus
 from data.errors import UserError
-from model.batches import RunLength
+from model.batches import RunLength, check_validation
 from model.device import best_device, best_precision, hardware, usable_cores, versions
 from search.axes import AXES
 from search.cost import BUILTIN_TOKENS
@@ -131,7 +131,10 @@ def length_in(corpus: Corpus | None) -> Callable[[Trial], RunLength]:
 
     @functools.cache
     def sequences(seq_len: int) -> int:
-        return len(corpus.dataset("train", seq_len)) if corpus else BUILTIN_TOKENS // seq_len
+        if corpus is None:
+            return BUILTIN_TOKENS // seq_len
+        check_validation(len(corpus.dataset("val", seq_len)), seq_len)
+        return len(corpus.dataset("train", seq_len))
 
     return lambda trial: trial_length(trial, sequences)
 

@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,6 +147,8 @@ def _local_ray(experiment: Experiment) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    # Ray has just put a handler of its own there, which aborts.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -72,8 +72,21 @@ def test_config_and_trial_id_survive_the_way_through_json(config: RunConfig) -> 
     assert trial_id(back, "corpus") == trial_id(config, "corpus")
 
 
-def test_whole_numbers_and_floats_are_the_same_trial() -> None:
-    whole, point = RunConfig().replace(weight_decay=0), RunConfig().replace(weight_decay=0.0)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"dropout": 0},
+        {"lr_peak": 1},
+        {"weight_decay": 0},
+        {"beta1": 0},
+        {"beta2": 0},
+        {"grad_clip_norm": 2},
+        {"warmup_fraction": 0, "warmup_steps": None},
+    ],
+)
+def test_whole_numbers_and_floats_are_the_same_trial(fields: dict[str, int | None]) -> None:
+    floats = {name: None if value is None else float(value) for name, value in fields.items()}
+    whole, point = RunConfig().replace(**fields), RunConfig().replace(**floats)
     assert trial_id(whole, "corpus") == trial_id(point, "corpus")
 
 

@@ -193,7 +193,7 @@ def test_seeds_differ(corpus: Corpus, tiny: RunConfig) -> None:
     [
         ({"batch_size": 36}, "batch_size=36"),
         ({"warmup_steps": 15}, "warmup_steps=15"),
-        ({"seq_len": 96}, "seq_len=96: the validation split has only 90 tokens"),
+        ({"seq_len": 96}, "seq_len=96: the validation split is shorter than one sequence"),
     ],
 )
 def test_what_the_corpus_can_t_serve_is_refused_before_the_first_step(

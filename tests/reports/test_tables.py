@@ -123,7 +123,14 @@ def test_recipe_names_every_value_searched(build: Any) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0.0 s"), (59.94, "59.9 s"), (59.96, "1.0 min"), (2250, "37.5 min"), (4500, "1.25 h"), (216_000, "2.5 days")],
+    [
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1.0 min"),
+        (2250, "37.5 min"),
+        (4500, "1.25 h"),
+        (216_000, "2.5 days"),
+    ],
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -157,13 +158,33 @@ def test_a_dry_run_prints_the_cost_and_makes_nothing(run_script: Run, search_roo
     assert sorted(search_root.rglob("*")) == before
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_says_how_to_go_on(
+    command_of: Callable[..., list[str]], search_root: Path, sent: signal.Signals
+) -> None:
+    name = sent.name.lower()
+    words = command_of("search/run.py", "--grid", "lr", "--name", name, *SMALL)
+    driver = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(driver, lambda: any(folder_of(search_root, name).glob("checkpoints/*/trial.json")))
+    driver.send_signal(sent)
+    stdout, stderr = driver.communicate(timeout=60)
+    assert driver.returncode == 1
+    assert f"python search/run.py --resume {name}" in stdout
+    assert "Traceback" not in stderr
+
+
 def kill_after_first_record(words: list[str], folder: Path) -> None:
     """SIGKILL the driver alone as soon as the ledger has a record."""
     driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     ledger = folder / "ledger.jsonl"
-    deadline = time.monotonic() + 120
-    while not (ledger.exists() and ledger.read_bytes().count(b"\n")):
-        assert driver.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(driver, lambda: ledger.exists() and ledger.read_bytes().count(b"\n") > 0)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
+
+
+def wait_for(driver: subprocess.Popen[Any], happened: Callable[[], bool]) -> None:
+    """Wait until something happened, while the driver runs."""
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert driver.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
