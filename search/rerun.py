@@ -79,7 +79,8 @@ def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainR
     torch.set_num_threads(best.device.threads)
     if (home / "final.pt").exists():
         shutil.rmtree(home)  # a finished rerun starts anew, one that was cut short goes on
-    with tqdm(desc="training", unit=" steps", mininterval=0.5, file=sys.stderr) as bar:
+    interval = 0.5 if sys.stderr.isatty() else 10
+    with tqdm(desc="training", unit=" steps", mininterval=interval, file=sys.stderr) as bar:
 
         def show(progress: Progress) -> None:
             bar.total = progress.total_steps

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from data.corpus import Corpus, CorpusSpec, open_corpus, prepare_corpus
+from data.corpus import Corpus, CorpusSpec, open_corpus, prepare_corpus, verify_corpus
 from data.errors import UserError
 from model.batches import RunLength, check_validation
 from model.device import best_device, best_precision, hardware, usable_cores, versions
@@ -36,12 +36,14 @@ def choose_device(wanted: str | None) -> str:
 
 
 def corpus_if_prepared(root: Path, name: str) -> Corpus | None:
-    """The corpus called `name`; None if it is the built-in one and not prepared yet.
+    """The corpus called `name`, its files hashed again; None if it is the built-in one and not
+    prepared yet.
 
-    Raises `UserError` for any other that is not there.
+    Raises `UserError` for any other that is not there, and for a damaged file.
     """
     folder = root / "corpus" / name
     if (folder / "manifest.json").is_file():
+        verify_corpus(folder)
         return open_corpus(folder)
     if name != CorpusSpec().name:
         raise UserError(

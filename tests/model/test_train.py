@@ -272,7 +272,7 @@ def test_fp16_skips_a_step_whose_gradient_overflows(
 def test_weights_that_blow_up_diverge_at_the_next_step(
     corpus: Corpus, tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.train.lr_at", lambda step, **_: 1e38 if step == 2 else 1e-3)
+    monkeypatch.setattr("model.loop.lr_at", lambda step, **_: 1e38 if step == 2 else 1e-3)
     result = train(tiny, corpus)
     assert (result.status, result.steps) == (DIVERGED, 4)
 

@@ -1,0 +1,27 @@
+"""How a training run tells of itself while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from model.records import EpochRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run is, about once a second."""
+
+    step: int
+    """Optimizer steps done."""
+    total_steps: int
+    train_loss_nats: float
+    """Mean over the epoch so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """Called by `train` as it goes; an exception from one ends the run at its last checkpoint."""
+
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None
