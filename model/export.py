@@ -1,6 +1,6 @@
 """Write a checkpoint as a folder that `transformers` loads offline, model and tokenizer.
 
-    python model/export.py artifacts/experiments/NAME/rerun/final.pt exported
+    python model/export.py artifacts/experiments/NAME/rerun/TRIAL/final.pt exported
 
     GPT2LMHeadModel.from_pretrained("exported"); AutoTokenizer.from_pretrained("exported")
 

@@ -1,6 +1,6 @@
 """Sample text from a checkpoint.
 
-    python model/generate.py artifacts/experiments/NAME/rerun/final.pt "The president said"
+    python model/generate.py artifacts/experiments/NAME/rerun/TRIAL/final.pt "The president said"
     python model/generate.py CHECKPOINT "Once" --tokens 20 --temperature 0     # greedy, in seconds
 
 Source of nucleus sampling (--top-p): Holtzman et al. 2020 (arXiv 1904.09751).

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.errors import UserError
-from model.records import COMPLETE, STATUSES
+from model.records import COMPLETE, FAILED, STATUSES
 from reports.columns import duration, times
 from reports.frames import Edge, edges, epoch_plan, trial_label
-from search.axes import AXES
+from search.axes import AXES, Axis
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
+from search.presets import PRESETS
 
 
 def progress(experiment: Experiment, ledger: Ledger) -> str:
@@ -137,10 +139,10 @@ def next_steps(experiment: Experiment, ledger: Ledger, out: str | None) -> list[
     name = shlex.quote(experiment.name)
     home = f" --out {shlex.quote(out)}" if out else ""
     steps = []
-    if not_run_yet(experiment, ledger):
+    if experiment.planned_trials > len(ledger.ended()):
         steps.append(
             NextStep(
-                why="Run the trials that are missing",
+                why=_why_resume(experiment, ledger),
                 command=f"python search/run.py --resume {name}{home}",
             )
         )
@@ -159,11 +161,21 @@ def next_steps(experiment: Experiment, ledger: Ledger, out: str | None) -> list[
     return [*steps, again]
 
 
+def _why_resume(experiment: Experiment, ledger: Ledger) -> str:
+    missing = not_run_yet(experiment, ledger) > 0
+    failed = any(trial.status == FAILED for trial in ledger.trials)
+    if missing and failed:
+        return "Run the trials that are missing and try those that failed again"
+    return "Try the trials that failed again" if failed else "Run the trials that are missing"
+
+
 def _search_further(experiment: Experiment, best: TrialRecord, home: str) -> list[NextStep]:
     """For a grid: beyond the edge where the best value lies, and with more seeds."""
     if experiment.sampler is not None or not experiment.axes:
         return []
     start = f"python search/run.py --preset {experiment.preset} --grid {','.join(experiment.axes)}"
+    rest = _same_otherwise(experiment) + home
+    seeds = f" --seeds {experiment.seeds}" if experiment.seeds > 1 else ""
     steps = []
     for edge in edges(experiment, best.config):
         beyond = edge.value * 2 if edge.upper else edge.value / 2
@@ -173,20 +185,41 @@ def _search_further(experiment: Experiment, best: TrialRecord, home: str) -> lis
         except UserError:
             continue  # such as zero epochs: there is nothing beyond this edge
         cell = {name: (AXES[name].value(best.config),) for name in experiment.axes}
-        flags = _flags({**cell, edge.axis.name: tuple(sorted((edge.value, beyond)))})
+        flags = _flags({**cell, edge.axis.name: tuple(sorted((edge.value, beyond)))}) + seeds
         side = "above" if edge.upper else "below"
         steps.append(
-            NextStep(why=f"Look {side} the best {edge.axis.label}", command=start + flags + home)
+            NextStep(why=f"Look {side} the best {edge.axis.label}", command=start + flags + rest)
         )
     if experiment.seeds == 1:
         flags = _flags(experiment.axes) + " --seeds 3"
-        steps.append(NextStep(why="Measure the spread between seeds", command=start + flags + home))
+        steps.append(NextStep(why="Measure the spread between seeds", command=start + flags + rest))
     return steps
+
+
+def _same_otherwise(experiment: Experiment) -> str:
+    """The flags that make another search differ from `experiment` in its grid only."""
+    preset = PRESETS[experiment.preset]
+    flags = "".join(
+        _flag(axis, [axis.value(experiment.base)])
+        for axis in AXES.values()
+        if axis.name not in experiment.axes and axis.value(experiment.base) != axis.value(preset)
+    )
+    if experiment.corpus["name"] != "builtin":
+        flags += f" --corpus {shlex.quote(experiment.corpus['name'])}"
+    if experiment.base_seed != 0:
+        flags += f" --seed {experiment.base_seed}"
+    if experiment.device == "cpu" and experiment.hardware["gpus"]:
+        flags += " --device cpu"
+    return flags
 
 
 def _flags(axes: dict[str, tuple[float, ...]]) -> str:
     return "".join(
-        f" {AXES[name].flag} {','.join(f'{value:g}' for value in values)}"
-        for name, values in axes.items()
-        if values != AXES[name].grid
+        _flag(AXES[name], values) for name, values in axes.items() if values != AXES[name].grid
     )
+
+
+def _flag(axis: Axis, values: Sequence[float]) -> str:
+    """The axis' flag with values that read back exactly."""
+    exact = (str(int(value)) if axis.integer else repr(float(value)) for value in values)
+    return f" {axis.flag} {','.join(exact)}"

@@ -35,8 +35,8 @@ class Axis:
     """Greatest value that a sampler suggests."""
     log: bool
     """Whether a sampler draws it uniformly in the logarithm."""
-    step: int | None = None
-    """Distance between the integers that a sampler suggests."""
+    step: int = 1
+    """Distance between the integers that a sampler suggests over the whole range."""
 
     @property
     def flag(self) -> str:
@@ -67,8 +67,13 @@ class Axis:
             value = low + share * (high - low)
         if not self.integer:
             return value
-        step = self.step or 1
+        step = self.step_between(low, high)
         return int(low) + round((value - low) / step) * step
+
+    def step_between(self, low: float, high: float) -> int:
+        """Distance between the integers that a sampler suggests from low to high: the step, or the
+        largest part of it that reaches `high` exactly."""
+        return math.gcd(self.step, int(high) - int(low)) or self.step
 
     def show(self, value: float) -> str:
         """A value as people read it; a sampler's rates have sixteen digits."""

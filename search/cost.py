@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable
 
 import torch
 
+from data.corpus import Corpus
 from model.batches import RunLength
 from model.config import RunConfig, flops_per_token
 from model.device import TORCH_TYPES
@@ -18,7 +20,7 @@ from search.experiment import Experiment
 from search.plan import Trial, steps_flops, trial_tokens
 from search.presets import PRESETS
 
-MEASURED_SECONDS = 1.5
+MEASURED_SECONDS = 1.0
 BUILTIN_TOKENS = 10_000_000
 """Training tokens of the built-in corpus, for a plan made before it is prepared."""
 LONG_WARMUP = 0.2
@@ -54,25 +56,31 @@ def measure_flops_per_second(config: RunConfig, device: str, threads: int) -> fl
 
 
 def plan_lines(
-    experiment: Experiment, trials: list[Trial], length: Callable[[Trial], RunLength]
+    experiment: Experiment,
+    trials: list[Trial],
+    corpus: Corpus | None,
+    length: Callable[[Trial], RunLength],
 ) -> list[str]:
     """What will be trained, on what machine, and how long it will take, a line each.
 
     A sampler's `trials` are a sample of its space; the plan is scaled from them.
     """
     machine, parallel = experiment.hardware, experiment.max_concurrent
-    scale = experiment.planned_trials / len(trials)
+    scale, threads = experiment.planned_trials / len(trials), experiment.threads_per_trial
     tokens = scale * sum(trial_tokens(t.config, length(t)) for t in trials)
-    flops = scale * sum(steps_flops(t.config, length(t).total_steps) for t in trials)
-    threads = experiment.threads_per_trial
-    rate = parallel * measure_flops_per_second(experiment.base, experiment.device, threads)
-    cost = f"Cost       about {duration(flops / rate)} here"
+    flops = [steps_flops(t.config, length(t).total_steps) for t in trials]
+    seconds = _seconds_per_flop(experiment, trials)
+    here = scale / parallel * sum(map(operator.mul, flops, map(seconds, trials)))
+    cost = f"Cost       about {duration(here)} here"
     if experiment.preset != "seed":
-        cost += f"; with --preset seed about {duration(scale * _seed_flops(trials) / rate)}"
+        in_split = corpus.manifest.splits["train"].tokens if corpus else BUILTIN_TOKENS
+        seed_flops = [_seed_flops(experiment, trial, in_split) for trial in trials]
+        there = scale / parallel * sum(map(operator.mul, seed_flops, map(seconds, trials)))
+        cost += f"; with --preset seed about {duration(there)}"
     sampler = f" by {experiment.sampler}" if experiment.sampler else ""
     lines = [
         f"Search     {_axes_text(experiment)}: {experiment.planned_trials} trials{sampler}, "
-        f"{tokens:,.0f} training tokens, {flops:.2g} FLOP",
+        f"{tokens:,.0f} training tokens, {scale * sum(flops):.2g} FLOP",
         f"Machine    {', '.join(machine['gpus']) or machine['processor']}: {parallel} at a time, "
         f"{threads} thread{'s' * (threads > 1)} each, {experiment.base.train.precision}",
         cost,
@@ -100,13 +108,30 @@ def _axes_text(experiment: Experiment) -> str:
     return "; ".join(texts) or "one configuration"
 
 
-def _seed_flops(trials: list[Trial]) -> float:
-    """Floating-point operations of the same trials under the `seed` preset, whose epoch is the
-    built-in corpus."""
-    total = 0.0
-    for trial in trials:
-        config = PRESETS["seed"].replace(
-            **{AXES[name].field: value for name, value in trial.values.items()}
+def _seconds_per_flop(experiment: Experiment, trials: list[Trial]) -> Callable[[Trial], float]:
+    """Seconds of one operation in a trial's training, measured at the narrowest, the middle and
+    the widest of the trials; others take the nearest width's."""
+    widths = sorted({t.config.model.embed_dim for t in trials})
+    measured = {widths[0], widths[len(widths) // 2], widths[-1]}
+    rates = {
+        width: measure_flops_per_second(
+            experiment.base.replace(embed_dim=width),
+            experiment.device,
+            experiment.threads_per_trial,
         )
-        total += float(config.train.epochs * BUILTIN_TOKENS * flops_per_token(config.model))
-    return total
+        for width in sorted(measured)
+    }
+    return lambda trial: 1 / rates[min(rates, key=lambda w: abs(w - trial.config.model.embed_dim))]
+
+
+def _seed_flops(experiment: Experiment, trial: Trial, tokens: int) -> float:
+    """Floating-point operations of the same trial under the `seed` preset, whose epoch is the
+    corpus; what the command line fixed stays fixed."""
+    preset = PRESETS[experiment.preset]
+    fields = {
+        axis.field: axis.value(trial.config)
+        for axis in AXES.values()
+        if axis.name in trial.values or axis.value(experiment.base) != axis.value(preset)
+    }
+    config = PRESETS["seed"].replace(**fields)
+    return float(config.train.epochs * tokens * flops_per_token(config.model))

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from data.errors import UserError
+from data.paths import artifacts_root
 from model.config import RunConfig
 
 SCHEMA_VERSION = 1
@@ -70,21 +74,27 @@ class Experiment:
     @property
     def planned_trials(self) -> int:
         """Trials of the whole plan."""
-        cells = self.samples if self.samples is not None else 1
-        if self.samples is None:
-            for values in self.axes.values():
-                cells *= len(values)
+        cells = math.prod(map(len, self.axes.values())) if self.samples is None else self.samples
         return cells * self.seeds
 
     def write(self, folder: Path) -> None:
-        """Write `experiment.json` whole or not at all."""
+        """Make `folder` with its `experiment.json`, whole or not at all. Raises `UserError`."""
         fields = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
-        temporary = folder / "experiment.json.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(fields, file, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / "experiment.json")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+                made = Path(temporary) / "made"
+                made.mkdir()
+                with open(made / "experiment.json", "w", encoding="utf-8") as file:
+                    json.dump(fields, file, indent=1, allow_nan=False)
+                    file.flush()
+                    os.fsync(file.fileno())
+                made.rename(folder)
+        except OSError as error:
+            raise UserError(
+                f"--name {self.name}: {folder} can't be made ({error.strerror}); "
+                "take another --name or --out"
+            ) from None
 
 
 def read_experiment(folder: Path) -> Experiment:
@@ -115,6 +125,12 @@ def check_name(name: str) -> str:
     return name
 
 
+def command_line(script: str, *words: str, root: Path) -> str:
+    """A command to print, quoted for a shell, with `--out` where it is needed to find `root`."""
+    out = () if root == artifacts_root() else ("--out", str(root))
+    return shlex.join(["python", script, *words, *out])
+
+
 def find_experiment(root: Path, name: str | None) -> Path:
     """The folder of experiment `name`, or of the newest. Raises `UserError` if there is none."""
     home = root / "experiments"
@@ -138,5 +154,9 @@ def only_driver(folder: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(f"{folder.name} is running in another process; wait for it") from None
-    with lock:
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written to ({error.strerror})") from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -6,7 +6,7 @@ import argparse
 
 from data.errors import UserError
 from model.config import RunConfig
-from search.axes import AXES, axis_named
+from search.axes import AXES, Axis, axis_named
 from search.presets import PRESETS
 
 DESCRIPTION = """\
@@ -71,15 +71,16 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--seed {args.seed}: give a number from 0 to 2147483647")
     if args.gpus_per_trial is not None and args.gpus_per_trial <= 0:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
-    given = [a.flag for a in AXES.values() if getattr(args, a.name) is not None]
-    given += [
-        f"--{name}"
-        for name in ("grid", "search", "trials", "name", "preset")
-        if getattr(args, name) is not None
+    defaults = make_parser().parse_args([])
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, value in vars(args).items()
+        if value != getattr(defaults, name) and name not in ("resume", "out")
     ]
     if args.resume is not None and given:
         raise UserError(f"--resume takes the plan from the experiment: leave out {' '.join(given)}")
-    if args.resume is None and not given:
+    axes = [getattr(args, axis.name) for axis in AXES.values()]
+    if args.resume is None and all(value is None for value in [args.grid, args.search, *axes]):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")
     if args.search is not None and args.trials is None:
         raise UserError("--search needs --trials N: how many configurations to try")
@@ -97,18 +98,44 @@ def axes_and_base(
     An axis is what `--grid` names or a flag gives several values; a single value for an axis that
     `--grid` does not name fixes it in the base. Raises `UserError`.
     """
-    given = {a.name: a.parse(text) for a in AXES.values() if (text := getattr(args, a.name))}
-    named = [part.strip() for part in args.grid.split(",")] if args.grid else []
+    given = {
+        axis.name: axis.parse(text)
+        for axis in AXES.values()
+        if (text := getattr(args, axis.name)) is not None
+    }
+    named = [axis_named(part.strip()).name for part in args.grid.split(",")] if args.grid else []
     if len(set(named)) < len(named):
         raise UserError(f"--grid {args.grid}: an axis is named twice")
     if not named and args.search:
         named = [name for name in SEARCHED_AXES if len(given.get(name, (0, 0))) > 1]
+    named += [name for name, values in given.items() if len(values) > 1 and name not in named]
+    if args.search and not named:
+        raise UserError("--search: every axis is fixed to one value; leave one open")
     axes = {}
-    for name in [*named, *(n for n, v in given.items() if len(v) > 1 and n not in named)]:
-        axis = axis_named(name)
-        values = given.pop(name, (axis.low, axis.high) if args.search else axis.grid)
-        if args.search and (len(values) != 2 or values[0] >= values[1]):
-            raise UserError(f"{axis.flag} with --search: give low,high, the lower first")
-        axes[name] = values
+    for name in named:
+        axis = AXES[name]
+        axes[name] = given.pop(name, (axis.low, axis.high) if args.search else axis.grid)
+        if args.search:
+            _check_range(axis, axes[name], base)
+    if args.search:
+        _check_enough(axes, args.trials)
     base = base.replace(**{AXES[name].field: values[0] for name, values in given.items()})
     return axes, base
+
+
+def _check_range(axis: Axis, values: tuple[float, ...], base: RunConfig) -> None:
+    if len(values) != 2 or values[0] >= values[1]:
+        raise UserError(f"{axis.flag} with --search: give low,high, the lower first")
+    for value in values:
+        base.replace(**{axis.field: value})
+
+
+def _check_enough(axes: dict[str, tuple[float, ...]], trials: int) -> None:
+    """Over whole numbers alone there is an end of new configurations."""
+    there_are = 1
+    for name, (low, high) in axes.items():
+        if not AXES[name].integer:
+            return
+        there_are *= int(high - low) // AXES[name].step_between(low, high) + 1
+    if trials > there_are:
+        raise UserError(f"--trials {trials}: there are only {there_are} configurations to try")

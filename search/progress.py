@@ -40,7 +40,7 @@ class ProgressLine(tune.Callback):
         """
         self.experiment, self.ledger, self.planned = experiment, ledger, planned
         self.work = dict(work)
-        self.done = {t.trial_id: 1.0 for t in ledger.trials}  # share of each trial
+        self.done = dict.fromkeys(ledger.ended(), 1.0)  # share of each trial
         self.running: dict[str, str] = {}
         self.steps_seen: dict[str, tuple[int, float]] = {}
         self.rates: dict[str, float] = {}
@@ -86,6 +86,10 @@ class ProgressLine(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._end(trial)
 
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        label = trial_of(self.experiment, trial.config).label
+        tqdm.write(f"  {label}: its process was lost, it is started again", file=sys.stderr)
+
     def _end(self, tune_trial: Any) -> None:
         trial = trial_of(self.experiment, tune_trial.config)
         self.running.pop(trial.trial_id, None)
@@ -106,7 +110,7 @@ class ProgressLine(tune.Callback):
         self._redraw()
 
     def _redraw(self) -> None:
-        ended = len(self.ledger.trials)
+        ended = len(self.ledger.ended())
         self.bar.set_description_str(f"{ended}/{self.planned} trials", refresh=False)
         rate = f"{sum(self.rates.values()):.1f} steps/s" if self.rates else "starting"
         rate = "done" if ended == self.planned else rate

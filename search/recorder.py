@@ -7,6 +7,7 @@ from typing import Any
 
 from ray import tune
 
+from model.records import FAILED
 from search.experiment import Experiment
 from search.ledger import Ledger
 from search.plan import Trial, trial_of
@@ -33,7 +34,7 @@ class Recorder(tune.Callback):
         if record is None:
             started = read_started(folder)
             attempts = started["attempts"] if started else 1
-            error = f"its process was lost {attempts} times"
+            error = f"its process was lost (started {attempts} times)"
             record = make_record(trial, None, error, attempts, self.experiment.device)
         if record.trial_id not in self.ledger.ended():
             self.ledger.append(record)
@@ -41,8 +42,9 @@ class Recorder(tune.Callback):
 
 def collect_outcomes(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     """Copy into the ledger what a killed driver left uncopied."""
-    known = {record.trial_id for record in ledger.trials}
     for path in sorted((folder / "checkpoints").glob("*/outcome.json")):
         record = read_outcome(path.parent)
-        if record is not None and record.trial_id not in known:
+        if record is None or record.trial_id in ledger.ended():
+            continue
+        if record.status != FAILED or record not in ledger.trials:
             ledger.append(record)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import shutil
 import sys
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from model.generate import sample_text
 from model.records import COMPLETE, CheckpointRef
 from model.train import Hooks, Progress, TrainResult, train
 from search.axes import cell_label
-from search.experiment import find_experiment, only_driver, read_experiment
+from search.experiment import command_line, find_experiment, only_driver, read_experiment
 from search.ledger import Ledger, RerunRecord, TrialRecord
 
 PROMPT = "The president of the United States"
@@ -61,11 +60,15 @@ def main() -> int:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
         label = cell_label(best.config, list(experiment.axes))
         print(f"Rerun      {folder.name}: {label}", flush=True)
-        result = _train(best, experiment.device, corpus, folder / "rerun")
+        missing = experiment.planned_trials - len(ledger.ended())
+        if missing > 0:
+            print(f"Warning    {missing} of {experiment.planned_trials} trials have not run yet")
+        home = folder / "rerun" / best.trial_id
+        result = _train(best, experiment.device, corpus, home)
         if result.status != COMPLETE:
             print(f"The rerun {result.status}: {result.error}")
             return 1
-        record = _score(best, result, corpus, folder)
+        record = _score(best, result, corpus, home)
         ledger.append(record)
     _print(record, len(ledger.reruns), folder, root)
     # On a GPU sums may be taken in another order each time.
@@ -77,8 +80,6 @@ def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainR
     """The trial once more, from its own seed and with the threads it had."""
     assert best.device is not None
     torch.set_num_threads(best.device.threads)
-    if (home / "final.pt").exists():
-        shutil.rmtree(home)  # a finished rerun starts anew, one that was cut short goes on
     interval = 0.5 if sys.stderr.isatty() else 10
     with tqdm(desc="training", unit=" steps", mininterval=interval, file=sys.stderr) as bar:
 
@@ -94,10 +95,10 @@ def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainR
     return result
 
 
-def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, folder: Path) -> RerunRecord:
+def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -> RerunRecord:
     """Compare with the ledger's record, and look at test."""
     assert result.checkpoint is not None
-    model, config, _ = load_model(folder / "rerun" / result.checkpoint.path)
+    model, config, _ = load_model(home / result.checkpoint.path)
     test_loss = evaluate(model, corpus.dataset("test", config.model.seq_len))
     val_loss = result.epochs[-1].val_loss_nats
     return RerunRecord(
@@ -110,7 +111,7 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, folder: Path)
         test_perplexity=perplexity(test_loss),
         test_bits_per_byte=bits_per_byte(test_loss, corpus.bytes_per_token("test")),
         checkpoint=CheckpointRef(
-            path=f"rerun/{result.checkpoint.path}", sha256=result.checkpoint.sha256
+            path=f"rerun/{home.name}/{result.checkpoint.path}", sha256=result.checkpoint.sha256
         ),
         wall_seconds=result.timing.total(),
         ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -132,8 +133,8 @@ def _print(record: RerunRecord, looks: int, folder: Path, root: Path) -> None:
         f"{record.test_bits_per_byte:.3f} bits per byte (look number {looks} at test)\n"
         f"Sample     {' '.join(sample.split())}\n"
         f"Model      {model}\n"
-        f'Generate   python model/generate.py {model} "{PROMPT}"\n'
-        f"Export     python model/export.py {model} exported"
+        f"Generate   {command_line('model/generate.py', str(model), PROMPT, root=root)}\n"
+        f"Export     {command_line('model/export.py', str(model), 'exported', root=root)}"
     )
 
 

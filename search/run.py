@@ -19,7 +19,13 @@ from model.batches import RunLength
 from reports.tables import as_text, experiments
 from search.cost import plan_lines
 from search.environment import prepare_environment
-from search.experiment import Experiment, find_experiment, only_driver, read_experiment
+from search.experiment import (
+    Experiment,
+    command_line,
+    find_experiment,
+    only_driver,
+    read_experiment,
+)
 from search.ledger import Ledger
 from search.options import check_options, make_parser
 from search.plan import Trial
@@ -50,14 +56,13 @@ def main() -> int:
     if folder.exists():
         raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
     trials = check_trials(experiment, length_in(corpus))
-    print("\n".join(plan_lines(experiment, trials, length_in(corpus))), flush=True)
+    print("\n".join(plan_lines(experiment, trials, corpus, length_in(corpus))), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")
         return 0
     corpus = corpus or prepare_builtin(root)
     experiment = with_corpus(experiment, corpus)
     check_trials(experiment, length_in(corpus))
-    folder.mkdir(parents=True)
     experiment.write(folder)
     return run(experiment, folder, length_in(corpus))
 
@@ -78,48 +83,58 @@ def resume(root: Path, name: str) -> int:
 
 def run(experiment: Experiment, folder: Path, length: Callable[[Trial], RunLength]) -> int:
     """Train what is missing, then print the table. 0 if every trial ended well."""
-    again = f"python search/run.py --resume {experiment.name}"
+    root = folder.parents[1]
+    again = command_line("search/run.py", "--resume", experiment.name, root=root)
     with only_driver(folder):
         ledger = Ledger(folder / "ledger.jsonl")
         if ledger.trials:
-            done = f"{len(ledger.ended())} of {experiment.planned_trials}"
-            print(f"Resuming   {experiment.name}: {done} trials are in the ledger")
-        prepare_environment(experiment.threads_per_trial)
-        from ray.exceptions import RayError  # Ray reads the environment as it is imported
-        from ray.tune.error import TuneError
-
-        from search.study import write_study
-        from search.tuner import run_search
-
-        reason = None
-        try:
-            run_search(experiment, folder, ledger, length)
-        except KeyboardInterrupt:
-            reason = "Interrupted"
-        except (RayError, TuneError) as error:
-            reason = f"Ray gave up ({str(error).strip().splitlines()[-1]})"
+            print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
+        reason = _search(experiment, folder, ledger, length)
         if reason is not None:
-            done = f"{len(ledger.ended())} of {experiment.planned_trials}"
-            print(f"\n{reason}; {done} trials are in the ledger. Go on with: {again}")
+            print(f"\n{reason}; {_done(experiment, ledger)} are in the ledger. Go on with: {again}")
             return 1
+        print_results(experiment, root, ledger)
+        from search.study import write_study  # imports Ray
+
         write_study(experiment, folder, ledger)
-    print_results(experiment, folder, ledger)
     missing = experiment.planned_trials - len(ledger.ended())
     if missing > 0:
         print(f"{missing} trials failed or are missing; try them again with: {again}")
     return 1 if missing > 0 or len(ledger.complete()) < len(ledger.trials) else 0
 
 
-def print_results(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+def _search(
+    experiment: Experiment, folder: Path, ledger: Ledger, length: Callable[[Trial], RunLength]
+) -> str | None:
+    """Run what is missing. Returns why that ended early, if it did."""
+    try:
+        prepare_environment(experiment.threads_per_trial)
+        from search.tuner import RAY_FAILURES, run_search  # Ray reads the environment at import
+    except KeyboardInterrupt:
+        return "Interrupted"
+    try:
+        run_search(experiment, folder, ledger, length)
+    except KeyboardInterrupt:
+        return "Interrupted"
+    except RAY_FAILURES as error:
+        return f"Ray gave up ({str(error).strip().splitlines()[-1]})"
+    return None
+
+
+def _done(experiment: Experiment, ledger: Ledger) -> str:
+    return f"{len(ledger.ended())} of {experiment.planned_trials} trials"
+
+
+def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
     """The table, the best, where the ledger is and what to run next."""
     print()
     if ledger.complete():
         print(as_text(experiments(experiment, ledger)))
         print()
     name = experiment.name
-    print(f"Ledger     {folder / 'ledger.jsonl'}")
-    print(f"Report     python reports/generate.py {name}")
-    print(f"Rerun      python search/rerun.py {name}")
+    print(f"Ledger     {ledger.path}")
+    print(f"Report     {command_line('reports/generate.py', name, root=root)}")
+    print(f"Rerun      {command_line('search/rerun.py', name, root=root)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,16 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from model.records import COMPLETE, DIVERGED
 from search.axes import AXES
 from search.trainable import OBJECTIVE
 
+MOST_REPEATS_OF_SAMPLER, MOST_REPEATS = 20, 2000
+"""After so many repeats on end values are drawn evenly; after so many, there are no new ones."""
+Values = tuple[tuple[str, float], ...]
 _PREFIX = "values/"
 """Tune nests `values/lr` as {"values": {"lr": ...}}, which is what the trainable takes."""
 
@@ -36,7 +40,7 @@ def axis_distribution(name: str, low: float, high: float) -> BaseDistribution:
         return FloatDistribution(low, high, log=axis.log)
     if axis.log:
         return IntDistribution(int(low), int(high), log=True)
-    return IntDistribution(int(low), int(high), step=axis.step or 1)
+    return IntDistribution(int(low), int(high), step=axis.step_between(low, high))
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -45,9 +49,9 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-def suggestion_seed(base_seed: int, number: int) -> int:
-    """A seed of 31 bits for suggestion `number` of a search."""
-    digest = hashlib.sha256(f"suggestion {base_seed} {number}".encode()).digest()
+def suggestion_seed(base_seed: int, number: int, attempt: int = 0) -> int:
+    """A seed of 31 bits for suggestion `number` of a search, asked for the `attempt`-th time."""
+    digest = hashlib.sha256(f"suggestion {base_seed} {number} {attempt}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
@@ -72,6 +76,8 @@ class LedgerOptunaSearch(OptunaSearch):
             unfinished: values of trials that were started and must go on first.
         """
         self._sampler_name, self._base_seed = sampler, base_seed
+        self._suggested: set[Values] = set()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         super().__init__(
             make_space(ranges),
             metric=OBJECTIVE,
@@ -82,15 +88,33 @@ class LedgerOptunaSearch(OptunaSearch):
         self.study: optuna.Study = self._ot_study
         for values, objective in finished:
             self.add_evaluated_point(_prefixed(values), objective)
+            self._suggested.add(_values(values))
         for values in unfinished:
             self.study.enqueue_trial(_prefixed(values))
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        asked = self.study.get_trials(deepcopy=False)
-        number = sum(trial.state != TrialState.WAITING for trial in asked)
-        seed = suggestion_seed(self._base_seed, number)
-        self.study.sampler = make_sampler(self._sampler_name, seed)
-        return super().suggest(trial_id)
+    def suggest(self, trial_id: str) -> Any:
+        """Values that were not suggested before: over a few whole numbers a sampler repeats itself.
+
+        A repeat is told as failed, which samplers pass over, so that it leaves no trace in what
+        comes after.
+        """
+        number = len(self._suggested)
+        for attempt in range(MOST_REPEATS):
+            seed = suggestion_seed(self._base_seed, number, attempt)
+            stubborn = attempt >= MOST_REPEATS_OF_SAMPLER
+            self.study.sampler = (
+                optuna.samplers.RandomSampler(seed)
+                if stubborn
+                else make_sampler(self._sampler_name, seed)
+            )
+            suggestion = super().suggest(trial_id)
+            assert suggestion is not None
+            values = _values(suggestion["values"])
+            if values not in self._suggested:
+                self._suggested.add(values)
+                return suggestion
+            self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+        return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if result["kind"] == "epoch":
@@ -101,6 +125,10 @@ class LedgerOptunaSearch(OptunaSearch):
     ) -> None:
         told = result is not None and result.get("status") in (COMPLETE, DIVERGED)
         super().on_trial_complete(trial_id, result if told else None, error or not told)
+
+
+def _values(values: Mapping[str, float]) -> Values:
+    return tuple(sorted(values.items()))
 
 
 def _prefixed(values: Mapping[str, float]) -> dict[str, float]:

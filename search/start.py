@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import datetime
 import functools
+import math
 import random
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from data.corpus import Corpus, CorpusSpec, open_corpus, prepare_corpus, verify_corpus
 from data.errors import UserError
 from model.batches import RunLength, check_validation
+from model.config import parameter_count
 from model.device import best_device, best_precision, hardware, usable_cores, versions
 from search.axes import AXES
 from search.cost import BUILTIN_TOKENS
@@ -23,6 +25,8 @@ from search.options import axes_and_base
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
 
+BYTES_PER_PARAMETER = 16
+"""Weight, gradient and AdamW's two moments in fp32."""
 DRAWN = 100
 """Configurations drawn to estimate what a sampler will cost."""
 
@@ -63,18 +67,14 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     preset = args.preset or default_preset(device)[0]
     axes, base = axes_and_base(args, PRESETS[preset].replace(precision=best_precision(device)))
     machine = hardware()
-    cells = args.trials or 1
-    if args.search is None:
-        for values in axes.values():
-            cells *= len(values)
-    trials = cells * args.seeds
+    trials = args.seeds * (args.trials or math.prod(map(len, axes.values())))
     concurrent, threads, gpus = _share_machine(args, device, len(machine["gpus"]), trials)
     now = datetime.datetime.now(datetime.UTC)
     kind = args.search or "-".join(axes) or "one"
     return Experiment(
         name=check_name(args.name or f"{kind}-{preset}-{now:%Y%m%d-%H%M%S}"),
         created_at=now.isoformat(timespec="seconds"),
-        command=("python", "search/run.py", *sys.argv[1:]),
+        command=("search/run.py", *sys.argv[1:]),
         preset=preset,
         base=base,
         axes=axes,
@@ -146,9 +146,10 @@ def check_trials(experiment: Experiment, length: Callable[[Trial], RunLength]) -
 
     Raises `UserError` with everything that can't run; a sampler's two corners stand for all.
     """
+    check = functools.partial(_check_trial, experiment, length)
     if experiment.sampler is None:
         trials = grid_trials(experiment)
-        collect(length, trials)
+        collect(check, trials)
         return trials
 
     def trial(shares: Iterable[float]) -> Trial:
@@ -157,9 +158,24 @@ def check_trials(experiment: Experiment, length: Callable[[Trial], RunLength]) -
         return make_trial(experiment, values, 0)
 
     n = len(experiment.axes)
-    collect(lambda share: length(trial([share] * n)), [0.0, 1.0])
+    collect(lambda share: check(trial([share] * n)), [0.0, 1.0])
     chance = random.Random(0)
     return [trial(chance.random() for _ in range(n)) for _ in range(DRAWN)]
+
+
+def _check_trial(
+    experiment: Experiment, length: Callable[[Trial], RunLength], trial: Trial
+) -> None:
+    length(trial)
+    model = trial.config.model
+    gigabytes = parameter_count(model) * BYTES_PER_PARAMETER / 1e9 * experiment.max_concurrent
+    if experiment.device == "cpu" and gigabytes > experiment.hardware["memory_gb"]:
+        raise UserError(
+            f"embed_dim={model.embed_dim}: {experiment.max_concurrent} at a time need "
+            f"{gigabytes:,.0f} GB for weights, gradients and optimizer, and there are "
+            f"{experiment.hardware['memory_gb']} GB; use fewer with --max-concurrent, or a "
+            "smaller width"
+        )
 
 
 def git_commit() -> str | None:

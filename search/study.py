@@ -10,7 +10,9 @@ import os
 from pathlib import Path
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL
 
 from model.records import COMPLETE, STOPPED
 from search.axes import AXES
@@ -26,16 +28,15 @@ def write_study(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     """Replace `study.db` by one that holds the ledger's trials."""
     temporary = folder / "study.db.tmp"
     temporary.unlink(missing_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{temporary}")
-    verbosity = optuna.logging.get_verbosity()
+    url = URL.create("sqlite", database=str(temporary))  # a path may hold a `?` or `#`
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(url.render_as_string())
     try:
         study = optuna.create_study(
             storage=storage, study_name=experiment.name, direction="minimize"
         )
         study.add_trials([_frozen(experiment, record) for record in ledger.trials])
     finally:
-        optuna.logging.set_verbosity(verbosity)
         storage.engine.dispose()
     os.replace(temporary, folder / "study.db")
 
@@ -47,7 +48,9 @@ def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
         value=record.final.val_loss_nats if state == TrialState.COMPLETE else None,
         params={name: AXES[name].value(record.config) for name in experiment.axes},
         distributions={
-            name: axis_distribution(name, min(values), max(values))
+            name: axis_distribution(name, *values)
+            if experiment.sampler
+            else CategoricalDistribution(values)
             for name, values in experiment.axes.items()
         },
         intermediate_values={epoch.epoch: epoch.val_loss_nats for epoch in record.epochs},

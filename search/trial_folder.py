@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from model.checkpoint import step_files
+from model.records import FAILED
 from search.ledger import TrialRecord, decode, encode
 
 
@@ -54,10 +55,12 @@ def read_started(folder: Path) -> dict[str, Any] | None:
 
 
 def write_outcome(folder: Path, record: TrialRecord) -> None:
-    """Keep the record for the driver; the step checkpoints have served their purpose."""
+    """Keep the record for the driver. The step checkpoints have served their purpose, unless the
+    trial failed and may be tried again."""
     _write_atomically(folder / "outcome.json", encode(record))
-    for path in step_files(folder):
-        path.unlink(missing_ok=True)
+    if record.status != FAILED:
+        for path in step_files(folder):
+            path.unlink(missing_ok=True)
 
 
 def read_outcome(folder: Path) -> TrialRecord | None:

@@ -20,6 +20,8 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
+from ray.tune.error import TuneError
 
 from model.batches import RunLength
 from model.records import COMPLETE
@@ -34,6 +36,8 @@ from search.sampler import LedgerOptunaSearch
 from search.trainable import run_trial
 from search.trial_folder import forget_outcome, read_started, trial_folder
 
+RAY_FAILURES = (RayError, TuneError)
+"""What Ray raises when it can't go on; the ledger is whole all the same."""
 MAX_FAILURES = 2
 """How often a trial whose process was lost is started again."""
 
@@ -136,7 +140,8 @@ def _make_search(experiment: Experiment, folder: Path, ledger: Ledger) -> Ledger
 @contextmanager
 def _local_ray(experiment: Experiment) -> Iterator[None]:
     """A Ray of our own on this machine, silent, gone at the end."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    # A lost process is told by the progress line, in one line instead of thirty.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         ray.init(
@@ -145,7 +150,7 @@ def _local_ray(experiment: Experiment) -> Iterator[None]:
             num_gpus=len(experiment.hardware["gpus"]) if experiment.device == "cuda" else 0,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level=logging.ERROR,
+            logging_level=logging.CRITICAL,
         )
     # Ray has just put a handler of its own there, which aborts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

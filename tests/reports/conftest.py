@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -163,9 +164,9 @@ class Builder:
         self, experiment: Experiment, records: Sequence[TrialRecord | RerunRecord] = ()
     ) -> Ledger:
         folder = self.root / "experiments" / experiment.name
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # a second experiment in one test
+        folder.mkdir(parents=True)
         experiment.write(folder)
-        (folder / "ledger.jsonl").unlink(missing_ok=True)  # a second experiment in one test
         ledger = Ledger(folder / "ledger.jsonl")
         for record in records:
             ledger.append(record)

@@ -13,6 +13,7 @@ from model.config import RunConfig
 from search.axes import AXES, cell_label, grid_cells
 from search.options import axes_and_base, check_options, make_parser
 
+FIXED = ("--lr", "1e-3", "--epochs", "1", "--embed-dim", "8")
 ASSIGNMENT_RATES = (3e-4, 5e-4, 1e-3, 2e-3)
 
 
@@ -77,7 +78,17 @@ def test_a_sampler_takes_ranges_and_leaves_out_what_is_fixed() -> None:
         (["--search", "tpe"], "--trials"),
         (["--search", "tpe", "--trials", "3", "--seeds", "2"], "--seeds"),
         (["--search", "tpe", "--trials", "3", "--lr", "1e-2,1e-4"], "lower first"),
+        (["--search", "tpe", "--trials", "3", "--lr", "0,1"], "lr=0"),
+        (["--search", "tpe", "--trials", "3", "--epochs", "0,5"], "epochs=0"),
+        (["--search", "tpe", "--trials", "3", "--embed-dim", "6,16"], "embed_dim=6"),
+        (["--search", "tpe", "--trials", "2", *FIXED], "leave one open"),
+        (["--search", "tpe", "--trials", "9", "--grid", "embed_dim"], "only 8 configurations"),
+        (["--grid", "lr", "--lr", ""], "--lr"),
+        (["--grid", ","], "no such axis"),
         (["--resume", "x", "--grid", "lr"], "leave out --grid"),
+        (["--resume", "x", "--dry-run"], "leave out --dry-run"),
+        (["--resume", "x", "--seeds", "5"], "leave out --seeds"),
+        (["--resume", "x", "--max-concurrent", "1"], "leave out --max-concurrent"),
     ],
 )
 def test_a_mistake_is_named(words: list[str], named: str) -> None:
@@ -102,6 +113,13 @@ def test_values_between_the_bounds_stay_there(share: float, name: str) -> None:
     assert axis.low * (1 - 1e-12) <= value <= axis.high * (1 + 1e-12)
     assert axis.between(0, axis.low, axis.high) == pytest.approx(axis.low)
     assert axis.between(1, axis.low, axis.high) == pytest.approx(axis.high)
+
+
+def test_a_samplers_range_reaches_both_its_ends() -> None:
+    axis = AXES["embed_dim"]
+    assert axis.step_between(32, 256) == 32
+    assert axis.step_between(8, 16) == 8
+    assert axis.step_between(64, 100) == 4
 
 
 def test_a_label_names_the_axes_values() -> None:

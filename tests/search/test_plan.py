@@ -86,8 +86,15 @@ def test_a_batch_larger_than_the_epoch_and_a_warmup_longer_than_the_run_are_refu
 
 
 def test_a_samplers_impossible_corner_is_refused() -> None:
-    plan = experiment("--search", "tpe", "--trials", "2", "--embed-dim", "30,64")
-    with pytest.raises(UserError, match="embed_dim=30"):
+    words = ("--search", "tpe", "--trials", "2", "--grid", "seq_len", "--seq-len", "64,30016")
+    plan = experiment(*words)
+    with pytest.raises(UserError, match="batch_size=4: an epoch has only 3 sequences of 30016"):
+        check_trials(plan, length_in(None))
+
+
+def test_a_width_that_memory_cannot_hold_is_refused() -> None:
+    plan = experiment("--embed-dim", "128,100000")
+    with pytest.raises(UserError, match=r"embed_dim=100000: .* GB"):
         check_trials(plan, length_in(None))
 
 

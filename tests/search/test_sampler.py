@@ -82,6 +82,44 @@ def test_no_trial_stays_running_whatever_its_end() -> None:
     assert states == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
 
 
+def test_few_whole_numbers_are_each_tried_once_and_then_it_is_over() -> None:
+    search = LedgerOptunaSearch(
+        ranges={"embed_dim": (32, 256)}, sampler="tpe", base_seed=0, finished=[], unfinished=[]
+    )
+    widths = []
+    for number in range(8):
+        widths.append(search.suggest(str(number))["values"]["embed_dim"])
+        if number % 2:  # the others stay running
+            result = {OBJECTIVE: 7.0, "kind": "end", "status": COMPLETE}
+            search.on_trial_complete(str(number), result)
+    assert sorted(widths) == list(range(32, 257, 32))
+    assert search.suggest("one too many") == "FINISHED"
+
+
+def test_repeats_leave_the_suggestions_of_a_resumed_search_as_they_were() -> None:
+    def widths(search: LedgerOptunaSearch, start: int, stop: int) -> list[Any]:
+        done = []
+        for number in range(start, stop):
+            values = search.suggest(str(number))["values"]
+            loss = 7.0 + abs(values["embed_dim"] - 96) / 100
+            result = {OBJECTIVE: loss, "kind": "end", "status": COMPLETE}
+            search.on_trial_complete(str(number), result)
+            done.append((values, loss))
+        return done
+
+    def make_narrow(finished: list[Any]) -> LedgerOptunaSearch:
+        return LedgerOptunaSearch(
+            ranges={"embed_dim": (4, 64)},
+            sampler="tpe",
+            base_seed=0,
+            finished=finished,
+            unfinished=[],
+        )
+
+    whole = widths(make_narrow([]), 0, 15)
+    assert whole[:12] + widths(make_narrow(whole[:12]), 12, 15) == whole
+
+
 def test_progress_reports_are_not_taken_for_epochs() -> None:
     search = make([], [])
     search.suggest("0")

@@ -1,0 +1,175 @@
+"""From a trial's folder to the ledger: nothing lost, nothing twice, failures tried again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import optuna
+import pytest
+
+from model.records import COMPLETE, FAILED, Device, EpochRecord, Timing
+from search.experiment import Experiment, command_line
+from search.ledger import Ledger, TrialRecord
+from search.options import check_options, make_parser
+from search.plan import Trial, grid_trials
+from search.recorder import Recorder, collect_outcomes
+from search.start import make_experiment
+from search.study import write_study
+from search.trial_folder import begin_attempt, read_outcome, trial_folder, write_outcome
+
+Make = Callable[..., Experiment]
+
+
+@pytest.fixture
+def plan() -> Make:
+    def make(*words: str) -> Experiment:
+        args = make_parser().parse_args(words)
+        check_options(args)
+        return make_experiment(args, "cpu")
+
+    return make
+
+
+def record(trial: Trial, status: str = COMPLETE, loss: float = 7.0) -> TrialRecord:
+    epoch = EpochRecord(
+        epoch=1,
+        train_loss_nats=loss,
+        val_loss_nats=loss,
+        val_perplexity=1.0,
+        val_bits_per_byte=1.0,
+        lr_last=0.0,
+        grad_norm_mean=1.0,
+        tokens_seen=1,
+        wall_seconds=1.0,
+        steps_per_second=1.0,
+        peak_memory_mb=1.0,
+    )
+    return TrialRecord(
+        trial_id=trial.trial_id,
+        config=trial.config,
+        replicate=trial.replicate,
+        status=status,
+        epochs=(epoch,) if status == COMPLETE else (),
+        error=None if status == COMPLETE else "because",
+        steps=1,
+        timing=Timing(),
+        device=Device(kind="cpu", name="a processor", threads=1),
+        versions={},
+        checkpoint=None,
+        attempts=1,
+        ended_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def leave_outcome(folder: Path, trial: Trial, status: str = COMPLETE) -> Path:
+    home = trial_folder(folder, trial.trial_id)
+    begin_attempt(home, trial.values, trial.replicate)
+    (home / "step_000000001.pt").write_bytes(b"a checkpoint")
+    write_outcome(home, record(trial, status))
+    return home
+
+
+def tune_trial(trial: Trial) -> SimpleNamespace:
+    return SimpleNamespace(config={"cell": {"values": trial.values, "replicate": trial.replicate}})
+
+
+def test_an_outcome_is_copied_once_and_its_step_checkpoints_are_gone(
+    tmp_path: Path, plan: Make
+) -> None:
+    experiment = plan("--grid", "lr")
+    trial = grid_trials(experiment)[0]
+    home = leave_outcome(tmp_path, trial)
+    assert not list(home.glob("step_*"))
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    recorder = Recorder(experiment, tmp_path, ledger)
+    recorder.on_trial_complete(0, [], tune_trial(trial))
+    collect_outcomes(experiment, tmp_path, ledger)
+    assert Ledger(ledger.path).trials == [record(trial)]
+    assert ledger.path.read_bytes().count(b"\n") == 1
+
+
+def test_what_a_killed_driver_left_is_collected(tmp_path: Path, plan: Make) -> None:
+    experiment = plan("--grid", "lr")
+    for trial in grid_trials(experiment)[:2]:
+        leave_outcome(tmp_path, trial)
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    collect_outcomes(experiment, tmp_path, ledger)
+    assert len(Ledger(ledger.path).complete()) == 2
+
+
+def test_a_retried_trials_result_is_collected_over_its_failure(tmp_path: Path, plan: Make) -> None:
+    experiment = plan("--grid", "lr")
+    trial = grid_trials(experiment)[0]
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(record(trial, FAILED))
+    leave_outcome(tmp_path, trial)
+    collect_outcomes(experiment, tmp_path, ledger)
+    assert [t.status for t in Ledger(ledger.path).trials] == [COMPLETE]
+
+
+def test_a_failed_trial_keeps_its_checkpoints_and_is_recorded_once(
+    tmp_path: Path, plan: Make
+) -> None:
+    experiment = plan("--grid", "lr")
+    trial = grid_trials(experiment)[0]
+    home = leave_outcome(tmp_path, trial, FAILED)
+    assert list(home.glob("step_*"))
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    collect_outcomes(experiment, tmp_path, ledger)
+    collect_outcomes(experiment, tmp_path, ledger)
+    assert ledger.path.read_bytes().count(b"\n") == 1
+
+
+def test_a_lost_process_is_recorded_as_failed(tmp_path: Path, plan: Make) -> None:
+    experiment = plan("--grid", "lr")
+    trial = grid_trials(experiment)[0]
+    home = trial_folder(tmp_path, trial.trial_id)
+    for _ in range(3):
+        attempts = begin_attempt(home, trial.values, trial.replicate)
+    assert attempts == 3 and read_outcome(home) is None
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    Recorder(experiment, tmp_path, ledger).on_trial_error(0, [], tune_trial(trial))
+    [failed] = ledger.trials
+    assert (failed.status, failed.attempts, failed.epochs) == (FAILED, 3, ())
+    assert failed.error is not None and "lost" in failed.error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--grid", "embed_dim", "--embed-dim", "16,20,64"),
+        ("--grid", "lr,epochs", "--epochs", "1,7"),
+        ("--lr", "1e-3"),
+    ],
+)
+def test_a_study_holds_any_grid_in_any_folder(
+    tmp_path: Path, plan: Make, words: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "odd ?x%20#1 ü"
+    folder.mkdir()
+    experiment = plan(*words)
+    ledger = Ledger(folder / "ledger.jsonl")
+    trials = grid_trials(experiment)
+    for number, trial in enumerate(trials):
+        ledger.append(record(trial, loss=7.0 + number))
+    ledger.append(dataclasses.replace(record(trials[-1], FAILED), trial_id="failed"))
+    write_study(experiment, folder, ledger)
+    copy = tmp_path / "study.db"  # Optuna's own address syntax can't name the odd folder
+    copy.write_bytes((folder / "study.db").read_bytes())
+    study = optuna.load_study(study_name=experiment.name, storage=f"sqlite:///{copy}")
+    assert study.best_value == 7.0
+    assert study.best_params == trials[0].values
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] * len(trials) + ["FAIL"]
+    assert sorted(p.name for p in folder.iterdir()) == ["ledger.jsonl", "study.db"]
+
+
+def test_printed_commands_are_quoted_and_find_their_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINIGPT_HOME", str(tmp_path))
+    assert command_line("a.py", "x y", root=tmp_path) == "python a.py 'x y'"
+    other = tmp_path / "other"
+    assert command_line("a.py", root=other) == f"python a.py --out {other}"
