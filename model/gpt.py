@@ -16,10 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import ModelConfig
+from model.dropout import Dropout
 from model.loss import linear_cross_entropy
 
 INIT_STD = 0.02
 """Standard deviation of every matrix at the start (GPT-2's `initializer_range`)."""
+
+SHORT_CONTEXT = 256
+"""Tokens up to which attention keeps its weights in memory: at 64, forward and backward take a
+fifth of `scaled_dot_product_attention`'s time on a CPU (3.7 against 19 ms for 32 sequences and 4
+heads of width 32 in bf16, one core of an AMD EPYC, 2026-11-22). With dropout it is so at any
+length, since its random stream is our own."""
 
 
 class Attention(nn.Module):
@@ -27,9 +34,10 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.n_heads, self.dropout = config.n_heads, config.dropout
+        self.n_heads = config.n_heads
         self.qkv = nn.Linear(config.embed_dim, 3 * config.embed_dim)
         self.out = nn.Linear(config.embed_dim, config.embed_dim)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
@@ -38,9 +46,21 @@ class Attention(nn.Module):
             part.view(b, t, self.n_heads, d // self.n_heads).transpose(1, 2)  # (B, H, T, D/H)
             for part in self.qkv(x).split(d, dim=2)
         )
-        dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        if t <= SHORT_CONTEXT or (self.training and self.dropout.p):
+            y = self._attend(q, k, v)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(y.transpose(1, 2).reshape(b, t, d))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """With all weights in memory, (B·H, T, T); (B, H, T, D/H) to the same."""
+        t = q.shape[2]
+        future = torch.full((t, t), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
+        scale = 1 / math.sqrt(q.shape[3])
+        queries, keys = q.flatten(0, 1), k.flatten(0, 1)
+        scores = torch.baddbmm(future, queries, keys.transpose(1, 2), alpha=scale)
+        weights = self.dropout(scores.softmax(dim=2))
+        return torch.bmm(weights, v.flatten(0, 1)).view_as(q)
 
 
 class Block(nn.Module):
@@ -52,7 +72,7 @@ class Block(nn.Module):
         self.norm_attention, self.attention = nn.LayerNorm(d), Attention(config)
         self.norm_feed_forward = nn.LayerNorm(d)
         self.expand, self.contract = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
@@ -69,13 +89,19 @@ class GPT(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.embed_dim)
         self.position_embedding = nn.Embedding(config.seq_len, config.embed_dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.embed_dim)
         self.head = nn.Linear(config.embed_dim, config.vocab_size, bias=False)
         if config.tie_head:
             self.head.weight = self.token_embedding.weight
         self._initialise()
+
+    def draw_dropout_from(self, generator: torch.Generator) -> None:
+        """Use this random stream, of the model's device, for dropout."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
 
     def _initialise(self) -> None:
         # GPT-2 scales the projections into the residual stream by the root of their number, so

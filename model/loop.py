@@ -17,12 +17,13 @@ from data.errors import UserError
 from model import checkpoint
 from model.batches import check_validation, epoch_order, evenly_spaced, run_length
 from model.config import RunConfig
-from model.device import TORCH_TYPES, peak_memory_mb
+from model.device import peak_memory_mb
 from model.evaluate import bits_per_byte, evaluate, perplexity
 from model.gpt import GPT
 from model.hooks import Hooks, Progress
-from model.optim import lr_at, make_optimizer, set_lr
+from model.optim import lr_at
 from model.records import CheckpointRef, EpochRecord, Timing
+from model.step import Step
 
 PROGRESS_EVERY_SECONDS = 1.0
 
@@ -46,11 +47,7 @@ class _Position:
 
 
 class Run:
-    """A run in memory: `train_epoch` until `position` has them all, then `save_final`.
-
-    Sums stay on the device: reading them once a second costs nothing, at every step it would
-    make a GPU wait.
-    """
+    """A run in memory: `train_epoch` until `position` has them all, then `save_final`."""
 
     def __init__(
         self,
@@ -74,12 +71,10 @@ class Run:
             torch.cuda.reset_peak_memory_stats()
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
-        self.optimizer = make_optimizer(self.model, config.train)
-        self.scaler = torch.amp.GradScaler(device, enabled=config.train.precision == "fp16")
+        self.generator = torch.Generator(device).manual_seed(config.train.seed)
+        self.model.draw_dropout_from(self.generator)
+        self.one_step = Step(self.model, config.train, device)
         self.position = _Position()
-        self.sums = torch.zeros(4, dtype=torch.float64, device=device)
-        """Of the epoch so far: loss x sequences, sequences, gradient norms, steps before the first
-        that is not finite."""
         self._resume()
         now = time.perf_counter()
         self.last_checkpoint = self.last_progress = self.mark = now
@@ -92,7 +87,7 @@ class Run:
         order = epoch_order(self.length.sequences, seed=self.config.train.seed, epoch=epoch)
         batches = self.sequences[order].split(batch_size)
         for indices in batches[position.epoch_steps :]:
-            self._step(indices)
+            self.step(indices)
             now = time.perf_counter()
             if now - self.last_progress >= PROGRESS_EVERY_SECONDS:
                 self._report_progress()
@@ -101,49 +96,36 @@ class Run:
         self._report_progress()
         self._end_epoch(epoch)
 
-    def _step(self, indices: torch.Tensor) -> None:
-        train, length, position = self.config.train, self.length, self.position
+    def step(self, indices: torch.Tensor) -> None:
+        """One optimizer step on these sequences (B,) of the training split."""
+        position = self.position
         lr = lr_at(
             position.steps,
-            peak=train.lr_peak,
-            warmup_steps=length.warmup_steps,
-            total_steps=length.total_steps,
+            peak=self.config.train.lr_peak,
+            warmup_steps=self.length.warmup_steps,
+            total_steps=self.length.total_steps,
         )
-        set_lr(self.optimizer, lr)
-        x, y = self.train_set.batch(indices)  # (B, T) each
-        x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
-        loss = self.model.loss(x, y, TORCH_TYPES[train.precision])
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), train.grad_clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        n = len(indices)
-        # fp16 meets infinite gradients by design: the scaler skips such a step.
-        finite = torch.isfinite(loss if self.scaler.is_enabled() else loss.detach() + norm)
-        finite &= self.sums[3] == position.epoch_steps
-        norm = torch.where(torch.isfinite(norm), norm, 0.0)
-        self.sums += torch.stack([loss.detach() * n, torch.full_like(norm, n), norm, finite])
+        tokens, targets = self.train_set.batch(indices)  # (B, T) each
+        self.one_step(tokens, targets, lr)
         position.steps += 1
         position.epoch_steps += 1
 
     def _report_progress(self) -> None:
         """Close the training time so far, check that all is finite, and tell the hook."""
         position = self.position
-        loss_sum, sequences, _, finite_steps = self.sums.tolist()  # waits for the device
+        sums = self.one_step.read_sums()
         now = time.perf_counter()
         position.epoch_seconds += now - self.mark
         self._add_time(training_seconds=now - self.mark)
         self.mark = self.last_progress = now
-        if finite_steps < position.epoch_steps:
-            position.steps += int(finite_steps) + 1 - position.epoch_steps
+        if sums.finite_steps < position.epoch_steps:
+            position.steps += sums.finite_steps + 1 - position.epoch_steps
             raise Diverged(f"loss or gradient not finite at step {position.steps}")
         self.hooks.on_progress(
             Progress(
                 step=position.steps,
                 total_steps=self.length.total_steps,
-                train_loss_nats=loss_sum / sequences,
+                train_loss_nats=sums.loss / sums.sequences,
             )
         )
 
@@ -155,15 +137,15 @@ class Run:
         self.mark = now
         if not math.isfinite(val_loss):
             raise Diverged(f"validation loss not finite after epoch {epoch}")
-        loss_sum, sequences, norm_sum, _ = self.sums.tolist()
+        sums = self.one_step.read_sums()
         record = EpochRecord(
             epoch=epoch,
-            train_loss_nats=loss_sum / sequences,
+            train_loss_nats=sums.loss / sums.sequences,
             val_loss_nats=val_loss,
             val_perplexity=perplexity(val_loss),
             val_bits_per_byte=bits_per_byte(val_loss, self.corpus.bytes_per_token("val")),
-            lr_last=self.optimizer.param_groups[0]["lr"],
-            grad_norm_mean=norm_sum / position.epoch_steps,
+            lr_last=self.one_step.optimizer.param_groups[0]["lr"],
+            grad_norm_mean=sums.grad_norm / position.epoch_steps,
             tokens_seen=epoch * self.length.sequences * self.config.model.seq_len,
             wall_seconds=position.timing.total(),
             steps_per_second=position.epoch_steps / position.epoch_seconds,
@@ -171,7 +153,7 @@ class Run:
         )
         position.epochs.append(record)
         position.epoch_steps, position.epoch_seconds = 0, 0.0
-        self.sums.zero_()
+        self.one_step.sums.zero_()
         self.hooks.on_epoch(record)
 
     def _add_time(self, **seconds: float) -> None:
@@ -204,15 +186,15 @@ class Run:
         return written
 
     def _content(self) -> dict[str, Any]:
-        cuda = torch.cuda.get_rng_state() if self.device == "cuda" else None
+        step = self.one_step
         return {
             "config": self.config.to_dict(),
             "corpus_hash": self.corpus.content_hash,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "random_state": {"cpu": torch.get_rng_state(), "cuda": cuda},
-            "sums": self.sums,
+            "optimizer": step.optimizer.state_dict(),
+            "scaler": step.scaler.state_dict(),
+            "random_state": self.generator.get_state(),
+            "sums": step.sums,
             "position": dataclasses.asdict(self.position),
         }
 
@@ -231,12 +213,10 @@ class Run:
                 "use an empty folder"
             )
         self.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scaler.load_state_dict(content["scaler"])
-        torch.set_rng_state(content["random_state"]["cpu"])
-        if self.device == "cuda" and content["random_state"]["cuda"] is not None:
-            torch.cuda.set_rng_state(content["random_state"]["cuda"])
-        self.sums.copy_(content["sums"])
+        self.one_step.optimizer.load_state_dict(content["optimizer"])
+        self.one_step.scaler.load_state_dict(content["scaler"])
+        self.generator.set_state(content["random_state"])
+        self.one_step.sums.copy_(content["sums"])
         position = content["position"]
         position["epochs"] = [EpochRecord(**epoch) for epoch in position["epochs"]]
         position["timing"] = Timing(**position["timing"])

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from model import loss as loss_module
-from model.loss import CPU_CHUNK, CPU_TILE, linear_cross_entropy
+from model import loss_cpu, loss_gpu
+from model.loss import linear_cross_entropy
+from model.loss_cpu import CHUNK, TILE_BYTES
 
+TILE = TILE_BYTES // (CHUNK * 8)  # of the vocabulary, in float64
 Result = tuple[Tensor, Tensor, Tensor]
 
 
@@ -49,7 +51,7 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     n=st.integers(1, 20),
     d=st.integers(1, 6),
     v=st.integers(1, 40),
-    scale=st.sampled_from([0.1, 3.0, 300.0]),
+    scale=st.sampled_from([0.1, 3.0, 300.0, 3000.0]),
     seed=st.integers(0, 99),
 )
 def test_float64_is_exact_for_every_fit_of_chunks_and_tiles(
@@ -57,16 +59,16 @@ def test_float64_is_exact_for_every_fit_of_chunks_and_tiles(
 ) -> None:
     given_inputs = inputs(n, d, v, scale=scale, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loss_module, "CPU_CHUNK", 4)
-        patch.setattr(loss_module, "CPU_TILE", 7)
+        patch.setattr(loss_cpu, "CHUNK", 4)
+        patch.setattr(loss_cpu, "TILE_BYTES", 4 * 7 * 8)  # seven of the vocabulary
         actual = loss_and_gradients(linear_cross_entropy, *given_inputs)
     expected = loss_and_gradients(plain, *given_inputs)
     for ours, reference in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, reference, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("n", [1, CPU_CHUNK, CPU_CHUNK + 1, 2 * CPU_CHUNK + 44])
-@pytest.mark.parametrize("v", [CPU_TILE - 1, 2 * CPU_TILE, 2 * CPU_TILE + 1])
+@pytest.mark.parametrize("n", [1, CHUNK, CHUNK + 1, 2 * CHUNK + 44])
+@pytest.mark.parametrize("v", [TILE - 1, 2 * TILE, 2 * TILE + 1])
 def test_true_chunk_and_tile_sizes(n: int, v: int) -> None:
     given_inputs = inputs(n, 8, v)
     expected = loss_and_gradients(plain, *given_inputs)
@@ -103,7 +105,7 @@ def test_gradients_are_the_finite_differences() -> None:
 def test_fp32_inputs_are_as_close_as_the_products_type_allows(
     dtype: torch.dtype, loss_error: float, gradient_error: float
 ) -> None:
-    x, weight, targets = inputs(CPU_CHUNK + 300, 32, CPU_TILE + 1000, scale=3.0)
+    x, weight, targets = inputs(CHUNK + 300, 32, TILE + 1000, scale=3.0)
     expected = loss_and_gradients(plain, x, weight, targets)
     actual = loss_and_gradients(
         linear_cross_entropy, x.float(), weight.float(), targets, dtype=dtype
@@ -174,17 +176,49 @@ class Allocations(TorchDispatchMode):
 
 def test_no_operation_ever_holds_all_logits() -> None:
     x, weight, targets = (
-        t.float() if t.is_floating_point() else t
-        for t in inputs(2 * CPU_CHUNK + 1, 8, 4 * CPU_TILE)
+        t.float() if t.is_floating_point() else t for t in inputs(2 * CHUNK + 1, 8, 4 * TILE)
     )
     with Allocations() as seen:
         linear_cross_entropy(x.requires_grad_(), weight.requires_grad_(), targets).backward()
-    assert seen.largest == CPU_CHUNK * CPU_TILE
+    assert seen.largest == CHUNK * 4 * TILE  # one chunk's, of three
 
 
 def test_evaluation_makes_no_gradients() -> None:
-    x, weight, targets = inputs(2 * CPU_CHUNK, 8, 3 * CPU_TILE)
+    x, weight, targets = inputs(2 * CHUNK, 8, 3 * TILE)
     weight.requires_grad_()  # as the model's is
     with torch.no_grad(), Allocations() as seen:
         linear_cross_entropy(x, weight, targets)
     assert seen.products == 2 * 3
+    assert seen.largest == max(CHUNK * TILE, weight.numel())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("offset", [-1e4, -90.0, -40.0, 40.0, 87.0, 1e4])
+def test_logits_far_from_zero(dtype: torch.dtype, offset: float) -> None:
+    """A common offset of all logits changes nothing in the softmax: without a maximum subtracted,
+    fp32 and bf16 exponentials overflow above 88 and vanish below -87."""
+    x, weight, targets = inputs(20, 8, 300)
+    x[:, 0], weight[:, 0] = 1.0, 0.0
+    expected = loss_and_gradients(plain, x, weight, targets)
+    weight[:, 0] = offset
+    loss, grad_x, grad_weight = loss_and_gradients(
+        linear_cross_entropy, x.float(), weight.float(), targets, dtype=dtype
+    )
+    # Rounding of a logit near the offset: 24 bits of significand in fp32, 8 in bf16.
+    rounding = abs(offset) * {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8}[dtype]
+    assert abs(loss.item() - expected[0].item()) < 0.01 + rounding
+    if rounding < 0.05:
+        assert relative_error(grad_x[:, 1:], expected[1][:, 1:]) < 0.02 + 3 * rounding
+        assert relative_error(grad_weight, expected[2]) < 0.02 + 3 * rounding
+
+
+@pytest.mark.parametrize("n", [1, 6, 13])
+def test_the_gpu_s_way_in_float64(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    monkeypatch.setattr(loss_gpu, "CHUNK", 6)
+    x, weight, targets = inputs(n, 5, 40, scale=3.0)
+    grad_x, grad_w = torch.empty_like(x), torch.ones_like(weight)
+    total = loss_gpu.sum_losses(x, weight, targets, x.dtype, x.dtype, grad_x, grad_w)
+    expected = loss_and_gradients(plain, x, weight, targets)
+    torch.testing.assert_close(total, expected[0] * n)
+    torch.testing.assert_close(grad_x, expected[1] * n)
+    torch.testing.assert_close(grad_w, 1 + expected[2] * n)  # added to what is there

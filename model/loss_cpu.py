@@ -1,0 +1,118 @@
+"""The head's losses and gradients on a CPU: tiles of logits that stay in the second-level cache.
+
+For a chunk of rows, each tile of the vocabulary goes through three products. Everything around
+them is kept small, since the products run near the machine's limit:
+
+- logits come out transposed, vocabulary by rows, as the product with the weight's gradient
+  wants them (the other orientation took 1.2 times as long in bf16);
+- the softmax is never normalised: exp(logits) goes into the products as it is, and the division
+  by its sum is left to a (C, D) matrix at either end, which saves two passes over the logits;
+- no maximum is subtracted, as long as the sums show that none was needed.
+
+Shapes: N rows (tokens), C rows of a chunk, D width, V vocabulary, U vocabulary of a tile.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHUNK = 256
+TILE_BYTES = 1 << 20
+"""A tile of 256 rows: 2,048 of the vocabulary in bf16, 1,024 in fp32."""
+
+
+def sum_losses(
+    x: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    dtype: torch.dtype,
+    wide: torch.dtype,
+    grad_x: Tensor | None,
+    grad_w: Tensor | None,
+) -> Tensor:
+    """The sum of the rows' losses in nats, a scalar in fp64.
+
+    x (N, D), weight (V, D), targets (N,); matrix products in `dtype`, sums in `wide`. The sum's
+    gradients are written to `grad_x` (N, D) and added to `grad_w` (V, D), if they are given.
+    """
+    w = weight.to(dtype)
+    tiles = w.split(TILE_BYTES // (CHUNK * dtype.itemsize))  # (U, D) each
+    held = len(w) if grad_w is not None else len(tiles[0])
+    space = torch.empty(held * min(CHUNK, len(x)), dtype=dtype)
+    total = torch.zeros((), dtype=torch.float64)
+    for start in range(0, len(x), CHUNK):
+        rows = slice(start, start + CHUNK)
+        xc, yc = x[rows].to(dtype), targets[rows]  # (C, D), (C,)
+        x_wide, w_target = xc.to(wide), w[yc].to(wide)  # (C, D) each
+        pieces = _pieces(space, tiles, len(xc))
+        mixed = torch.zeros(w.shape[1], len(xc), dtype=wide) if grad_w is not None else None
+        sums, log_sum = _exponentials(xc, tiles, pieces, wide, mixed)
+        total += (log_sum - (x_wide * w_target).sum(dim=1)).sum(dtype=torch.float64)
+        if grad_x is not None and grad_w is not None and mixed is not None:
+            # The softmax's part and the one-hot's
+            grad_x[rows] = (mixed / sums).t() - w_target
+            _add_products(grad_w, pieces, (x_wide / sums[:, None]).to(dtype))
+            grad_w.index_add_(0, yc, x_wide, alpha=-1)
+    return total
+
+
+def _pieces(space: Tensor, tiles: tuple[Tensor, ...], n: int) -> list[Tensor]:
+    """For each tile its (U, n) logits in `space`: side by side if they fit, else one for all."""
+    whole = n * sum(len(tile) for tile in tiles)
+    if len(space) < whole:
+        return [space[: len(tile) * n].view(-1, n) for tile in tiles]
+    return [piece.view(-1, n) for piece in space[:whole].split(len(tiles[0]) * n)]
+
+
+def _exponentials(
+    xc: Tensor,
+    tiles: tuple[Tensor, ...],
+    pieces: list[Tensor],
+    wide: torch.dtype,
+    mixed: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """exp(logits - m) of all tiles into `pieces`; returns its sum and log-sum-exp, (C,) each.
+
+    m is 0, or the row's maximum if the sums are so large or small that something may have been
+    lost. The sum of exponential x weight over the vocabulary goes into `mixed` (D, C).
+    """
+    sums = _exponentiate(xc, tiles, pieces, wide, mixed, None)
+    safe = torch.finfo(xc.dtype).tiny ** -0.75  # 3e28 for bf16, fp32
+    if bool(((sums > 1 / safe) & (sums < safe)).all()):
+        return sums, sums.log()
+    peaks = torch.full((len(xc),), -torch.inf, dtype=xc.dtype)
+    for tile, piece in zip(tiles, pieces, strict=True):
+        peaks = torch.maximum(peaks, torch.mm(tile, xc.t(), out=piece).amax(dim=0))
+    sums = _exponentiate(xc, tiles, pieces, wide, mixed, peaks)
+    return sums, sums.log() + peaks
+
+
+def _exponentiate(
+    xc: Tensor,
+    tiles: tuple[Tensor, ...],
+    pieces: list[Tensor],
+    wide: torch.dtype,
+    mixed: Tensor | None,
+    peaks: Tensor | None,
+) -> Tensor:
+    sums = torch.zeros(len(xc), dtype=wide)
+    if mixed is not None:
+        mixed.zero_()
+    for tile, piece in zip(tiles, pieces, strict=True):
+        torch.mm(tile, xc.t(), out=piece)  # (U, C)
+        if peaks is not None:
+            piece -= peaks
+        sums += piece.exp_().sum(dim=0, dtype=wide)
+        if mixed is not None:
+            mixed += torch.mm(tile.t(), piece)
+    return sums
+
+
+def _add_products(grad_w: Tensor, pieces: list[Tensor], scaled: Tensor) -> None:
+    """Add piece (U, C) x scaled (C, D) of every tile to the rows of `grad_w` (V, D)."""
+    for grad, piece in zip(grad_w.split(len(pieces[0])), pieces, strict=True):
+        if grad.dtype == piece.dtype:
+            grad.addmm_(piece, scaled)
+        else:
+            grad += torch.mm(piece, scaled)
