@@ -117,7 +117,10 @@ class GPT(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Hidden states (B, T, D) of tokens (B, T), after the final norm; T ≤ seq_len."""
         positions = torch.arange(tokens.shape[1], device=tokens.device)
-        x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
+        # A tied head's gradient is dense; the embedding's few rows are added to it in place.
+        sparse = self.config.tie_head and not tokens.is_cuda
+        embedded = F.embedding(tokens, self.token_embedding.weight, sparse=sparse)
+        x = self.dropout(embedded + self.position_embedding(positions))
         for block in self.blocks:
             x = block(x)
         return self.norm(x)

@@ -15,6 +15,7 @@ import torch
 from data.corpus import Corpus
 from data.errors import UserError
 from model import checkpoint
+from model.allocator import keep_freed_memory
 from model.batches import check_validation, epoch_order, evenly_spaced, run_length
 from model.config import RunConfig
 from model.device import peak_memory_mb
@@ -67,6 +68,7 @@ class Run:
         check_validation(len(self.val_set), config.model.seq_len)
         self.length = run_length(config.train, config.model.seq_len, len(self.train_set))
         self.sequences = evenly_spaced(self.length.sequences, len(self.train_set))
+        keep_freed_memory()
         if device == "cuda":  # a reused process has a peak of the trial before
             torch.cuda.reset_peak_memory_stats()
         torch.manual_seed(config.train.seed)

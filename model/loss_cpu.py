@@ -14,6 +14,8 @@ Shapes: N rows (tokens), C rows of a chunk, D width, V vocabulary, U vocabulary 
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -39,7 +41,7 @@ def sum_losses(
     w = weight.to(dtype)
     tiles = w.split(TILE_BYTES // (CHUNK * dtype.itemsize))  # (U, D) each
     held = len(w) if grad_w is not None else len(tiles[0])
-    space = torch.empty(held * min(CHUNK, len(x)), dtype=dtype)
+    space = _space(held * min(CHUNK, len(x)), dtype)
     total = torch.zeros((), dtype=torch.float64)
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -55,6 +57,12 @@ def sum_losses(
             _add_products(grad_w, pieces, (x_wide / sums[:, None]).to(dtype))
             grad_w.index_add_(0, yc, x_wide, alpha=-1)
     return total
+
+
+@functools.lru_cache(maxsize=1)
+def _space(n: int, dtype: torch.dtype) -> Tensor:
+    """The same memory for each step: fresh pages would cost more than the exponentials."""
+    return torch.empty(n, dtype=dtype)
 
 
 def _pieces(space: Tensor, tiles: tuple[Tensor, ...], n: int) -> list[Tensor]:
@@ -103,7 +111,7 @@ def _exponentiate(
         torch.mm(tile, xc.t(), out=piece)  # (U, C)
         if peaks is not None:
             piece -= peaks
-        sums += piece.exp_().sum(dim=0, dtype=wide)
+        sums += piece.exp_().sum(dim=0)
         if mixed is not None:
             mixed += torch.mm(tile.t(), piece)
     return sums
