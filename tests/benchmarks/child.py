@@ -1,5 +1,5 @@
-"""One contender (or the floor's products, or nothing: the baseline) in a process of its own, so
-that its peak memory is its own.
+"""One contender (or the floor's products) in a process of its own, so that its peak memory is its
+own.
 
 Started by `throughput.py`, which asks by a line of JSON on standard input and reads the answer, a
 line of JSON, from standard output; waiting takes no processor time.
@@ -36,13 +36,6 @@ def peak_memory_mb(device: str) -> float:
         return peak_memory_mb(device)
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024 / 1e6
-
-
-class Baseline:
-    """Only `import torch`."""
-
-    def prepare(self) -> dict[str, Any]:
-        return {}
 
 
 class Trainer:
@@ -86,8 +79,6 @@ class Trainer:
 
 def make_worker(spec: dict[str, Any]) -> Any:
     """What this process is to be."""
-    if spec["name"] == "baseline":
-        return Baseline()
     if spec["name"] == "products":
         from floor import Rates
 
@@ -104,6 +95,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to standard error
     torch.set_num_threads(spec["threads"])
+    memory = {"baseline_memory_mb": peak_memory_mb(spec["device"])}  # of `import torch` alone
     worker = make_worker(spec)
     idle_since = time.perf_counter(), time.process_time()
     for line in sys.stdin:
@@ -115,7 +107,7 @@ def main() -> None:
         answer = getattr(worker, request.pop("do"))(**request)
         # OpenMP's threads spin for some milliseconds; not in the next contender's turn.
         time.sleep(0.05)
-        answer |= idle | {"peak_memory_mb": peak_memory_mb(spec["device"])}
+        answer |= idle | memory | {"peak_memory_mb": peak_memory_mb(spec["device"])}
         idle_since = time.perf_counter(), time.process_time()
         print(json.dumps(answer), file=answers, flush=True)
 

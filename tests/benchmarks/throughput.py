@@ -93,8 +93,7 @@ def corpus_folder(args: argparse.Namespace, temporary: Path) -> Path:
 def measure(config: RunConfig, corpus: Path, args: argparse.Namespace) -> dict[str, Any]:
     """All contenders at one shape: a result with `contenders`, `floor_tokens_per_second`, …"""
     fields: dict[str, Any] = {"corpus": str(corpus), "device": args.device, "threads": args.threads}
-    specs = [{"name": "baseline", "config": None}]
-    specs += [
+    specs = [
         {
             "name": name,
             "config": config.replace(precision=precision_of(name, args.device)).to_dict(),
@@ -107,9 +106,8 @@ def measure(config: RunConfig, corpus: Path, args: argparse.Namespace) -> dict[s
         children = [stack.enter_context(Child(spec | fields)) for spec in specs]
         answers, failures = take_turns(children, turns, args.rounds)
         idle_shares = {child.name: child.idle_share for child in children}
-    for needed in ("baseline", "products"):
-        if needed in failures:
-            raise RuntimeError(failures[needed])
+    if "products" in failures:
+        raise RuntimeError(failures["products"])
     tokens = config.train.batch_size * config.model.seq_len
     rates = best_of(answers["products"][1:])
     floor = floor_tokens_per_second(config.model, tokens, rates)
@@ -124,7 +122,7 @@ def measure(config: RunConfig, corpus: Path, args: argparse.Namespace) -> dict[s
         "failures": failures,
         "floor_tokens_per_second": floor,
         "product_rates": rates,
-        "baseline_memory_mb": answers["baseline"][0]["peak_memory_mb"],
+        "baseline_memory_mb": answers["products"][0]["baseline_memory_mb"],
         "loss_differences_nats": loss_differences(contenders),
     }
 
