@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import shlex
 import statistics
 import sys
@@ -169,11 +170,14 @@ def loss_differences(contenders: list[dict[str, Any]]) -> dict[str, float]:
         return {}
     in_fp32 = [contender for contender in contenders if contender["precision"] == "fp32"]
     reference = (in_fp32 or contenders)[0]["first_loss_nats"]
-    largest: dict[str, float] = {}
+    distances: dict[str, list[float]] = {}
     for contender in contenders:
-        kind, distance = contender["precision"], abs(contender["first_loss_nats"] - reference)
-        largest[kind] = max(largest.get(kind, 0.0), distance)
-    return largest
+        distance = abs(contender["first_loss_nats"] - reference)
+        # What is not a number would be lost in a maximum.
+        distances.setdefault(contender["precision"], []).append(
+            math.inf if math.isnan(distance) else distance
+        )
+    return {precision: max(those) for precision, those in distances.items()}
 
 
 def summary(results: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
@@ -216,7 +220,7 @@ def faults(results: list[dict[str, Any]]) -> list[str]:
     found = [reason for result in results for reason in result["failures"].values()]
     for result in results:
         for kind, distance in result["loss_differences_nats"].items():
-            if not distance <= TOLERANCE_NATS[kind]:  # a NaN is a fault too
+            if distance > TOLERANCE_NATS[kind]:
                 found.append(
                     f"width {result['embed_dim']}: first losses in {kind} differ by {distance:.2g} "
                     f"nats, more than {TOLERANCE_NATS[kind]:g}"

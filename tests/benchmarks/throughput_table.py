@@ -68,10 +68,17 @@ def figure(results: list[dict[str, Any]]) -> Figure:
         colours = [OURS if name.startswith("ours") else PEERS for name in names]
         panel.barh(names, medians, color=colours, xerr=[below, above], ecolor="#333333")
         floor = result["floor_tokens_per_second"]
-        panel.axvline(floor, color=FLOOR, label=f"floor: {floor:,.0f}")
+        panel.axvline(floor, color=FLOOR)
+        panel.text(
+            floor,
+            0.02,
+            f"floor {floor:,.0f} ",
+            color=FLOOR,
+            ha="right",
+            transform=panel.get_xaxis_transform(),
+        )
         panel.set_title(f"width {result['embed_dim']}", loc="left")
         panel.spines[["top", "right"]].set_visible(False)
         panel.xaxis.set_major_formatter("{x:,.0f}")
-        panel.legend(frameon=False, loc="lower right")
     panels[-1].set_xlabel("training tokens a second")
     return drawn

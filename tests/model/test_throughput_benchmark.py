@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from data.errors import UserError
+
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "throughput.py"
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARK), "--quick", "--device", "cpu", "--threads", "1"]
-    return subprocess.run([*command, *words], capture_output=True, text=True)
+@pytest.fixture
+def throughput(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The command as a module; its neighbours are found as when it runs as a file."""
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
+    return importlib.import_module("throughput")
 
 
 def check(contenders: str, folder: Path) -> dict[str, Any]:
     """The JSON of a quick run of these contenders, whose first losses agree."""
     path = folder / "throughput.json"
-    done = run("--contenders", contenders, "--json", str(path), "--figure", str(folder / "f.png"))
+    command = [sys.executable, str(BENCHMARK), "--quick", "--device", "cpu", "--threads", "1"]
+    command += ["--contenders", contenders, "--json", str(path), "--figure", str(folder / "f.png")]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (folder / "f.png").stat().st_size
     content = json.loads(path.read_text())
@@ -69,7 +77,32 @@ def test_every_contender_starts_with_the_same_loss(tmp_path: Path) -> None:
         (["--rounds", "-1"], "--rounds -1"),
     ],
 )
-def test_mistakes_are_named_before_anything_starts(words: list[str], named: str) -> None:
-    done = run(*words)
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    assert named in done.stderr
+def test_mistakes_are_named_before_anything_starts(
+    words: list[str], named: str, throughput: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(BENCHMARK), "--quick", "--device", "cpu", *words])
+    with pytest.raises(UserError, match=named):
+        throughput.main()
+
+
+@pytest.mark.parametrize(
+    ("precision", "loss", "found"),
+    [
+        ("fp32", 5.70005, 0),
+        ("fp32", 5.7002, 1),
+        ("fp32", math.nan, 1),
+        ("bf16", 5.74, 0),
+        ("bf16", 5.64, 1),
+    ],
+)
+def test_a_loss_of_another_model_is_a_fault(
+    precision: str, loss: float, found: int, throughput: ModuleType
+) -> None:
+    contenders = [
+        {"precision": "bf16", "first_loss_nats": 5.71},
+        {"precision": "fp32", "first_loss_nats": 5.7},
+        {"precision": precision, "first_loss_nats": loss},
+    ]
+    differences = throughput.loss_differences(contenders)
+    result = {"embed_dim": 32, "failures": {}, "loss_differences_nats": differences}
+    assert len(throughput.faults([result])) == found
