@@ -121,8 +121,9 @@ def our_weights(config: RunConfig) -> GPT:
 def transformers_peer(config: RunConfig, corpus: Corpus, device: str, kind: Kind) -> Peer:
     """`transformers`' GPT-2 with fused attention and no cache of keys and values.
 
-    On a CPU `attn_implementation="eager"` came to the same when compiled in bf16 at width 128: 3,489
-    tokens a second against 3,414, of spreads 1,000 wide (two cores of an AMD EPYC, 2026-11-22).
+    On a CPU `attn_implementation="eager"` came to the same when compiled in bf16 at width 128:
+    3,489 tokens a second against 3,414, of spreads 1,000 wide (two cores of an AMD EPYC,
+    2026-11-22).
     """
     from transformers import GPT2Config, GPT2LMHeadModel
 
