@@ -111,6 +111,7 @@ def put_clocks_into_the_search() -> None:
     run.prepare_environment = prepare_and_wrap
     run.corpus_if_prepared = stamped("verify_corpus", run.corpus_if_prepared)
     run.plan_lines = stamped("measure_cost", run.plan_lines)
+    run.print_results = stamped("table", run.print_results)
 
 
 def main() -> int:
@@ -124,6 +125,7 @@ def main() -> int:
     PRESETS["quick"] = PRESETS["quick"].replace(**fields)
     STAMPS["imported"] = time.time()
     status = run.main()
+    STAMPS["returned"] = time.time()
     stamps.write_text(json.dumps(STAMPS))
     return status
 
