@@ -39,7 +39,7 @@ from search.start import make_experiment, with_corpus
 
 NAME = "overhead"
 EPOCHS = 4
-TINY = {"tokens_per_epoch": 512, "val_tokens": 512}
+TINY = {"tokens_per_epoch": 512, "val_tokens": 512, "embed_dim": 16}
 """What `--quick` changes of the preset."""
 CALIBRATION = {"tokens_per_epoch": 5_120, "val_tokens": 512}
 """What the trials are that tell how long a minute's trial must be; some seconds."""
@@ -62,7 +62,11 @@ def main() -> None:
         plain = train_plainly(loops, trials[:half], home)
         stamps, harness = run_harness(words, fields, trials, home)
         plain += train_plainly(loops, trials[half:], home)
-    if [t["val_losses"] for t in plain] != [t["val_losses"] for t in harness]:
+    losses = {
+        "plain": [trial["val_losses"] for trial in plain],
+        "harness": [trial["val_losses"] for trial in harness],
+    }
+    if losses["plain"] != losses["harness"]:
         sys.exit("the harness and the plain loop came to different losses")
     numbers = {
         "processor": hardware()["processor"],
@@ -72,6 +76,7 @@ def main() -> None:
         "start_up_seconds": start_up(stamps, harness),
         **comparison(stamps, harness, plain, experiment.max_concurrent),
         "wind_up_seconds": wind_up(stamps),
+        "val_losses": losses,
     }
     print("\n".join(report_lines(numbers)))
     if args.json:
