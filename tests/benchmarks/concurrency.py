@@ -17,8 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
-sys.path[:0] = [str(ROOT), str(HERE)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # import from the checkout
 
 from plain_loop import PlainLoop
 
@@ -137,7 +136,7 @@ def report_lines(numbers: dict[str, Any]) -> list[str]:
         f"{numbers['processor']}, {numbers['cores']} cores, {numbers['precision']}; "
         f"the search takes {chosen[0]} at a time, threads each: {chosen[1]}",
         "",
-        "| Shape | Trials | Threads each | Tokens/s together | Least – most | Against the search's |",
+        "| Shape | Trials | Threads each | Tokens/s together | Range | Against the search's |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     median = {

@@ -11,6 +11,7 @@ it, so that a machine that slows down does so for both. Linux only.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -22,8 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
-sys.path[:0] = [str(ROOT), str(HERE)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # import from the checkout
 
 from plain_loop import PlainLoop
 
@@ -147,7 +147,12 @@ def run_harness(
     """Run the search as a command. Returns its stamps (seconds since 1970), and of each trial
     what its worker noted, its timing and its validation losses in nats."""
     path = home / "stamps.json"
-    command = [sys.executable, str(HERE / "overhead_search.py"), str(path), json.dumps(fields)]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("overhead_search.py")),
+        str(path),
+        json.dumps(fields),
+    ]
     command += [*words, "--out", str(home)]
     began = time.time()
     done = subprocess.run(command, capture_output=True, text=True)
@@ -198,9 +203,9 @@ def wind_up(stamps: dict[str, Any]) -> dict[str, float]:
     recorded, ended = stamps["trial_ends"][-1][0], stamps["command"][1]
     return {
         "ending Tune": shutdown[0] - recorded,
-        "ending Ray": lasted(shutdown),
-        "table": stamps["table"][1] - run_search[1],
-        "study.db": stamps["returned"] - stamps["table"][1],
+        "ending Ray": run_search[1] - shutdown[0],
+        "printing the table": stamps["table"][1] - run_search[1],
+        "writing study.db": stamps["returned"] - stamps["table"][1],
         "ending Python": ended - stamps["returned"],
         "together": ended - recorded,
     }
@@ -221,7 +226,7 @@ def comparison(
     gaps = [
         later["began"] - earlier["trained"]
         for lane in workers
-        for earlier, later in zip(lane, lane[1:], strict=False)
+        for earlier, later in itertools.pairwise(lane)
     ]
     in_plain = sum(t["ended"] - t["began"] for t in plain) / lanes
     in_harness = sum(lane[-1]["left"] - lane[0]["began"] for lane in workers) / lanes

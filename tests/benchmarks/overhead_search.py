@@ -1,6 +1,6 @@
 """`search/run.py` with a clock in it: what `overhead.py` starts and reads.
 
-    python tests/benchmarks/overhead_search.py STAMPS.json '{"tokens_per_epoch": 9000}' --grid lr ...
+    python tests/benchmarks/overhead_search.py STAMPS.json '{"epochs": 2}' --grid lr ...
 
 Changes fields of the preset, notes when each part of the start-up began and ended, and has each
 trial leave `overhead.json` in its folder. Everything else is the command's own doing.
@@ -16,9 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
-    sys.path[0] = str(ROOT)
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 STAMPS: dict[str, Any] = {}
 

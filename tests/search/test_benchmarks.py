@@ -15,7 +15,7 @@ def test_the_harness_comes_to_the_losses_of_a_plain_loop(
     run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     path = tmp_path / "numbers.json"
-    words = ("--quick", "--corpus", "small", "--json", str(path))
+    words = ("--quick", "--max-concurrent", "1", "--corpus", "small", "--json", str(path))
     done = run_script("tests/benchmarks/overhead.py", *words)
     assert done.returncode == 0, done.stderr
     numbers = json.loads(path.read_text())
