@@ -111,14 +111,14 @@ def planned(
 
 
 def sized(words: list[str], corpus: Corpus, seconds: float) -> dict[str, int]:
-    """`tokens_per_epoch` of trials that take about `seconds`: measured on short ones, as many at
-    a time as the search will run."""
+    """Fields of trials that take about `seconds`: measured on short ones, as many at a time as the
+    search will run."""
     experiment, trials = planned(words, corpus, CALIBRATION)
     with plain_loops(experiment, corpus) as loops:
         results = train_plainly(loops, trials, None)
     per_step = experiment.base.train.batch_size * experiment.base.model.seq_len
     rate = per_step * statistics.median(t["steps_per_second"] for t in results)
-    return {"tokens_per_epoch": int(rate * seconds / EPOCHS)}
+    return {"tokens_per_epoch": int(rate * seconds / EPOCHS), "val_tokens": 4_096}
 
 
 @contextmanager
