@@ -74,8 +74,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each combination (5)")
-    parser.add_argument("--seconds", type=float, default=4, help="of training in a turn (4)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each combination (3)")
+    parser.add_argument("--seconds", type=float, default=2, help="of training in a turn (2)")
     parser.add_argument("--corpus", default=CorpusSpec().name, help="a prepared one (builtin)")
     parser.add_argument("--out", help="where the corpus is: $MINIGPT_HOME, or ./artifacts")
     parser.add_argument("--quick", action="store_true", help="one short turn of the first shape")
@@ -106,7 +106,7 @@ def measured(
     config = config.replace(precision=best_precision("cpu"), epochs=1, val_tokens=64)
     config = config.replace(warmup_steps=None, warmup_fraction=0.1)
     tokens = config.train.batch_size * config.model.seq_len
-    steps = 3  # enough to guess how many fill a turn; it warms up too
+    steps = 2  # enough to guess how many fill a turn; it warms up too
     fastest = max(together(config, group, steps) for group in loops.values())
     steps = max(steps, round(seconds * fastest / tokens / max(map(len, loops.values()))))
     turns: dict[tuple[int, int], list[float]] = {combination: [] for combination in loops}
