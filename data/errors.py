@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -24,4 +25,5 @@ def run_command(main: Callable[[], int]) -> NoReturn:
         status = 1
     except BrokenPipeError:  # `command | head`: the reader has had enough
         status = 0
+    gc.freeze()  # nothing is collected at exit: torch's and Ray's modules took it about a second
     sys.exit(status)

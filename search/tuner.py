@@ -8,10 +8,12 @@ Tuner for the unfinished trials, and each trial goes on from its own newest chec
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import math
 import shutil
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -157,7 +159,17 @@ def _local_ray(experiment: Experiment) -> Iterator[None]:
     try:
         yield
     finally:
+        # Ray's processes take a second to end and this one waits for them: time to load what
+        # study.db needs.
+        loading = threading.Thread(target=_load_study)
+        loading.start()
         ray.shutdown()
+        loading.join()
+
+
+def _load_study() -> None:
+    for name in ("search.study", "sqlalchemy.orm", "alembic.command"):
+        importlib.import_module(name)
 
 
 @contextmanager

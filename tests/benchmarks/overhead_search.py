@@ -1,0 +1,135 @@
+"""`search/run.py` with a clock in it: what `overhead.py` starts and reads.
+
+    python tests/benchmarks/overhead_search.py STAMPS.json '{"epochs": 2}' --grid lr ...
+
+Changes fields of the preset, notes when each part of the start-up began and ended, and has each
+trial leave `overhead.json` in its folder. Everything else is the command's own doing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+STAMPS: dict[str, Any] = {}
+
+
+def stamped(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, noting when its first call began and ended, in seconds since 1970."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        began = time.time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            STAMPS.setdefault(name, [began, time.time()])
+
+    return call
+
+
+def timed_trial(tune_config: dict[str, Any], experiment_folder: Path) -> None:
+    """Runs in a worker: `run_trial`, noting its parts and what each report cost it."""
+    import search.trainable as room
+    from search.plan import trial_of
+    from search.trial_folder import trial_folder
+
+    noted: dict[str, Any] = {"worker": os.getpid(), "entered": time.time(), "reports": []}
+    plain_report, plain_train = room.tune.report, room.train
+
+    def report(metrics: dict[str, Any]) -> None:
+        start = time.perf_counter()
+        plain_report(metrics)
+        noted["reports"].append(time.perf_counter() - start)
+
+    def train(*args: Any, **kwargs: Any) -> Any:
+        noted["began"] = time.time()
+        result = plain_train(*args, **kwargs)
+        noted["trained"] = time.time()
+        return result
+
+    trial = trial_of(room.read_experiment(experiment_folder), tune_config)
+    room.tune.report, room.train = report, train  # type: ignore[assignment]
+    try:
+        room.run_trial(tune_config, experiment_folder)
+    finally:
+        room.tune.report, room.train = plain_report, plain_train
+        noted["left"] = time.time()
+        path = trial_folder(experiment_folder, trial.trial_id) / "overhead.json"
+        path.write_text(json.dumps(noted))
+
+
+def cpu_seconds_besides_workers() -> float:
+    """Processor time so far of this process and of Ray's, the workers' not counted (Linux)."""
+    total, waiting = 0.0, [os.getpid()]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            children = [p.read_text() for p in Path(f"/proc/{pid}/task").glob("*/children")]
+        except OSError:  # it ended meanwhile
+            continue
+        waiting += map(int, " ".join(children).split())
+        if not command.startswith("ray::") or "Agent" in command:
+            total += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")  # user and system
+    return total
+
+
+def put_clocks_into_the_search() -> None:
+    """Wrap what `search.run` calls. Ray may only be imported once the environment is set."""
+    import search.run as run
+
+    prepare_environment = run.prepare_environment
+
+    def prepare_and_wrap(threads: int) -> None:
+        prepare_environment(threads)
+        began = time.time()
+        import search.tuner as tuner
+
+        STAMPS["import_ray"] = [began, time.time()]
+        tuner.ray.init = stamped("ray_init", tuner.ray.init)
+        tuner.ray.shutdown = stamped("ray_shutdown", tuner.ray.shutdown)
+        tuner.run_search = stamped("run_search", tuner.run_search)
+        tuner.run_trial = timed_trial
+        on_complete = tuner.Recorder.on_trial_complete
+
+        def note_and_record(self: Any, *args: Any, **info: Any) -> None:
+            on_complete(self, *args, **info)
+            STAMPS.setdefault("trial_ends", []).append([time.time(), cpu_seconds_besides_workers()])
+
+        tuner.Recorder.on_trial_complete = note_and_record  # type: ignore[method-assign]
+
+    run.prepare_environment = prepare_and_wrap
+    run.corpus_if_prepared = stamped("verify_corpus", run.corpus_if_prepared)
+    run.plan_lines = stamped("measure_cost", run.plan_lines)
+    run.print_results = stamped("table", run.print_results)
+
+
+def main() -> int:
+    stamps, fields = Path(sys.argv[1]), json.loads(sys.argv[2])
+    sys.argv[1:] = sys.argv[3:]
+    from search.presets import PRESETS
+
+    put_clocks_into_the_search()
+    import search.run as run
+
+    PRESETS["quick"] = PRESETS["quick"].replace(**fields)
+    STAMPS["imported"] = time.time()
+    status = run.main()
+    STAMPS["returned"] = time.time()
+    stamps.write_text(json.dumps(STAMPS))
+    return status
+
+
+if __name__ == "__main__":
+    from data.errors import run_command
+
+    run_command(main)
