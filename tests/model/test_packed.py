@@ -240,9 +240,7 @@ def test_a_member_diverges_at_its_step_and_the_others_go_on(
     monkeypatch.setattr("model.loop.lr_at", damaged)
     alone = [train(config, corpus) for config in members]
     folders = [tmp_path / str(i) for i in range(len(members))]
-    packed = train_packed(
-        members, corpus, checkpoint_dirs=folders, checkpoint_every_seconds=every
-    )
+    packed = train_packed(members, corpus, checkpoint_dirs=folders, checkpoint_every_seconds=every)
     assert [result.status for result in packed] == [COMPLETE, DIVERGED, COMPLETE]
     assert packed[1].steps == when + 2
     for ours, theirs in zip(packed, alone, strict=True):
@@ -259,5 +257,3 @@ def test_runs_of_different_shapes_are_refused(corpus: Corpus, tiny: RunConfig) -
 def test_a_pack_of_one_is_the_run_alone(corpus: Corpus, tiny: RunConfig) -> None:
     [packed] = train_packed([tiny], corpus)
     assert_close(dataclasses.replace(packed, pack=1), train(tiny, corpus))
-
-
