@@ -85,7 +85,8 @@ def plan_lines(
         f"Search     {_axes_text(experiment)}: {experiment.planned_trials} trials{sampler}, "
         f"{tokens:,.0f} training tokens, {scale * sum(flops):.2g} FLOP",
         f"Machine    {', '.join(machine['gpus']) or machine['processor']}: "
-        f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, {experiment.base.train.precision}",
+        f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "
+        f"{experiment.base.train.precision}",
         cost,
         f"Experiment {experiment.name}",
     ]

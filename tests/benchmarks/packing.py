@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from statistics import median
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from model.config import RunConfig
 from model.device import best_device, best_precision, describe_device
