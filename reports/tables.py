@@ -50,7 +50,7 @@ def _notes(trial: Mapping[Hashable, Any]) -> list[str]:
     if trial["warmup_share"] > WARMUP_SHARE_LIMIT:
         notes.append(f"warm-up is {trial['warmup_share']:.0%} of the run")
     if trial["pack"] > 1:
-        notes.append(f"in a pack of {trial['pack']}")
+        notes.append(f"time is of a pack of {trial['pack']}")
     if trial["attempts"] > 1:
         notes.append(f"started {trial['attempts']} times")
     return notes

@@ -70,11 +70,11 @@ def assert_close(actual: TrainResult, expected: TrainResult) -> None:
         assert numbers(ours) == pytest.approx(numbers(theirs), rel=AS_ROUNDING)
 
 
-def make_step(config: RunConfig, dtype: torch.dtype = torch.float64) -> Step:
+def make_step(config: RunConfig, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Step:
     torch.manual_seed(config.train.seed)
-    model = GPT(config.model).to(dtype).train()
-    model.draw_dropout_from(torch.Generator().manual_seed(config.train.seed))
-    return Step(model, config.train, "cpu")
+    model = GPT(config.model).to(device, dtype).train()
+    model.draw_dropout_from(torch.Generator(device).manual_seed(config.train.seed))
+    return Step(model, config.train, device)
 
 
 def batches(members: list[RunConfig], step: int) -> tuple[list[Tensor], list[Tensor]]:
@@ -94,8 +94,18 @@ def batches(members: list[RunConfig], step: int) -> tuple[list[Tensor], list[Ten
 def test_forty_steps_of_a_pack_are_those_of_its_members_alone_in_fp64(
     members: list[RunConfig], fields: dict[str, Any]
 ) -> None:
-    members = [config.replace(**fields) for config in members]
-    alone, together = ([make_step(config) for config in members] for _ in range(2))
+    assert_forty_steps_alike([config.replace(**fields) for config in members], "cpu")
+
+
+@pytest.mark.gpu
+def test_forty_steps_are_alike_on_a_gpu_too(members: list[RunConfig]) -> None:
+    assert_forty_steps_alike(members, "cuda")
+
+
+def assert_forty_steps_alike(members: list[RunConfig], device: str) -> None:
+    alone, together = (
+        [make_step(config, torch.float64, device) for config in members] for _ in range(2)
+    )
     pack = PackedStep(together)
     for number in range(40):
         tokens, targets = batches(members, number)
