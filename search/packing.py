@@ -60,8 +60,9 @@ def choose_pack(wanted: str | None, experiment: Experiment) -> tuple[int, str | 
     rates = _measure(experiment, [size for size in SIZES if size <= most])
     best = max(rates, key=lambda size: rates[size])
     chosen = best if rates[best] > LEAST_GAIN * rates[1] else 1
-    shown = ", ".join(f"{size}: {rate:,.0f}" for size, rate in rates.items())
-    return chosen, f"{chosen} together; all tokens/s by size of the pack are {shown}"
+    shown = ", ".join(f"{rate:,.0f} by {size}" for size, rate in rates.items())
+    decision = f"{chosen} trials together" if chosen > 1 else "none, since it would not pay"
+    return chosen, f"{decision}; tokens/s in all: {shown}"
 
 
 def _measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:

@@ -62,7 +62,7 @@ def test_auto_takes_the_fastest_if_it_gains_enough(
     alone = dataclasses.replace(plan("--grid", "lr"), max_concurrent=1)
     size, reason = choose_pack("auto", alone)
     assert size == chosen
-    assert reason is not None and "1: 100, 2: 1" in reason
+    assert reason is not None and "100 by 1, 1" in reason
     assert choose_pack("auto", dataclasses.replace(alone, max_concurrent=4)) == (1, None)
 
 
