@@ -177,6 +177,10 @@ class RunConfig:
             ),
         )
 
+    def shape(self) -> RunConfig:
+        """What runs of a pack have in common: all but learning rate, weight decay and seed."""
+        return self.replace(lr_peak=1.0, weight_decay=0.0, seed=0)
+
 
 def _from_fields(cls: type[_Config], raw: Any, where: str) -> _Config:
     hints = get_type_hints(cls)

@@ -17,14 +17,15 @@ LEVELS = 1 << 16
 class Dropout(nn.Module):
     """Zeroes elements with probability `p` while training, and scales the others by 1 / (1 - p).
 
-    `generator` is the stream that it draws from, torch's global one if None; it must be of the
-    input's device. 0 ≤ p < 1.
+    `generators` are the streams that it draws from, of the input's device; None is torch's global
+    one. With several, the input's leading dimension holds a pack (`model/packed_gpt.py`): as many
+    equal parts, each masked as it would be alone. 0 ≤ p < 1.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.generator: torch.Generator | None = None
+        self.generators: tuple[torch.Generator | None, ...] = (None,)
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
@@ -34,10 +35,12 @@ class Dropout(nn.Module):
 
     def mask(self, like: Tensor) -> Tensor:
         """0 or 1 / (1 - p), in the shape, type and device of `like`."""
-        n = like.numel()
-        words = torch.empty(-(-n // 4), dtype=torch.int64, device=like.device)
-        words.random_(-(2**63), None, generator=self.generator)
+        parts = len(self.generators)
+        n = like.numel() // parts
+        words = torch.empty(parts, -(-n // 4), dtype=torch.int64, device=like.device)
+        for row, generator in zip(words, self.generators, strict=True):
+            row.random_(-(2**63), None, generator=generator)
         # Each word is four signed 16-bit numbers, evenly spread from -LEVELS / 2.
-        bits = words.view(torch.int16)[:n].view(like.shape)
+        bits = words.view(torch.int16)[:, :n].reshape(like.shape)
         keep = bits >= round(self.p * LEVELS) - LEVELS // 2
         return keep.to(like.dtype).mul_(1 / (1 - self.p))

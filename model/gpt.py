@@ -101,7 +101,7 @@ class GPT(nn.Module):
         """Use this random stream, of the model's device, for dropout."""
         for module in self.modules():
             if isinstance(module, Dropout):
-                module.generator = generator
+                module.generators = (generator,)
 
     def _initialise(self) -> None:
         # GPT-2 scales the projections into the residual stream by the root of their number, so

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from data.corpus import Corpus
 from data.errors import UserError
@@ -79,47 +80,63 @@ class Run:
         self.position = _Position()
         self._resume()
         now = time.perf_counter()
-        self.last_checkpoint = self.last_progress = self.mark = now
-        self._add_time(startup_seconds=now - started)
+        self.last_checkpoint = self.last_progress = now
+        self.mark = started
+        """Up to here the time is accounted for."""
+        self.charge("startup_seconds")
+
+    @property
+    def done(self) -> bool:
+        return len(self.position.epochs) == self.config.train.epochs
 
     def train_epoch(self) -> None:
         """The rest of the epoch under way, its evaluation and its record."""
-        position, batch_size = self.position, self.config.train.batch_size
-        epoch = len(position.epochs) + 1
-        order = epoch_order(self.length.sequences, seed=self.config.train.seed, epoch=epoch)
-        batches = self.sequences[order].split(batch_size)
-        for indices in batches[position.epoch_steps :]:
-            self.step(indices)
-            now = time.perf_counter()
-            if now - self.last_progress >= PROGRESS_EVERY_SECONDS:
-                self._report_progress()
-            if now - self.last_checkpoint >= self.checkpoint_every_seconds:
+        for indices in self.batches_left():
+            self.one_step(*self.next_batch(indices))
+            self.count_step()
+            if self.progress_is_due():
+                self.report_progress()
+            if self.checkpoint_is_due():
+                self.report_progress()  # never keep a state that has diverged
                 self.save_step()
-        self._report_progress()
-        self._end_epoch(epoch)
+        self.report_progress()
+        self.end_epoch()
 
-    def step(self, indices: torch.Tensor) -> None:
-        """One optimizer step on these sequences (B,) of the training split."""
-        position = self.position
+    def batches_left(self) -> tuple[Tensor, ...]:
+        """The sequences (B,) of each step that is left in the epoch under way."""
+        epoch = len(self.position.epochs) + 1
+        order = epoch_order(self.length.sequences, seed=self.config.train.seed, epoch=epoch)
+        batches = self.sequences[order].split(self.config.train.batch_size)
+        return batches[self.position.epoch_steps :]
+
+    def next_batch(self, indices: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Tokens and targets, (B, T) each, of these sequences, and the next step's rate."""
         lr = lr_at(
-            position.steps,
+            self.position.steps,
             peak=self.config.train.lr_peak,
             warmup_steps=self.length.warmup_steps,
             total_steps=self.length.total_steps,
         )
-        tokens, targets = self.train_set.batch(indices)  # (B, T) each
-        self.one_step(tokens, targets, lr)
-        position.steps += 1
-        position.epoch_steps += 1
+        return *self.train_set.batch(indices), lr
 
-    def _report_progress(self) -> None:
+    def count_step(self) -> None:
+        """One more step was taken."""
+        self.position.steps += 1
+        self.position.epoch_steps += 1
+
+    def progress_is_due(self) -> bool:
+        return time.perf_counter() - self.last_progress >= PROGRESS_EVERY_SECONDS
+
+    def checkpoint_is_due(self) -> bool:
+        since = time.perf_counter() - self.last_checkpoint
+        return self.checkpoint_dir is not None and since >= self.checkpoint_every_seconds
+
+    def report_progress(self) -> None:
         """Close the training time so far, check that all is finite, and tell the hook."""
         position = self.position
         sums = self.one_step.read_sums()
-        now = time.perf_counter()
-        position.epoch_seconds += now - self.mark
-        self._add_time(training_seconds=now - self.mark)
-        self.mark = self.last_progress = now
+        position.epoch_seconds += self.charge("training_seconds")
+        self.last_progress = self.mark
         if sums.finite_steps < position.epoch_steps:
             position.steps += sums.finite_steps + 1 - position.epoch_steps
             raise Diverged(f"loss or gradient not finite at step {position.steps}")
@@ -131,12 +148,12 @@ class Run:
             )
         )
 
-    def _end_epoch(self, epoch: int) -> None:
+    def end_epoch(self) -> None:
+        """Evaluate, and make the epoch's record."""
         position, train = self.position, self.config.train
+        epoch = len(position.epochs) + 1
         val_loss = evaluate(self.model, self.val_set, tokens=train.val_tokens)
-        now = time.perf_counter()
-        self._add_time(evaluation_seconds=now - self.mark)
-        self.mark = now
+        self.charge("evaluation_seconds")
         if not math.isfinite(val_loss):
             raise Diverged(f"validation loss not finite after epoch {epoch}")
         sums = self.one_step.read_sums()
@@ -158,18 +175,21 @@ class Run:
         self.one_step.sums.zero_()
         self.hooks.on_epoch(record)
 
-    def _add_time(self, **seconds: float) -> None:
-        self.position.timing = self.position.timing.plus(**seconds)
+    def charge(self, part: str) -> float:
+        """Count the time since `mark` for this part of the timing; returns it in seconds."""
+        now = time.perf_counter()
+        seconds = now - self.mark
+        self.position.timing = self.position.timing.plus(**{part: seconds})
+        self.mark = now
+        return seconds
 
     def save_step(self) -> None:
         """Write a step checkpoint, if there is a folder for it."""
         if self.checkpoint_dir is None:
             return
-        self._report_progress()  # never keep a state that has diverged
         checkpoint.save_step(self._content(), self.checkpoint_dir, self.position.steps)
-        self.last_checkpoint = time.perf_counter()
-        self._add_time(checkpointing_seconds=self.last_checkpoint - self.mark)
-        self.mark = self.last_checkpoint
+        self.charge("checkpointing_seconds")
+        self.last_checkpoint = self.mark
 
     def save_final(self) -> CheckpointRef | None:
         """Write the final weights, if there is a folder for them."""
@@ -180,19 +200,26 @@ class Run:
             "config": self.config.to_dict(),
             "corpus_hash": self.corpus.content_hash,
             "val_loss_nats": self.position.epochs[-1].val_loss_nats,
-            "model": self.model.state_dict(),
+            "model": self._weights(),
         }
         checkpoint.save_atomically(content, path)
         written = CheckpointRef(path=path.name, sha256=checkpoint.sha256(path))
-        self._add_time(checkpointing_seconds=time.perf_counter() - self.mark)
+        self.charge("checkpointing_seconds")
         return written
+
+    def _weights(self) -> dict[str, Tensor]:
+        # A pack's member shares storage with the others, and would be saved with them all.
+        return {
+            name: w.clone() if w.untyped_storage().nbytes() > w.nbytes else w
+            for name, w in self.model.state_dict().items()
+        }
 
     def _content(self) -> dict[str, Any]:
         step = self.one_step
         return {
             "config": self.config.to_dict(),
             "corpus_hash": self.corpus.content_hash,
-            "model": self.model.state_dict(),
+            "model": self._weights(),
             "optimizer": step.optimizer.state_dict(),
             "scaler": step.scaler.state_dict(),
             "random_state": self.generator.get_state(),

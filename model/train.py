@@ -1,11 +1,13 @@
 """Training: one configuration, one corpus, epoch records out. It knows nothing of Ray.
 
 A run that is stopped at any checkpoint and started again ends with the same bits (CPU, same
-number of threads).
+number of threads). A run in a pack (`train_packed`) has the curve of the same run alone, but for
+rounding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +16,10 @@ from model.config import RunConfig
 from model.device import describe_device
 from model.hooks import Hooks, Progress
 from model.loop import Diverged, Run
+from model.packed_loop import PackedRun
 from model.records import COMPLETE, DIVERGED, CheckpointRef, Device, EpochRecord, Timing
 
-__all__ = ["Hooks", "Progress", "TrainResult", "train"]
+__all__ = ["Hooks", "Progress", "TrainResult", "train", "train_packed"]
 
 CHECKPOINT_EVERY_SECONDS = 45.0
 """A kill costs at most this much training. Its checkpoints and the final weights took less than
@@ -37,6 +40,8 @@ class TrainResult:
     device: Device
     checkpoint: CheckpointRef | None
     """The final weights, its path relative to `checkpoint_dir`; None without one."""
+    pack: int = 1
+    """Runs trained together; the timing is the pack's."""
 
 
 def train(
@@ -56,10 +61,48 @@ def train(
     run = Run(config, corpus, device, checkpoint_dir, checkpoint_every_seconds, hooks or Hooks())
     error = None
     try:
-        while len(run.position.epochs) < config.train.epochs:
+        while not run.done:
             run.train_epoch()
     except Diverged as reason:
         error = str(reason)
+    return _result(run, error)
+
+
+def train_packed(
+    configs: Sequence[RunConfig],
+    corpus: Corpus,
+    *,
+    device: str = "cpu",
+    checkpoint_dirs: Sequence[Path | None] | None = None,
+    checkpoint_every_seconds: float = CHECKPOINT_EVERY_SECONDS,
+    hooks: Sequence[Hooks] | None = None,
+) -> list[TrainResult]:
+    """Train configurations of one shape together, a result for each.
+
+    Each has its folder, hooks and checkpoints as for `train`, which can go on from them, as this
+    can from those of `train`. One that diverges leaves the others as they are. Raises
+    `ValueError` for configurations that differ in more than rate, weight decay and seed.
+    """
+    if len({config.shape() for config in configs}) != 1:
+        raise ValueError("only runs that differ in rate, weight decay and seed can be packed")
+    runs = [
+        Run(config, corpus, device, folder, checkpoint_every_seconds, own)
+        for config, folder, own in zip(
+            configs,
+            checkpoint_dirs or [None] * len(configs),
+            hooks or [Hooks()] * len(configs),
+            strict=True,
+        )
+    ]
+    for run in runs:
+        run.charge("startup_seconds")  # of those after it
+    pack = PackedRun(runs)
+    pack.train()
+    pairs = zip(runs, pack.errors, strict=True)
+    return [_result(run, error, len(runs)) for run, error in pairs]
+
+
+def _result(run: Run, error: str | None, pack: int = 1) -> TrainResult:
     final = None if error else run.save_final()  # before the timing is read: it takes part in it
     return TrainResult(
         status=DIVERGED if error else COMPLETE,
@@ -67,6 +110,7 @@ def train(
         epochs=tuple(run.position.epochs),
         steps=run.position.steps,
         timing=run.position.timing,
-        device=describe_device(device),
+        device=describe_device(run.device),
         checkpoint=final,
+        pack=pack,
     )

@@ -35,6 +35,7 @@ _TRIAL = (
     "tokens_per_second",
     "total_seconds",
     "attempts",
+    "pack",
     "reason",
     "best",
 )
@@ -72,6 +73,7 @@ def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[s
         "steps": trial.steps,
         "total_seconds": trial.timing.total(),
         "attempts": trial.attempts,
+        "pack": trial.pack,
         "reason": trial.error,
         "best": best,
     }

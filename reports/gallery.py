@@ -96,6 +96,11 @@ def _throughput(trials: pd.DataFrame, experiment: Experiment) -> Picture:
     slowest, fastest = f"{speed.min():.1f}", f"{speed.max():.1f}"
     spread = fastest if slowest == fastest else f"from {slowest} to {fastest}"
     spread += " thousand tokens per second"
+    packed = (
+        " Trials in a pack share their process: together they are faster by the size of the pack."
+        if (trials["pack"] > 1).any()
+        else ""
+    )
     colour = "; the best trial is orange" if len(trials) <= figures.MANY_BARS else ""
     return Picture(
         name="throughput",
@@ -104,7 +109,7 @@ def _throughput(trials: pd.DataFrame, experiment: Experiment) -> Picture:
         caption=f"Without evaluation and checkpoints, {spread}{colour}. "
         f"{counted(experiment.max_concurrent, 'trial')} ran at a time with "
         f"{counted(experiment.threads_per_trial, 'thread')} each: "
-        "speeds that differ can also mean a busy machine.",
+        f"speeds that differ can also mean a busy machine.{packed}",
         png=_png(figures.throughput(trials)),
     )
 

@@ -77,6 +77,7 @@ def provenance(experiment: Experiment) -> pd.DataFrame:
     hardware = experiment.hardware
     processor = f"{hardware.get('processor', 'unknown')}, {hardware.get('cores', 'unknown')} cores"
     gpus = f"{experiment.gpus_per_trial:g} GPU" if experiment.device == "cuda" else "no GPU"
+    packs = f" packs of up to {experiment.pack} trials" if experiment.pack > 1 else ""
     rows = {
         "Command": command_line(experiment.command),
         "Preset": experiment.preset,
@@ -84,7 +85,7 @@ def provenance(experiment: Experiment) -> pd.DataFrame:
         "Processor": processor,
         "Memory": f"{hardware['memory_gb']:g} GB" if "memory_gb" in hardware else "unknown",
         "GPUs": _plain(hardware.get("gpus")),
-        "Trials ran on": f"{experiment.device}, {experiment.max_concurrent} at a time, "
+        "Trials ran on": f"{experiment.device}, {experiment.max_concurrent}{packs} at a time, "
         f"{counted(experiment.threads_per_trial, 'thread')} and {gpus} each",
         "Versions": _plain(experiment.versions),
         "Commit": experiment.git_commit or "unknown (not a checkout)",

@@ -11,9 +11,9 @@ import torch
 from data.corpus import Corpus
 from model.batches import RunLength
 from model.config import RunConfig, flops_per_token
-from model.device import TORCH_TYPES
 from model.gpt import GPT
-from model.optim import make_optimizer
+from model.packed_step import PackedStep
+from model.step import Step
 from reports.columns import duration
 from search.axes import AXES
 from search.experiment import Experiment
@@ -27,32 +27,34 @@ LONG_WARMUP = 0.2
 """A warm-up of more than this share of a run gets a warning."""
 
 
-def measure_flops_per_second(config: RunConfig, device: str, threads: int) -> float:
-    """Floating-point operations a second of training one trial of this shape, alone, on random
-    tokens. Takes about three seconds; leaves torch with `threads` threads."""
+def measure_tokens_per_second(
+    config: RunConfig, device: str, threads: int, pack: int = 1, seconds: float = MEASURED_SECONDS
+) -> float:
+    """Training tokens a second of `pack` trials of this shape in one process, all of them
+    together, on random tokens. Leaves torch with `threads` threads."""
     torch.set_num_threads(threads)
-    model = GPT(config.model).to(device).train()
-    optimizer = make_optimizer(model, config.train)
+    members = [
+        Step(GPT(config.model).to(device).train(), config.train, device) for _ in range(pack)
+    ]
     shape = (config.train.batch_size, config.model.seq_len)
-    tokens = torch.randint(config.model.vocab_size, shape, device=device)
+    tokens, lr = torch.randint(config.model.vocab_size, shape), config.train.lr_peak
+    packed = PackedStep(members) if pack > 1 else None
 
-    def step() -> None:
-        loss = model.loss(tokens, tokens, TORCH_TYPES[config.train.precision])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip_norm)
-        optimizer.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
+    def take(steps: int) -> None:
+        for _ in range(steps):
+            if packed is None:
+                members[0](tokens, tokens, lr)
+            else:
+                packed([tokens] * pack, [tokens] * pack, [lr] * pack)
+        members[-1].read_sums()  # waits for the device
 
-    step()
-    step()
-    started, steps = time.perf_counter(), 0
-    while time.perf_counter() - started < MEASURED_SECONDS:
-        step()
-        steps += 1
-    seconds = time.perf_counter() - started
-    return steps * tokens.numel() * flops_per_token(config.model) / seconds
+    take(3)
+    started, steps, at_once = time.perf_counter(), 0, 1
+    while time.perf_counter() - started < seconds:
+        take(at_once)
+        steps += at_once
+        at_once = min(2 * at_once, 32)  # as in training, a GPU must not be waited for at each step
+    return steps * pack * tokens.numel() / (time.perf_counter() - started)
 
 
 def plan_lines(
@@ -78,11 +80,13 @@ def plan_lines(
         there = scale / parallel * sum(map(operator.mul, seed_flops, map(seconds, trials)))
         cost += f"; with --preset seed about {duration(there)}"
     sampler = f" by {experiment.sampler}" if experiment.sampler else ""
+    packs = f" packs of up to {experiment.pack}" if experiment.pack > 1 else ""
     lines = [
         f"Search     {_axes_text(experiment)}: {experiment.planned_trials} trials{sampler}, "
         f"{tokens:,.0f} training tokens, {scale * sum(flops):.2g} FLOP",
-        f"Machine    {', '.join(machine['gpus']) or machine['processor']}: {parallel} at a time, "
-        f"{threads} thread{'s' * (threads > 1)} each, {experiment.base.train.precision}",
+        f"Machine    {', '.join(machine['gpus']) or machine['processor']}: "
+        f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "
+        f"{experiment.base.train.precision}",
         cost,
         f"Experiment {experiment.name}",
     ]
@@ -109,18 +113,16 @@ def _axes_text(experiment: Experiment) -> str:
 
 
 def _seconds_per_flop(experiment: Experiment, trials: list[Trial]) -> Callable[[Trial], float]:
-    """Seconds of one operation in a trial's training, measured at the narrowest, the middle and
-    the widest of the trials; others take the nearest width's."""
+    """Seconds of one floating-point operation in a trial's training, measured at the narrowest,
+    the middle and the widest of the trials; others take the nearest width's."""
     widths = sorted({t.config.model.embed_dim for t in trials})
     measured = {widths[0], widths[len(widths) // 2], widths[-1]}
-    rates = {
-        width: measure_flops_per_second(
-            experiment.base.replace(embed_dim=width),
-            experiment.device,
-            experiment.threads_per_trial,
-        )
-        for width in sorted(measured)
-    }
+    machine = experiment.device, experiment.threads_per_trial, experiment.pack
+    rates = {}
+    for width in sorted(measured):
+        config = experiment.base.replace(embed_dim=width)
+        tokens_per_second = measure_tokens_per_second(config, *machine)
+        rates[width] = tokens_per_second * flops_per_token(config.model)
     return lambda trial: 1 / rates[min(rates, key=lambda w: abs(w - trial.config.model.embed_dim))]
 
 

@@ -9,7 +9,7 @@ from ray import tune
 from tensorboardX import SummaryWriter
 
 from search.experiment import Experiment
-from search.plan import trial_of
+from search.plan import reported_trial, trials_of
 
 
 class TensorBoardEvents(tune.Callback):
@@ -24,7 +24,7 @@ class TensorBoardEvents(tune.Callback):
     ) -> None:
         if result["kind"] == "end":
             return
-        known = trial_of(self.experiment, trial.config)
+        known = reported_trial(self.experiment, trial.config, result)
         if known.trial_id not in self.writers:
             name = f"{known.label.replace(' ', ',')}-{known.trial_id[:6]}"
             self.writers[known.trial_id] = SummaryWriter(str(self.folder / "tensorboard" / name))
@@ -36,9 +36,10 @@ class TensorBoardEvents(tune.Callback):
             writer.add_scalar(f"epoch/{tag}", result[tag], result["epoch"])
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        writer = self.writers.pop(trial_of(self.experiment, trial.config).trial_id, None)
-        if writer is not None:
-            writer.close()
+        for known in trials_of(self.experiment, trial.config):
+            writer = self.writers.pop(known.trial_id, None)
+            if writer is not None:
+                writer.close()
 
     def close(self) -> None:
         """Write out what is left, for trials that did not end."""

@@ -65,6 +65,8 @@ class Experiment:
     versions: dict[str, str]
     git_commit: str | None
     """The checkout's commit, with `+changes` if files differ from it; None outside a checkout."""
+    pack: int = 1
+    """Most trials that train together in one process (`search/packing.py`)."""
 
     def corpus_folder(self, folder: Path) -> Path:
         """Where the corpus of the experiment in `folder` is: beside the experiments, so that the

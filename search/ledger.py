@@ -57,6 +57,9 @@ class TrialRecord:
     """How often the trial was started; more than 1 after a kill or a lost worker."""
     ended_at: str
     """UTC, ISO 8601."""
+    pack: int = 1
+    """Trials that trained together in its process, this one among them; `timing` and the speeds
+    of the epochs are the pack's."""
 
     @property
     def final(self) -> EpochRecord:

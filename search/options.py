@@ -57,6 +57,12 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at a time")
     where.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads of a trial")
     where.add_argument("--gpus-per-trial", type=float, metavar="X", help="1, or a fraction")
+    where.add_argument(
+        "--pack",
+        metavar="K",
+        help="trials of a grid that train as one batched model, or auto: as "
+        "measured here (auto on a GPU, else 1)",
+    )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
     return parser
 
@@ -71,6 +77,8 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--seed {args.seed}: give a number from 0 to 2147483647")
     if args.gpus_per_trial is not None and args.gpus_per_trial <= 0:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
+    if args.pack not in (None, "auto") and not (args.pack.isdecimal() and int(args.pack) > 0):
+        raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
     defaults = make_parser().parse_args([])
     given = [
         f"--{name.replace('_', '-')}"
@@ -88,6 +96,8 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError("--trials goes with --search; a grid tries all its cells")
     if args.search is not None and args.seeds > 1:
         raise UserError("--seeds goes with a grid; a sampler tries each configuration once")
+    if args.search is not None and args.pack is not None:
+        raise UserError("--pack goes with a grid; a sampler's trials train alone")
 
 
 def axes_and_base(

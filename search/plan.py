@@ -49,10 +49,19 @@ def make_trial(experiment: Experiment, values: Mapping[str, float], replicate: i
     )
 
 
-def trial_of(experiment: Experiment, tune_config: Mapping[str, Any]) -> Trial:
-    """The trial behind a configuration of Tune's: a grid's are nested below `cell`."""
-    cell = tune_config.get("cell", tune_config)
-    return make_trial(experiment, cell["values"], cell.get("replicate", 0))
+def trials_of(experiment: Experiment, tune_config: Mapping[str, Any]) -> list[Trial]:
+    """The trials behind a configuration of Tune's: the cells of a grid's pack, or a sampler's
+    values."""
+    cells = tune_config.get("pack", [tune_config])
+    return [make_trial(experiment, cell["values"], cell.get("replicate", 0)) for cell in cells]
+
+
+def reported_trial(
+    experiment: Experiment, tune_config: Mapping[str, Any], result: Mapping[str, Any]
+) -> Trial:
+    """The one of `trials_of` that a report to Tune is of."""
+    trials = trials_of(experiment, tune_config)
+    return next(trial for trial in trials if trial.trial_id == result["member"])
 
 
 def replicate_seed(config: RunConfig, base_seed: int, replicate: int) -> int:

@@ -14,7 +14,7 @@ from model.records import COMPLETE
 from reports.columns import duration
 from search.experiment import Experiment
 from search.ledger import Ledger
-from search.plan import steps_flops, trial_of
+from search.plan import Trial, reported_trial, steps_flops, trials_of
 
 _SHOWN = 4
 """Running trials named on the line; more don't fit."""
@@ -68,7 +68,7 @@ class ProgressLine(tune.Callback):
     ) -> None:
         if result["kind"] != "progress":
             return
-        known = trial_of(self.experiment, trial.config)
+        known = reported_trial(self.experiment, trial.config, result)
         name, step = known.trial_id, result["step"]
         now = time.monotonic()
         last_step, last_time = self.steps_seen.get(name, (step, now))
@@ -87,11 +87,15 @@ class ProgressLine(tune.Callback):
         self._end(trial)
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        label = trial_of(self.experiment, trial.config).label
-        tqdm.write(f"  {label}: its process was lost, it is started again", file=sys.stderr)
+        labels = "; ".join(t.label for t in trials_of(self.experiment, trial.config))
+        tqdm.write(f"  {labels}: its process was lost, it is started again", file=sys.stderr)
 
     def _end(self, tune_trial: Any) -> None:
-        trial = trial_of(self.experiment, tune_trial.config)
+        for trial in trials_of(self.experiment, tune_trial.config):
+            self._tell_end(trial)
+        self._redraw()
+
+    def _tell_end(self, trial: Trial) -> None:
         self.running.pop(trial.trial_id, None)
         self.rates.pop(trial.trial_id, None)
         self.done[trial.trial_id] = 1.0
@@ -107,7 +111,6 @@ class ProgressLine(tune.Callback):
         else:
             text = f"{record.status}: {record.error}"
         tqdm.write(f"  {trial.label}: {text}", file=sys.stderr)
-        self._redraw()
 
     def _redraw(self) -> None:
         ended = len(self.ledger.ended())

@@ -10,7 +10,7 @@ from ray import tune
 from model.records import FAILED
 from search.experiment import Experiment
 from search.ledger import Ledger
-from search.plan import Trial, trial_of
+from search.plan import Trial, trials_of
 from search.trainable import make_record
 from search.trial_folder import read_outcome, read_started, trial_folder
 
@@ -22,11 +22,12 @@ class Recorder(tune.Callback):
         self.experiment, self.folder, self.ledger = experiment, folder, ledger
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._record(trial_of(self.experiment, trial.config))
+        for known in trials_of(self.experiment, trial.config):
+            self._record(known)
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """The trial's process was lost more often than Tune was told to bear."""
-        self._record(trial_of(self.experiment, trial.config))
+        self.on_trial_complete(iteration, trials, trial)
 
     def _record(self, trial: Trial) -> None:
         folder = trial_folder(self.folder, trial.trial_id)
@@ -35,7 +36,7 @@ class Recorder(tune.Callback):
             started = read_started(folder)
             attempts = started["attempts"] if started else 1
             error = f"its process was lost (started {attempts} times)"
-            record = make_record(trial, None, error, attempts, self.experiment.device)
+            record = make_record(trial, error, attempts, self.experiment.device)
         if record.trial_id not in self.ledger.ended():
             self.ledger.append(record)
 

@@ -6,6 +6,7 @@ python search/run.py --grid lr --preset quick --device cpu      # a laptop's siz
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from search.experiment import (
 )
 from search.ledger import Ledger
 from search.options import check_options, make_parser
+from search.packing import choose_pack
 from search.plan import Trial
 from search.presets import default_preset
 from search.start import (
@@ -52,6 +54,10 @@ def main() -> int:
     print(f"Preset     {preset}: {why}", flush=True)
     corpus = corpus_if_prepared(root, args.corpus)
     experiment = make_experiment(args, device)
+    pack, reason = choose_pack(args.pack, experiment)
+    if reason:
+        print(f"Packing    {reason}", flush=True)
+    experiment = dataclasses.replace(experiment, pack=pack)
     folder = root / "experiments" / experiment.name
     if folder.exists():
         raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")

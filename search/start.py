@@ -68,6 +68,8 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     axes, base = axes_and_base(args, PRESETS[preset].replace(precision=best_precision(device)))
     machine = hardware()
     trials = args.seeds * (args.trials or math.prod(map(len, axes.values())))
+    if (args.pack or "auto") != "auto":
+        trials = -(-trials // int(args.pack))  # processes, not members
     concurrent, threads, gpus = _share_machine(args, device, len(machine["gpus"]), trials)
     now = datetime.datetime.now(datetime.UTC)
     kind = args.search or "-".join(axes) or "one"
@@ -170,10 +172,11 @@ def _check_trial(
 ) -> None:
     length(trial)
     model = trial.config.model
-    gigabytes = parameter_count(model) * BYTES_PER_PARAMETER / 1e9 * experiment.max_concurrent
+    at_a_time = experiment.max_concurrent * experiment.pack
+    gigabytes = parameter_count(model) * BYTES_PER_PARAMETER / 1e9 * at_a_time
     if experiment.device == "cpu" and gigabytes > experiment.hardware["memory_gb"]:
         raise UserError(
-            f"embed_dim={model.embed_dim}: {experiment.max_concurrent} at a time need "
+            f"embed_dim={model.embed_dim}: {at_a_time} at a time need "
             f"{gigabytes:,.0f} GB for weights, gradients and optimizer, and there are "
             f"{experiment.hardware['memory_gb']} GB; use fewer with --max-concurrent, or a "
             "smaller width"

@@ -1,4 +1,4 @@
-"""What a Ray worker runs: a thin adapter from a trial's values to `model.train`.
+"""What a Ray worker runs: a thin adapter from the values of trials to `model.train`.
 
 Reports to Tune are for the screen and the sampler. The result itself goes through the trial's
 folder to the ledger.
@@ -19,62 +19,74 @@ from ray import tune
 from data.corpus import open_corpus
 from model.device import describe_device, versions
 from model.records import COMPLETE, FAILED, CheckpointRef, EpochRecord, Timing
-from model.train import Hooks, Progress, TrainResult, train
+from model.train import Hooks, Progress, TrainResult, train, train_packed
 from search.experiment import Experiment, read_experiment
 from search.ledger import TrialRecord
-from search.plan import Trial, trial_of
+from search.plan import Trial, trials_of
 from search.trial_folder import begin_attempt, read_outcome, trial_folder, write_outcome
 
 OBJECTIVE = "objective"
 """The metric a sampler minimises: validation loss in nats, always finite."""
 
 
-def run_trial(tune_config: dict[str, Any], experiment_folder: Path) -> None:
-    """Train the trial of `tune_config` and leave its record.
+def run_trials(tune_config: dict[str, Any], experiment_folder: Path) -> None:
+    """Train the trials of `tune_config`, several as a pack, and leave a record of each.
 
     Whatever goes wrong inside becomes a record with status `failed`; only the loss of the whole
-    process is left to Tune, which starts the trial again.
+    process is left to Tune, which starts the trials again.
     """
     experiment = read_experiment(experiment_folder)
-    trial = trial_of(experiment, tune_config)
-    folder = trial_folder(experiment_folder, trial.trial_id)
-    record = read_outcome(folder)
-    if record is None:
-        attempts = begin_attempt(folder, trial.values, trial.replicate)
-        corpus = experiment.corpus_folder(experiment_folder)
-        record = _train_to_record(experiment, trial, corpus, folder, attempts)
-        write_outcome(folder, record)
-    tune.report(_last_report(record))
-
-
-def _train_to_record(
-    experiment: Experiment, trial: Trial, corpus: Path, folder: Path, attempts: int
-) -> TrialRecord:
+    trials = trials_of(experiment, tune_config)
+    left = [t for t in trials if read_outcome(trial_folder(experiment_folder, t.trial_id)) is None]
+    attempts = [
+        begin_attempt(trial_folder(experiment_folder, t.trial_id), t.values, t.replicate)
+        for t in left
+    ]
     # Workers are reused between trials, so whatever is global is set at each start.
     torch.set_num_threads(experiment.threads_per_trial)
-    result, error = None, None
+    results = _train(experiment, left, experiment_folder)
+    for trial, result, attempt in zip(left, results, attempts, strict=True):
+        record = make_record(trial, result, attempt, experiment.device)
+        write_outcome(trial_folder(experiment_folder, trial.trial_id), record)
+    last = read_outcome(trial_folder(experiment_folder, trials[-1].trial_id))
+    assert last is not None
+    tune.report(_last_report(last))
+
+
+def _train(
+    experiment: Experiment, trials: list[Trial], experiment_folder: Path
+) -> list[TrainResult | str]:
+    """Each trial's result, or what went wrong in one line."""
+    if not trials:
+        return []
+    folders = [trial_folder(experiment_folder, trial.trial_id) for trial in trials]
     try:
-        result = train(
-            trial.config,
-            open_corpus(corpus),
-            device=experiment.device,
-            checkpoint_dir=folder,
-            hooks=_tune_hooks(trial),
-        )
+        corpus = open_corpus(experiment.corpus_folder(experiment_folder))
+        device, hooks = experiment.device, [_tune_hooks(trial) for trial in trials]
+        configs = [trial.config for trial in trials]
+        if len(trials) > 1:
+            return [
+                *train_packed(configs, corpus, device=device, checkpoint_dirs=folders, hooks=hooks)
+            ]
+        result = train(configs[0], corpus, device=device, checkpoint_dir=folders[0], hooks=hooks[0])
+        return [result]
     except Exception as exception:  # noqa: BLE001 - any fault of one trial must not stop the others
-        (folder / "error.log").write_text(traceback.format_exc())
+        for folder in folders:
+            (folder / "error.log").write_text(traceback.format_exc())
         error = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
     finally:
         gc.collect()
         if experiment.device == "cuda":
             torch.cuda.empty_cache()
-    return make_record(trial, result, error, attempts, experiment.device)
+    if len(trials) == 1:
+        return [error]
+    # The fault may be one member's: each goes on alone from its checkpoint.
+    return [result for trial in trials for result in _train(experiment, [trial], experiment_folder)]
 
 
-def make_record(
-    trial: Trial, result: TrainResult | None, error: str | None, attempts: int, device: str
-) -> TrialRecord:
-    """The ledger's record of a trial that ended with `result`, or with `error` and none."""
+def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: str) -> TrialRecord:
+    """The ledger's record of a trial that ended with a result, or with an error in one line."""
+    result = None if isinstance(ended, str) else ended
     checkpoint = result.checkpoint if result else None
     if checkpoint is not None:
         path = f"checkpoints/{trial.trial_id}/{checkpoint.path}"
@@ -85,7 +97,7 @@ def make_record(
         replicate=trial.replicate,
         status=result.status if result else FAILED,
         epochs=result.epochs if result else (),
-        error=result.error if result else error,
+        error=ended if isinstance(ended, str) else ended.error,
         steps=result.steps if result else 0,
         timing=result.timing if result else Timing(),
         device=result.device if result else describe_device(device),
@@ -93,6 +105,7 @@ def make_record(
         checkpoint=checkpoint,
         attempts=attempts,
         ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        pack=result.pack if result else 1,
     )
 
 
@@ -106,6 +119,7 @@ def _tune_hooks(trial: Trial) -> Hooks:
             {
                 OBJECTIVE: objective,
                 "kind": "progress",
+                "member": trial.trial_id,
                 "step": progress.step,
                 "total_steps": progress.total_steps,
                 "train_loss_nats": progress.train_loss_nats,
@@ -119,6 +133,7 @@ def _tune_hooks(trial: Trial) -> Hooks:
             {
                 OBJECTIVE: objective,
                 "kind": "epoch",
+                "member": trial.trial_id,
                 "epoch": record.epoch,
                 "train_loss_nats": record.train_loss_nats,
                 "val_loss_nats": record.val_loss_nats,

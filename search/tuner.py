@@ -31,11 +31,12 @@ from search.axes import AXES
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
 from search.ledger import Ledger
+from search.packing import make_packs
 from search.plan import Trial, grid_trials, steps_flops
 from search.progress import ProgressLine
 from search.recorder import Recorder, collect_outcomes
 from search.sampler import LedgerOptunaSearch
-from search.trainable import run_trial
+from search.trainable import run_trials
 from search.trial_folder import forget_outcome, read_started, trial_folder
 
 RAY_FAILURES = (RayError, TuneError)
@@ -81,16 +82,17 @@ def _make_tuner(
     scratch: Path,
 ) -> tune.Tuner:
     resources = {"cpu": experiment.threads_per_trial, "gpu": experiment.gpus_per_trial}
-    trainable = functools.partial(run_trial, experiment_folder=folder)
+    trainable = functools.partial(run_trials, experiment_folder=folder)
     options: dict[str, Any] = {}
     space: dict[str, Any] = {}
     if experiment.sampler is None:
-        cells = [
-            {"values": t.values, "replicate": t.replicate}
-            for t in trials
-            if t.trial_id not in ledger.ended()
-        ]
-        space["cell"] = tune.grid_search(cells)
+        missing_trials = [t for t in trials if t.trial_id not in ledger.ended()]
+        space["pack"] = tune.grid_search(
+            [
+                [{"values": t.values, "replicate": t.replicate} for t in pack]
+                for pack in make_packs(missing_trials, experiment.pack)
+            ]
+        )
     else:
         options["search_alg"] = _make_search(experiment, folder, ledger)
         options["num_samples"] = missing

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import ModelConfig, RunConfig, TrainConfig
-from reports import setup_tables, tables
+from reports import findings, setup_tables, tables
 from reports.columns import duration, one_line, share, show, storage
 
 
@@ -45,6 +45,16 @@ def test_notes_on_warm_up_and_attempts(build: Any) -> None:
     assert frame["notes"].tolist() == [
         "best; lr at the lower edge; warm-up is 30% of the run; started 2 times"
     ]
+
+
+def test_the_time_of_a_pack_is_counted_once(build: Any) -> None:
+    experiment = build.plan({"lr": (1e-3, 2e-3)}, pack=2)
+    trials = [build.trial(experiment, {"lr": lr}, (8.0, 7.5, 7.0), pack=2) for lr in (1e-3, 2e-3)]
+    ledger = build.write(experiment, trials)
+    assert tables.experiments(experiment, ledger)["notes"].str.endswith("of a pack of 2").all()
+    assert findings.headline(experiment, ledger)["Time of all trials"] == "20.0 s"
+    rows = dict(setup_tables.provenance(experiment).itertuples(index=False, name=None))
+    assert "2 packs of up to 2 trials at a time" in rows["Trials ran on"]
 
 
 def test_unfinished_trials_are_apart_and_without_a_loss(build: Any) -> None:

@@ -98,6 +98,25 @@ def test_a_driver_killed_half_way_is_resumed_to_the_same_losses(
     assert again.returncode == 0 and "4 of 4 trials" in again.stdout
 
 
+def test_packs_leave_the_same_trials_and_curves_also_when_they_were_killed(
+    undisturbed: subprocess.CompletedProcess[str],
+    run_script: Run,
+    command_of: Callable[..., list[str]],
+    search_root: Path,
+) -> None:
+    folder = folder_of(search_root, "packed")
+    words = ("--grid", "lr", "--pack", "2", "--name", "packed", *SMALL)
+    kill_after_first_record(command_of("search/run.py", *words), folder)
+    resumed = run_script("search/run.py", "--resume", "packed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert read_experiment(folder).pack == 2
+    assert {trial.pack for trial in Ledger(folder / "ledger.jsonl").trials} == {2}
+    packed, alone = losses(folder), losses(folder_of(search_root, "lr"))
+    assert packed.keys() == alone.keys()
+    for name, expected in alone.items():  # rounding; bf16 where the processor has it
+        assert packed[name] == pytest.approx(expected, rel=1e-3)
+
+
 def test_the_rerun_has_the_same_bits_and_its_export_is_named(
     undisturbed: subprocess.CompletedProcess[str], run_script: Run, search_root: Path
 ) -> None:

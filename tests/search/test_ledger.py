@@ -71,6 +71,11 @@ def test_a_record_comes_back_as_it_was(loss: float, error: str) -> None:
     assert encode(record).count(b"\n") == 1
 
 
+def test_a_ledger_from_before_there_were_packs_is_read() -> None:
+    line = encode(trial("a")).replace(b',"pack":1', b"")
+    assert b"pack" not in line and decode(line) == trial("a")
+
+
 def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     with pytest.raises(ValueError, match="not JSON compliant"):

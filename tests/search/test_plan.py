@@ -13,7 +13,7 @@ from data.errors import UserError
 from model.config import RunConfig
 from search.experiment import Experiment, check_name, find_experiment, only_driver, read_experiment
 from search.options import check_options, make_parser
-from search.plan import grid_trials, make_trial, trial_of
+from search.plan import grid_trials, make_trial, trials_of
 from search.presets import QUICK, SEED
 from search.start import check_trials, length_in, make_experiment
 
@@ -61,9 +61,9 @@ def test_tunes_configurations_lead_back_to_the_same_trial() -> None:
     plan = experiment("--grid", "lr", "--seeds", "2")
     trial = grid_trials(plan)[3]
     cell = {"values": trial.values, "replicate": trial.replicate}
-    assert trial_of(plan, {"cell": cell}) == trial
+    assert trials_of(plan, {"pack": [cell]}) == [trial]
     first = make_trial(plan, {"lr": 1e-3}, 0)
-    assert trial_of(plan, {"values": {"lr": 1e-3}}) == first
+    assert trials_of(plan, {"values": {"lr": 1e-3}}) == [first]
 
 
 def test_all_impossible_cells_are_named_at_once() -> None:

@@ -73,7 +73,8 @@ def leave_outcome(folder: Path, trial: Trial, status: str = COMPLETE) -> Path:
 
 
 def tune_trial(trial: Trial) -> SimpleNamespace:
-    return SimpleNamespace(config={"cell": {"values": trial.values, "replicate": trial.replicate}})
+    cell = {"values": trial.values, "replicate": trial.replicate}
+    return SimpleNamespace(config={"pack": [cell]})
 
 
 def test_an_outcome_is_copied_once_and_its_step_checkpoints_are_gone(

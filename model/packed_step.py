@@ -1,0 +1,61 @@
+"""One optimizer step of several models of one shape: together where launches cost, else as alone.
+
+Forward and backward of the blocks are one computation (`model/packed_gpt.py`). Clipping, AdamW
+and the sums are each member's own: three fused kernels each, exactly those of a single step, so
+that a member's optimizer, rates and checkpoints are those of a run alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from model.device import TORCH_TYPES
+from model.optim import set_lr
+from model.packed_gpt import PackedGPT
+from model.step import Step
+
+
+class PackedStep:
+    """Trains the models of `steps` by one batch each a call.
+
+    They share one model shape, precision and device; optimizers, rates, weight decay, random
+    streams and sums are their own. Each can be read, saved and used alone between calls.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = tuple(steps)
+        self.model = PackedGPT([step.model for step in steps])
+        self.parameters = [list(step.model.parameters()) for step in steps]
+
+    def __call__(
+        self, tokens: Sequence[Tensor], targets: Sequence[Tensor], lrs: Sequence[float]
+    ) -> None:
+        """Each member's tokens and targets, (B, T) int64 on the CPU, and learning rate."""
+        device = self.steps[0].device
+        x = torch.stack(tuple(tokens)).to(device, non_blocking=True)
+        y = torch.stack(tuple(targets)).to(device, non_blocking=True)
+        for step, lr in zip(self.steps, lrs, strict=True):
+            set_lr(step.optimizer, lr)
+        self.compute(x, y)
+
+    def compute(self, x: Tensor, y: Tensor) -> None:
+        """The step on the device, tokens and targets (K, B, T): it never waits for the device."""
+        losses = self.model.losses(x, y, TORCH_TYPES[self.steps[0].config.precision])
+        self.model.clear_gradients()
+        scaled = [s.scaler.scale(loss) for s, loss in zip(self.steps, losses, strict=True)]
+        torch.autograd.backward(scaled)
+        self.model.share_gradients()
+        for step, parameters, loss in zip(self.steps, self.parameters, losses, strict=True):
+            _update(step, parameters, loss.detach(), x.shape[1])
+
+
+def _update(step: Step, parameters: list[nn.Parameter], loss: Tensor, n: int) -> None:
+    """What `Step` does after its backward pass."""
+    step.scaler.unscale_(step.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, step.config.grad_clip_norm)
+    step.scaler.step(step.optimizer)
+    step.scaler.update()
+    step._count(loss, norm, n)

@@ -1,0 +1,80 @@
+"""Trials that train together in one process as one batched model, and whether that pays here.
+
+Small batches on a GPU leave it waiting for the next kernel's launch; a pack launches once for all
+of its members (`model/packed_gpt.py`). Where the arithmetic itself is the limit, as on a CPU, it
+gains nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+
+from data.errors import UserError
+from model.config import RunConfig
+from search.cost import measure_tokens_per_second
+from search.experiment import Experiment
+from search.plan import Trial, grid_trials
+
+SIZES = (1, 2, 4, 8)
+"""What `--pack auto` tries."""
+LEAST_GAIN = 1.05
+"""Below this the process that is simpler is preferred."""
+
+
+def make_packs(trials: Sequence[Trial], size: int) -> list[list[Trial]]:
+    """The trials in packs of at most `size`, each of one shape (`RunConfig.shape`), as even as
+    can be."""
+    alike: dict[RunConfig, list[Trial]] = {}
+    for trial in trials:
+        alike.setdefault(trial.config.shape(), []).append(trial)
+    packs = []
+    for group in alike.values():
+        n = -(-len(group) // size)
+        packs += [group[len(group) * i // n : len(group) * (i + 1) // n] for i in range(n)]
+    return packs
+
+
+def choose_pack(wanted: str | None, experiment: Experiment) -> tuple[int, str | None]:
+    """The size of packs, and why if there was a choice. `wanted` is `--pack`.
+
+    Raises `UserError` if no two trials of the grid can be packed and packs were asked for.
+    """
+    if experiment.sampler is not None or (wanted is None and experiment.device == "cpu"):
+        return 1, None
+    trials = grid_trials(experiment)
+    most = max(Counter(trial.config.shape() for trial in trials).values())
+    if wanted not in (None, "auto"):
+        if most == 1 < int(wanted):
+            raise UserError(
+                f"--pack {wanted}: no two of these trials can train together; those can that "
+                "differ in learning rate or seed alone"
+            )
+        return min(int(wanted), most), None
+    # No process should be without work while another has a pack.
+    most = min(most, -(-len(trials) // experiment.max_concurrent))
+    if most == 1:
+        return 1, None
+    rates = _measure(experiment, [size for size in SIZES if size <= most])
+    best = max(rates, key=lambda size: rates[size])
+    chosen = best if rates[best] > LEAST_GAIN * rates[1] else 1
+    shown = ", ".join(f"{rate:,.0f} by {size}" for size, rate in rates.items())
+    decision = f"{chosen} trials together" if chosen > 1 else "none, since it would not pay"
+    return chosen, f"{decision}; tokens/s in all: {shown}"
+
+
+def _measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:
+    """Tokens a second of all members together, for each size that memory can hold."""
+    rates: dict[int, float] = {}
+    for size in sizes:
+        try:
+            rates[size] = measure_tokens_per_second(
+                experiment.base, experiment.device, experiment.threads_per_trial, size
+            )
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            break
+    return rates
