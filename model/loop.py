@@ -92,8 +92,7 @@ class Run:
     def train_epoch(self) -> None:
         """The rest of the epoch under way, its evaluation and its record."""
         for indices in self.batches_left():
-            self.one_step(*self.next_batch(indices))
-            self.count_step()
+            self.step(indices)
             if self.progress_is_due():
                 self.report_progress()
             if self.checkpoint_is_due():
@@ -101,6 +100,11 @@ class Run:
                 self.save_step()
         self.report_progress()
         self.end_epoch()
+
+    def step(self, indices: Tensor) -> None:
+        """Train on these sequences (B,) of the training split."""
+        self.one_step(*self.next_batch(indices))
+        self.count_step()
 
     def batches_left(self) -> tuple[Tensor, ...]:
         """The sequences (B,) of each step that is left in the epoch under way."""

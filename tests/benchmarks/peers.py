@@ -67,7 +67,7 @@ class Ours:
         """As `Run.train_epoch` does it, which reports once a second: here once a call."""
         for indices in batches:
             self.run.step(indices)
-        self.run._report_progress()
+        self.run.report_progress()
         return self.loss_nats
 
 
