@@ -41,3 +41,9 @@ class Dropout(nn.Module):
         bits = words.view(torch.int16)[:n].view(like.shape)
         keep = bits >= round(self.p * LEVELS) - LEVELS // 2
         return keep.to(like.dtype).mul_(1 / (1 - self.p))
+
+
+def generators(module: nn.Module) -> set[torch.Generator]:
+    """The random streams that dropout in `module` draws from, but for torch's global one."""
+    dropouts = [part for part in module.modules() if isinstance(part, Dropout)]
+    return {part.generator for part in dropouts if part.generator is not None}

@@ -16,9 +16,10 @@ from data.corpus import Corpus
 from data.errors import UserError
 from model import checkpoint
 from model.allocator import keep_freed_memory
+from model.batch_source import batch_source
 from model.batches import check_validation, epoch_order, evenly_spaced, run_length
 from model.config import RunConfig
-from model.device import peak_memory_mb
+from model.device import is_cuda, peak_memory_mb, use_device
 from model.evaluate import bits_per_byte, evaluate, perplexity
 from model.gpt import GPT
 from model.hooks import Hooks, Progress
@@ -69,8 +70,10 @@ class Run:
         self.length = run_length(config.train, config.model.seq_len, len(self.train_set))
         self.sequences = evenly_spaced(self.length.sequences, len(self.train_set))
         keep_freed_memory()
-        if device == "cuda":  # a reused process has a peak of the trial before
+        use_device(device)
+        if is_cuda(device):  # a reused process has a peak of the trial before
             torch.cuda.reset_peak_memory_stats()
+        self.batches = batch_source(self.train_set, device)
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
         self.generator = torch.Generator(device).manual_seed(config.train.seed)
@@ -87,7 +90,7 @@ class Run:
         position, batch_size = self.position, self.config.train.batch_size
         epoch = len(position.epochs) + 1
         order = epoch_order(self.length.sequences, seed=self.config.train.seed, epoch=epoch)
-        batches = self.sequences[order].split(batch_size)
+        batches = self.batches.place(self.sequences[order]).split(batch_size)
         for indices in batches[position.epoch_steps :]:
             self.step(indices)
             now = time.perf_counter()
@@ -100,17 +103,18 @@ class Run:
 
     def step(self, indices: torch.Tensor) -> None:
         """One optimizer step on these sequences (B,) of the training split."""
-        position = self.position
-        lr = lr_at(
-            position.steps,
+        tokens, targets = self.batches.batch(indices)  # (B, T) each
+        self.one_step(tokens, targets, self._lr_at(self.position.steps))
+        self.position.steps += 1
+        self.position.epoch_steps += 1
+
+    def _lr_at(self, step: int) -> float:
+        return lr_at(
+            step,
             peak=self.config.train.lr_peak,
             warmup_steps=self.length.warmup_steps,
             total_steps=self.length.total_steps,
         )
-        tokens, targets = self.train_set.batch(indices)  # (B, T) each
-        self.one_step(tokens, targets, lr)
-        position.steps += 1
-        position.epoch_steps += 1
 
     def _report_progress(self) -> None:
         """Close the training time so far, check that all is finite, and tell the hook."""
@@ -146,7 +150,7 @@ class Run:
             val_loss_nats=val_loss,
             val_perplexity=perplexity(val_loss),
             val_bits_per_byte=bits_per_byte(val_loss, self.corpus.bytes_per_token("val")),
-            lr_last=self.one_step.optimizer.param_groups[0]["lr"],
+            lr_last=self._lr_at(position.steps - 1),
             grad_norm_mean=sums.grad_norm / position.epoch_steps,
             tokens_seen=epoch * self.length.sequences * self.config.model.seq_len,
             wall_seconds=position.timing.total(),
@@ -215,7 +219,7 @@ class Run:
                 "use an empty folder"
             )
         self.model.load_state_dict(content["model"])
-        self.one_step.optimizer.load_state_dict(content["optimizer"])
+        self.one_step.load_optimizer(content["optimizer"])
         self.one_step.scaler.load_state_dict(content["scaler"])
         self.generator.set_state(content["random_state"])
         self.one_step.sums.copy_(content["sums"])

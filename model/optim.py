@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from model.config import TrainConfig
 
@@ -25,18 +25,25 @@ def lr_at(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> flo
     return peak * (total_steps - step) / (total_steps - warmup_steps)
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over two groups: matrices, embeddings included, decay; norms and biases do not."""
+def make_optimizer(
+    model: nn.Module, config: TrainConfig, lr: Tensor | None = None
+) -> torch.optim.AdamW:
+    """AdamW over two groups: matrices, embeddings included, decay; norms and biases do not.
+
+    `lr`, a scalar on a GPU, is where its steps read the learning rate, so that a CUDA graph can
+    hold them; without it each group has a number (`set_lr`).
+    """
     groups: list[dict[str, Any]] = [
         {"params": [p for p in model.parameters() if p.dim() >= 2]},
         {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         groups,
-        lr=config.lr_peak,
+        lr=config.lr_peak if lr is None else lr,
         betas=(config.beta1, config.beta2),
         weight_decay=config.weight_decay,
         fused=True,
+        capturable=lr is not None,
     )
 
 
