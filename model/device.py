@@ -48,10 +48,10 @@ def use_device(device: str) -> None:
     Raises `UserError`.
     """
     kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (":" in device and not number.isdecimal()):
-        raise UserError(f"device={device}: give cpu, cuda or cuda:N")
-    if kind == "cpu":
+    if device == "cpu":
         return
+    if kind != "cuda" or (":" in device and not number.isdecimal()):
+        raise UserError(f"device={device}: give cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
         raise UserError(f"device={device}: torch sees no CUDA device here; use cpu")
     if number:

@@ -26,21 +26,24 @@ class Dropout(nn.Module):
         self.p = p
         self.generator: torch.Generator | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+    def forward(self, x: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """Any shape; `drawn` is what `draw` gave for its number of elements, else it draws now."""
         if not self.training or self.p == 0:
             return x
-        return x * self.mask(x)
+        return x * self.mask(x, drawn)
 
-    def mask(self, like: Tensor) -> Tensor:
+    def mask(self, like: Tensor, drawn: Tensor | None = None) -> Tensor:
         """0 or 1 / (1 - p), in the shape, type and device of `like`."""
-        n = like.numel()
-        words = torch.empty(-(-n // 4), dtype=torch.int64, device=like.device)
-        words.random_(-(2**63), None, generator=self.generator)
-        # Each word is four signed 16-bit numbers, evenly spread from -LEVELS / 2.
-        bits = words.view(torch.int16)[:n].view(like.shape)
-        keep = bits >= round(self.p * LEVELS) - LEVELS // 2
+        if drawn is None:
+            drawn = self.draw(like.numel(), like.device)
+        keep = drawn.view(like.shape) >= round(self.p * LEVELS) - LEVELS // 2
         return keep.to(like.dtype).mul_(1 / (1 - self.p))
+
+    def draw(self, n: int, device: torch.device) -> Tensor:
+        """Random numbers for `n` elements, (n,) int16, evenly spread from -LEVELS / 2."""
+        words = torch.empty(-(-n // 4), dtype=torch.int64, device=device)
+        words.random_(-(2**63), None, generator=self.generator)
+        return words.view(torch.int16)[:n]  # four to a word
 
 
 def generators(module: nn.Module) -> set[torch.Generator]:

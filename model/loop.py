@@ -18,11 +18,13 @@ from model import checkpoint
 from model.allocator import keep_freed_memory
 from model.batch_source import batch_source
 from model.batches import check_validation, epoch_order, evenly_spaced, run_length
+from model.compiled import COMPILE_FROM_STEPS, compile_blocks
 from model.config import RunConfig
 from model.device import is_cuda, peak_memory_mb, use_device
 from model.evaluate import bits_per_byte, evaluate, perplexity
 from model.gpt import GPT
 from model.hooks import Hooks, Progress
+from model.loss_gpu import triton_runs
 from model.optim import lr_at
 from model.records import CheckpointRef, EpochRecord, Timing
 from model.step import Step
@@ -78,6 +80,8 @@ class Run:
         self.model = GPT(config.model).to(device).train()
         self.generator = torch.Generator(device).manual_seed(config.train.seed)
         self.model.draw_dropout_from(self.generator)
+        if is_cuda(device) and self.length.total_steps >= COMPILE_FROM_STEPS and triton_runs():
+            compile_blocks(self.model, config)
         self.one_step = Step(self.model, config.train, device)
         self.position = _Position()
         self._resume()

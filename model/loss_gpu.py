@@ -10,7 +10,6 @@ Shapes: N rows (tokens), C rows of a chunk, D width, V vocabulary, W its width i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -64,8 +63,10 @@ def _losses(
     logits: Tensor, targets: Tensor, v: int, wide: torch.dtype, *, gradients: bool
 ) -> Tensor:
     """As `softmax_losses` of the kernel, computed in `wide`: (C,)."""
-    if logits.is_cuda and wide == torch.float32 and (kernel := _kernel()) is not None:
-        return kernel(logits, targets, v, gradients=gradients)
+    if logits.is_cuda and wide == torch.float32 and triton_runs():
+        from model.softmax_kernel import softmax_losses
+
+        return softmax_losses(logits, targets, v, gradients=gradients)
     z = logits[:, :v].to(wide)
     log_sum = z.logsumexp(dim=1, keepdim=True)  # (C, 1)
     losses = log_sum - z.gather(1, targets[:, None])
@@ -78,14 +79,14 @@ def _losses(
 
 
 @functools.cache
-def _kernel() -> Callable[..., Tensor] | None:
-    """The Triton kernel, if it runs here: that takes Triton, a C compiler and a GPU it knows."""
+def triton_runs() -> bool:
+    """Whether kernels in Triton do: that takes Triton, a C compiler and a GPU that it knows."""
     try:
         from model.softmax_kernel import softmax_losses
 
-        logits = torch.zeros(1, ALIGNMENT, dtype=torch.float32, device="cuda")
+        logits = torch.zeros(1, ALIGNMENT, device="cuda")
         target = torch.zeros(1, dtype=torch.int64, device="cuda")
         softmax_losses(logits, target, ALIGNMENT, gradients=True)
     except Exception:  # noqa: BLE001 - import, compiler and driver raise many kinds
-        return None
-    return softmax_losses
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,8 @@ class StepSums:
 
 
 class Step:
-    """Trains a model by one batch a call; on a GPU most of them are replays of a CUDA graph.
+    """Trains a model by one batch a call; on a GPU most of them are replays of a CUDA graph, so
+    that the model must have its dropout's generator by now.
 
     Sums stay on the device: reading them once a second costs nothing, at every step it would
     make a GPU wait. With fp16's gradient scaler there is no graph.
@@ -39,28 +41,21 @@ class Step:
     def __init__(self, model: GPT, config: TrainConfig, device: str) -> None:
         self.model, self.config, self.device = model, config, device
         scaled = config.precision == "fp16"
-        # A graph can't take a new number at each replay, but it can read one from the device.
-        on_device = torch.zeros((), device=device) if is_cuda(device) and not scaled else None
-        self.lr = on_device
-        self.optimizer = make_optimizer(model, config, on_device)
+        self.optimizer = make_optimizer(model, config)
         self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=scaled)
         self.sums = torch.zeros(5, dtype=torch.float64, device=device)
         """loss x sequences, sequences, gradient norms, finite steps, steps."""
-        self.graph: StepGraph | None = None
+        self.compute: Callable[[Tensor, Tensor], None] = self._compute
+        """All of a step that is the device's."""
+        if is_cuda(device) and not scaled:
+            self.compute = StepGraph(self._compute, config.batch_size, generators(model))
 
     def __call__(self, tokens: Tensor, targets: Tensor, lr: float) -> None:
         """tokens and targets (B, T) int64 on the device; `lr` is this step's learning rate."""
-        if self.lr is None:
-            set_lr(self.optimizer, lr)
-            self._run(tokens, targets)
-            return
-        self.lr.fill_(lr)
-        if self.graph is None:  # only now, since the model may have been given its generator late
-            self.graph = StepGraph(self._run, self.config.batch_size, generators(self.model))
-        self.graph(tokens, targets)
+        set_lr(self.optimizer, lr)
+        self.compute(tokens, targets)
 
-    def _run(self, tokens: Tensor, targets: Tensor) -> None:
-        """All of a step that is the device's; never waits for it."""
+    def _compute(self, tokens: Tensor, targets: Tensor) -> None:
         loss = self.model.loss(tokens, targets, TORCH_TYPES[self.config.precision])
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
