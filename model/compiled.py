@@ -42,11 +42,12 @@ def compile_blocks(model: GPT, config: RunConfig, backend: Any = "inductor") -> 
     blocks = [block for block in model.blocks if isinstance(block, Block)]
     try:
         for block in blocks:
-            drawn = [
-                torch.zeros(n, dtype=torch.int16, device=x.device) for _, n in _draws(block, x)
-            ]
+            drawn = tuple(
+                torch.zeros(n, dtype=torch.int16, device=x.device) if drop.p else None
+                for drop, n in _draws(block, x)
+            )
             with torch.autocast(x.device.type, dtype=dtype, enabled=dtype.itemsize < 4):
-                y = compute(block, x, tuple(drawn))
+                y = compute(block, x, drawn)
             torch.autograd.grad(y.sum(), x)
     except Exception as error:  # noqa: BLE001 - Dynamo, Inductor and Triton raise many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -62,7 +63,8 @@ def compile_blocks(model: GPT, config: RunConfig, backend: Any = "inductor") -> 
 def _forward(compute: Compute, block: Block, batch_size: int, x: Tensor) -> Tensor:
     if not block.training or len(x) != batch_size:  # each other shape would be compiled anew
         return Block.forward(block, x)
-    return compute(block, x, tuple(drop.draw(n, x.device) for drop, n in _draws(block, x)))
+    drawn = tuple(drop.draw(n, x.device) if drop.p else None for drop, n in _draws(block, x))
+    return compute(block, x, drawn)
 
 
 def _draws(block: Any, x: Tensor) -> list[tuple[Dropout, int]]:

@@ -42,8 +42,8 @@ class StepGraph:
         self.usable = True
 
     def __call__(self, tokens: Tensor, targets: Tensor) -> None:
-        """tokens and targets (B, T) on the GPU."""
-        if len(tokens) != self.batch_size or not self.usable:
+        """tokens and targets (B, T) on the GPU, or (K, B, T) of K runs."""
+        if tokens.shape[-2] != self.batch_size or not self.usable:
             self.function(tokens, targets)
         elif self.steps_to_warm_up:
             self.steps_to_warm_up -= 1

@@ -51,9 +51,11 @@ class Step:
             self.compute = StepGraph(self._compute, config.batch_size, generators(model))
 
     def __call__(self, tokens: Tensor, targets: Tensor, lr: float) -> None:
-        """tokens and targets (B, T) int64 on the device; `lr` is this step's learning rate."""
+        """tokens and targets (B, T) int64; `lr` is this step's learning rate."""
+        x = tokens.to(self.device, non_blocking=True)
+        y = targets.to(self.device, non_blocking=True)
         set_lr(self.optimizer, lr)
-        self.compute(tokens, targets)
+        self.compute(x, y)
 
     def _compute(self, tokens: Tensor, targets: Tensor) -> None:
         loss = self.model.loss(tokens, targets, TORCH_TYPES[self.config.precision])

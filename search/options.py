@@ -57,6 +57,9 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at a time")
     where.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads of a trial")
     where.add_argument("--gpus-per-trial", type=float, metavar="X", help="1, or a fraction")
+    where.add_argument(
+        "--trials-per-gpu", metavar="N", help="that share a GPU, or auto: as measured here (1)"
+    )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
     return parser
 

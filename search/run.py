@@ -30,6 +30,7 @@ from search.ledger import Ledger
 from search.options import check_options, make_parser
 from search.plan import Trial
 from search.presets import default_preset
+from search.sharing import choose_trials_per_gpu
 from search.start import (
     check_trials,
     choose_device,
@@ -52,6 +53,11 @@ def main() -> int:
     print(f"Preset     {preset}: {why}", flush=True)
     corpus = corpus_if_prepared(root, args.corpus)
     experiment = make_experiment(args, device)
+    if args.trials_per_gpu == "auto":
+        chosen, why = choose_trials_per_gpu(experiment)
+        print(f"Sharing    {why}", flush=True)
+        args.trials_per_gpu = str(chosen)
+        experiment = make_experiment(args, device)
     folder = root / "experiments" / experiment.name
     if folder.exists():
         raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")

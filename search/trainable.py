@@ -23,6 +23,7 @@ from model.train import Hooks, Progress, TrainResult, train
 from search.experiment import Experiment, read_experiment
 from search.ledger import TrialRecord
 from search.plan import Trial, trial_of
+from search.sharing import hold_to_share
 from search.trial_folder import begin_attempt, read_outcome, trial_folder, write_outcome
 
 OBJECTIVE = "objective"
@@ -52,6 +53,7 @@ def _train_to_record(
 ) -> TrialRecord:
     # Workers are reused between trials, so whatever is global is set at each start.
     torch.set_num_threads(experiment.threads_per_trial)
+    hold_to_share(experiment.device, experiment.gpus_per_trial)
     result, error = None, None
     try:
         result = train(
