@@ -91,8 +91,10 @@ def record(
     Raises RuntimeError if it can't be recorded.
     """
     graph = torch.cuda.CUDAGraph()
-    for generator in generators:
-        graph.register_generator_state(generator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch is about to do it by itself (pytorch#176753)
+        for generator in generators:
+            graph.register_generator_state(generator)
     gc.collect()  # a graph of the trial before must not be taken apart during the recording
     current = torch.cuda.current_stream()
     try:

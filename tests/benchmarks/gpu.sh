@@ -10,6 +10,7 @@
 # in .whl/ are unpacked into .site/.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
+export MINIGPT_HOME=$(realpath -m "${MINIGPT_HOME:-artifacts}")
 out=$(realpath -m "${1:-${OUT:-gpu_results}}")
 mkdir -p "$out"
 log=$out/log.txt
@@ -29,18 +30,18 @@ part() { # part NAME SECONDS COMMAND...
   summary+=("$name: status $status, $((SECONDS - started)) s")
 }
 
-benchmark() { echo "python3 tests/benchmarks/$1"; }
-
-part machine 30 bash -c 'nvidia-smi; nproc; python3 -c "
+part machine 20 bash -c 'nvidia-smi; nproc; python3 -c "
 import platform, torch
 print(platform.python_version(), torch.__version__, torch.version.cuda, torch.cuda.get_device_name())"'
-part correctness 110 python3 -m pytest -m gpu tests/model/test_gpu.py -p no:cacheprovider
-part throughput 190 $(benchmark throughput.py) --device cuda --embed 128 \
+part correctness 100 python3 -m pytest -m gpu tests/model/test_gpu.py -p no:cacheprovider
+cd tests/benchmarks || exit 1
+part throughput 190 python3 throughput.py --device cuda --embed 128 --contenders \
+  ours,transformers-bf16-autocast,transformers-bf16-compiled,transformers-bf16-compiled-graphs \
   --json "$out/throughput.json" --figure "$out/throughput.png"
-part long-run 110 $(benchmark gpu_long_run.py) --json "$out/long_run.json"
-part profile 70 $(benchmark gpu_profile.py)
-part trials-per-gpu 50 $(benchmark trials_per_gpu.py) --json "$out/sharing.json"
-if [ -f tests/benchmarks/packing.py ]; then
-  part packs 30 $(benchmark packing.py) --device cuda
+part long-run 110 python3 gpu_long_run.py --json "$out/long_run.json"
+part profile 80 python3 gpu_profile.py
+part trials-per-gpu 50 python3 trials_per_gpu.py --json "$out/sharing.json"
+if [ -f packing.py ]; then
+  part packs 40 python3 packing.py --device cuda --rounds 1 --seconds 1 --json "$out/packing.json"
 fi
 printf '%s\n' '' "${summary[@]}" | tee -a "$log"
