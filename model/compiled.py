@@ -23,8 +23,9 @@ from model.dropout import Dropout
 from model.gpt import GPT, Block
 
 COMPILE_FROM_STEPS = 10_000
-"""Compiling takes some tens of seconds the first time, a few where Inductor's cache on disk has
-it, and none for the process' next run of the same shape; it saves part of a millisecond a step."""
+"""Expected, not yet measured on a GPU: compiling takes some tens of seconds the first time, a few
+where Inductor's cache on disk has it, and saves part of a millisecond a step. The process' next run
+of the same shape compiles nothing."""
 
 Compute = Callable[..., Tensor]
 

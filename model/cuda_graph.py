@@ -98,7 +98,8 @@ def record(
     gc.collect()  # a graph of the trial before must not be taken apart during the recording
     current = torch.cuda.current_stream()
     try:
-        with torch.cuda.graph(graph):
+        # A stream of its own: torch's default for all recordings is of the first one's GPU.
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
             function(tokens, targets)
     finally:
         torch.cuda.set_stream(current)  # torch leaves its own in place if the recording failed

@@ -33,7 +33,7 @@ part() { # part NAME SECONDS COMMAND...
 part machine 20 bash -c 'nvidia-smi; nproc; python3 -c "
 import platform, torch
 print(platform.python_version(), torch.__version__, torch.version.cuda, torch.cuda.get_device_name())"'
-part correctness 100 python3 -m pytest -m gpu tests/model/test_gpu.py -p no:cacheprovider
+part correctness 100 python3 -m pytest -m gpu tests/model/test_gpu.py -W default -p no:cacheprovider
 cd tests/benchmarks || exit 1
 part throughput 190 python3 throughput.py --device cuda --embed 128 --contenders \
   ours,transformers-bf16-autocast,transformers-bf16-compiled,transformers-bf16-compiled-graphs \
