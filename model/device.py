@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from data.errors import UserError
 from model.records import Device
 
 TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,10 +37,35 @@ def _cpu_has(probe: str) -> bool:
     return bool(getattr(torch.cpu, probe, lambda: False)())
 
 
+def is_cuda(device: str) -> bool:
+    """Whether `device` (cpu, cuda, cuda:N) is a GPU."""
+    return torch.device(device).type == "cuda"
+
+
+def use_device(device: str) -> None:
+    """Check that `device` (cpu, cuda, cuda:N) is there; a numbered GPU becomes torch's current one.
+
+    Raises `UserError`.
+    """
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return
+    if kind != "cuda" or (":" in device and not number.isdecimal()):
+        raise UserError(f"device={device}: give cpu, cuda or cuda:N")
+    if not torch.cuda.is_available():
+        raise UserError(f"device={device}: torch sees no CUDA device here; use cpu")
+    if number:
+        there = torch.cuda.device_count()
+        if int(number) >= there:
+            raise UserError(f"device={device}: there are {there} CUDA devices, counted from 0")
+        torch.cuda.set_device(int(number))
+
+
 def describe_device(device: str) -> Device:
     """The device as a trial's record names it."""
-    name = torch.cuda.get_device_name() if device == "cuda" else processor_name()
-    return Device(kind=device, name=name, threads=torch.get_num_threads())
+    name = torch.cuda.get_device_name(device) if is_cuda(device) else processor_name()
+    kind = torch.device(device).type
+    return Device(kind=kind, name=name, threads=torch.get_num_threads())
 
 
 def processor_name() -> str:
@@ -79,7 +105,7 @@ def versions() -> dict[str, str]:
 
 def peak_memory_mb(device: str) -> float:
     """Highest memory so far: allocated on a GPU, else the process' resident set."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
+    if is_cuda(device):
+        return torch.cuda.max_memory_allocated(device) / 1e6
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

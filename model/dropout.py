@@ -27,20 +27,29 @@ class Dropout(nn.Module):
         self.p = p
         self.generators: tuple[torch.Generator | None, ...] = (None,)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+    def forward(self, x: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """Any shape; `drawn` is what `draw` gave for its number of elements, else it draws now."""
         if not self.training or self.p == 0:
             return x
-        return x * self.mask(x)
+        return x * self.mask(x, drawn)
 
-    def mask(self, like: Tensor) -> Tensor:
+    def mask(self, like: Tensor, drawn: Tensor | None = None) -> Tensor:
         """0 or 1 / (1 - p), in the shape, type and device of `like`."""
+        if drawn is None:
+            drawn = self.draw(like.numel(), like.device)
+        keep = drawn.view(like.shape) >= round(self.p * LEVELS) - LEVELS // 2
+        return keep.to(like.dtype).mul_(1 / (1 - self.p))
+
+    def draw(self, n: int, device: torch.device) -> Tensor:
+        """Random numbers for `n` elements, (n,) int16, evenly spread from -LEVELS / 2."""
         parts = len(self.generators)
-        n = like.numel() // parts
-        words = torch.empty(parts, -(-n // 4), dtype=torch.int64, device=like.device)
+        words = torch.empty(parts, -(-n // (4 * parts)), dtype=torch.int64, device=device)
         for row, generator in zip(words, self.generators, strict=True):
             row.random_(-(2**63), None, generator=generator)
-        # Each word is four signed 16-bit numbers, evenly spread from -LEVELS / 2.
-        bits = words.view(torch.int16)[:, :n].reshape(like.shape)
-        keep = bits >= round(self.p * LEVELS) - LEVELS // 2
-        return keep.to(like.dtype).mul_(1 / (1 - self.p))
+        return words.view(torch.int16)[:, : n // parts].reshape(-1)  # four to a word
+
+
+def generators(module: nn.Module) -> set[torch.Generator]:
+    """The random streams that dropout in `module` draws from, but for torch's global one."""
+    dropouts = [part for part in module.modules() if isinstance(part, Dropout)]
+    return {stream for part in dropouts for stream in part.generators if stream is not None}

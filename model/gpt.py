@@ -39,27 +39,27 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.embed_dim, config.embed_dim)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D)."""
+    def forward(self, x: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """(B, T, D) to (B, T, D); `drawn` as for `Dropout`."""
         b, t, d = x.shape
         q, k, v = (
             part.view(b, t, self.n_heads, d // self.n_heads).transpose(1, 2)  # (B, H, T, D/H)
             for part in self.qkv(x).split(d, dim=2)
         )
         if t <= SHORT_CONTEXT or (self.training and self.dropout.p):
-            y = self._attend(q, k, v)
+            y = self._attend(q, k, v, drawn)
         else:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(y.transpose(1, 2).reshape(b, t, d))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, drawn: Tensor | None) -> Tensor:
         """With all weights in memory, (B·H, T, T); (B, H, T, D/H) to the same."""
         t = q.shape[2]
         future = torch.full((t, t), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
         scale = 1 / math.sqrt(q.shape[3])
         queries, keys = q.flatten(0, 1), k.flatten(0, 1)
         scores = torch.baddbmm(future, queries, keys.transpose(1, 2), alpha=scale)
-        weights = self.dropout(scores.softmax(dim=2))
+        weights = self.dropout(scores.softmax(dim=2), drawn)
         return torch.bmm(weights, v.flatten(0, 1)).view_as(q)
 
 
@@ -74,11 +74,12 @@ class Block(nn.Module):
         self.expand, self.contract = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D)."""
-        x = x + self.dropout(self.attention(self.norm_attention(x)))
+    def forward(self, x: Tensor, drawn: tuple[Tensor | None, ...] = (None, None, None)) -> Tensor:
+        """(B, T, D) to (B, T, D); `drawn` as for `Dropout`, one for each place in their order."""
+        weights, first, second = drawn
+        x = x + self.dropout(self.attention(self.norm_attention(x), weights), first)
         hidden = F.gelu(self.expand(self.norm_feed_forward(x)), approximate="tanh")
-        return x + self.dropout(self.contract(hidden))
+        return x + self.dropout(self.contract(hidden), second)
 
 
 class GPT(nn.Module):

@@ -17,12 +17,15 @@ from data.corpus import Corpus
 from data.errors import UserError
 from model import checkpoint
 from model.allocator import keep_freed_memory
+from model.batch_source import batch_source
 from model.batches import check_validation, epoch_order, evenly_spaced, run_length
+from model.compiled import COMPILE_FROM_STEPS, compile_blocks
 from model.config import RunConfig
-from model.device import peak_memory_mb
+from model.device import is_cuda, peak_memory_mb, use_device
 from model.evaluate import bits_per_byte, evaluate, perplexity
 from model.gpt import GPT
 from model.hooks import Hooks, Progress
+from model.loss_gpu import triton_runs
 from model.optim import lr_at
 from model.records import CheckpointRef, EpochRecord, Timing
 from model.step import Step
@@ -59,6 +62,8 @@ class Run:
         checkpoint_dir: Path | None,
         checkpoint_every_seconds: float,
         hooks: Hooks,
+        *,
+        packed: bool = False,
     ) -> None:
         started = time.perf_counter()
         self.config, self.corpus, self.device, self.hooks = config, corpus, device, hooks
@@ -70,12 +75,17 @@ class Run:
         self.length = run_length(config.train, config.model.seq_len, len(self.train_set))
         self.sequences = evenly_spaced(self.length.sequences, len(self.train_set))
         keep_freed_memory()
-        if device == "cuda":  # a reused process has a peak of the trial before
+        use_device(device)
+        if is_cuda(device):  # a reused process has a peak of the trial before
             torch.cuda.reset_peak_memory_stats()
+        self.batches = batch_source(self.train_set, device)
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
         self.generator = torch.Generator(device).manual_seed(config.train.seed)
         self.model.draw_dropout_from(self.generator)
+        long = self.length.total_steps >= COMPILE_FROM_STEPS
+        if long and is_cuda(device) and triton_runs() and not packed:  # a pack has its own blocks
+            compile_blocks(self.model, config)
         self.one_step = Step(self.model, config.train, device)
         self.position = _Position()
         self._resume()
@@ -110,18 +120,20 @@ class Run:
         """The sequences (B,) of each step that is left in the epoch under way."""
         epoch = len(self.position.epochs) + 1
         order = epoch_order(self.length.sequences, seed=self.config.train.seed, epoch=epoch)
-        batches = self.sequences[order].split(self.config.train.batch_size)
+        batches = self.batches.place(self.sequences[order]).split(self.config.train.batch_size)
         return batches[self.position.epoch_steps :]
 
     def next_batch(self, indices: Tensor) -> tuple[Tensor, Tensor, float]:
         """Tokens and targets, (B, T) each, of these sequences, and the next step's rate."""
-        lr = lr_at(
-            self.position.steps,
+        return *self.batches.batch(indices), self._lr_at(self.position.steps)
+
+    def _lr_at(self, step: int) -> float:
+        return lr_at(
+            step,
             peak=self.config.train.lr_peak,
             warmup_steps=self.length.warmup_steps,
             total_steps=self.length.total_steps,
         )
-        return *self.train_set.batch(indices), lr
 
     def count_step(self) -> None:
         """One more step was taken."""
@@ -167,7 +179,7 @@ class Run:
             val_loss_nats=val_loss,
             val_perplexity=perplexity(val_loss),
             val_bits_per_byte=bits_per_byte(val_loss, self.corpus.bytes_per_token("val")),
-            lr_last=self.one_step.optimizer.param_groups[0]["lr"],
+            lr_last=self._lr_at(position.steps - 1),
             grad_norm_mean=sums.grad_norm / position.epoch_steps,
             tokens_seen=epoch * self.length.sequences * self.config.model.seq_len,
             wall_seconds=position.timing.total(),
@@ -246,7 +258,7 @@ class Run:
                 "use an empty folder"
             )
         self.model.load_state_dict(content["model"])
-        self.one_step.optimizer.load_state_dict(content["optimizer"])
+        self.one_step.load_optimizer(content["optimizer"])
         self.one_step.scaler.load_state_dict(content["scaler"])
         self.generator.set_state(content["random_state"])
         self.one_step.sums.copy_(content["sums"])

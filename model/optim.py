@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from model.config import TrainConfig
 
@@ -26,21 +26,31 @@ def lr_at(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> flo
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over two groups: matrices, embeddings included, decay; norms and biases do not."""
+    """AdamW over two groups: matrices, embeddings included, decay; norms and biases do not.
+
+    On a GPU the learning rate is a number there, since a CUDA graph can't be given a new one at
+    each replay; but not with fp16, whose gradient scaler has no graph.
+    """
+    device = next(model.parameters()).device
+    capturable = device.type == "cuda" and config.precision != "fp16"
     groups: list[dict[str, Any]] = [
         {"params": [p for p in model.parameters() if p.dim() >= 2]},
         {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         groups,
-        lr=config.lr_peak,
+        lr=torch.tensor(config.lr_peak, device=device) if capturable else config.lr_peak,
         betas=(config.beta1, config.beta2),
         weight_decay=config.weight_decay,
         fused=True,
+        capturable=capturable,
     )
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group this learning rate."""
+    """Give every group this learning rate, in place where it lies on a GPU."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr

@@ -7,12 +7,14 @@ that a member's optimizer, rates and checkpoints are those of a run alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from model.device import TORCH_TYPES
+from model.cuda_graph import StepGraph
+from model.device import TORCH_TYPES, is_cuda
+from model.dropout import generators
 from model.optim import set_lr
 from model.packed_gpt import PackedGPT
 from model.step import Step
@@ -29,6 +31,12 @@ class PackedStep:
         self.steps = tuple(steps)
         self.model = PackedGPT([step.model for step in steps])
         self.parameters = [list(step.model.parameters()) for step in steps]
+        first = self.steps[0]
+        self.compute: Callable[[Tensor, Tensor], None] = self._compute
+        """The step on the device, tokens and targets (K, B, T): it never waits for the device."""
+        if is_cuda(first.device) and not first.scaler.is_enabled():
+            streams = {stream for step in steps for stream in generators(step.model)}
+            self.compute = StepGraph(self._compute, first.config.batch_size, streams)
 
     def __call__(
         self, tokens: Sequence[Tensor], targets: Sequence[Tensor], lrs: Sequence[float]
@@ -41,8 +49,7 @@ class PackedStep:
             set_lr(step.optimizer, lr)
         self.compute(x, y)
 
-    def compute(self, x: Tensor, y: Tensor) -> None:
-        """The step on the device, tokens and targets (K, B, T): it never waits for the device."""
+    def _compute(self, x: Tensor, y: Tensor) -> None:
         losses = self.model.losses(x, y, TORCH_TYPES[self.steps[0].config.precision])
         self.model.clear_gradients()
         scaled = [s.scaler.scale(loss) for s, loss in zip(self.steps, losses, strict=True)]

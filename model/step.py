@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from model.config import TrainConfig
-from model.device import TORCH_TYPES
+from model.cuda_graph import StepGraph
+from model.device import TORCH_TYPES, is_cuda
+from model.dropout import generators
 from model.gpt import GPT
 from model.optim import make_optimizer, set_lr
 
@@ -27,25 +31,34 @@ class StepSums:
 
 
 class Step:
-    """Trains a model by one batch a call.
+    """Trains a model by one batch a call; on a GPU most of them are replays of a CUDA graph, so
+    that the model must have its dropout's generator by now.
 
     Sums stay on the device: reading them once a second costs nothing, at every step it would
-    make a GPU wait.
+    make a GPU wait. With fp16's gradient scaler there is no graph.
     """
 
     def __init__(self, model: GPT, config: TrainConfig, device: str) -> None:
         self.model, self.config, self.device = model, config, device
+        scaled = config.precision == "fp16"
         self.optimizer = make_optimizer(model, config)
-        self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=scaled)
         self.sums = torch.zeros(5, dtype=torch.float64, device=device)
         """loss x sequences, sequences, gradient norms, finite steps, steps."""
+        self.compute: Callable[[Tensor, Tensor], None] = self._compute
+        """All of a step that is the device's."""
+        if is_cuda(device) and not scaled:
+            self.compute = StepGraph(self._compute, config.batch_size, generators(model))
 
     def __call__(self, tokens: Tensor, targets: Tensor, lr: float) -> None:
-        """tokens and targets (B, T) int64 on the CPU; `lr` is this step's learning rate."""
+        """tokens and targets (B, T) int64; `lr` is this step's learning rate."""
         x = tokens.to(self.device, non_blocking=True)
         y = targets.to(self.device, non_blocking=True)
         set_lr(self.optimizer, lr)
-        loss = self.model.loss(x, y, TORCH_TYPES[self.config.precision])
+        self.compute(x, y)
+
+    def _compute(self, tokens: Tensor, targets: Tensor) -> None:
+        loss = self.model.loss(tokens, targets, TORCH_TYPES[self.config.precision])
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
@@ -62,6 +75,14 @@ class Step:
         norm = torch.where(torch.isfinite(norm), norm, 0.0)
         one = torch.ones_like(norm)
         self.sums += torch.stack([loss * n, one * n, norm, finite, one])
+
+    def load_optimizer(self, state: dict[str, Any]) -> None:
+        """Take over the optimizer's state from a checkpoint of any device."""
+        groups = self.optimizer.param_groups
+        own = [{key: group[key] for key in ("lr", "capturable")} for group in groups]
+        self.optimizer.load_state_dict(state)
+        for group, fields in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(fields)  # each step sets the rate anew
 
     def read_sums(self) -> StepSums:
         """Waits for the device."""

@@ -86,7 +86,7 @@ def train_packed(
     if len({config.shape() for config in configs}) != 1:
         raise ValueError("only runs that differ in rate, weight decay and seed can be packed")
     runs = [
-        Run(config, corpus, device, folder, checkpoint_every_seconds, own)
+        Run(config, corpus, device, folder, checkpoint_every_seconds, own, packed=True)
         for config, folder, own in zip(
             configs,
             checkpoint_dirs or [None] * len(configs),

@@ -70,14 +70,16 @@ def plan_lines(
     machine, parallel = experiment.hardware, experiment.max_concurrent
     scale, threads = experiment.planned_trials / len(trials), experiment.threads_per_trial
     tokens = scale * sum(trial_tokens(t.config, length(t)) for t in trials)
+    # Trials that share a GPU may take turns there: counted as if they did.
+    at_once = min(parallel, len(machine["gpus"])) if experiment.device == "cuda" else parallel
     flops = [steps_flops(t.config, length(t).total_steps) for t in trials]
     seconds = _seconds_per_flop(experiment, trials)
-    here = scale / parallel * sum(map(operator.mul, flops, map(seconds, trials)))
+    here = scale / at_once * sum(map(operator.mul, flops, map(seconds, trials)))
     cost = f"Cost       about {duration(here)} here"
     if experiment.preset != "seed":
         in_split = corpus.manifest.splits["train"].tokens if corpus else BUILTIN_TOKENS
         seed_flops = [_seed_flops(experiment, trial, in_split) for trial in trials]
-        there = scale / parallel * sum(map(operator.mul, seed_flops, map(seconds, trials)))
+        there = scale / at_once * sum(map(operator.mul, seed_flops, map(seconds, trials)))
         cost += f"; with --preset seed about {duration(there)}"
     sampler = f" by {experiment.sampler}" if experiment.sampler else ""
     packs = f" packs of up to {experiment.pack}" if experiment.pack > 1 else ""

@@ -58,10 +58,13 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads of a trial")
     where.add_argument("--gpus-per-trial", type=float, metavar="X", help="1, or a fraction")
     where.add_argument(
+        "--trials-per-gpu", metavar="N", help="that share a GPU, or auto: as measured here (1)"
+    )
+    where.add_argument(
         "--pack",
         metavar="K",
         help="trials of a grid that train as one batched model, or auto: as "
-        "measured here (auto on a GPU, else 1)",
+        "measured here (1)",
     )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
     return parser

@@ -32,6 +32,7 @@ from search.options import check_options, make_parser
 from search.packing import choose_pack
 from search.plan import Trial
 from search.presets import default_preset
+from search.sharing import choose_trials_per_gpu
 from search.start import (
     check_trials,
     choose_device,
@@ -54,6 +55,11 @@ def main() -> int:
     print(f"Preset     {preset}: {why}", flush=True)
     corpus = corpus_if_prepared(root, args.corpus)
     experiment = make_experiment(args, device)
+    if args.trials_per_gpu == "auto":
+        chosen, why = choose_trials_per_gpu(experiment)
+        print(f"Sharing    {why}", flush=True)
+        args.trials_per_gpu = str(chosen)
+        experiment = make_experiment(args, device)
     pack, reason = choose_pack(args.pack, experiment)
     if reason:
         print(f"Packing    {reason}", flush=True)

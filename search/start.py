@@ -24,6 +24,7 @@ from search.experiment import Experiment, check_name
 from search.options import axes_and_base
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
+from search.sharing import gpus_of_trial
 
 BYTES_PER_PARAMETER = 16
 """Weight, gradient and AdamW's two moments in fp32."""
@@ -117,6 +118,7 @@ def _share_machine(
     """
     cores = usable_cores()
     if device == "cpu":
+        gpus_of_trial(args.trials_per_gpu, None, device)
         wanted = args.max_concurrent or min(trials, cores // (args.cpus_per_trial or 1) or 1)
         threads = args.cpus_per_trial or max(1, cores // wanted)
         if wanted * threads > cores:
@@ -125,10 +127,10 @@ def _share_machine(
                 f"{cores} cores here: they would slow each other manyfold"
             )
         return wanted, threads, 0.0
-    gpus = args.gpus_per_trial or 1.0
+    gpus = gpus_of_trial(args.trials_per_gpu, args.gpus_per_trial, device)
     if gpus > n_gpus:
         raise UserError(f"--gpus-per-trial {gpus:g}: there are {n_gpus} here")
-    wanted = args.max_concurrent or min(trials, int(n_gpus / gpus))
+    wanted = args.max_concurrent or min(trials, int(n_gpus / gpus + 1e-6))
     return wanted, args.cpus_per_trial or max(1, min(4, cores // wanted)), gpus
 
 

@@ -23,6 +23,7 @@ from model.train import Hooks, Progress, TrainResult, train, train_packed
 from search.experiment import Experiment, read_experiment
 from search.ledger import TrialRecord
 from search.plan import Trial, trials_of
+from search.sharing import hold_to_share
 from search.trial_folder import begin_attempt, read_outcome, trial_folder, write_outcome
 
 OBJECTIVE = "objective"
@@ -44,6 +45,7 @@ def run_trials(tune_config: dict[str, Any], experiment_folder: Path) -> None:
     ]
     # Workers are reused between trials, so whatever is global is set at each start.
     torch.set_num_threads(experiment.threads_per_trial)
+    hold_to_share(experiment.device, experiment.gpus_per_trial)
     results = _train(experiment, left, experiment_folder)
     for trial, result, attempt in zip(left, results, attempts, strict=True):
         record = make_record(trial, result, attempt, experiment.device)

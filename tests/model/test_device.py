@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from data.errors import UserError
 from model import device
 from model.config import PRECISIONS
 
@@ -35,3 +36,37 @@ def test_this_machine_is_described() -> None:
     assert device.peak_memory_mb("cpu") > 10
     assert device.versions()["torch"] == torch.__version__
     assert tuple(device.TORCH_TYPES) == PRECISIONS
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mps", "give cpu, cuda or cuda:N"),
+        ("cuda:", "give cpu, cuda or cuda:N"),
+        ("cpu:0", "give cpu, cuda or cuda:N"),
+        ("cuda:2", "there are 2 CUDA devices"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match=message):
+        device.use_device(name)
+
+
+def test_a_numbered_gpu_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    for name in ("cpu", "cuda", "cuda:1"):
+        device.use_device(name)
+    assert current == [1]
+
+
+def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch sees no CUDA device"):
+        device.use_device("cuda")

@@ -1,0 +1,61 @@
+"""The assignment's longest run on a GPU: the `seed` preset for 10 epochs, validated after each.
+
+python tests/benchmarks/gpu_long_run.py --json long_run.json
+python tests/benchmarks/gpu_long_run.py --quick --device cpu       # seconds: does it work at all?
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from data.corpus import open_corpus
+from data.errors import run_command
+from data.paths import artifacts_root
+from model.config import RunConfig
+from model.device import best_precision
+from model.train import train
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--json", type=Path, metavar="PATH")
+    parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts: the corpus")
+    parser.add_argument("--quick", action="store_true", help="a tiny model and 20 steps an epoch")
+    args = parser.parse_args()
+    config = RunConfig().replace(epochs=10, precision=best_precision(args.device))
+    if args.quick:
+        config = config.replace(embed_dim=16, tokens_per_epoch=40_960, val_tokens=640)
+        config = config.replace(warmup_steps=20, epochs=2)
+    corpus = open_corpus(artifacts_root(args.out) / "corpus" / "builtin")
+    with tempfile.TemporaryDirectory() as folder:  # with the checkpoints that a search writes
+        started = time.perf_counter()
+        result = train(config, corpus, device=args.device, checkpoint_dir=Path(folder))
+        seconds = time.perf_counter() - started
+    print(f"{result.device.name}: {result.status}, {result.steps:,} steps in {seconds:.1f} s")
+    print("| epoch | train loss | validation loss | steps/s | peak MB |\n|---|---|---|---|---|")
+    for e in result.epochs:
+        print(
+            f"| {e.epoch} | {e.train_loss_nats:.4f} | {e.val_loss_nats:.4f} | "
+            f"{e.steps_per_second:,.0f} | {e.peak_memory_mb:,.0f} |"
+        )
+    timing = dataclasses.asdict(result.timing)
+    print("; ".join(f"{name.removesuffix('_seconds')} {s:.1f} s" for name, s in timing.items()))
+    if args.json:
+        fields = dataclasses.asdict(result) | {"wall_seconds": seconds, "config": config.to_dict()}
+        args.json.write_text(json.dumps(fields, indent=1))
+    return 0 if result.status == "complete" else 1
+
+
+if __name__ == "__main__":
+    run_command(main)

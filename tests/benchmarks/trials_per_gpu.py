@@ -1,0 +1,44 @@
+"""Training tokens a second of 1, 2, 4 and 8 trials on one GPU, all of them together.
+
+python tests/benchmarks/trials_per_gpu.py --json sharing.json
+python tests/benchmarks/trials_per_gpu.py --quick --device cpu     # does it work at all?
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from data.errors import run_command
+from model.config import RunConfig
+from model.device import best_precision
+from search.sharing import SIZES, choose, measure
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--json", type=Path, metavar="PATH")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, 1 and 2 trials")
+    args = parser.parse_args()
+    config = RunConfig().replace(precision=best_precision(args.device))
+    if args.quick:
+        config = config.replace(vocab_size=500, embed_dim=16)
+    rates = measure(config, args.device, threads=1, most=2 if args.quick else max(SIZES))
+    print("| trials | tokens/s, all together | times one |\n|---|---|---|")
+    for size, rate in rates.items():
+        print(f"| {size} | {rate:,.0f} | {rate / rates[1]:.2f} |")
+    print(choose(rates)[1])
+    if args.json:
+        args.json.write_text(json.dumps({str(size): rate for size, rate in rates.items()}))
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
