@@ -63,8 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--pack",
         metavar="K",
-        help="trials of a grid that train as one batched model, or auto: as "
-        "measured here (1)",
+        help="trials of a grid that train as one batched model, or auto: as measured here (1)",
     )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
     return parser

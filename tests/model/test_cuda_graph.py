@@ -58,7 +58,7 @@ def make_step(config: RunConfig) -> Step:
 
 
 def graphed(step: Step) -> Step:
-    generator = step.model.dropout.generator
+    generator = step.model.dropout.generators[0]
     assert generator is not None
     step.compute = StepGraph(step._compute, step.config.batch_size, {generator})
     return step
@@ -70,7 +70,7 @@ def train(step: Step, sizes: list[int]) -> list[Tensor]:
     for number, size in enumerate(sizes):
         tokens = torch.randint(60, (size, 8), generator=generator)
         step(tokens, tokens.flip(0), 1e-3 * (number + 1))
-    stream = step.model.dropout.generator
+    stream = step.model.dropout.generators[0]
     assert stream is not None
     return [*step.model.parameters(), step.sums, stream.get_state()]
 
