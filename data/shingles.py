@@ -8,17 +8,37 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
+SHINGLE_WORDS = 5
+
 Hashes = npt.NDArray[np.uint64]
 
-_WORD = re.compile(r"\w+")
+_MARK = re.compile(r"[^\w\x00-\x7f]")
+_MARKS_TO_SPACES = bytes(
+    byte if byte >= 0x80 or chr(byte).isalnum() or byte == ord("_") else ord(" ")
+    for byte in range(256)
+)
 _LONGEST = 16
 _POSITIONS = np.array([pow(0x9E3779B97F4A7C15, k + 1, 2**64) for k in range(_LONGEST)], np.uint64)
 
 
+def shingles(text: str) -> Hashes:
+    """A hash of each run of five words of `text`. Case and punctuation do not count."""
+    return shingle_hashes(word_hashes(text), SHINGLE_WORDS)
+
+
 def word_hashes(text: str) -> Hashes:
     """A hash of each word, (W,). Case and punctuation do not count."""
-    words = _WORD.findall(text.lower())
-    return mix(np.fromiter((zlib.crc32(word.encode()) for word in words), np.uint64, len(words)))
+    words = split_words(text)
+    return mix(np.fromiter(map(zlib.crc32, words), np.uint64, len(words)))
+
+
+def split_words(text: str) -> list[bytes]:
+    r"""What `re.findall(r"\w+", text.lower())` finds, as UTF-8, in a third of the time."""
+    text = text.lower()
+    if not text.isascii():
+        for mark in set(_MARK.findall(text)):
+            text = text.replace(mark, " ")
+    return text.encode().translate(_MARKS_TO_SPACES).split()
 
 
 def shingle_hashes(words: Hashes, size: int) -> Hashes:

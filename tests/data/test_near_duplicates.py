@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from data.near_duplicates import first_of_each, signatures
-from data.shingles import shingle_hashes, word_hashes
+from data.shingles import shingle_hashes, shingles, word_hashes
 
 VOCABULARY = [f"word{number}" for number in range(5_000)]
 
@@ -35,7 +35,7 @@ def altered(text: str, changes: int, chooser: random.Random) -> str:
 
 
 def kept(texts: list[str]) -> list[bool]:
-    return first_of_each(signatures([word_hashes(text) for text in texts])).tolist()
+    return first_of_each(signatures([shingles(text) for text in texts])).tolist()
 
 
 @pytest.mark.parametrize("changes", [0, 1, 4, 8, 15, 30, 60, 150])
@@ -45,7 +45,7 @@ def test_estimates_are_near_the_exact_similarity(changes: int) -> None:
     for _ in range(30):
         one = " ".join(chooser.choices(VOCABULARY, k=300))
         other = altered(one, changes, chooser)
-        rows = signatures([word_hashes(one), word_hashes(other)])
+        rows = signatures([shingles(one), shingles(other)])
         errors.append((rows[0] == rows[1]).mean() - jaccard(one, other))
     # the standard deviation of one estimate is at most sqrt(1 / 4 / 125) = 0.045
     assert abs(np.mean(errors)) < 0.03
@@ -90,8 +90,8 @@ def test_short_texts_are_one_shingle() -> None:
 
 def test_signatures_do_not_depend_on_the_process_or_the_batch() -> None:
     code = (
-        "from data.near_duplicates import signatures; from data.shingles import word_hashes;"
-        "print(signatures([word_hashes('the same text on any machine')]).sum())"
+        "from data.near_duplicates import signatures; from data.shingles import shingles;"
+        "print(signatures([shingles('the same text on any machine')]).sum())"
     )
     sums = {
         subprocess.run(
@@ -103,7 +103,7 @@ def test_signatures_do_not_depend_on_the_process_or_the_batch() -> None:
         ).stdout
         for seed in ("0", "1")
     }
-    together = signatures([word_hashes("another"), word_hashes("the same text on any machine")])
+    together = signatures([shingles("another"), shingles("the same text on any machine")])
     assert sums == {f"{together[1].sum()}\n"}
     assert together[1, :3].tolist() == PINNED
 
