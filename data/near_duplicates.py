@@ -76,6 +76,6 @@ def _is_near(rows: Signatures, document: int, others: Sequence[int]) -> bool:
 
 def _band_groups(band: Signatures) -> npt.NDArray[np.int32]:
     """The number of the group that shares each document's band, (N,); -1 where it is alone."""
-    keys = combine(band.astype(np.uint64))
+    keys = combine(list(band.astype(np.uint64).T))
     _, group, size = np.unique(keys, return_inverse=True, return_counts=True)
     return np.where(size[group] > 1, group, -1).astype(np.int32)

@@ -102,7 +102,7 @@ def _repeated_passages(m: Measures) -> bool:
     words = len(m.shingles) + SHINGLE_WORDS - 1
     if words < 2 * PASSAGE_WORDS:
         return True
-    passages = combine(np.stack((m.shingles[:-SHINGLE_WORDS], m.shingles[SHINGLE_WORDS:]), axis=1))
+    passages = combine((m.shingles[:-SHINGLE_WORDS], m.shingles[SHINGLE_WORDS:]))
     ordered = np.sort(passages)
     repeats = np.count_nonzero(ordered[1:] == ordered[:-1])
     if PASSAGE_WORDS * repeats <= 0.1 * words:  # even if no two of them overlap

@@ -79,7 +79,9 @@ def wikitext_to_text(markup: str) -> str:
 
 
 def _is_dropped_template(name: str) -> bool:
-    return bool(name) and name not in TEMPLATE_MARKS | TEMPLATE_TEXT and name != "convert"
+    return (
+        bool(name) and name != "convert" and not (name in TEMPLATE_MARKS or name in TEMPLATE_TEXT)
+    )
 
 
 def _render(code: Wikicode | None) -> str:

@@ -1,7 +1,7 @@
 """Wikitext to mwparserfromhell's tree, without the parts that are no prose.
 
 The parser's first half, which cuts wikitext into tokens, is written in C; its second half, which
-builds the tree, takes ten times as long. Half of the tokens belong to references, templates and
+builds the tree, takes ten times as long. Most tokens belong to references, tables, templates and
 comments, which would be built only to be thrown away: they are taken out between the two.
 """
 

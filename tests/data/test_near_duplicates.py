@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data.near_duplicates import first_of_each, signatures
-from data.shingles import shingle_hashes, shingles, word_hashes
+from data.shingles import shingle_hashes, shingles, split_words, word_hashes
 
 VOCABULARY = [f"word{number}" for number in range(5_000)]
 
@@ -110,3 +112,9 @@ def test_signatures_do_not_depend_on_the_process_or_the_batch() -> None:
 
 PINNED = [1955514009, 614869563, 2226752209]
 """Computed once: a change to the hashes changes every corpus, and must be meant."""
+
+
+@given(st.text())
+def test_words_are_those_of_the_expression(text: str) -> None:
+    text = text.encode(errors="ignore").decode()  # no lone surrogates: they have no UTF-8
+    assert [word.decode() for word in split_words(text)] == re.findall(r"\w+", text.lower())
