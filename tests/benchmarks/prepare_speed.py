@@ -186,8 +186,8 @@ def table(result: dict[str, Any]) -> str:
     ]
     lowest = f"{result['whole_seconds_lowest']:.2f} / {result['floor_seconds_lowest']:.2f} s"
     lines += [
-        f"\n{result['megabytes']:.1f} MB kept. Whole / floor: {result['ratio']:.2f}; of the lowest, "
-        f"{lowest}: {result['ratio_lowest']:.2f}.",
+        f"\n{result['megabytes']:.1f} MB kept. Whole / floor: {result['ratio']:.2f}; "
+        f"of the lowest, {lowest}: {result['ratio_lowest']:.2f}.",
         f"Archives were found or downloaded in {result['download_seconds']:.1f} s before.",
     ]
     return "\n".join(lines)
