@@ -103,6 +103,8 @@ def _factbook_fields(entry: dict[str, Any], field: str) -> Iterator[str]:
         if isinstance(value, dict):
             yield from _factbook_fields(value, key)
         elif key == "text" and field != FACTBOOK_NOT_ENGLISH:
+            if len(value) < FACTBOOK_FIELD_CHARACTERS:  # its text is no longer: no need to parse
+                continue
             text = fragment_to_text(value)
             if len(text) >= FACTBOOK_FIELD_CHARACTERS:
                 stop = "." if text[-1].isalnum() else ""  # fields are sentences without one

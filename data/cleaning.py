@@ -19,8 +19,8 @@ _TO_TEXT: dict[Form, Callable[[str], str]] = {
 }
 
 _LINE_BREAKS = re.compile("\r\n?|\x0b|\x0c|\x1c|\x1d|\x1e|\x85|\u2028|\u2029")
-_SPACES = re.compile(r"[^\S\n]{2,}|[^\S\n ]")  # single plain spaces need no replacing
-_AROUND_BREAKS = re.compile(r" ?\n ?")
+_ODD_SPACES = re.compile(r"[^\S\n ]")
+_SPACES = re.compile(r"  +")
 _BLANK_LINES = re.compile(r"\n{3,}")
 # Control and format characters and private use (Cc, Cf, Co) carry no text; U+FFFD is what was lost
 # before the text came here. Zero-width (non-)joiners shape words in some scripts and stay.
@@ -53,6 +53,14 @@ def clean_text(raw: RawDocument) -> str:
 def normalise(text: str) -> str:
     """Unicode NFC; single spaces; at most one blank line in a row; nothing invisible."""
     text = unicodedata.normalize("NFC", text)
-    text = _INVISIBLE.sub("", _LINE_BREAKS.sub("\n", text))
-    text = _AROUND_BREAKS.sub("\n", _SPACES.sub(" ", text))
-    return _BLANK_LINES.sub("\n\n", text).strip()
+    # Expressions are tried at each character: only where a quick look says that they are needed.
+    if not text.replace("\n", "").isprintable() or "\ufffc" in text or "\ufffd" in text:
+        text = _INVISIBLE.sub("", _LINE_BREAKS.sub("\n", text))
+        text = _ODD_SPACES.sub(" ", text)
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
+    if " \n" in text or "\n " in text:
+        text = text.replace(" \n", "\n").replace("\n ", "\n")
+    if "\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n", text)
+    return text.strip()

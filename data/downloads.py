@@ -16,7 +16,9 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from data.errors import UserError
@@ -27,6 +29,10 @@ PLATFORM_FLAGS = (
     *("--implementation", "cp", "--python-version", "311", "--abi", "cp311", "--abi", "none"),
     *("--platform", "manylinux_2_28_x86_64", "--platform", "any"),
 )
+
+
+PARALLEL_DOWNLOADS = 4
+"""Half of each is pip's start and its questions to the registry, in which nothing is downloaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +50,8 @@ class Package:
 def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None:
     """See that each package is in `folder` with the right hash; fetch those that are not.
 
-    Packages are fetched one by one, and each is moved into place when it is whole and verified, so
-    that an interrupted download goes on with what is missing.
+    Each package is moved into place when it is whole and verified, so that an interrupted download
+    goes on with what is missing.
 
     Raises:
         UserError: pip, the network or the disk failed.
@@ -60,10 +66,12 @@ def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None
         )
     folder.mkdir(parents=True, exist_ok=True)
     total = sum(package.size_bytes for package in missing)
-    with progress.bar("download", total=total, unit="B", unit_scale=True) as bar:
-        for package in missing:
-            bar.set_postfix_str(package.name)
-            _fetch_one(package, folder)
+    with (
+        progress.bar("download", total=total, unit="B", unit_scale=True) as bar,
+        ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool,
+    ):
+        done = pool.map(partial(_fetch_one, folder=folder), missing)
+        for package, _ in zip(missing, done, strict=True):
             bar.update(package.size_bytes)
 
 

@@ -16,11 +16,14 @@ import numpy.typing as npt
 from data.documents import Document
 from data.near_duplicates import signatures
 from data.quality import failed_rule
-from data.shingles import word_hashes
+from data.shingles import shingles
 from data.tokenizer import SEPARATOR_TOKEN, get_encoding
 
 if TYPE_CHECKING:
     import tiktoken
+
+
+_NO_TOKENS = np.empty(0, np.uint16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +49,17 @@ class Measured:
 def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool) -> Measured:
     """Judge, sign and encode each document. `root` is where the tokenizer's files are."""
     clock = [time.process_time()]
-    hashes = [word_hashes(document.text) for document in batch]
-    rows = signatures(hashes)
+    runs = [shingles(document.text) for document in batch]
+    rows = signatures(runs)
     clock.append(time.process_time())
     failed = [
-        failed_rule(document.text, words) if use_rules else ""
-        for document, words in zip(batch, hashes, strict=True)
+        failed_rule(document.text, own) if use_rules else ""
+        for document, own in zip(batch, runs, strict=True)
     ]
     clock.append(time.process_time())
     encoding = _encoding(root)
     encoded = [
-        [] if rule else [*encoding.encode_ordinary(document.text), SEPARATOR_TOKEN]
+        _NO_TOKENS if rule else _tokens(encoding, document.text)
         for document, rule in zip(batch, failed, strict=True)
     ]
     clock.append(time.process_time())
@@ -68,9 +71,15 @@ def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
         text_bytes=np.array([len(document.text.encode()) for document in batch], np.int64),
         signatures=rows,
         lengths=np.array([len(tokens) for tokens in encoded], np.int64),
-        tokens=np.array([token for tokens in encoded for token in tokens], np.uint16),
+        tokens=np.concatenate(encoded),
         cpu_seconds={name: clock[k + 1] - clock[k] for k, name in enumerate(stages)},
     )
+
+
+def _tokens(encoding: tiktoken.Encoding, text: str) -> npt.NDArray[np.uint16]:
+    tokens = encoding.encode_ordinary(text)
+    tokens.append(SEPARATOR_TOKEN)
+    return np.fromiter(tokens, np.uint16, len(tokens))
 
 
 @lru_cache(maxsize=1)

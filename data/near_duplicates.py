@@ -17,11 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from data.shingles import Hashes, combine, shingle_hashes
+from data.shingles import Hashes, combine
 
 Signatures = npt.NDArray[np.uint32]
 
-SHINGLE_WORDS = 5
 BANDS = 25
 ROWS = 5
 """Two documents of Jaccard similarity s meet in a band with probability 1 - (1 - s^5)^25: 0.99 at
@@ -33,15 +32,15 @@ _MULTIPLIERS = np.random.RandomState(20_221_122).randint(0, 2**63, PERMUTATIONS,
 
 
 def signatures(texts: Sequence[Hashes]) -> Signatures:
-    """The MinHash signatures of texts given as word hashes, (N, P): two rows agree in about the
-    share of places that is the Jaccard similarity of the texts' sets of 5-grams."""
-    shingles = [shingle_hashes(words, SHINGLE_WORDS) for words in texts]
-    starts = np.cumsum([0, *map(len, shingles[:-1])])
-    joined = np.concatenate(shingles)
+    """The MinHash signatures of texts given as their `shingles`, (N, P): two rows agree in about
+    the share of places that is the Jaccard similarity of the texts' sets of 5-grams."""
+    starts = np.cumsum([0, *map(len, texts[:-1])])
+    joined = np.concatenate(texts)
+    product = np.empty_like(joined)
     rows = np.empty((len(texts), PERMUTATIONS), np.uint32)
     for place, multiplier in enumerate(_MULTIPLIERS):  # for all texts at once: numpy calls are dear
-        least = np.minimum.reduceat(joined * multiplier, starts)
-        rows[:, place] = least >> np.uint64(32)
+        np.multiply(joined, multiplier, out=product)
+        rows[:, place] = np.minimum.reduceat(product, starts) >> np.uint64(32)
     return rows
 
 
@@ -77,6 +76,6 @@ def _is_near(rows: Signatures, document: int, others: Sequence[int]) -> bool:
 
 def _band_groups(band: Signatures) -> npt.NDArray[np.int32]:
     """The number of the group that shares each document's band, (N,); -1 where it is alone."""
-    keys = combine(band.astype(np.uint64))
+    keys = combine(list(band.astype(np.uint64).T))
     _, group, size = np.unique(keys, return_inverse=True, return_counts=True)
     return np.where(size[group] > 1, group, -1).astype(np.int32)

@@ -10,27 +10,29 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import mul
 
 import numpy as np
 
-from data.shingles import Hashes, shingle_hashes
+from data.shingles import SHINGLE_WORDS, Hashes, combine
 
 GOPHER = "Gopher, arXiv 2112.11446, appendix A.1.1"
 GOPHER_REPETITION = "Gopher, arXiv 2112.11446, table A1"
 C4 = "C4, arXiv 1910.10683, section 2.2"
 
 STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
-PASSAGE_WORDS = 10
+PASSAGE_WORDS = 2 * SHINGLE_WORDS
 
-_SENTENCE_END = re.compile(r"[.!?][\"'\u201d\u2019)\]]*(?:\s|$)")
+_CLOSING = "\"'\u201d\u2019)]"
+_SENTENCE_END = re.compile(rf"[.!?][{re.escape(_CLOSING)}]*(?:\s|$)")
 
 
 class Measures:
     """What the rules look at, found once for each text."""
 
-    def __init__(self, text: str, hashes: Hashes) -> None:
+    def __init__(self, text: str, shingles: Hashes) -> None:
         self.text = text
-        self.hashes = hashes
+        self.shingles = shingles
         self.words = text.split()
         self.lines = [line for line in text.split("\n") if line]
 
@@ -50,7 +52,7 @@ def _word_count(m: Measures) -> bool:
 
 
 def _word_length(m: Measures) -> bool:
-    return 3 <= sum(map(len, m.words)) / len(m.words) <= 10
+    return 3 <= len("".join(m.words)) / len(m.words) <= 10
 
 
 def _symbols(m: Measures) -> bool:
@@ -66,7 +68,10 @@ def _alphabetic(m: Measures) -> bool:
 
 
 def _stop_words(m: Measures) -> bool:
-    return len(STOP_WORDS.intersection(m.text.lower().split())) >= 2
+    return any(  # the first hundred words have nearly always two
+        len(STOP_WORDS.intersection(map(str.lower, words))) >= 2
+        for words in (m.words[:100], m.words)
+    )
 
 
 def _bullets(m: Measures) -> bool:
@@ -84,7 +89,8 @@ def _repeated_lines(m: Measures) -> bool:
 def _top_bigram(m: Measures) -> bool:
     limit = 0.2 * len(m.text)
     # One of the pair's words must make up half of that by itself: words are counted more quickly.
-    if all(count * len(word) <= limit / 2 for word, count in Counter(m.words).items()):
+    counts = Counter(m.words)
+    if max(map(mul, map(len, counts), counts.values())) <= limit / 2:
         return True
     pairs = Counter(zip(m.words, m.words[1:], strict=False))
     (first, second), count = pairs.most_common(1)[0]
@@ -93,17 +99,20 @@ def _top_bigram(m: Measures) -> bool:
 
 def _repeated_passages(m: Measures) -> bool:
     """Share of words in runs of ten that came before."""
-    if len(m.hashes) < 2 * PASSAGE_WORDS:
+    words = len(m.shingles) + SHINGLE_WORDS - 1
+    if words < 2 * PASSAGE_WORDS:
         return True
-    passages = shingle_hashes(m.hashes, PASSAGE_WORDS)
+    passages = combine((m.shingles[:-SHINGLE_WORDS], m.shingles[SHINGLE_WORDS:]))
+    ordered = np.sort(passages)
+    repeats = np.count_nonzero(ordered[1:] == ordered[:-1])
+    if PASSAGE_WORDS * repeats <= 0.1 * words:  # even if no two of them overlap
+        return True
     first = np.unique(passages, return_index=True)[1]
-    if len(first) == len(passages):
-        return True
-    edges = np.zeros(len(m.hashes) + 1, np.int64)  # +1 where a repeated run begins, -1 after it
+    edges = np.zeros(words + 1, np.int64)  # +1 where a repeated run begins, -1 after it
     again = np.setdiff1d(np.arange(len(passages)), first)
     edges[again] += 1
     edges[again + PASSAGE_WORDS] -= 1
-    return bool(np.count_nonzero(np.cumsum(edges)) <= 0.1 * len(m.hashes))
+    return bool(np.count_nonzero(np.cumsum(edges)) <= 0.1 * words)
 
 
 def _sentences(m: Measures) -> bool:
@@ -113,13 +122,15 @@ def _sentences(m: Measures) -> bool:
 def _sentence_share(m: Measures) -> bool:
     in_sentences = 0
     for line in m.lines:
-        ends = [match.end() for match in _SENTENCE_END.finditer(line)]
-        in_sentences += ends[-1] if ends else 0
+        if line.rstrip(_CLOSING).endswith((".", "!", "?")):  # as most do
+            in_sentences += len(line)
+        else:
+            in_sentences += max((match.end() for match in _SENTENCE_END.finditer(line)), default=0)
     return in_sentences >= 0.5 * len(m.text)
 
 
 def _placeholders(m: Measures) -> bool:
-    return "lorem ipsum" not in m.text.lower() and "{" not in m.text
+    return "{" not in m.text and "lorem ipsum" not in m.text.lower()
 
 
 RULES = (
@@ -209,12 +220,12 @@ RULES = (
 """In the order in which they are tried; a document is counted under the first that it fails."""
 
 
-def failed_rule(text: str, hashes: Hashes) -> str:
+def failed_rule(text: str, shingles: Hashes) -> str:
     """The name of the first rule that `text` does not meet, or "".
 
     Args:
         text: clean text.
-        hashes: its `word_hashes`.
+        shingles: its `shingle_hashes`.
     """
-    measures = Measures(text, hashes)
+    measures = Measures(text, shingles)
     return next((rule.name for rule in RULES if not rule.holds(measures)), "")

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 
+# An expression is searched for quickly where it begins with a fixed character, and tried at each
+# place where it begins by looking back or with a choice: hence the looking back at the end, the
+# space put before a line, and the tests for a character that is mostly not there.
 _INSIDE_WORDS = re.compile(r" @([-,.])@ ")
 _HEADING = re.compile(r"^((?:= )+)(.*?)((?: =)+)$")
-_CLITIC = re.compile(r" ('(?:s|re|ve|ll|d|m|t)|n't)\b")
-_CLOSING = re.compile(r" ([.,;:!?%)\]}])(?=[ \"]|$)")
-_OPENING = re.compile(r"(^| )([(\[{$\u00a3\u20ac#]) ")
-_YEARS = re.compile(r"(\d) (\u2013) (?=\d)")
-_POSSESSIVE = re.compile(r"(\ws) '(?= \w)")
-_SPACED_SLASH = re.compile(r"(\w) / (?=\w)")
+_QUOTE = re.compile(r' "(?= |$)')
+_BEFORE_CLITIC = re.compile(r" (?=(?:'(?:s|re|ve|ll|d|m|t)|n't)\b)")
+_BEFORE_CLOSING = re.compile(r" +(?=[.,;:!?%)\]}](?:[ \"]|$))")
+_OPENING = re.compile(r" ([(\[{$\u00a3\u20ac#]) ")
+_YEARS = re.compile(r" \u2013 (?<=\d \u2013 )(?=\d)")
+_POSSESSIVE = re.compile(r" '(?<=\ws ')(?= \w)")
+_SPACED_SLASH = re.compile(r" / (?<=\w / )(?=\w)")
 
 
 def join_wikitext_2(text: str) -> str:
@@ -31,23 +35,24 @@ def _join_line(line: str) -> str:
     heading = _HEADING.match(line)
     if heading and len(heading[1]) == len(heading[3]):
         return "\n" + _join_line(heading[2])
-    line = _INSIDE_WORDS.sub(r"\1", line)
-    line = _close_quotes(line)
-    line = _CLITIC.sub(r"\1", line)
-    line = _POSSESSIVE.sub(r"\1'", line)
-    line = _CLOSING.sub(r"\1", line)
-    line = _CLOSING.sub(r"\1", line)  # again for pairs such as `) .`, whose spaces overlap
-    line = _OPENING.sub(r"\1\2", line)
-    line = _YEARS.sub(r"\1\2", line)
-    return _SPACED_SLASH.sub(r"\1/", line)
+    if "@" in line:
+        line = _INSIDE_WORDS.sub(r"\1", line)
+    if '"' in line:
+        line = _close_quotes(line)
+    if "'" in line:
+        line = _POSSESSIVE.sub("'", _BEFORE_CLITIC.sub("", line))
+    line = _BEFORE_CLOSING.sub("", line)
+    line = _OPENING.sub(r" \1", " " + line)[1:]
+    line = _YEARS.sub("\u2013", line)
+    return _SPACED_SLASH.sub("/", line)
 
 
 def _close_quotes(line: str) -> str:
     """`" a "` to `"a"`: quotes open and close in turn; an odd one out stays as it is."""
-    pieces = re.split(r'(?:^| )"(?= |$)', line)
+    pieces = _QUOTE.split(" " + line)
     if len(pieces) % 2 == 0:
         return line
-    joined = pieces[0]
+    joined = pieces[0][1:]
     for number, piece in enumerate(pieces[1:], start=1):
         if number % 2:
             joined += (" " if joined else "") + '"' + piece.removeprefix(" ")
@@ -56,12 +61,12 @@ def _close_quotes(line: str) -> str:
     return joined
 
 
-_APOSTROPHE = re.compile(r"""(?<=[A-Za-z])"(?=(?:t|s|ve|re|ll|d|m)\b)""")
-_CUT_CLITIC = re.compile(r"\b(they|we|you)'r\b", re.IGNORECASE)
+_APOSTROPHE = re.compile(r""""(?<=[A-Za-z]")(?=(?:t|s|ve|re|ll|d|m)\b)""")
+_CUT_CLITIC = re.compile(r"'r\b(?:(?<=\bthey'r)|(?<=\bwe'r)|(?<=\byou'r))", re.IGNORECASE)
 _LOST_AFTER_QUOTE = re.compile('(?:(?<=\\s)|^)"\ufffd+(?=[A-Za-z])')
 _LOST_DASH = re.compile(" ?\ufffd+\\?-? ?")
 _QUOTE_MARK = re.compile(r'"(\?)?')
-_SENTENCE_BREAK = re.compile(r"(?<=[.!?\"])\s+(?=[\"A-Z])")
+_SENTENCE_BREAK = re.compile(r"\s(?<=[.!?\"]\s)\s*(?=[\"A-Z])")
 REPEATED_CHARACTERS = 40
 """Shorter sentences may be repeated within one article."""
 
@@ -74,7 +79,7 @@ def mend_news(text: str) -> str:
     '"It won\\'t do," he said. Both parties\\' leaders agreed.'
     """
     text = _APOSTROPHE.sub("'", text)
-    text = _CUT_CLITIC.sub(r"\1're", text)
+    text = _CUT_CLITIC.sub("'re", text)
     if "\ufffd" in text:
         text = _LOST_AFTER_QUOTE.sub('"', text)
         text = _LOST_DASH.sub(" \u2013 ", text)

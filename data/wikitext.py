@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import mwparserfromhell
 from mwparserfromhell import nodes
 from mwparserfromhell.wikicode import Wikicode
+
+from data.wikitext_tokens import parse_without
 
 DROPPED_TAGS = frozenset(
     {"code", "gallery", "imagemap", "math", "pre", "ref", "references", "score", "script", "source"}
@@ -41,7 +42,7 @@ TEMPLATE_MARKS = {
 
 _LEFT_BY_TEMPLATES = (
     (re.compile(r"\(\s*(?:[,;:]\s*)*"), "("),
-    (re.compile(r"\s*(?:[,;]\s*)*\)"), ")"),
+    (re.compile(r"[\s,;]+\)"), ")"),
     (re.compile(r" ?\(\)"), ""),
     (re.compile(r" +([,.;:])"), r"\1"),
 )
@@ -56,7 +57,7 @@ def wikitext_to_text(markup: str) -> str:
     parts: list[str] = []
     waiting: list[tuple[int, str]] = []  # headings that no text has followed yet
     skipping_below = 99  # the level of the closing section that we are in
-    for node in mwparserfromhell.parse(markup).nodes:
+    for node in parse_without(markup, _is_dropped_template, DROPPED_TAGS.__contains__).nodes:
         if isinstance(node, nodes.Heading):
             title = _render(node.title).strip()
             if node.level > skipping_below:
@@ -75,6 +76,12 @@ def wikitext_to_text(markup: str) -> str:
     for pattern, replacement in _LEFT_BY_TEMPLATES:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _is_dropped_template(name: str) -> bool:
+    return (
+        bool(name) and name != "convert" and not (name in TEMPLATE_MARKS or name in TEMPLATE_TEXT)
+    )
 
 
 def _render(code: Wikicode | None) -> str:

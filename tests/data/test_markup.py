@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+import mwparserfromhell
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data.cleaning import clean_text, normalise
 from data.documents import RawDocument
@@ -79,3 +85,39 @@ def test_normalise() -> None:
     assert normalise("so\u00adft\u200b \ufeffx\x00\ufffd") == "soft x"
     assert normalise("  \n ") == ""
     assert normalise("\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645").count("\u200c") == 1
+
+
+def by_expressions(text: str) -> str:
+    """The rules of `normalise` one after another, without its short cuts."""
+    text = re.sub("\r\n?|\x0b|\x0c|\x1c|\x1d|\x1e|\x85|\u2028|\u2029", "\n", text)
+    invisible = "[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e"
+    text = re.sub(invisible + "\u2060-\u206f\ufeff\ufff9-\ufffd\ue000-\uf8ff]", "", text)
+    text = re.sub(r" ?\n ?", "\n", re.sub(r"[^\S\n]+", " ", text))
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def test_no_character_takes_a_wrong_short_cut() -> None:
+    codes = (*range(0x2100), *range(0xD800 - 0x100, 0x10100), *range(0x10100, 0x110000, 97))
+    for code in codes:
+        if not 0xD800 <= code < 0xE000:
+            text = unicodedata.normalize("NFC", f"a{chr(code)}b")
+            assert normalise(text) == by_expressions(text), hex(code)
+
+
+@given(st.text(alphabet="ab \n\t\r\xa0\u200b\ufffd"))
+def test_no_combination_takes_a_wrong_short_cut(text: str) -> None:
+    assert normalise(text) == by_expressions(text)
+
+
+PIECES = ("word ", "{{", "}}", "|", "[[", "]]", "<ref>", "</ref>", "<ref name=a/>", "''", "<!--")
+PIECES += ("-->", "{|", "|}", "\n", "\n== H ==\n", "lang", "convert", "cite", "<br>", "<i>", "</i>")
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+def test_parts_left_out_before_the_tree_is_built_change_nothing(markup: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "data.wikitext.parse_without", lambda markup, *_: mwparserfromhell.parse(markup)
+        )
+        whole = wikitext_to_text(markup)
+    assert wikitext_to_text(markup) == whole

@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data.near_duplicates import first_of_each, signatures
-from data.shingles import shingle_hashes, word_hashes
+from data.shingles import shingle_hashes, shingles, split_words, word_hashes
 
 VOCABULARY = [f"word{number}" for number in range(5_000)]
 
@@ -35,7 +37,7 @@ def altered(text: str, changes: int, chooser: random.Random) -> str:
 
 
 def kept(texts: list[str]) -> list[bool]:
-    return first_of_each(signatures([word_hashes(text) for text in texts])).tolist()
+    return first_of_each(signatures([shingles(text) for text in texts])).tolist()
 
 
 @pytest.mark.parametrize("changes", [0, 1, 4, 8, 15, 30, 60, 150])
@@ -45,7 +47,7 @@ def test_estimates_are_near_the_exact_similarity(changes: int) -> None:
     for _ in range(30):
         one = " ".join(chooser.choices(VOCABULARY, k=300))
         other = altered(one, changes, chooser)
-        rows = signatures([word_hashes(one), word_hashes(other)])
+        rows = signatures([shingles(one), shingles(other)])
         errors.append((rows[0] == rows[1]).mean() - jaccard(one, other))
     # the standard deviation of one estimate is at most sqrt(1 / 4 / 125) = 0.045
     assert abs(np.mean(errors)) < 0.03
@@ -90,8 +92,8 @@ def test_short_texts_are_one_shingle() -> None:
 
 def test_signatures_do_not_depend_on_the_process_or_the_batch() -> None:
     code = (
-        "from data.near_duplicates import signatures; from data.shingles import word_hashes;"
-        "print(signatures([word_hashes('the same text on any machine')]).sum())"
+        "from data.near_duplicates import signatures; from data.shingles import shingles;"
+        "print(signatures([shingles('the same text on any machine')]).sum())"
     )
     sums = {
         subprocess.run(
@@ -103,10 +105,16 @@ def test_signatures_do_not_depend_on_the_process_or_the_batch() -> None:
         ).stdout
         for seed in ("0", "1")
     }
-    together = signatures([word_hashes("another"), word_hashes("the same text on any machine")])
+    together = signatures([shingles("another"), shingles("the same text on any machine")])
     assert sums == {f"{together[1].sum()}\n"}
     assert together[1, :3].tolist() == PINNED
 
 
 PINNED = [1955514009, 614869563, 2226752209]
 """Computed once: a change to the hashes changes every corpus, and must be meant."""
+
+
+@given(st.text())
+def test_words_are_those_of_the_expression(text: str) -> None:
+    text = text.encode(errors="ignore").decode()  # no lone surrogates: they have no UTF-8
+    assert [word.decode() for word in split_words(text)] == re.findall(r"\w+", text.lower())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data.quality import RULES, Measures, Rule, failed_rule
-from data.shingles import word_hashes
+from data.shingles import shingles
 
 PROSE = (
     "The history of the harbour begins with a small market that was held below the castle. "
@@ -37,7 +37,7 @@ CASES = {
 
 
 def holds(rule: Rule, text: str) -> bool:
-    return rule.holds(Measures(text, word_hashes(text)))
+    return rule.holds(Measures(text, shingles(text)))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
@@ -48,23 +48,23 @@ def test_rule_tells_its_two_texts_apart(rule: Rule) -> None:
 
 
 def test_prose_meets_all_rules() -> None:
-    assert failed_rule(PROSE, word_hashes(PROSE)) == ""
-    assert failed_rule(SPEECH, word_hashes(SPEECH)) == ""
+    assert failed_rule(PROSE, shingles(PROSE)) == ""
+    assert failed_rule(SPEECH, shingles(SPEECH)) == ""
 
 
 def test_the_first_rule_that_fails_is_named() -> None:
     text = "#" * 5
-    assert failed_rule(text, word_hashes(text)) == "word_count"
+    assert failed_rule(text, shingles(text)) == "word_count"
 
 
 def test_lorem_ipsum_is_a_placeholder() -> None:
     text = PROSE + " Lorem ipsum dolor sit amet."
-    assert failed_rule(text, word_hashes(text)) == "placeholders"
+    assert failed_rule(text, shingles(text)) == "placeholders"
 
 
 def test_an_article_in_one_line_keeps_its_sentences_though_it_ends_without_a_stop() -> None:
     text = PROSE + " Reported with Reuters"
-    assert failed_rule(text, word_hashes(text)) == ""
+    assert failed_rule(text, shingles(text)) == ""
 
 
 def test_rules_cite_their_source() -> None:

@@ -1,0 +1,216 @@
+"""Seconds and megabytes a second of preparing a corpus by stage, beside tiktoken's own rate.
+
+python tests/benchmarks/prepare_speed.py                    # the built-in corpus, three repeats
+python tests/benchmarks/prepare_speed.py --quick            # one small source, once
+
+Three measurements. Stages: the pipeline in one process, each stage's seconds noted by a wrapper
+around it. Whole: the command in a fresh folder on all cores, archives already downloaded. Floor:
+`encode_ordinary_batch` of the documents that were kept, on all cores, without loading the
+encoding; it takes turns with the whole. Medians are given, and the lowest of each, because other
+programs on the machine can only add to them. MB are of kept text, UTF-8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[0] = str(ROOT)
+
+from data import build  # noqa: E402
+from data.corpus import CorpusSpec, verify_corpus  # noqa: E402
+from data.manifest import Manifest, read_manifest  # noqa: E402
+from data.parallel import usable_cores  # noqa: E402
+from data.paths import artifacts_root  # noqa: E402
+from data.progress import Progress  # noqa: E402
+from data.repeats import RepeatFilter  # noqa: E402
+from data.sources import resolve_sources  # noqa: E402
+from data.tokenizer import SEPARATOR_TOKEN, get_encoding  # noqa: E402
+
+QUICK_SOURCE = "builtin:c4"
+
+
+class Stopwatch:
+    """Seconds by stage, summed over calls."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def call(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, timed."""
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self.seconds[stage] += time.perf_counter() - started
+
+        return timed
+
+    def items(self, stage: str, function: Callable[[], Iterator[Any]]) -> Callable[[], Any]:
+        """A function that gives an iterator, timed while it is asked for items."""
+
+        def timed() -> Iterator[Any]:
+            following = self.call(stage, iter(function()).__next__)
+            while True:
+                try:
+                    item = following()
+                except StopIteration:
+                    return
+                yield item
+
+        return timed
+
+
+def time_stages(spec: CorpusSpec, root: Path) -> dict[str, float]:
+    """Prepare in this process alone, and give the seconds of each stage."""
+    watch = Stopwatch()
+
+    def timed_sources(*arguments: Any) -> Any:
+        sources = watch.call("check archives", resolve_sources)(*arguments)
+        return [replace(each, read=watch.items("read, extract", each.read)) for each in sources]
+
+    started = time.perf_counter()
+    with (
+        patch.object(build, "resolve_sources", timed_sources),
+        patch.object(build, "choose_splits", watch.call("split", build.choose_splits)),
+        patch.object(RepeatFilter, "_new_part", watch.call("exact duplicates", _new_part)),
+    ):
+        folder = build.prepare(spec, root, quiet=True, workers=1)
+    whole = time.perf_counter() - started
+    watch.call("verify (--verify)", verify_corpus)(folder)
+    manifest, seen = read_manifest(folder), watch.seconds
+    work, walls = manifest.cpu_seconds, manifest.stage_seconds
+    stages = {
+        "check archives": seen["check archives"],
+        "read, extract": seen["read, extract"],
+        "clean": work["clean"],
+        "exact duplicates": seen["exact duplicates"],
+        "shingles, MinHash": work["minhash"],
+        "quality rules": work["quality"],
+        "encode": work["encode"],
+        "near-duplicates": walls["near_duplicates"],
+        "split": seen["split"],
+        "write, hash, sync": walls["write"],
+    }
+    rest = whole - sum(stages.values())
+    return {**stages, "the rest": rest, "verify (--verify)": seen["verify (--verify)"]}
+
+
+_new_part = RepeatFilter._new_part
+
+
+def kept_texts(folder: Path, manifest: Manifest, root: Path) -> list[str]:
+    """The documents of a corpus, decoded."""
+    encoding = get_encoding(root)
+    texts = []
+    for split in manifest.splits.values():
+        tokens = np.concatenate([torch.load(folder / file.name).numpy() for file in split.files])
+        ends = np.flatnonzero(tokens == SEPARATOR_TOKEN)
+        for start, end in zip([0, *(ends[:-1] + 1)], ends, strict=True):
+            texts.append(encoding.decode(tokens[start:end].tolist()))
+    return texts
+
+
+def time_command(spec: CorpusSpec, root: Path) -> tuple[float, Manifest]:
+    """The wall-clock seconds of `python data/prepare.py`, and what it made."""
+    command = [sys.executable, str(ROOT / "data" / "prepare.py"), "--out", str(root), "--quiet"]
+    started = time.perf_counter()
+    subprocess.run(
+        [*command, "--name", spec.name, "--source", *spec.sources], check=True, cwd=Path.cwd()
+    )
+    return time.perf_counter() - started, read_manifest(root / "corpus" / spec.name)
+
+
+def measure(source: str, downloads: Path, repeats: int) -> dict[str, Any]:
+    """All numbers, as they stand in `--json`; `downloads` holds, or gets, the archives."""
+    result: dict[str, Any] = {"source": source, "cores": usable_cores(), "repeats": repeats}
+    downloads.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        (root / "downloads").symlink_to(downloads, target_is_directory=True)
+        started = time.perf_counter()
+        spec = CorpusSpec(name="stages", sources=(source,))
+        get_encoding(root)
+        resolve_sources(spec, root, Progress(quiet=True))
+        result["download_seconds"] = time.perf_counter() - started
+        result["stage_seconds_one_process"] = time_stages(spec, root)
+
+        folder = root / "corpus" / "stages"
+        manifest = read_manifest(folder)
+        texts, encoding = kept_texts(folder, manifest, root), get_encoding(root)
+        wholes, floors = [], []
+        for repeat in range(repeats):
+            seconds, made = time_command(replace(spec, name=f"whole-{repeat}"), root)
+            assert made.content_hash == manifest.content_hash
+            wholes.append(seconds)
+            started = time.perf_counter()
+            encoding.encode_ordinary_batch(texts, num_threads=usable_cores())
+            floors.append(time.perf_counter() - started)
+        result["stage_seconds_all_cores"] = made.stage_seconds
+        result["cpu_seconds_all_cores"] = made.cpu_seconds
+    result["content_hash"] = manifest.content_hash
+    result["megabytes"] = sum(split.bytes for split in manifest.splits.values()) / 1e6
+    result["whole_seconds"] = statistics.median(wholes)
+    result["floor_seconds"] = statistics.median(floors)
+    result["ratio"] = result["whole_seconds"] / result["floor_seconds"]
+    result["whole_seconds_lowest"], result["floor_seconds_lowest"] = min(wholes), min(floors)
+    result["ratio_lowest"] = min(wholes) / min(floors)
+    return result
+
+
+def table(result: dict[str, Any]) -> str:
+    """The numbers as a Markdown table."""
+    rows = [(f"{name}, one core", s) for name, s in result["stage_seconds_one_process"].items()]
+    rows.append((f"whole command, {result['cores']} cores", result["whole_seconds"]))
+    rows.append((f"floor: tiktoken batch, {result['cores']} cores", result["floor_seconds"]))
+    lines = ["| stage | seconds | MB/s |", "|---|---:|---:|"]
+    lines += [
+        f"| {name} | {s:.2f} | {result['megabytes'] / max(s, 1e-9):,.1f} |" for name, s in rows
+    ]
+    lowest = f"{result['whole_seconds_lowest']:.2f} / {result['floor_seconds_lowest']:.2f} s"
+    lines += [
+        f"\n{result['megabytes']:.1f} MB kept. Whole / floor: {result['ratio']:.2f}; "
+        f"of the lowest, {lowest}: {result['ratio_lowest']:.2f}.",
+        f"Archives were found or downloaded in {result['download_seconds']:.1f} s before.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--source", help="as of data/prepare.py (default: builtin)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N")
+    parser.add_argument("--quick", action="store_true", help=f"once, {QUICK_SOURCE} if no --source")
+    parser.add_argument("--folder", help="root whose downloads/ is used, as --out of prepare.py")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the numbers there too")
+    arguments = parser.parse_args()
+    source = arguments.source or (QUICK_SOURCE if arguments.quick else "builtin")
+    downloads = artifacts_root(arguments.folder) / "downloads"
+    result = measure(source, downloads.resolve(), 1 if arguments.quick else arguments.repeats)
+    print(table(result))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

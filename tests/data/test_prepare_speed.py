@@ -1,0 +1,23 @@
+"""The benchmark of preparation runs and says what it should; its times are not judged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "prepare_speed.py"
+
+
+def test_quick(root: Path, text_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "numbers.json"
+    command = [sys.executable, str(BENCHMARK), "--quick", "--source", str(text_file)]
+    command += ["--folder", str(root), "--json", str(out)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    numbers = json.loads(out.read_text())
+    stages = numbers["stage_seconds_one_process"]
+    assert {"read, extract", "clean", "quality rules", "encode", "split"} <= stages.keys()
+    assert all(seconds >= 0 for seconds in stages.values())
+    assert numbers["ratio"] == numbers["whole_seconds"] / numbers["floor_seconds"]
+    assert "| floor: tiktoken batch" in printed
