@@ -36,9 +36,9 @@ def stamped(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def timed_trial(tune_config: dict[str, Any], experiment_folder: Path) -> None:
-    """Runs in a worker: `run_trial`, noting its parts and what each report cost it."""
+    """Runs in a worker: `run_trials`, noting its parts and what each report cost it."""
     import search.trainable as room
-    from search.plan import trial_of
+    from search.plan import trials_of
     from search.trial_folder import trial_folder
 
     noted: dict[str, Any] = {"worker": os.getpid(), "entered": time.time(), "reports": []}
@@ -55,10 +55,10 @@ def timed_trial(tune_config: dict[str, Any], experiment_folder: Path) -> None:
         noted["trained"] = time.time()
         return result
 
-    trial = trial_of(room.read_experiment(experiment_folder), tune_config)
+    (trial,) = trials_of(room.read_experiment(experiment_folder), tune_config)
     room.tune.report, room.train = report, train  # type: ignore[assignment]
     try:
-        room.run_trial(tune_config, experiment_folder)
+        room.run_trials(tune_config, experiment_folder)
     finally:
         room.tune.report, room.train = plain_report, plain_train
         noted["left"] = time.time()
@@ -98,7 +98,7 @@ def put_clocks_into_the_search() -> None:
         tuner.ray.init = stamped("ray_init", tuner.ray.init)
         tuner.ray.shutdown = stamped("ray_shutdown", tuner.ray.shutdown)
         tuner.run_search = stamped("run_search", tuner.run_search)
-        tuner.run_trial = timed_trial
+        tuner.run_trials = timed_trial
         on_complete = tuner.Recorder.on_trial_complete
 
         def note_and_record(self: Any, *args: Any, **info: Any) -> None:
