@@ -33,7 +33,7 @@ part() { # part NAME SECONDS COMMAND...
 part machine 20 bash -c 'nvidia-smi; nproc; python3 -c "
 import platform, torch
 print(platform.python_version(), torch.__version__, torch.version.cuda, torch.cuda.get_device_name())"'
-part correctness 100 python3 -m pytest -m gpu tests/model/test_gpu.py -W default -p no:cacheprovider
+part correctness 100 python3 -m pytest -m gpu tests/model/test_gpu.py tests/model/test_packed.py -W default -p no:cacheprovider
 cd tests/benchmarks || exit 1
 part throughput 190 python3 throughput.py --device cuda --embed 128 --contenders \
   ours,transformers-bf16-autocast,transformers-bf16-compiled,transformers-bf16-compiled-graphs \
@@ -41,7 +41,5 @@ part throughput 190 python3 throughput.py --device cuda --embed 128 --contenders
 part long-run 110 python3 gpu_long_run.py --json "$out/long_run.json"
 part profile 80 python3 gpu_profile.py
 part trials-per-gpu 50 python3 trials_per_gpu.py --json "$out/sharing.json"
-if [ -f packing.py ]; then
-  part packs 40 python3 packing.py --device cuda --rounds 1 --seconds 1 --json "$out/packing.json"
-fi
+part packs 40 python3 packing.py --device cuda --rounds 1 --seconds 1 --json "$out/packing.json"
 printf '%s\n' '' "${summary[@]}" | tee -a "$log"
