@@ -1,10 +1,10 @@
-"""The head's losses and gradients on a CPU: tiles of logits that stay in the second-level cache.
+"""The head's losses and gradients on a CPU: tiles of logits that stay in the caches.
 
 For a chunk of rows, each tile of the vocabulary goes through three products. Everything around
 them is kept small, since the products run near the machine's limit:
 
-- logits come out transposed, vocabulary by rows, as the product with the weight's gradient
-  wants them (the other orientation took 1.2 times as long in bf16);
+- logits come out transposed, vocabulary by rows, as the product that makes the weight's gradient
+  wants them (from the other orientation it took 1.2 times as long in bf16);
 - the softmax is never normalised: exp(logits) goes into the products as it is, and the division
   by its sum is left to a (C, D) matrix at either end, which saves two passes over the logits;
 - no maximum is subtracted, as long as the sums show that none was needed.
