@@ -12,7 +12,6 @@ import importlib
 import logging
 import math
 import shutil
-import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from model.records import COMPLETE
 from search.axes import AXES
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
+from search.interruption import Interruption
 from search.ledger import Ledger
 from search.packing import make_packs
 from search.plan import Trial, grid_trials, steps_flops
@@ -63,11 +63,14 @@ def run_search(
     work = {t.trial_id: steps_flops(t.config, length(t).total_steps) for t in trials}
     events = TensorBoardEvents(experiment, folder)
     progress = ProgressLine(experiment, ledger, work, experiment.planned_trials)
-    callbacks = [Recorder(experiment, folder, ledger), events, progress]
+    interruption = Interruption()
+    callbacks = [interruption, Recorder(experiment, folder, ledger), events, progress]
     try:
         with _local_ray(experiment), _scratch(folder / "ray") as scratch:
+            interruption.listen()  # only now: `ray.init` puts a handler of its own, which aborts
             _make_tuner(experiment, folder, ledger, trials, missing, callbacks, scratch).fit()
     finally:
+        interruption.stop_listening()
         events.close()
         progress.close()
 
@@ -156,8 +159,6 @@ def _local_ray(experiment: Experiment) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
         )
-    # Ray has just put a handler of its own there, which aborts.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
