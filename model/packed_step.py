@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.cuda_graph import StepGraph
 from model.device import TORCH_TYPES, is_cuda
@@ -30,7 +30,6 @@ class PackedStep:
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
         self.model = PackedGPT([step.model for step in steps])
-        self.parameters = [list(step.model.parameters()) for step in steps]
         first = self.steps[0]
         self.compute: Callable[[Tensor, Tensor], None] = self._compute
         """The step on the device, tokens and targets (K, B, T): it never waits for the device."""
@@ -55,14 +54,5 @@ class PackedStep:
         scaled = [s.scaler.scale(loss) for s, loss in zip(self.steps, losses, strict=True)]
         torch.autograd.backward(scaled)
         self.model.share_gradients()
-        for step, parameters, loss in zip(self.steps, self.parameters, losses, strict=True):
-            _update(step, parameters, loss.detach(), x.shape[1])
-
-
-def _update(step: Step, parameters: list[nn.Parameter], loss: Tensor, n: int) -> None:
-    """What `Step` does after its backward pass."""
-    step.scaler.unscale_(step.optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, step.config.grad_clip_norm)
-    step.scaler.step(step.optimizer)
-    step.scaler.update()
-    step._count(loss, norm, n)
+        for step, loss in zip(self.steps, losses, strict=True):
+            step.update(loss.detach(), x.shape[1])

@@ -61,12 +61,16 @@ class Step:
         loss = self.model.loss(tokens, targets, TORCH_TYPES[self.config.precision])
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        self.update(loss.detach(), len(tokens))
+
+    def update(self, loss: Tensor, n: int) -> None:
+        """What follows a backward pass over `n` sequences of this mean loss: clip, step, count."""
         self.scaler.unscale_(self.optimizer)
         parameters = self.model.parameters()
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.grad_clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self._count(loss.detach(), norm, len(tokens))
+        self._count(loss, norm, n)
 
     def _count(self, loss: Tensor, norm: Tensor, n: int) -> None:
         # fp16 meets infinite gradients by design: the scaler skips such a step.
