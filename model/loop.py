@@ -34,7 +34,7 @@ PROGRESS_EVERY_SECONDS = 1.0
 
 
 class Diverged(Exception):
-    """A loss or gradient is infinite or not a number."""
+    """A loss or gradient is infinite or not a number, or the loss has exploded."""
 
 
 @dataclass
@@ -88,6 +88,7 @@ class Run:
             compile_blocks(self.model, config)
         self.one_step = Step(self.model, config.train, device)
         self.position = _Position()
+        self._look_for_explosions()
         self._resume()
         now = time.perf_counter()
         self.last_checkpoint = self.last_progress = now
@@ -139,6 +140,12 @@ class Run:
         """One more step was taken."""
         self.position.steps += 1
         self.position.epoch_steps += 1
+        self._look_for_explosions()
+
+    def _look_for_explosions(self) -> None:
+        """From the end of the warm-up on: before it a loss may rise for a while."""
+        if self.position.steps == self.length.warmup_steps:
+            self.one_step.sums.end_warmup()
 
     def progress_is_due(self) -> bool:
         return time.perf_counter() - self.last_progress >= PROGRESS_EVERY_SECONDS
@@ -150,12 +157,12 @@ class Run:
     def report_progress(self) -> None:
         """Close the training time so far, check that all is finite, and tell the hook."""
         position = self.position
-        sums = self.one_step.read_sums()
+        sums = self.one_step.sums.read()
         position.epoch_seconds += self.charge("training_seconds")
         self.last_progress = self.mark
-        if sums.finite_steps < position.epoch_steps:
-            position.steps += sums.finite_steps + 1 - position.epoch_steps
-            raise Diverged(f"loss or gradient not finite at step {position.steps}")
+        if sums.wrong is not None:
+            position.steps += sums.sound_steps + 1 - position.epoch_steps
+            raise Diverged(f"step {position.steps}: {sums.wrong}")
         self.hooks.on_progress(
             Progress(
                 step=position.steps,
@@ -170,9 +177,9 @@ class Run:
         epoch = len(position.epochs) + 1
         val_loss = evaluate(self.model, self.val_set, tokens=train.val_tokens)
         self.charge("evaluation_seconds")
-        if not math.isfinite(val_loss):
+        if not math.isfinite(val_loss):  # a large one is overfitting, not an explosion
             raise Diverged(f"validation loss not finite after epoch {epoch}")
-        sums = self.one_step.read_sums()
+        sums = self.one_step.sums.read()
         record = EpochRecord(
             epoch=epoch,
             train_loss_nats=sums.loss / sums.sequences,
@@ -188,7 +195,7 @@ class Run:
         )
         position.epochs.append(record)
         position.epoch_steps, position.epoch_seconds = 0, 0.0
-        self.one_step.sums.zero_()
+        self.one_step.sums.begin_epoch()
         self.hooks.on_epoch(record)
 
     def charge(self, part: str) -> float:
@@ -239,7 +246,7 @@ class Run:
             "optimizer": step.optimizer.state_dict(),
             "scaler": step.scaler.state_dict(),
             "random_state": self.generator.get_state(),
-            "sums": step.sums,
+            "sums": step.sums.state(),
             "position": dataclasses.asdict(self.position),
         }
 
@@ -261,7 +268,7 @@ class Run:
         self.one_step.load_optimizer(content["optimizer"])
         self.one_step.scaler.load_state_dict(content["scaler"])
         self.generator.set_state(content["random_state"])
-        self.one_step.sums.copy_(content["sums"])
+        self.one_step.sums.load(content["sums"])
         position = content["position"]
         position["epochs"] = [EpochRecord(**epoch) for epoch in position["epochs"]]
         position["timing"] = Timing(**position["timing"])

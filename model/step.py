@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,27 +14,13 @@ from model.device import TORCH_TYPES, is_cuda
 from model.dropout import generators
 from model.gpt import GPT
 from model.optim import make_optimizer, set_lr
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepSums:
-    """What the steps since the last reset add up to."""
-
-    loss: float
-    """Of loss in nats x sequences."""
-    sequences: float
-    grad_norm: float
-    """Of the finite gradient norms before clipping."""
-    finite_steps: int
-    """Steps before the first whose loss or gradient is infinite or not a number."""
+from model.step_sums import StepSums
 
 
 class Step:
     """Trains a model by one batch a call; on a GPU most of them are replays of a CUDA graph, so
-    that the model must have its dropout's generator by now.
-
-    Sums stay on the device: reading them once a second costs nothing, at every step it would
-    make a GPU wait. With fp16's gradient scaler there is no graph.
+    that the model must have its dropout's generator by now. With fp16's gradient scaler there is
+    no graph.
     """
 
     def __init__(self, model: GPT, config: TrainConfig, device: str) -> None:
@@ -43,8 +28,7 @@ class Step:
         scaled = config.precision == "fp16"
         self.optimizer = make_optimizer(model, config)
         self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=scaled)
-        self.sums = torch.zeros(5, dtype=torch.float64, device=device)
-        """loss x sequences, sequences, gradient norms, finite steps, steps."""
+        self.sums = StepSums(device, model.config.vocab_size, scaled=scaled)
         self.compute: Callable[[Tensor, Tensor], None] = self._compute
         """All of a step that is the device's."""
         if is_cuda(device) and not scaled:
@@ -70,15 +54,7 @@ class Step:
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.grad_clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self._count(loss, norm, n)
-
-    def _count(self, loss: Tensor, norm: Tensor, n: int) -> None:
-        # fp16 meets infinite gradients by design: the scaler skips such a step.
-        finite = torch.isfinite(loss if self.scaler.is_enabled() else loss + norm)
-        finite &= self.sums[3] == self.sums[4]
-        norm = torch.where(torch.isfinite(norm), norm, 0.0)
-        one = torch.ones_like(norm)
-        self.sums += torch.stack([loss * n, one * n, norm, finite, one])
+        self.sums.add(loss, norm, n)
 
     def load_optimizer(self, state: dict[str, Any]) -> None:
         """Take over the optimizer's state from a checkpoint of any device."""
@@ -87,10 +63,3 @@ class Step:
         self.optimizer.load_state_dict(state)
         for group, fields in zip(self.optimizer.param_groups, own, strict=True):
             group.update(fields)  # each step sets the rate anew
-
-    def read_sums(self) -> StepSums:
-        """Waits for the device."""
-        loss, sequences, grad_norm, finite_steps, _ = self.sums.tolist()
-        return StepSums(
-            loss=loss, sequences=sequences, grad_norm=grad_norm, finite_steps=int(finite_steps)
-        )

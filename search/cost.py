@@ -46,7 +46,7 @@ def measure_tokens_per_second(
                 members[0](tokens, tokens, lr)
             else:
                 packed([tokens] * pack, [tokens] * pack, [lr] * pack)
-        members[-1].read_sums()  # waits for the device
+        members[-1].sums.read()  # waits for the device
 
     take(3)
     started, steps, at_once = time.perf_counter(), 0, 1

@@ -44,7 +44,7 @@ class Trial:
     def train(self, steps: int) -> None:
         for _ in range(steps):
             self.step(self.tokens, self.tokens, self.lr)
-        self.step.read_sums()  # waits for the device
+        self.step.sums.read()  # waits for the device
 
     def train_for(self, seconds: float) -> dict[str, float]:
         started, steps = time.perf_counter(), 0

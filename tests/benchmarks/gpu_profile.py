@@ -52,7 +52,7 @@ class Timed:
     def run(self, steps: int) -> None:
         for _ in range(steps):
             self.step(self.tokens, self.tokens, 1e-3)
-        self.step.read_sums()  # waits for the device
+        self.step.sums.read()  # waits for the device
 
     def milliseconds(self, steps: int) -> float:
         """Of a step: the best of five turns."""

@@ -40,9 +40,9 @@ def losses_of(run: Run, steps: int) -> list[float]:
     batches = torch.arange(len(run.train_set)).split(run.config.train.batch_size)
     losses: list[float] = []
     for indices in batches[:steps]:
-        before = run.one_step.read_sums().loss
+        before = run.one_step.sums.read().loss
         run.step(indices)
-        losses.append((run.one_step.read_sums().loss - before) / len(indices))
+        losses.append((run.one_step.sums.read().loss - before) / len(indices))
     return losses
 
 

@@ -110,10 +110,10 @@ def test_steps_against_float64(tiny: RunConfig) -> None:
     take(ours, SIZES)
     for actual, expected in zip(ours.model.parameters(), reference.model.parameters(), strict=True):
         assert relative_error(actual.detach(), expected.detach()) < 1e-3
-    sums, expected_sums = ours.read_sums(), reference.read_sums()
+    sums, expected_sums = ours.sums.read(), reference.sums.read()
     assert sums.loss == pytest.approx(expected_sums.loss, rel=1e-5)
     assert sums.grad_norm == pytest.approx(expected_sums.grad_norm, rel=1e-4)
-    assert (sums.sequences, sums.finite_steps) == (sum(SIZES), len(SIZES))
+    assert (sums.sequences, sums.sound_steps) == (sum(SIZES), len(SIZES))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -127,7 +127,7 @@ def test_replays_are_the_launched_steps_to_the_bit(tiny: RunConfig, precision: s
     assert replayed.compute.replay is not None
     for a, b in zip(replayed.model.parameters(), launched.model.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert replayed.read_sums() == launched.read_sums()
+    assert replayed.sums.read() == launched.sums.read()
     assert torch.equal(stream(replayed), stream(launched))
 
 
@@ -137,9 +137,9 @@ def test_each_replay_draws_other_dropout_and_reads_its_learning_rate(tiny: RunCo
     tokens, losses, states = torch.arange(64).view(8, 8) % 60, [], []
     weights = copy.deepcopy(list(one_step.model.parameters()))
     for _ in range(4):
-        one_step.sums.zero_()
+        one_step.sums.begin_epoch()
         one_step(tokens, tokens, 0.0)
-        losses.append(one_step.read_sums().loss)
+        losses.append(one_step.sums.read().loss)
         states.append(stream(one_step).tolist())
     assert len(set(losses)) == len({tuple(state) for state in states}) == 4
     for a, b in zip(one_step.model.parameters(), weights, strict=True):
@@ -154,14 +154,14 @@ def test_a_loss_that_is_not_finite_is_counted_under_replay(tiny: RunConfig) -> N
     with torch.no_grad():
         one_step.model.norm.weight.fill_(torch.nan)
     take(one_step, [8] * 2)
-    assert one_step.read_sums().finite_steps == 4
+    assert one_step.sums.read().sound_steps == 4
 
 
 def test_fp16_trains_without_a_graph(tiny: RunConfig) -> None:
     one_step = make_step(tiny.replace(precision="fp16"), "cuda")
     take(one_step, SIZES)
     assert not isinstance(one_step.compute, StepGraph)
-    assert one_step.read_sums().finite_steps == len(SIZES)
+    assert one_step.sums.read().sound_steps == len(SIZES)
 
 
 def test_a_step_that_waits_for_the_gpu_is_launched_instead(tiny: RunConfig) -> None:
@@ -171,7 +171,7 @@ def test_a_step_that_waits_for_the_gpu_is_launched_instead(tiny: RunConfig) -> N
     class Waiting(Step):
         def _compute(self, tokens: Tensor, targets: Tensor) -> None:
             super()._compute(tokens, targets)
-            self.sums.sum().item()  # not allowed in a recording
+            self.sums.totals.sum().item()  # not allowed in a recording
 
     torch.manual_seed(0)
     model = GPT(tiny.model).cuda().train()
@@ -262,4 +262,4 @@ def test_compiled_blocks(tiny: RunConfig, precision: str, error: float) -> None:
     for ours, theirs in zip(*gradients, strict=True):
         assert relative_error(ours, theirs.double().cpu()) < error
     take(steps[0], SIZES)  # and they can be recorded
-    assert steps[0].read_sums().finite_steps == len(SIZES)
+    assert steps[0].sums.read().sound_steps == len(SIZES)

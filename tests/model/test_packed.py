@@ -117,7 +117,7 @@ def assert_forty_steps_alike(members: list[RunConfig], device: str) -> None:
         for step, x, y, lr in zip(alone, tokens, targets, lrs, strict=True):
             step(x, y, lr)
     for ours, theirs in zip(together, alone, strict=True):
-        torch.testing.assert_close(ours.sums, theirs.sums, rtol=1e-8, atol=0)
+        torch.testing.assert_close(ours.sums.totals, theirs.sums.totals, rtol=1e-8, atol=0)
         expected = theirs.model.state_dict()
         for name, weight in ours.model.state_dict().items():
             torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-8)
@@ -134,7 +134,7 @@ def test_lower_precisions_round_alike(members: list[RunConfig], precision: str) 
         for step, x, y in zip(alone, tokens, targets, strict=True):
             step(x, y, 1e-2)
     for ours, theirs in zip(together, alone, strict=True):
-        torch.testing.assert_close(ours.sums, theirs.sums, rtol=1e-2, atol=0)
+        torch.testing.assert_close(ours.sums.totals, theirs.sums.totals, rtol=1e-2, atol=0)
 
 
 def test_a_member_that_is_not_finite_changes_no_bit_of_the_others(
@@ -150,10 +150,10 @@ def test_a_member_that_is_not_finite_changes_no_bit_of_the_others(
         for pack in packs:
             pack(tokens, targets, [1e-2] * len(members))
     for k in (0, 2):
-        assert torch.equal(healthy[k].sums, beside[k].sums)
+        assert torch.equal(healthy[k].sums.totals, beside[k].sums.totals)
         expected = healthy[k].model.state_dict()
         assert all(torch.equal(w, expected[n]) for n, w in beside[k].model.state_dict().items())
-    assert beside[1].read_sums().finite_steps == 0
+    assert beside[1].sums.read().sound_steps == 0
     assert not any(p.isfinite().any() for p in beside[1].model.parameters())
 
 
