@@ -7,13 +7,13 @@ A run's folder holds the two newest `step_N.pt` (all that a run needs to go on) 
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from data.atomic_file import atomic_file
 from data.errors import UserError
 from model.config import RunConfig
 from model.gpt import GPT
@@ -23,15 +23,18 @@ KEPT = 2
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
-    """Write `content` to `path`: after a kill at any moment the file is whole or not there."""
+    """Write `content` to `path`: after a kill at any moment the file is whole or not there.
+
+    Raises OSError if it can't be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process' own name: a worker of a killed driver lives on for a few seconds.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        torch.save({"format": FORMAT, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with atomic_file(path) as file:
+        try:
+            torch.save({"format": FORMAT, **content}, file)
+        except RuntimeError as error:  # torch's own, in place of what the file raised
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -23,5 +23,8 @@ class Progress:
 class Hooks:
     """Called by `train` as it goes; an exception from one ends the run at its last checkpoint."""
 
+    on_start: Callable[[int], None] = lambda step: None
+    """Before the first step, with the number of those that were done before: 0, or as many as the
+    checkpoint has."""
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_epoch: Callable[[EpochRecord], None] = lambda record: None

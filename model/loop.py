@@ -94,6 +94,7 @@ class Run:
         self.last_checkpoint = self.last_progress = now
         self.mark = started
         """Up to here the time is accounted for."""
+        self.hooks.on_start(self.position.steps)
         self.charge("startup_seconds")
 
     @property

@@ -67,6 +67,8 @@ class Experiment:
     """The checkout's commit, with `+changes` if files differ from it; None outside a checkout."""
     pack: int = 1
     """Most trials that train together in one process (`search/packing.py`)."""
+    checkpoint_every_seconds: float = 45.0
+    """A kill costs at most this much of each trial's training."""
 
     def corpus_folder(self, folder: Path) -> Path:
         """Where the corpus of the experiment in `folder` is: beside the experiments, so that the

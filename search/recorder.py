@@ -9,10 +9,11 @@ from ray import tune
 
 from model.records import FAILED
 from search.experiment import Experiment
+from search.faults import NO_STORAGE
 from search.ledger import Ledger
 from search.plan import Trial, trials_of
 from search.trainable import make_record
-from search.trial_folder import read_outcome, read_started, trial_folder
+from search.trial_folder import clean, read_outcome, read_started, trial_folder
 
 
 class Recorder(tune.Callback):
@@ -22,30 +23,42 @@ class Recorder(tune.Callback):
         self.experiment, self.folder, self.ledger = experiment, folder, ledger
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        if (trial.last_result or {}).get("status") == NO_STORAGE:
+            return  # it has not ended: it goes on when the search is resumed
         for known in trials_of(self.experiment, trial.config):
-            self._record(known)
+            self._record(known, "its process left no outcome")
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """The trial's process was lost more often than Tune was told to bear."""
-        self.on_trial_complete(iteration, trials, trial)
+        reason = f"its process was lost or failed {trial.num_failures} times"
+        for known in trials_of(self.experiment, trial.config):
+            self._record(known, reason)
+            if trial.error_file is not None:
+                log = trial_folder(self.folder, known.trial_id) / "error.log"
+                log.write_bytes(Path(trial.error_file).read_bytes())
 
-    def _record(self, trial: Trial) -> None:
+    def _record(self, trial: Trial, lost: str) -> None:
         folder = trial_folder(self.folder, trial.trial_id)
         record = read_outcome(folder)
         if record is None:
             started = read_started(folder)
-            attempts = started["attempts"] if started else 1
-            error = f"its process was lost (started {attempts} times)"
-            record = make_record(trial, error, attempts, self.experiment.device)
+            attempts = len(started.starts) if started else 1
+            record = make_record(trial, lost, attempts, self.experiment.device)
         if record.trial_id not in self.ledger.ended():
             self.ledger.append(record)
+        if record.status != FAILED:  # a failed one may go on from its checkpoint
+            clean(folder)
 
 
-def collect_outcomes(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
-    """Copy into the ledger what a killed driver left uncopied."""
+def collect_outcomes(folder: Path, ledger: Ledger) -> None:
+    """Copy into the ledger what a killed driver left uncopied, and finish its cleaning."""
     for path in sorted((folder / "checkpoints").glob("*/outcome.json")):
         record = read_outcome(path.parent)
-        if record is None or record.trial_id in ledger.ended():
+        if record is None:
             continue
-        if record.status != FAILED or record not in ledger.trials:
+        failed = record.status == FAILED
+        known = record in ledger.trials if failed else record.trial_id in ledger.ended()
+        if not known:
             ledger.append(record)
+        if not failed:
+            clean(path.parent)

@@ -17,7 +17,9 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
 from data.errors import UserError, run_command
 from data.paths import artifacts_root
 from model.batches import RunLength
+from model.records import DIVERGED, FAILED
 from reports.tables import as_text, experiments
+from search.axes import cell_label
 from search.cost import plan_lines
 from search.environment import prepare_environment
 from search.experiment import (
@@ -109,10 +111,7 @@ def run(experiment: Experiment, folder: Path, length: Callable[[Trial], RunLengt
         from search.study import write_study  # imports Ray
 
         write_study(experiment, folder, ledger)
-    missing = experiment.planned_trials - len(ledger.ended())
-    if missing > 0:
-        print(f"{missing} trials failed or are missing; try them again with: {again}")
-    return 1 if missing > 0 or len(ledger.complete()) < len(ledger.trials) else 0
+    return _say_what_failed(experiment, folder, ledger, again)
 
 
 def _search(
@@ -121,16 +120,30 @@ def _search(
     """Run what is missing. Returns why that ended early, if it did."""
     try:
         prepare_environment(experiment.threads_per_trial)
-        from search.tuner import RAY_FAILURES, run_search  # Ray reads the environment at import
+        from search.tuner import CANNOT_GO_ON, Search  # Ray reads the environment at import
     except KeyboardInterrupt:
         return "Interrupted"
     try:
-        run_search(experiment, folder, ledger, length)
+        Search(experiment, folder, ledger, length).run()
     except KeyboardInterrupt:
         return "Interrupted"
-    except RAY_FAILURES as error:
-        return f"Ray gave up ({str(error).strip().splitlines()[-1]})"
+    except CANNOT_GO_ON as error:
+        return f"The search can't go on: {str(error).strip().splitlines()[-1]}"
     return None
+
+
+def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again: str) -> int:
+    """A line for each trial without a result, and how to try it again. The exit status."""
+    bad = [record for record in ledger.trials if record.status in (DIVERGED, FAILED)]
+    for record in bad:
+        label = cell_label(record.config, list(experiment.axes))
+        log = folder / "checkpoints" / record.trial_id / "error.log"
+        see = f"; see {log}" if record.status == FAILED and log.exists() else ""
+        print(f"{record.status.capitalize():<10} {label}: {record.error}{see}")
+    missing = experiment.planned_trials - len(ledger.ended())
+    if missing > 0:
+        print(f"{missing} trials failed or are missing; try them again with: {again}")
+    return 1 if missing > 0 or bad else 0
 
 
 def _done(experiment: Experiment, ledger: Ledger) -> str:

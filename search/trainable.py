@@ -21,38 +21,86 @@ from model.device import describe_device, versions
 from model.records import COMPLETE, FAILED, CheckpointRef, EpochRecord, Timing
 from model.train import Hooks, Progress, TrainResult, train, train_packed
 from search.experiment import Experiment, read_experiment
+from search.faults import (
+    NO_STORAGE,
+    OUT_OF_MEMORY,
+    is_out_of_memory,
+    is_storage_fault,
+    memory_kills,
+    was_killed_for_memory,
+)
 from search.ledger import TrialRecord
 from search.plan import Trial, trials_of
 from search.sharing import hold_to_share
-from search.trial_folder import begin_attempt, read_outcome, trial_folder, write_outcome
+from search.trial_folder import (
+    Start,
+    note_first_step,
+    note_start,
+    read_outcome,
+    trial_folder,
+    write_outcome,
+)
 
 OBJECTIVE = "objective"
 """The metric a sampler minimises: validation loss in nats, always finite."""
 
 
-def run_trials(tune_config: dict[str, Any], experiment_folder: Path) -> None:
+def run_trials(
+    tune_config: dict[str, Any], experiment_folder: Path, session: str, alone: bool = False
+) -> None:
     """Train the trials of `tune_config`, several as a pack, and leave a record of each.
 
-    Whatever goes wrong inside becomes a record with status `failed`; only the loss of the whole
-    process is left to Tune, which starts the trials again.
+    Whatever goes wrong with a trial becomes a record with status `failed`. Only the loss of the
+    whole process is left to Tune, which starts the trials again; and where nothing can be written
+    there is a report of that instead of a record.
+
+    Args:
+        session: names the driver's process.
+        alone: whether the trial has the whole device, whatever the experiment says.
     """
     experiment = read_experiment(experiment_folder)
     trials = trials_of(experiment, tune_config)
-    left = [t for t in trials if read_outcome(trial_folder(experiment_folder, t.trial_id)) is None]
-    attempts = [
-        begin_attempt(trial_folder(experiment_folder, t.trial_id), t.values, t.replicate)
-        for t in left
-    ]
-    # Workers are reused between trials, so whatever is global is set at each start.
-    torch.set_num_threads(experiment.threads_per_trial)
-    hold_to_share(experiment.device, experiment.gpus_per_trial)
-    results = _train(experiment, left, experiment_folder)
-    for trial, result, attempt in zip(left, results, attempts, strict=True):
-        record = make_record(trial, result, attempt, experiment.device)
-        write_outcome(trial_folder(experiment_folder, trial.trial_id), record)
+    try:
+        _train_what_is_left(experiment, trials, experiment_folder, session, alone)
+    except OSError as error:
+        if not is_storage_fault(error):
+            raise
+        guessing = math.log(trials[-1].config.model.vocab_size)
+        tune.report({OBJECTIVE: guessing, "kind": "end", "status": NO_STORAGE, "error": str(error)})
+        return
     last = read_outcome(trial_folder(experiment_folder, trials[-1].trial_id))
     assert last is not None
     tune.report(_last_report(last))
+
+
+def _train_what_is_left(
+    experiment: Experiment, trials: list[Trial], experiment_folder: Path, session: str, alone: bool
+) -> None:
+    """Train those without an outcome and write theirs. Raises OSError if it can't be written."""
+    folders = {t.trial_id: trial_folder(experiment_folder, t.trial_id) for t in trials}
+    left = [t for t in trials if read_outcome(folders[t.trial_id]) is None]
+    start = Start(session=session, memory_kills=memory_kills())
+    starts = [note_start(folders[t.trial_id], t.values, t.replicate, start).starts for t in left]
+    # Workers are reused between trials, so whatever is global is set at each start.
+    torch.set_num_threads(experiment.threads_per_trial)
+    hold_to_share(experiment.device, 1.0 if alone else experiment.gpus_per_trial)
+    killed = not alone and any(_was_killed_for_memory(known) for known in starts)
+    results = (
+        [f"{OUT_OF_MEMORY}: this machine killed its process"] * len(left)
+        if killed
+        else _train(experiment, left, experiment_folder)
+    )
+    for trial, result, known in zip(left, results, starts, strict=True):
+        record = make_record(trial, result, len(known), experiment.device)
+        write_outcome(folders[trial.trial_id], record)
+
+
+def _was_killed_for_memory(starts: tuple[Start, ...]) -> bool:
+    """Whether the process before this newest start most likely was. Not across sessions: between
+    them anything may have happened to the machine."""
+    if len(starts) < 2 or starts[-2].session != starts[-1].session:
+        return False
+    return was_killed_for_memory(starts[-2].memory_kills)
 
 
 def _train(
@@ -64,18 +112,23 @@ def _train(
     folders = [trial_folder(experiment_folder, trial.trial_id) for trial in trials]
     try:
         corpus = open_corpus(experiment.corpus_folder(experiment_folder))
-        device, hooks = experiment.device, [_tune_hooks(trial) for trial in trials]
+        options: dict[str, Any] = {
+            "device": experiment.device,
+            "checkpoint_every_seconds": experiment.checkpoint_every_seconds,
+        }
+        hooks = [_tune_hooks(*pair) for pair in zip(trials, folders, strict=True)]
         configs = [trial.config for trial in trials]
         if len(trials) > 1:
-            return [
-                *train_packed(configs, corpus, device=device, checkpoint_dirs=folders, hooks=hooks)
-            ]
-        result = train(configs[0], corpus, device=device, checkpoint_dir=folders[0], hooks=hooks[0])
-        return [result]
-    except Exception as exception:  # noqa: BLE001 - any fault of one trial must not stop the others
+            return [*train_packed(configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options)]
+        return [train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)]
+    except Exception as exception:  # any fault of one trial must not stop the others
+        if is_storage_fault(exception):
+            raise
         for folder in folders:
             (folder / "error.log").write_text(traceback.format_exc())
         error = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
+        if is_out_of_memory(exception):
+            error = f"{OUT_OF_MEMORY}: {error}"
     finally:
         gc.collect()
         if experiment.device == "cuda":
@@ -111,7 +164,7 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
     )
 
 
-def _tune_hooks(trial: Trial) -> Hooks:
+def _tune_hooks(trial: Trial, folder: Path) -> Hooks:
     # Tune wants the metric in every report; before the first epoch there is only the loss of
     # guessing evenly.
     objective = math.log(trial.config.model.vocab_size)
@@ -143,7 +196,10 @@ def _tune_hooks(trial: Trial) -> Hooks:
             }
         )
 
-    return Hooks(on_progress=on_progress, on_epoch=on_epoch)
+    def on_start(step: int) -> None:
+        note_first_step(folder, step)
+
+    return Hooks(on_start=on_start, on_progress=on_progress, on_epoch=on_epoch)
 
 
 def _last_report(record: TrialRecord) -> dict[str, Any]:

@@ -1,24 +1,48 @@
 """A trial's own folder, `checkpoints/TRIAL_ID/`: what its worker leaves for the driver.
 
-    trial.json     the axes' values and how often it was started
-    step_N.pt      the two newest checkpoints, gone once it ended
+    trial.json     the axes' values, and each of its starts
+    step_N.pt      the two newest checkpoints, gone once its record is in the ledger
     final.pt       the final weights
     outcome.json   its ledger record, written by the worker as its last act
+    error.log      the traceback, if it failed
 
 Only the driver writes the ledger. If it is killed before it has copied an outcome, it finds the
-outcome here when it resumes, and nothing is trained twice.
+outcome here when it resumes, and nothing is trained twice. A file that is damaged here counts as
+not there: then the trial goes on from its newest whole checkpoint.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from data.atomic_file import atomic_file
 from model.checkpoint import step_files
-from model.records import FAILED
 from search.ledger import TrialRecord, decode, encode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """One start of a trial's process."""
+
+    session: str
+    """Of which run of the driver."""
+    from_step: int | None = None
+    """The optimizer step it went on from; None if it was lost before it knew."""
+    memory_kills: int | None = None
+    """How many processes the machine had killed for memory by then; None if it doesn't say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A trial that was started at least once."""
+
+    values: dict[str, float]
+    """The axes' values."""
+    replicate: int
+    starts: tuple[Start, ...] = ()
 
 
 def trial_folder(experiment_folder: Path, trial_id: str) -> Path:
@@ -26,53 +50,62 @@ def trial_folder(experiment_folder: Path, trial_id: str) -> Path:
     return experiment_folder / "checkpoints" / trial_id
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    # The process' own name: a worker of a killed driver lives on for a few seconds.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def begin_attempt(folder: Path, values: dict[str, float], replicate: int) -> int:
-    """Note that the trial starts, and return how often it has by now."""
+def note_start(folder: Path, values: dict[str, float], replicate: int, start: Start) -> Started:
+    """Note that the trial starts, and return all that is known of its starts."""
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob("*.tmp"):
         left_over.unlink(missing_ok=True)
+    known = read_started(folder)
+    starts = (*(known.starts if known else ()), start)
+    started = Started(values=values, replicate=replicate, starts=starts)
+    _write_started(folder, started)
+    return started
+
+
+def note_first_step(folder: Path, step: int) -> None:
+    """Note the step that the newest start goes on from."""
     started = read_started(folder)
-    attempts = (started["attempts"] if started else 0) + 1
-    content = {"values": values, "replicate": replicate, "attempts": attempts}
-    _write_atomically(folder / "trial.json", json.dumps(content).encode())
-    return attempts
+    assert started is not None
+    newest = dataclasses.replace(started.starts[-1], from_step=step)
+    _write_started(folder, dataclasses.replace(started, starts=(*started.starts[:-1], newest)))
 
 
-def read_started(folder: Path) -> dict[str, Any] | None:
-    """values, replicate and attempts of a trial that was started; None if it never was."""
-    path = folder / "trial.json"
-    return json.loads(path.read_bytes()) if path.exists() else None
+def _write_started(folder: Path, started: Started) -> None:
+    with atomic_file(folder / "trial.json") as file:
+        file.write(json.dumps(dataclasses.asdict(started)).encode())
+
+
+def read_started(folder: Path) -> Started | None:
+    """What is known of a trial's starts; None if it never was started."""
+    try:
+        raw = json.loads((folder / "trial.json").read_bytes())
+        raw["starts"] = tuple(Start(**start) for start in raw["starts"])
+        return Started(**raw)
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
 
 
 def write_outcome(folder: Path, record: TrialRecord) -> None:
-    """Keep the record for the driver. The step checkpoints have served their purpose, unless the
-    trial failed and may be tried again."""
-    _write_atomically(folder / "outcome.json", encode(record))
-    if record.status != FAILED:
-        for path in step_files(folder):
-            path.unlink(missing_ok=True)
+    """Keep the record for the driver."""
+    with atomic_file(folder / "outcome.json") as file:
+        file.write(encode(record))
 
 
 def read_outcome(folder: Path) -> TrialRecord | None:
     """The record of a trial that ended; None if it has not."""
-    path = folder / "outcome.json"
-    if not path.exists():
+    try:
+        record = decode((folder / "outcome.json").read_bytes())
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    record = decode(path.read_bytes())
-    assert isinstance(record, TrialRecord)
-    return record
+    return record if isinstance(record, TrialRecord) else None
 
 
 def forget_outcome(folder: Path) -> None:
     """Let a failed trial be tried again."""
     (folder / "outcome.json").unlink(missing_ok=True)
+
+
+def clean(folder: Path) -> None:
+    """Remove what an ended trial, whose record is in the ledger, has no more use for."""
+    for path in (*step_files(folder), *folder.glob("*.tmp")):
+        path.unlink(missing_ok=True)

@@ -8,178 +8,182 @@ Tuner for the unfinished trials, and each trial goes on from its own newest chec
 from __future__ import annotations
 
 import functools
-import importlib
-import logging
 import math
-import shutil
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.error import TuneError
+from tqdm import tqdm
 
 from model.batches import RunLength
-from model.records import COMPLETE
+from model.records import COMPLETE, FAILED
 from search.axes import AXES
+from search.early_end import EarlyEnd, NoStorage, RayLost
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
-from search.interruption import Interruption
+from search.faults import OUT_OF_MEMORY
 from search.ledger import Ledger
+from search.local_ray import LocalRay, local_ray
 from search.packing import make_packs
-from search.plan import Trial, grid_trials, steps_flops
+from search.plan import Trial, grid_trials, make_trial, steps_flops
 from search.progress import ProgressLine
 from search.recorder import Recorder, collect_outcomes
 from search.sampler import LedgerOptunaSearch
 from search.trainable import run_trials
-from search.trial_folder import forget_outcome, read_started, trial_folder
+from search.trial_folder import Started, forget_outcome, read_started, trial_folder
 
-RAY_FAILURES = (RayError, TuneError)
-"""What Ray raises when it can't go on; the ledger is whole all the same."""
+CANNOT_GO_ON = (RayError, TuneError, RayLost, NoStorage, OSError)
+"""What ends a search besides Ctrl-C; the ledger is whole all the same."""
 MAX_FAILURES = 2
 """How often a trial whose process was lost is started again."""
+MAX_RAYS_LOST = 3
+"""How often Ray is started again after it lost a process that it needs."""
 
 
-def run_search(
-    experiment: Experiment, folder: Path, ledger: Ledger, length: Callable[[Trial], RunLength]
-) -> None:
-    """Train every planned trial that the ledger lacks; `ledger` grows as they end.
+class Search:
+    """One run of a driver: trains every planned trial that the ledger lacks.
 
-    `length` gives a trial's number of steps, for the progress line.
+    A trial that failed before is tried again, once; one that failed for want of memory is tried
+    once more when all others have ended, alone on the device.
     """
-    collect_outcomes(experiment, folder, ledger)
-    for record in ledger.trials:
-        if record.trial_id not in ledger.ended():
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: Path,
+        ledger: Ledger,
+        length: Callable[[Trial], RunLength],
+    ) -> None:
+        """`ledger` grows as trials end. `length` gives a trial's number of steps, for the progress
+        line."""
+        self.experiment, self.folder, self.ledger, self.length = experiment, folder, ledger, length
+        self.session = uuid.uuid4().hex
+        collect_outcomes(folder, ledger)
+        self.failed_before = [record for record in ledger.trials if record.status == FAILED]
+        for record in self.failed_before:
             forget_outcome(trial_folder(folder, record.trial_id))
-    missing = experiment.planned_trials - len(ledger.ended())
-    if missing <= 0:
-        return
-    trials = grid_trials(experiment) if experiment.sampler is None else []
-    work = {t.trial_id: steps_flops(t.config, length(t).total_steps) for t in trials}
-    events = TensorBoardEvents(experiment, folder)
-    progress = ProgressLine(experiment, ledger, work, experiment.planned_trials)
-    interruption = Interruption()
-    callbacks = [interruption, Recorder(experiment, folder, ledger), events, progress]
-    try:
-        with _local_ray(experiment), _scratch(folder / "ray") as scratch:
-            interruption.listen()  # only now: `ray.init` puts a handler of its own, which aborts
-            _make_tuner(experiment, folder, ledger, trials, missing, callbacks, scratch).fit()
-    finally:
-        interruption.stop_listening()
-        events.close()
-        progress.close()
 
+    def run(self) -> None:
+        """Raises KeyboardInterrupt, or one of CANNOT_GO_ON."""
+        grid = grid_trials(self.experiment) if self.experiment.sampler is None else []
+        for left in reversed(range(MAX_RAYS_LOST + 1)):
+            try:
+                if self._missing() > 0:
+                    self._run_tune([t for t in grid if t.trial_id not in self._settled()])
+                break
+            except RayLost as lost:
+                if left == 0:
+                    raise
+                tqdm.write(f"  {lost}: it is started again", file=sys.stderr)
+        hungry = self._take_hungry_trials()
+        if hungry:
+            self._run_tune(hungry, alone=True)
 
-def _make_tuner(
-    experiment: Experiment,
-    folder: Path,
-    ledger: Ledger,
-    trials: list[Trial],
-    missing: int,
-    callbacks: list[tune.Callback],
-    scratch: Path,
-) -> tune.Tuner:
-    resources = {"cpu": experiment.threads_per_trial, "gpu": experiment.gpus_per_trial}
-    trainable = functools.partial(run_trials, experiment_folder=folder)
-    options: dict[str, Any] = {}
-    space: dict[str, Any] = {}
-    if experiment.sampler is None:
-        missing_trials = [t for t in trials if t.trial_id not in ledger.ended()]
-        space["pack"] = tune.grid_search(
-            [
-                [{"values": t.values, "replicate": t.replicate} for t in pack]
-                for pack in make_packs(missing_trials, experiment.pack)
-            ]
+    def _settled(self) -> set[str]:
+        """Ids of the trials that this run has no more to do with."""
+        known = self.ledger.trials
+        return {record.trial_id for record in known if record not in self.failed_before}
+
+    def _missing(self) -> int:
+        return self.experiment.planned_trials - len(self._settled())
+
+    def _take_hungry_trials(self) -> list[Trial]:
+        """Those that failed for want of memory in this run, their outcome forgotten."""
+        settled, trials = self._settled(), []
+        for record in self.ledger.trials:
+            hungry = record.status == FAILED and (record.error or "").startswith(OUT_OF_MEMORY)
+            folder = trial_folder(self.folder, record.trial_id)
+            started = read_started(folder)
+            if hungry and record.trial_id in settled and started is not None:
+                trials.append(make_trial(self.experiment, started.values, started.replicate))
+                forget_outcome(folder)
+        return trials
+
+    def _run_tune(self, trials: list[Trial], *, alone: bool = False) -> None:
+        """Train these trials of a grid, or what a sampler suggests; or these `alone`, one at a
+        time with the whole device for each."""
+        experiment, folder, ledger = self.experiment, self.folder, self.ledger
+        length = self.length
+        work = {t.trial_id: steps_flops(t.config, length(t).total_steps) for t in trials}
+        events = TensorBoardEvents(experiment, folder)
+        progress = ProgressLine(experiment, ledger, work, experiment.planned_trials)
+        try:
+            with local_ray(experiment, folder) as here:
+                early_end = EarlyEnd(here.find_lost)
+                callbacks = [early_end, Recorder(experiment, folder, ledger), events, progress]
+                tuner = self._make_tuner(trials, alone, here, callbacks)
+                early_end.listen()  # only now: `ray.init` puts a handler of its own, which aborts
+                try:
+                    tuner.fit()
+                finally:
+                    early_end.stop_listening()
+        finally:
+            events.close()
+            progress.close()
+
+    def _make_tuner(
+        self, trials: list[Trial], alone: bool, here: LocalRay, callbacks: list[tune.Callback]
+    ) -> tune.Tuner:
+        experiment = self.experiment
+        gpus = (
+            min(1.0, math.ceil(experiment.gpus_per_trial)) if alone else experiment.gpus_per_trial
         )
-    else:
-        options["search_alg"] = _make_search(experiment, folder, ledger)
-        options["num_samples"] = missing
-    return tune.Tuner(
-        tune.with_resources(trainable, resources),
-        param_space=space,
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=experiment.max_concurrent,
-            reuse_actors=True,  # a fresh process costs 2 s a trial
-            trial_dirname_creator=lambda trial: trial.trial_id,
-            **options,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(scratch),
-            verbose=0,
-            callbacks=callbacks,
-            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-        ),
-    )
-
-
-def _make_search(experiment: Experiment, folder: Path, ledger: Ledger) -> LedgerOptunaSearch:
-    assert experiment.sampler is not None
-    finished = []
-    for record in ledger.trials:
-        if record.trial_id in ledger.ended():
-            values = {name: AXES[name].value(record.config) for name in experiment.axes}
-            guessing = math.log(record.config.model.vocab_size)
-            loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
-            finished.append((values, loss))
-    started = sorted(
-        (folder / "checkpoints").glob("*/trial.json"), key=lambda path: path.stat().st_mtime
-    )
-    unfinished = [
-        read_started(path.parent)["values"]  # type: ignore[index]
-        for path in started
-        if path.parent.name not in ledger.ended()
-    ]
-    return LedgerOptunaSearch(
-        ranges=experiment.axes,
-        sampler=experiment.sampler,
-        base_seed=experiment.base_seed,
-        finished=finished,
-        unfinished=unfinished,
-    )
-
-
-@contextmanager
-def _local_ray(experiment: Experiment) -> Iterator[None]:
-    """A Ray of our own on this machine, silent, gone at the end."""
-    # A lost process is told by the progress line, in one line instead of thirty.
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        ray.init(
-            address="local",  # never a cluster that happens to run here
-            num_cpus=experiment.max_concurrent * experiment.threads_per_trial,
-            num_gpus=len(experiment.hardware["gpus"]) if experiment.device == "cuda" else 0,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
+        options: dict[str, Any] = {}
+        space: dict[str, Any] = {}
+        if experiment.sampler is None or alone:
+            packs = make_packs(trials, 1 if alone else experiment.pack)
+            cells = [[{"values": t.values, "replicate": t.replicate} for t in p] for p in packs]
+            space["pack"] = tune.grid_search(cells)
+        else:
+            options = {"search_alg": self._make_sampler(), "num_samples": self._missing()}
+        trainable = functools.partial(
+            run_trials, experiment_folder=self.folder, session=self.session, alone=alone
         )
-    try:
-        yield
-    finally:
-        # Ray's processes take a second to end and this one waits for them: time to load what
-        # study.db needs.
-        loading = threading.Thread(target=_load_study)
-        loading.start()
-        ray.shutdown()
-        loading.join()
+        return tune.Tuner(
+            tune.with_resources(trainable, {"cpu": experiment.threads_per_trial, "gpu": gpus}),
+            param_space=space,
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=1 if alone else experiment.max_concurrent,
+                reuse_actors=True,  # a fresh process costs 2 s a trial
+                trial_dirname_creator=lambda trial: trial.trial_id,
+                **options,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(here.scratch),
+                verbose=0,
+                callbacks=callbacks,
+                failure_config=tune.FailureConfig(max_failures=0 if alone else MAX_FAILURES),
+            ),
+        )
 
+    def _make_sampler(self) -> LedgerOptunaSearch:
+        experiment = self.experiment
+        assert experiment.sampler is not None
+        finished = []
+        for record in self.ledger.trials:
+            if record.trial_id in self.ledger.ended():
+                values = {name: AXES[name].value(record.config) for name in experiment.axes}
+                guessing = math.log(record.config.model.vocab_size)
+                loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
+                finished.append((values, loss))
+        return LedgerOptunaSearch(
+            ranges=experiment.axes,
+            sampler=experiment.sampler,
+            base_seed=experiment.base_seed,
+            finished=finished,
+            unfinished=[started.values for started in self._unfinished()],
+        )
 
-def _load_study() -> None:
-    for name in ("search.study", "sqlalchemy.orm", "alembic.command"):
-        importlib.import_module(name)
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder for what Tune writes of its own, empty at the start, gone at the end."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    def _unfinished(self) -> list[Started]:
+        """The trials that were started and have not ended, in the order of their starts."""
+        settled = self._settled()
+        folders = [path.parent for path in (self.folder / "checkpoints").glob("*/trial.json")]
+        folders = [folder for folder in folders if folder.name not in settled]
+        folders.sort(key=lambda folder: (folder / "trial.json").stat().st_mtime)
+        return [started for folder in folders if (started := read_started(folder)) is not None]

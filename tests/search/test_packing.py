@@ -102,15 +102,15 @@ def test_a_member_s_fault_is_its_own_and_finished_members_are_left_out(
     reports: list[dict[str, object]] = []
     monkeypatch.setattr(trainable.tune, "report", reports.append)
     cells = [{"values": t.values, "replicate": t.replicate} for t in trials]
-    trainable.run_trials({"pack": cells}, folder)
+    trainable.run_trials({"pack": cells}, folder, session="a")
     outcomes = [read_outcome(home) for home in homes]
     assert [o.status for o in outcomes if o] == [COMPLETE, FAILED, COMPLETE]
     assert {r["member"] for r in reports if r["kind"] == "epoch"} == {t.trial_id for t in trials}
     (homes[1] / "final.pt").rmdir()
     (homes[1] / "outcome.json").unlink()
-    trainable.run_trials({"pack": cells}, folder)
+    trainable.run_trials({"pack": cells}, folder, session="a")
     assert read_outcome(homes[0]) == outcomes[0]
     again = read_outcome(homes[1])
     assert again is not None and (again.status, again.attempts, again.pack) == (COMPLETE, 2, 1)
     started = read_started(homes[0])
-    assert started is not None and started["attempts"] == 1
+    assert started is not None and len(started.starts) == 1

@@ -12,13 +12,22 @@ import pytest
 
 from model.records import COMPLETE, FAILED, Device, EpochRecord, Timing
 from search.experiment import Experiment, command_line
+from search.faults import NO_STORAGE
 from search.ledger import Ledger, TrialRecord
 from search.options import check_options, make_parser
 from search.plan import Trial, grid_trials
 from search.recorder import Recorder, collect_outcomes
 from search.start import make_experiment
 from search.study import write_study
-from search.trial_folder import begin_attempt, read_outcome, trial_folder, write_outcome
+from search.trial_folder import (
+    Start,
+    note_first_step,
+    note_start,
+    read_outcome,
+    read_started,
+    trial_folder,
+    write_outcome,
+)
 
 Make = Callable[..., Experiment]
 
@@ -66,7 +75,7 @@ def record(trial: Trial, status: str = COMPLETE, loss: float = 7.0) -> TrialReco
 
 def leave_outcome(folder: Path, trial: Trial, status: str = COMPLETE) -> Path:
     home = trial_folder(folder, trial.trial_id)
-    begin_attempt(home, trial.values, trial.replicate)
+    note_start(home, trial.values, trial.replicate, Start(session="a"))
     (home / "step_000000001.pt").write_bytes(b"a checkpoint")
     write_outcome(home, record(trial, status))
     return home
@@ -74,7 +83,10 @@ def leave_outcome(folder: Path, trial: Trial, status: str = COMPLETE) -> Path:
 
 def tune_trial(trial: Trial) -> SimpleNamespace:
     cell = {"values": trial.values, "replicate": trial.replicate}
-    return SimpleNamespace(config={"pack": [cell]})
+    last = {"status": COMPLETE}
+    return SimpleNamespace(
+        config={"pack": [cell]}, last_result=last, num_failures=3, error_file=None
+    )
 
 
 def test_an_outcome_is_copied_once_and_its_step_checkpoints_are_gone(
@@ -83,11 +95,11 @@ def test_an_outcome_is_copied_once_and_its_step_checkpoints_are_gone(
     experiment = plan("--grid", "lr")
     trial = grid_trials(experiment)[0]
     home = leave_outcome(tmp_path, trial)
-    assert not list(home.glob("step_*"))
     ledger = Ledger(tmp_path / "ledger.jsonl")
     recorder = Recorder(experiment, tmp_path, ledger)
     recorder.on_trial_complete(0, [], tune_trial(trial))
-    collect_outcomes(experiment, tmp_path, ledger)
+    assert not list(home.glob("step_*"))
+    collect_outcomes(tmp_path, ledger)
     assert Ledger(ledger.path).trials == [record(trial)]
     assert ledger.path.read_bytes().count(b"\n") == 1
 
@@ -97,7 +109,7 @@ def test_what_a_killed_driver_left_is_collected(tmp_path: Path, plan: Make) -> N
     for trial in grid_trials(experiment)[:2]:
         leave_outcome(tmp_path, trial)
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    collect_outcomes(experiment, tmp_path, ledger)
+    collect_outcomes(tmp_path, ledger)
     assert len(Ledger(ledger.path).complete()) == 2
 
 
@@ -107,7 +119,7 @@ def test_a_retried_trials_result_is_collected_over_its_failure(tmp_path: Path, p
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append(record(trial, FAILED))
     leave_outcome(tmp_path, trial)
-    collect_outcomes(experiment, tmp_path, ledger)
+    collect_outcomes(tmp_path, ledger)
     assert [t.status for t in Ledger(ledger.path).trials] == [COMPLETE]
 
 
@@ -119,8 +131,8 @@ def test_a_failed_trial_keeps_its_checkpoints_and_is_recorded_once(
     home = leave_outcome(tmp_path, trial, FAILED)
     assert list(home.glob("step_*"))
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    collect_outcomes(experiment, tmp_path, ledger)
-    collect_outcomes(experiment, tmp_path, ledger)
+    collect_outcomes(tmp_path, ledger)
+    collect_outcomes(tmp_path, ledger)
     assert ledger.path.read_bytes().count(b"\n") == 1
 
 
@@ -128,14 +140,40 @@ def test_a_lost_process_is_recorded_as_failed(tmp_path: Path, plan: Make) -> Non
     experiment = plan("--grid", "lr")
     trial = grid_trials(experiment)[0]
     home = trial_folder(tmp_path, trial.trial_id)
-    for _ in range(3):
-        attempts = begin_attempt(home, trial.values, trial.replicate)
-    assert attempts == 3 and read_outcome(home) is None
+    for step in (0, 40, 80):
+        note_start(home, trial.values, trial.replicate, Start(session="a"))
+        note_first_step(home, step)
+    started = read_started(home)
+    assert started is not None and [s.from_step for s in started.starts] == [0, 40, 80]
+    assert started.values == trial.values and read_outcome(home) is None
     ledger = Ledger(tmp_path / "ledger.jsonl")
     Recorder(experiment, tmp_path, ledger).on_trial_error(0, [], tune_trial(trial))
     [failed] = ledger.trials
     assert (failed.status, failed.attempts, failed.epochs) == (FAILED, 3, ())
     assert failed.error is not None and "lost" in failed.error
+
+
+def test_a_trial_that_could_not_write_has_not_ended(tmp_path: Path, plan: Make) -> None:
+    experiment = plan("--grid", "lr")
+    ended = tune_trial(grid_trials(experiment)[0])
+    ended.last_result = {"status": NO_STORAGE}
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    Recorder(experiment, tmp_path, ledger).on_trial_complete(0, [], ended)
+    assert ledger.trials == [] and not ledger.path.exists()
+
+
+@pytest.mark.parametrize("name", ["outcome.json", "trial.json"])
+@pytest.mark.parametrize("length", [0, 1, 20, -1])
+def test_a_truncated_file_of_a_trial_counts_as_not_there(
+    tmp_path: Path, plan: Make, name: str, length: int
+) -> None:
+    trial = grid_trials(plan("--grid", "lr"))[0]
+    home = leave_outcome(tmp_path, trial)
+    whole = (home / name).read_bytes().rstrip()
+    (home / name).write_bytes(whole[:length])
+    assert (read_outcome(home) is None) == (name == "outcome.json")
+    assert (read_started(home) is None) == (name == "trial.json")
+    assert list(home.glob("step_*"))  # what it goes on from
 
 
 @pytest.mark.parametrize(

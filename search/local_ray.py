@@ -1,0 +1,127 @@
+"""A Ray of our own on this machine: silent, on loopback, and gone without a trace at the end.
+
+After a kill of the driver Ray's processes live on for seconds, its agents for a minute, and its
+folder for ever (ray 2.60); the next run of the same experiment removes them first. They are known
+by a variable of their environment, and the folder by the experiment's path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import ray
+from ray._private import worker as ray_worker
+
+from search.experiment import Experiment
+
+MARK = "MINIGPT_EXPERIMENT"
+"""In the environment of each process of a search: the experiment's folder."""
+NEEDED = ("gcs_server", "raylet")
+"""Ray's processes without which nothing goes on."""
+LONGEST_TEMPORARY = 24
+"""Characters of the system's temporary folder; with Ray's own names below it, a socket's path must
+stay below 104."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRay:
+    """A running Ray."""
+
+    scratch: Path
+    """For what Tune writes of its own. It is not in the experiment's folder: none of it is read
+    again, and where that can't be written to, Tune must live long enough to be told."""
+    processes: dict[str, int]
+    """Process ids of what it needs, by name."""
+
+    def find_lost(self) -> str | None:
+        """The name of a needed process that is gone, if one is."""
+        return next((name for name, pid in self.processes.items() if not _lives(pid)), None)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
+    """Start a Ray for the experiment in `folder`, whose lock must be held; end it at the end."""
+    end_left_overs(folder)
+    scratch = _scratch(folder)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    os.environ[MARK] = str(folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            _silence()
+            ray.init(
+                address="local",  # never a cluster that happens to run here
+                num_cpus=experiment.max_concurrent * experiment.threads_per_trial,
+                num_gpus=len(experiment.hardware["gpus"]) if experiment.device == "cuda" else 0,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=str(scratch / "ray"),
+            )
+        needed = {p.name(): p.pid for p in psutil.Process().children() if p.name() in NEEDED}
+        yield LocalRay(scratch=scratch / "tune", processes=needed)
+    finally:
+        # Ray's processes take a second to end and this one waits for them: time to load what
+        # study.db needs.
+        loading = threading.Thread(target=_load_study)
+        loading.start()
+        ray.shutdown()
+        del os.environ[MARK]
+        end_left_overs(folder)
+        shutil.rmtree(scratch, ignore_errors=True)
+        loading.join()
+
+
+def end_left_overs(folder: Path) -> None:
+    """Kill what runs of an earlier search of the experiment in `folder`, whose lock must be held:
+    a worker of a killed driver would write beside that of the new one."""
+    left = [process for process in psutil.process_iter() if _belongs(process, folder)]
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, timeout=10)
+
+
+def _belongs(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.pid != os.getpid() and process.environ().get(MARK) == str(folder)
+    except (psutil.Error, OSError):  # it ended meanwhile, or is somebody else's
+        return False
+
+
+def _scratch(folder: Path) -> Path:
+    """An empty folder, always the same for an experiment, of this user alone."""
+    name = f"minigpt-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    home = tempfile.gettempdir()
+    scratch = Path(home if len(home) <= LONGEST_TEMPORARY else "/tmp") / name
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    return scratch
+
+
+def _silence() -> None:
+    """Take off the screen what Ray prints whatever it is told: thirty lines of a lost process."""
+    ray_worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _load_study() -> None:
+    for name in ("search.study", "sqlalchemy.orm", "alembic.command"):
+        importlib.import_module(name)
