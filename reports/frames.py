@@ -36,6 +36,7 @@ _TRIAL = (
     "total_seconds",
     "attempts",
     "pack",
+    "taken_from",
     "reason",
     "best",
 )
@@ -74,6 +75,7 @@ def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[s
         "total_seconds": trial.timing.total(),
         "attempts": trial.attempts,
         "pack": trial.pack,
+        "taken_from": trial.taken_from,
         "reason": trial.error,
         "best": best,
     }

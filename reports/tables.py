@@ -53,6 +53,8 @@ def _notes(trial: Mapping[Hashable, Any]) -> list[str]:
         notes.append(f"time is of a pack of {trial['pack']}")
     if trial["attempts"] > 1:
         notes.append(f"started {trial['attempts']} times")
+    if isinstance(trial["taken_from"], str):
+        notes.append(f"from {trial['taken_from']}")
     return notes
 
 

@@ -69,6 +69,10 @@ class Experiment:
     """Most trials that train together in one process (`search/packing.py`)."""
     checkpoint_every_seconds: float = 45.0
     """A kill costs at most this much of each trial's training."""
+    code: dict[str, str] = dataclasses.field(default_factory=dict)
+    """`search.code_version.code_hashes` when it began; empty for one of an older program."""
+    extends: str | None = None
+    """The experiment whose finished trials it takes over."""
 
     def corpus_folder(self, folder: Path) -> Path:
         """Where the corpus of the experiment in `folder` is: beside the experiments, so that the

@@ -60,6 +60,8 @@ class TrialRecord:
     pack: int = 1
     """Trials that trained together in its process, this one among them; `timing` and the speeds
     of the epochs are the pack's."""
+    taken_from: str | None = None
+    """The experiment that trained it, if this one took it over (`--extend`)."""
 
     @property
     def final(self) -> EpochRecord:

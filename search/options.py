@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from data.errors import UserError
 from model.config import RunConfig
 from search.axes import AXES, Axis, axis_named
+from search.experiment import Experiment
 from search.presets import PRESETS
 
 DESCRIPTION = """\
@@ -52,6 +54,19 @@ def make_parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
     where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
+    where.add_argument(
+        "--extend",
+        metavar="NAME",
+        help="a new experiment: the command of NAME with these flags changed; takes over what it "
+        "finished",
+    )
+    where.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=Experiment.checkpoint_every_seconds,
+        metavar="SECONDS",
+        help=f"how much training a kill may cost ({Experiment.checkpoint_every_seconds:g})",
+    )
     where.add_argument("--dry-run", action="store_true", help="print the plan and its cost only")
     where.add_argument("--device", choices=("cpu", "cuda"), help="cuda if there is a GPU")
     where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at a time")
@@ -79,6 +94,8 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--seed {args.seed}: give a number from 0 to 2147483647")
     if args.gpus_per_trial is not None and args.gpus_per_trial <= 0:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
+    if not 0 < args.checkpoint_every < math.inf:
+        raise UserError(f"--checkpoint-every {args.checkpoint_every}: give seconds above 0")
     if args.pack not in (None, "auto") and not (args.pack.isdecimal() and int(args.pack) > 0):
         raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
     defaults = make_parser().parse_args([])
@@ -88,7 +105,10 @@ def check_options(args: argparse.Namespace) -> None:
         if value != getattr(defaults, name) and name not in ("resume", "out")
     ]
     if args.resume is not None and given:
-        raise UserError(f"--resume takes the plan from the experiment: leave out {' '.join(given)}")
+        raise UserError(
+            f"--resume takes the plan from the experiment: leave out {' '.join(given)}, or begin "
+            f"another with --extend {args.resume}"
+        )
     axes = [getattr(args, axis.name) for axis in AXES.values()]
     if args.resume is None and all(value is None for value in [args.grid, args.search, *axes]):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")

@@ -20,6 +20,7 @@ from model.batches import RunLength
 from model.records import DIVERGED, FAILED
 from reports.tables import as_text, experiments
 from search.axes import cell_label
+from search.code_version import refuse_other_beginnings
 from search.cost import plan_lines
 from search.environment import prepare_environment
 from search.experiment import (
@@ -29,6 +30,7 @@ from search.experiment import (
     only_driver,
     read_experiment,
 )
+from search.extension import extended_arguments, extension_line, take_over
 from search.ledger import Ledger
 from search.options import check_options, make_parser
 from search.packing import choose_pack
@@ -47,9 +49,12 @@ from search.start import (
 
 
 def main() -> int:
-    args = make_parser().parse_args()
-    check_options(args)
+    parser = make_parser()
+    args = parser.parse_args()
     root = artifacts_root(args.out)
+    if args.extend is not None and args.resume is None:
+        args = extended_arguments(parser, root, args.extend, sys.argv[1:])
+    check_options(args)
     if args.resume is not None:
         return resume(root, args.resume)
     device = choose_device(args.device)
@@ -70,6 +75,8 @@ def main() -> int:
     if folder.exists():
         raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
     trials = check_trials(experiment, length_in(corpus))
+    if experiment.extends is not None and corpus is not None:
+        print(extension_line(root, with_corpus(experiment, corpus)), flush=True)
     print("\n".join(plan_lines(experiment, trials, corpus, length_in(corpus))), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")
@@ -87,11 +94,8 @@ def resume(root: Path, name: str) -> int:
     experiment = read_experiment(folder)
     choose_device(experiment.device)
     corpus = corpus_if_prepared(root, experiment.corpus["name"])
-    if corpus is None or corpus.content_hash != experiment.corpus_hash:
-        raise UserError(
-            f"--resume {name}: its corpus {experiment.corpus['name']!r} is missing or another one "
-            f"by now (content hash {experiment.corpus_hash[:12]} is needed)"
-        )
+    refuse_other_beginnings(experiment, corpus.content_hash if corpus else None)
+    assert corpus is not None
     return run(experiment, folder, length_in(corpus))
 
 
@@ -103,6 +107,8 @@ def run(experiment: Experiment, folder: Path, length: Callable[[Trial], RunLengt
         ledger = Ledger(folder / "ledger.jsonl")
         if ledger.trials:
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
+        if experiment.extends is not None:
+            take_over(experiment, folder, ledger)
         reason = _search(experiment, folder, ledger, length)
         if reason is not None:
             print(f"\n{reason}; {_done(experiment, ledger)} are in the ledger. Go on with: {again}")

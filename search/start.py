@@ -19,6 +19,7 @@ from model.batches import RunLength, check_validation
 from model.config import parameter_count
 from model.device import best_device, best_precision, hardware, usable_cores, versions
 from search.axes import AXES
+from search.code_version import code_hashes
 from search.cost import BUILTIN_TOKENS
 from search.experiment import Experiment, check_name
 from search.options import axes_and_base
@@ -94,6 +95,9 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         hardware=machine,
         versions=versions(),
         git_commit=git_commit(),
+        checkpoint_every_seconds=args.checkpoint_every,
+        code=code_hashes(),
+        extends=args.extend,
     )
 
 

@@ -39,11 +39,13 @@ def test_experiments_table_is_exact(build: Any) -> None:
 def test_notes_on_warm_up_and_attempts(build: Any) -> None:
     base = RunConfig(train=TrainConfig(epochs=3, warmup_steps=90))
     experiment = build.plan({"lr": (1e-3, 2e-3)}, base=base)
-    trial = build.trial(experiment, {"lr": 1e-3}, (8.0, 7.5, 7.0), attempts=2)
-    frame = tables.experiments(experiment, build.write(experiment, [trial]))
+    trial = build.trial(experiment, {"lr": 1e-3}, (8.0, 7.5, 7.0), attempts=2, taken_from="old")
+    own = build.trial(experiment, {"lr": 2e-3}, (8.0, 7.6, 7.1))
+    frame = tables.experiments(experiment, build.write(experiment, [trial, own]))
     # 90 of 300 steps
     assert frame["notes"].tolist() == [
-        "best; lr at the lower edge; warm-up is 30% of the run; started 2 times"
+        "best; lr at the lower edge; warm-up is 30% of the run; started 2 times; from old",
+        "warm-up is 30% of the run",
     ]
 
 

@@ -1,0 +1,69 @@
+"""What an experiment began with - code, libraries, data - and whether it still is so.
+
+A trial's number depends on all of them, so a search that goes on with others would put numbers
+side by side that are not comparable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from data.errors import UserError
+from model.device import versions
+from search.experiment import Experiment
+
+ROOMS = ("data", "model", "search")
+"""What a number can depend on; reports only read."""
+_NAMED = 4
+
+
+def code_hashes() -> dict[str, str]:
+    """The beginning of each source file's SHA-256, by its path in the project."""
+    root = Path(__file__).resolve().parents[1]
+    files = [path for room in ROOMS for path in sorted((root / room).glob("*.py"))]
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in files
+    }
+
+
+def refuse_other_beginnings(experiment: Experiment, corpus_hash: str | None) -> None:
+    """Raise `UserError` with all that differs from what the experiment began with.
+
+    `corpus_hash` is None if its corpus is not there.
+    """
+    differences = [
+        *_code_differences(experiment.code, code_hashes()),
+        *_version_differences(experiment.versions, versions()),
+    ]
+    if corpus_hash != experiment.corpus_hash:
+        now = "missing" if corpus_hash is None else corpus_hash[:12]
+        name = experiment.corpus["name"]
+        differences.append(f"corpus {name}: {experiment.corpus_hash[:12]} then, {now} now")
+    if differences:
+        raise UserError(
+            f"--resume {experiment.name}: it did not begin with this ({'; '.join(differences)}). "
+            f"Put that back, or take its finished trials over: --extend {experiment.name}"
+        )
+
+
+def _code_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    if not then:
+        return ["code: not on record"]
+    names = sorted(then.keys() | now.keys())
+    changed = [name for name in names if then.get(name) != now.get(name)]
+    if not changed:
+        return []
+    more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    return [f"changed code: {', '.join(changed[:_NAMED])}{more}"]
+
+
+def _version_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    names = sorted(then.keys() | now.keys())
+    return [
+        f"{name} {then.get(name, 'none')} then, {now.get(name, 'none')} now"
+        for name in names
+        if then.get(name) != now.get(name)
+    ]

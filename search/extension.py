@@ -1,0 +1,108 @@
+"""`--extend NAME`: a new experiment that takes over the finished trials of another.
+
+It is the command of NAME with the flags changed that are given beside it: more values on an axis,
+more seeds, or the same plan with today's code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.errors import UserError
+from search.axes import AXES
+from search.code_version import code_hashes
+from search.experiment import Experiment, find_experiment, read_experiment
+from search.ledger import Ledger, TrialRecord
+from search.plan import make_trial
+from search.trial_folder import trial_folder
+
+_OWN = ("name", "resume", "extend", "dry_run", "out")
+"""Flags that are never taken from the other experiment's command."""
+
+
+def extended_arguments(
+    parser: argparse.ArgumentParser, root: Path, name: str, words: Sequence[str]
+) -> argparse.Namespace:
+    """The options of experiment `name`'s command, with those of `words` instead where given.
+
+    Raises `UserError` if there is no such experiment.
+    """
+    before = read_experiment(find_experiment(root, name))
+    args = parser.parse_args(before.command[1:])
+    if args.extend is not None:
+        args = extended_arguments(parser, root, args.extend, before.command[1:])
+    for own in _OWN:
+        setattr(args, own, parser.get_default(own))
+    args.preset, args.device = before.preset, before.device
+    return parser.parse_args(words, namespace=args)
+
+
+def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
+    """What of the extended experiment is finished and a part of this one's plan.
+
+    Raises `UserError` if that is nothing.
+    """
+    assert experiment.extends is not None
+    folder = find_experiment(root, experiment.extends)
+    ledger = Ledger(folder / "ledger.jsonl")
+    ended = [record for record in ledger.trials if record.trial_id in ledger.ended()]
+    finished = [record for record in ended if _is_planned(record, experiment)]
+    if not finished:
+        raise UserError(
+            f"--extend {experiment.extends}: none of its {len(ended)} finished trials is in this "
+            "plan (they must have the same configuration, corpus and --seed); leave it out"
+        )
+    return finished
+
+
+def _is_planned(record: TrialRecord, experiment: Experiment) -> bool:
+    values = {name: AXES[name].value(record.config) for name in experiment.axes}
+    for name, value in values.items():
+        of_axis = experiment.axes[name]
+        inside = of_axis[0] <= value <= of_axis[1] if experiment.sampler else value in of_axis
+        if not inside:
+            return False
+    if record.replicate >= experiment.seeds:
+        return False
+    return make_trial(experiment, values, record.replicate).trial_id == record.trial_id
+
+
+def take_over(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+    """Copy those finished trials into `ledger`, and their weights into `folder`, where they are
+    not there yet. Once it is resumed the other experiment may be gone."""
+    root = folder.parents[1]
+    assert experiment.extends is not None
+    other = folder.parent / experiment.extends
+    if ledger.trials and not other.exists():
+        return
+    for record in finished_trials(root, experiment):
+        if record.trial_id in ledger.ended():
+            continue
+        if record.checkpoint is not None and (other / record.checkpoint.path).is_file():
+            trial_folder(folder, record.trial_id).mkdir(parents=True, exist_ok=True)
+            _link(other / record.checkpoint.path, folder / record.checkpoint.path)
+        taken_from = record.taken_from or experiment.extends
+        ledger.append(dataclasses.replace(record, taken_from=taken_from))
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under a second name, or a copy where that can't be."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def extension_line(root: Path, experiment: Experiment) -> str:
+    """What is taken over, and whether other code made it."""
+    taken = len(finished_trials(root, experiment))
+    assert experiment.extends is not None
+    other = read_experiment(find_experiment(root, experiment.extends))
+    code = "" if other.code == code_hashes() else ", made by other code"
+    return f"Extends    {experiment.extends}: {taken} of its trials are taken over{code}"

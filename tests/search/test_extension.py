@@ -1,0 +1,170 @@
+"""A search that goes on with something else than it began with, and one that takes over another."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.errors import UserError
+from model.device import versions
+from model.records import COMPLETE, DIVERGED, FAILED, CheckpointRef, Device, Timing
+from search import code_version
+from search.code_version import code_hashes, refuse_other_beginnings
+from search.experiment import Experiment
+from search.extension import extended_arguments, finished_trials, take_over
+from search.ledger import Ledger, TrialRecord
+from search.options import check_options, make_parser
+from search.plan import Trial, grid_trials
+from search.start import make_experiment
+
+CORPUS = {"corpus_hash": "abc", "corpus": {"name": "builtin"}}
+
+
+def plan(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Experiment:
+    """The experiment that `search/run.py` makes of these words."""
+    monkeypatch.setattr(sys, "argv", ["search/run.py", *words])
+    parser = make_parser()
+    args = parser.parse_args(words)
+    if args.extend is not None:
+        args = extended_arguments(parser, root, args.extend, words)
+    check_options(args)
+    return dataclasses.replace(make_experiment(args, args.device or "cpu"), **CORPUS)
+
+
+def begin(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[Experiment, Path]:
+    experiment = plan(root, monkeypatch, *words)
+    folder = root / "experiments" / experiment.name
+    experiment.write(folder)
+    return experiment, folder
+
+
+def record(trial: Trial, status: str = COMPLETE) -> TrialRecord:
+    return TrialRecord(
+        trial_id=trial.trial_id,
+        config=trial.config,
+        replicate=trial.replicate,
+        status=status,
+        epochs=(),
+        error=None if status == COMPLETE else "because",
+        steps=1,
+        timing=Timing(),
+        device=Device(kind="cpu", name="a processor", threads=1),
+        versions=versions(),
+        checkpoint=CheckpointRef(path=f"checkpoints/{trial.trial_id}/final.pt", sha256="00"),
+        attempts=1,
+        ended_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def test_every_source_file_has_a_hash_and_a_changed_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = code_hashes()
+    assert "model/loop.py" in here and "search/run.py" in here and "data/build.py" in here
+    for room in code_version.ROOMS:
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "a.py").write_text("x = 1\n")
+    monkeypatch.setattr(code_version, "__file__", str(tmp_path / "search" / "code_version.py"))
+    before = code_hashes()
+    assert list(before) == ["data/a.py", "model/a.py", "search/a.py"]
+    (tmp_path / "model" / "a.py").write_text("x = 2\n")
+    changed = {name for name, digest in code_hashes().items() if before[name] != digest}
+    assert changed == {"model/a.py"}
+
+
+def test_what_an_experiment_did_not_begin_with_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = plan(tmp_path, monkeypatch, "--grid", "lr", "--name", "x")
+    refuse_other_beginnings(experiment, "abc")
+    code = experiment.code | {"model/loop.py": "0" * 16, "model/gone.py": "1" * 16}
+    other = dataclasses.replace(
+        experiment, code=code, versions=experiment.versions | {"torch": "1.0"}
+    )
+    with pytest.raises(UserError) as caught:
+        refuse_other_beginnings(other, None)
+    said = str(caught.value)
+    assert "--resume x" in said and "--extend x" in said and "\n" not in said
+    assert "changed code: model/gone.py, model/loop.py;" in said
+    assert f"torch 1.0 then, {versions()['torch']} now" in said
+    assert "corpus builtin: abc then, missing now" in said
+    with pytest.raises(UserError, match="abc then, abd now"):
+        refuse_other_beginnings(experiment, "abd")
+    with pytest.raises(UserError, match="not on record"):
+        refuse_other_beginnings(dataclasses.replace(experiment, code={}), "abc")
+
+
+def test_an_extension_is_the_other_command_with_flags_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(tmp_path, monkeypatch, "--grid", "lr", "--preset", "seed", "--seed", "7", "--name", "a")
+    first = plan(tmp_path, monkeypatch, "--extend", "a", "--lr", "1e-3,4e-3", "--name", "b")
+    assert first.axes == {"lr": (1e-3, 4e-3)}
+    assert (first.preset, first.base_seed, first.name, first.extends) == ("seed", 7, "b", "a")
+    first.write(tmp_path / "experiments" / "b")
+    second = plan(tmp_path, monkeypatch, "--extend", "b", "--seeds", "2")
+    assert second.axes == first.axes and second.base_seed == 7 and second.seeds == 2
+    assert second.name not in ("a", "b") and second.extends == "b"
+
+
+def test_finished_trials_are_taken_over_once_with_their_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--grid", "lr", "--lr", "1e-3,2e-3,3e-3", "--preset", "quick")
+    old, old_folder = begin(tmp_path, monkeypatch, *words, "--name", "a")
+    ledger = Ledger(old_folder / "ledger.jsonl")
+    trials = grid_trials(old)
+    for trial, status in zip(trials, (COMPLETE, DIVERGED, FAILED), strict=True):
+        ledger.append(record(trial, status))
+    weights = old_folder / "checkpoints" / trials[0].trial_id / "final.pt"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+
+    new, folder = begin(
+        tmp_path, monkeypatch, "--extend", "a", "--lr", "5e-4,1e-3,2e-3,3e-3", "--name", "b"
+    )
+    taken = Ledger(folder / "ledger.jsonl")
+    for _ in range(2):
+        take_over(new, folder, taken)
+    known = {t.trial_id: t for t in Ledger(taken.path).trials}
+    assert known.keys() == {trials[0].trial_id, trials[1].trial_id}
+    assert all(t.taken_from == "a" for t in known.values())
+    assert (folder / weights.relative_to(old_folder)).read_bytes() == b"weights"
+    assert taken.path.read_bytes().count(b"\n") == 2
+    assert {t.trial_id for t in grid_trials(new)} >= known.keys()
+
+
+@pytest.mark.parametrize(
+    "words", [("--seed", "1"), ("--lr", "4e-3"), ("--embed-dim", "64"), ("--batch", "none")]
+)
+def test_another_plan_takes_nothing_over_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    old, folder = begin(
+        tmp_path, monkeypatch, "--lr", "1e-3,2e-3", "--preset", "quick", "--name", "a"
+    )
+    Ledger(folder / "ledger.jsonl").append(record(grid_trials(old)[0]))
+    if words == ("--batch", "none"):  # the same plan on another corpus
+        monkeypatch.setitem(CORPUS, "corpus_hash", "other")
+        words = ()
+    new = plan(tmp_path, monkeypatch, "--extend", "a", *words, "--name", "b")
+    with pytest.raises(UserError, match="--extend a: none of its 1 finished trials"):
+        finished_trials(tmp_path, new)
+
+
+def test_a_sampler_takes_over_what_lies_in_its_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, folder = begin(
+        tmp_path, monkeypatch, "--lr", "1e-3,2e-3,9e-3", "--preset", "quick", "--name", "a"
+    )
+    for trial in grid_trials(old):
+        Ledger(folder / "ledger.jsonl").append(record(trial))
+    sampler = ("--search", "tpe", "--trials", "9", "--lr", "5e-4,5e-3")
+    fixed = ("--epochs", "1", "--embed-dim", "128")
+    new = plan(tmp_path, monkeypatch, "--extend", "a", *sampler, *fixed)
+    rates = [t.config.train.lr_peak for t in finished_trials(tmp_path, new)]
+    assert rates == [1e-3, 2e-3]
