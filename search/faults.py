@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+VMSTAT = Path("/proc/vmstat")
 OUT_OF_MEMORY = "out of memory"
 """How the error of a trial begins that failed for want of memory: it is tried again, alone."""
 NO_STORAGE = "no storage"
@@ -32,13 +33,13 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     # torch's allocator on a CPU has no kind of its own.
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def memory_kills() -> int | None:
     """How many processes this machine has killed for memory since it booted (Linux)."""
     try:
-        lines = Path("/proc/vmstat").read_text().splitlines()
+        lines = VMSTAT.read_text().splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)

@@ -61,7 +61,9 @@ def _lives(pid: int) -> bool:
 def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
     """Start a Ray for the experiment in `folder`, whose lock must be held; end it at the end."""
     end_left_overs(folder)
-    scratch = _scratch(folder)
+    scratch = scratch_folder(folder)
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     os.environ[MARK] = str(folder)
     try:
@@ -107,14 +109,11 @@ def _belongs(process: psutil.Process, folder: Path) -> bool:
         return False
 
 
-def _scratch(folder: Path) -> Path:
-    """An empty folder, always the same for an experiment, of this user alone."""
+def scratch_folder(folder: Path) -> Path:
+    """Where Ray and Tune keep their files while the experiment in `folder` runs."""
     name = f"minigpt-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     home = tempfile.gettempdir()
-    scratch = Path(home if len(home) <= LONGEST_TEMPORARY else "/tmp") / name
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
-    return scratch
+    return Path(home if len(home) <= LONGEST_TEMPORARY else "/tmp") / name
 
 
 def _silence() -> None:

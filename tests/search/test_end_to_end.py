@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import optuna
 import pytest
 
-from model.records import COMPLETE
+from model.records import COMPLETE, FAILED
 from search.experiment import read_experiment
 from search.ledger import Ledger
 from search.plan import grid_trials
@@ -207,3 +208,47 @@ def wait_for(driver: subprocess.Popen[Any], happened: Callable[[], bool]) -> Non
     while not happened():
         assert driver.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_failed_trial_stops_no_other_and_is_tried_again_on_resume(
+    undisturbed: subprocess.CompletedProcess[str], run_script: Run, search_root: Path
+) -> None:
+    folder = folder_of(search_root, "failing")
+    experiment = dataclasses.replace(read_experiment(folder_of(search_root, "lr")), name="failing")
+    experiment.write(folder)
+    trial = grid_trials(experiment)[1]
+    home = folder / "checkpoints" / trial.trial_id
+    (home / "final.pt").mkdir(parents=True)  # in the way of its weights
+    done = run_script("search/run.py", "--resume", "failing")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"Failed     {trial.label}: IsADirectoryError" in done.stdout
+    assert str(home / "error.log") in done.stdout
+    assert "Traceback" in (home / "error.log").read_text()
+    assert "python search/run.py --resume failing" in done.stdout
+    ledger = Ledger(folder / "ledger.jsonl")
+    assert [t.trial_id for t in ledger.trials if t.status == FAILED] == [trial.trial_id]
+    assert len(ledger.complete()) == 3
+    (home / "final.pt").rmdir()
+    again = run_script("search/run.py", "--resume", "failing")
+    assert again.returncode == 0, again.stdout
+    assert losses(folder) == losses(folder_of(search_root, "lr"))
+
+
+def test_another_program_may_not_go_on_but_take_over(
+    undisturbed: subprocess.CompletedProcess[str], run_script: Run, search_root: Path
+) -> None:
+    folder = folder_of(search_root, "older")
+    began = read_experiment(folder_of(search_root, "lr"))
+    code = began.code | {"model/loop.py": "0" * 16}
+    dataclasses.replace(began, name="older", code=code).write(folder)
+    lines = (folder_of(search_root, "lr") / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "ledger.jsonl").write_bytes(b"".join(lines[:4]))
+    refused = run_script("search/run.py", "--resume", "older")
+    assert refused.returncode == 2 and "changed code: model/loop.py" in refused.stderr
+    words = ("--extend", "older", "--lr", "3e-4,5e-4,1e-3,2e-3,4e-3", "--name", "newer")
+    done = run_script("search/run.py", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 of its trials are taken over, made by other code" in done.stdout
+    trials = Ledger(folder_of(search_root, "newer") / "ledger.jsonl").complete()
+    assert [t.taken_from for t in trials] == ["older"] * 4 + [None]
+    assert trials[-1].config.train.lr_peak == 4e-3

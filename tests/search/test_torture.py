@@ -1,0 +1,27 @@
+"""The short form of `python tests/torture.py`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+TORTURE = Path(__file__).resolve().parents[1] / "torture.py"
+
+
+def test_searches_that_were_killed_end_as_if_they_had_not_been(
+    tmp_path: Path, shared_home: Path, make_prose: Callable[..., str]
+) -> None:
+    text = tmp_path / "prose.txt"
+    text.write_text("\n<|endoftext|>\n".join(make_prose(number) for number in range(60)))
+    done = subprocess.run(
+        [sys.executable, str(TORTURE), "--rounds", "2", "--seed", "1", "--source", str(text)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MINIGPT_HOME": str(shared_home)},
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("the same ledger") == 2 and "nothing lost" in done.stdout

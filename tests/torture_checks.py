@@ -1,0 +1,122 @@
+"""What `tests/torture.py` looks at after each fault and each round. Raises AssertionError."""
+
+from __future__ import annotations
+
+import sqlite3
+import zipfile
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from model.records import COMPLETE
+from search.ledger import Ledger, TrialRecord
+from search.local_ray import MARK, scratch_folder
+from search.trial_folder import read_outcome, read_started
+
+Losses = dict[str, list[tuple[float, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What must not be lost: taken when a driver has ended or a process was killed."""
+
+    ledger: bytes
+    """Its whole lines."""
+    ended: dict[str, int]
+    """Trials that have an outcome, and how often they had been started."""
+    saved: dict[str, tuple[int, int]]
+    """Of each other trial: starts so far, and the step of its newest whole checkpoint."""
+
+
+def take_moment(folder: Path) -> Moment:
+    """What is on disk now. Workers that still run can only add to it."""
+    ended, saved = {}, {}
+    for home in sorted((folder / "checkpoints").glob("*")):
+        started = read_started(home)
+        starts = len(started.starts) if started else 0
+        if read_outcome(home) is not None:
+            ended[home.name] = starts
+        else:
+            saved[home.name] = starts, newest_whole_step(home)
+    ledger = folder / "ledger.jsonl"
+    content = ledger.read_bytes() if ledger.exists() else b""
+    return Moment(ledger=content[: content.rfind(b"\n") + 1], ended=ended, saved=saved)
+
+
+def newest_whole_step(home: Path) -> int:
+    """The step of the newest checkpoint that is a whole archive, 0 if there is none."""
+    for path in sorted(home.glob("step_*.pt"), reverse=True):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is None:
+                    return int(path.stem.removeprefix("step_"))
+        except (zipfile.BadZipFile, OSError, EOFError):
+            continue
+    return 0
+
+
+def losses_of(folder: Path) -> Losses:
+    """Training and validation loss of each epoch of each trial."""
+    return {
+        record.trial_id: [(e.train_loss_nats, e.val_loss_nats) for e in record.epochs]
+        for record in records(folder)
+    }
+
+
+def records(folder: Path) -> list[TrialRecord]:
+    return Ledger(folder / "ledger.jsonl").trials
+
+
+def check_nothing_was_lost(folder: Path, moments: list[Moment]) -> None:
+    """No record vanished, no ended trial was started again, and each start went on from the newest
+    whole checkpoint that was there."""
+    content = (folder / "ledger.jsonl").read_bytes()
+    for moment in moments:
+        assert content.startswith(moment.ledger), "a line of the ledger was lost or changed"
+        for name, starts in moment.ended.items():
+            started = read_started(folder / "checkpoints" / name)
+            assert started is None or len(started.starts) <= max(starts, 1), (
+                f"{name} had ended and was started again"
+            )
+        for name, (starts, step) in moment.saved.items():
+            started = read_started(folder / "checkpoints" / name)
+            later = started.starts[starts:] if started else ()
+            known = [start.from_step for start in later if start.from_step is not None]
+            assert all(from_step >= step for from_step in known), (
+                f"{name} was at step {step} and went on from {known}"
+            )
+
+
+def check_end(folder: Path, expected: Losses) -> None:
+    """The ledger is that of the undisturbed search, and nothing else is left."""
+    lines = (folder / "ledger.jsonl").read_bytes().count(b"\n")
+    found = records(folder)
+    assert lines == len(found) == len(expected), f"{lines} lines for {len(expected)} trials"
+    assert all(record.status == COMPLETE for record in found), [r.error for r in found if r.error]
+    assert losses_of(folder) == expected, "losses differ from the undisturbed search's"
+    with closing(sqlite3.connect(folder / "study.db")) as study:
+        states = Counter(state for (state,) in study.execute("SELECT state FROM trials"))
+    assert states == {"COMPLETE": len(expected)}, f"study.db: {states}"
+    rubbish = [
+        path
+        for path in folder.parent.rglob("*")
+        if ".tmp" in path.name or path.name.startswith((f".{folder.name}-", "step_"))
+    ]
+    assert not rubbish, f"left on disk: {rubbish}"
+    assert not scratch_folder(folder).exists(), f"left on disk: {scratch_folder(folder)}"
+    assert not processes_of(folder), f"left running: {processes_of(folder)}"
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Processes of the search in `folder`, by the mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(folder):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
