@@ -1,15 +1,58 @@
-"""TensorBoard event files beside the ledger: `tensorboard --logdir EXPERIMENT/tensorboard`."""
+"""TensorBoard event files beside the ledger: `tensorboard --logdir EXPERIMENT/tensorboard`.
+
+Written by the file format's own parts in tensorboardX, without its `SummaryWriter`: that has a
+thread and a bounded queue for each file, and once the thread has met a full disk the queue fills
+and the search would wait for ever.
+"""
 
 from __future__ import annotations
 
+import struct
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ray import tune
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
+from tensorboardX.summary import scalar
 
 from search.experiment import Experiment
 from search.plan import reported_trial, trials_of
+
+
+class EventFile:
+    """One file of scalars. Where it can't be written there are no curves, and that is all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file: BinaryIO | None = None
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"events.out.tfevents.{time.time():.6f}"
+            self.file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by `close`
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def add(self, tag: str, value: float, step: int) -> None:
+        """Append one point."""
+        summary = scalar(tag, value)
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self, event: Event) -> None:
+        if self.file is None:
+            return
+        data = event.SerializeToString()
+        length = struct.pack("<Q", len(data))
+        checked = [part + struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
+        try:
+            self.file.write(b"".join(checked))
+        except OSError:
+            self.close()
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+            self.file = None
 
 
 class TensorBoardEvents(tune.Callback):
@@ -17,7 +60,7 @@ class TensorBoardEvents(tune.Callback):
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self.experiment, self.folder = experiment, folder
-        self.writers: dict[str, SummaryWriter] = {}
+        self.files: dict[str, EventFile] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
@@ -25,23 +68,23 @@ class TensorBoardEvents(tune.Callback):
         if result["kind"] == "end":
             return
         known = reported_trial(self.experiment, trial.config, result)
-        if known.trial_id not in self.writers:
+        if known.trial_id not in self.files:
             name = f"{known.label.replace(' ', ',')}-{known.trial_id[:6]}"
-            self.writers[known.trial_id] = SummaryWriter(str(self.folder / "tensorboard" / name))
-        writer = self.writers[known.trial_id]
+            self.files[known.trial_id] = EventFile(self.folder / "tensorboard" / name)
+        file = self.files[known.trial_id]
         if result["kind"] == "progress":
-            writer.add_scalar("train/loss_nats", result["train_loss_nats"], result["step"])
+            file.add("train/loss_nats", result["train_loss_nats"], result["step"])
             return
         for tag in ("train_loss_nats", "val_loss_nats", "lr"):
-            writer.add_scalar(f"epoch/{tag}", result[tag], result["epoch"])
+            file.add(f"epoch/{tag}", result[tag], result["epoch"])
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         for known in trials_of(self.experiment, trial.config):
-            writer = self.writers.pop(known.trial_id, None)
-            if writer is not None:
-                writer.close()
+            file = self.files.pop(known.trial_id, None)
+            if file is not None:
+                file.close()
 
     def close(self) -> None:
-        """Write out what is left, for trials that did not end."""
-        for writer in self.writers.values():
-            writer.close()
+        """Close what is left, of trials that did not end."""
+        for file in self.files.values():
+            file.close()

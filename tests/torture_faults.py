@@ -105,6 +105,8 @@ def _limit_files(target: Target) -> Undo:
 def make_read_only(target: Target) -> Undo:
     paths = [target.folder, *sorted(target.folder.rglob("*"))]
     paths = [path for path in paths if path.is_dir() or path.name == "ledger.jsonl"]
+    if not paths:  # it has not begun
+        return nothing
     if os.geteuid() == 0:
         subprocess.run(["chattr", "+i", *map(str, paths)], check=True)
         return lambda: subprocess.run(["chattr", "-i", *map(str, paths)], check=True) and None

