@@ -10,31 +10,37 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import mul
+from functools import cached_property
 
 import numpy as np
 
-from data.shingles import SHINGLE_WORDS, Hashes, combine
+from data.shingles import SHINGLE_WORDS, combine
+from data.words import Words
 
 GOPHER = "Gopher, arXiv 2112.11446, appendix A.1.1"
 GOPHER_REPETITION = "Gopher, arXiv 2112.11446, table A1"
 C4 = "C4, arXiv 1910.10683, section 2.2"
 
-STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 PASSAGE_WORDS = 2 * SHINGLE_WORDS
 
 _CLOSING = "\"'\u201d\u2019)]"
 _SENTENCE_END = re.compile(rf"[.!?][{re.escape(_CLOSING)}]*(?:\s|$)")
 
 
+@dataclass(frozen=True)
 class Measures:
     """What the rules look at, found once for each text."""
 
-    def __init__(self, text: str, shingles: Hashes) -> None:
-        self.text = text
-        self.shingles = shingles
-        self.words = text.split()
-        self.lines = [line for line in text.split("\n") if line]
+    text: str
+    words: Words
+
+    @property
+    def word_count(self) -> int:
+        return len(self.words.numbers)
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return [line for line in self.text.split("\n") if line]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,30 +54,24 @@ class Rule:
 
 
 def _word_count(m: Measures) -> bool:
-    return 25 <= len(m.words) <= 100_000
+    return 25 <= m.word_count <= 100_000
 
 
 def _word_length(m: Measures) -> bool:
-    return 3 <= len("".join(m.words)) / len(m.words) <= 10
+    return 3 <= m.words.lengths.sum() / m.word_count <= 10
 
 
 def _symbols(m: Measures) -> bool:
     symbols = m.text.count("#") + m.text.count("...") + m.text.count("\u2026")
-    return symbols < 0.1 * len(m.words)
+    return symbols < 0.1 * m.word_count
 
 
 def _alphabetic(m: Measures) -> bool:
-    wanted = 0.8 * len(m.words)
-    if sum(map(str.isalpha, m.words)) >= wanted:  # letters only: quicker, and mostly enough
-        return True
-    return sum(any(map(str.isalpha, word)) for word in m.words) >= wanted
+    return np.count_nonzero(m.words.alphabetic) >= 0.8 * m.word_count
 
 
 def _stop_words(m: Measures) -> bool:
-    return any(  # the first hundred words have nearly always two
-        len(STOP_WORDS.intersection(map(str.lower, words))) >= 2
-        for words in (m.words[:100], m.words)
-    )
+    return int(np.bitwise_or.reduce(m.words.stop_words)).bit_count() >= 2
 
 
 def _bullets(m: Measures) -> bool:
@@ -89,20 +89,25 @@ def _repeated_lines(m: Measures) -> bool:
 def _top_bigram(m: Measures) -> bool:
     limit = 0.2 * len(m.text)
     # One of the pair's words must make up half of that by itself: words are counted more quickly.
-    counts = Counter(m.words)
-    if max(map(mul, map(len, counts), counts.values())) <= limit / 2:
+    order = np.argsort(m.words.numbers)
+    ordered = m.words.numbers[order]
+    firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    counts = np.diff(firsts, append=len(ordered))
+    if (m.words.lengths[order[firsts]] * counts).max() <= limit / 2:
         return True
-    pairs = Counter(zip(m.words, m.words[1:], strict=False))
+    numbers, lengths = m.words.numbers.tolist(), m.words.lengths.tolist()
+    length_of = dict(zip(numbers, lengths, strict=True))
+    pairs = Counter(zip(numbers, numbers[1:], strict=False))
     (first, second), count = pairs.most_common(1)[0]
-    return count == 1 or count * (len(first) + len(second)) <= limit
+    return count == 1 or count * (length_of[first] + length_of[second]) <= limit
 
 
 def _repeated_passages(m: Measures) -> bool:
     """Share of words in runs of ten that came before."""
-    words = len(m.shingles) + SHINGLE_WORDS - 1
+    words = len(m.words.shingles) + SHINGLE_WORDS - 1
     if words < 2 * PASSAGE_WORDS:
         return True
-    passages = combine((m.shingles[:-SHINGLE_WORDS], m.shingles[SHINGLE_WORDS:]))
+    passages = combine((m.words.shingles[:-SHINGLE_WORDS], m.words.shingles[SHINGLE_WORDS:]))
     ordered = np.sort(passages)
     repeats = np.count_nonzero(ordered[1:] == ordered[:-1])
     if PASSAGE_WORDS * repeats <= 0.1 * words:  # even if no two of them overlap
@@ -220,12 +225,7 @@ RULES = (
 """In the order in which they are tried; a document is counted under the first that it fails."""
 
 
-def failed_rule(text: str, shingles: Hashes) -> str:
-    """The name of the first rule that `text` does not meet, or "".
-
-    Args:
-        text: clean text.
-        shingles: its `shingle_hashes`.
-    """
-    measures = Measures(text, shingles)
+def failed_rule(text: str, words: Words) -> str:
+    """The name of the first rule that `text`, clean and with those words, does not meet, or ""."""
+    measures = Measures(text, words)
     return next((rule.name for rule in RULES if not rule.holds(measures)), "")
