@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from data.documents import Document
 from data.near_duplicates import signatures
-from data.quality import failed_rule
+from data.quality import failed_rules
 from data.tokenizer import SEPARATOR_TOKEN, get_encoding
 from data.words import WordTable
 
@@ -50,14 +50,14 @@ def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
     clock = [time.process_time()]
     words = table.look_up(texts)
     clock.append(time.process_time())
-    rows = signatures([own.shingles for own in words])
+    rows = signatures(words.shingles)
     clock.append(time.process_time())
-    failed = [
-        failed_rule(text, own) if use_rules else "" for text, own in zip(texts, words, strict=True)
-    ]
+    failed = failed_rules(texts, words) if use_rules else [""] * len(texts)
     clock.append(time.process_time())
     kept = [place for place, rule in enumerate(failed) if not rule]
-    encoded = table.encode([texts[place] for place in kept], [words[place] for place in kept])
+    encoded = table.encode(
+        [texts[place] for place in kept], [words.pieces[place] for place in kept]
+    )
     lengths = np.zeros(len(batch), np.int64)
     lengths[kept] = [len(tokens) + 1 for tokens in encoded]
     clock.append(time.process_time())
