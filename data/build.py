@@ -37,7 +37,7 @@ from data.sources import resolve_sources, source_weights
 from data.splits import Selection, choose_splits
 from data.table import DocumentTable
 from data.tally import Tally, tally_reasons
-from data.tokenizer import FILE_HASHES, SEPARATOR_TOKEN, VOCAB_SIZE, get_encoding
+from data.tokenizer import FILE_HASHES, SEPARATOR_TOKEN, VOCAB_SIZE, bpe_files, get_encoding
 
 LIBRARIES = ("torch", "tiktoken", "numpy", "trafilatura", "selectolax", "mwparserfromhell")
 
@@ -114,7 +114,7 @@ def _build(
 ) -> Manifest:
     """Write the segment files into `work`, and return what is to stand in the manifest."""
     with progress.stage("download"):
-        get_encoding(root, progress)
+        bpe_files(root, progress)
         sources = resolve_sources(spec, root, progress)
     spool = work / "spool"
     spool.mkdir()
@@ -168,8 +168,7 @@ def _write(
     progress: Progress,
 ) -> tuple[dict[str, Split], str]:
     """The splits as they were written, and the hash of their content."""
-    encoding = get_encoding(root)
-    writer = SegmentWriter(work, table, lambda tokens: len(encoding.decode_bytes(tokens)))
+    writer = SegmentWriter(work, table, partial(_count_bytes, root))
     total = sum(selection.tokens for selection in selections.values())
     splits = {}
     with progress.bar("write", total=total, unit="tok", unit_scale=True) as bar:
@@ -177,6 +176,10 @@ def _write(
             segments = spec.segments if name == "train" else 1
             splits[name] = writer.write(name, selections[name], segments, bar)
     return splits, writer.content_hash
+
+
+def _count_bytes(root: Path, tokens: list[int]) -> int:
+    return len(get_encoding(root).decode_bytes(tokens))  # needed only for a document that was cut
 
 
 def _read_all(
