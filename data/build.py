@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from data.cleaning import clean
 from data.corpus import CorpusSpec
 from data.documents import batched
+from data.downloads import Downloads
 from data.errors import UserError
 from data.manifest import MANIFEST_FILE, SPLITS, Manifest, Split, read_manifest, write_manifest
 from data.measuring import measure
@@ -113,15 +114,16 @@ def _build(
     spec: CorpusSpec, root: Path, work: Path, progress: Progress, workers: int | None
 ) -> Manifest:
     """Write the segment files into `work`, and return what is to stand in the manifest."""
-    with progress.stage("download"):
-        bpe_files(root, progress)
-        sources = resolve_sources(spec, root, progress)
     spool = work / "spool"
     spool.mkdir()
-    tally = Tally(sources)
     with DocumentTable(spool) as table:
-        with progress.stage("read_clean_encode"):
-            _read_all(spec, root, tally, table, progress, workers)
+        with Downloads(root / "downloads", progress) as downloads:
+            sources = resolve_sources(spec, downloads)
+            bpe_files(root, progress)  # small, and here while the sources' archives are coming
+            tally = Tally(sources)
+            with progress.stage("read_clean_encode"):
+                _read_all(spec, root, tally, table, progress, workers)
+        progress.seconds["download"] = downloads.seconds
         with progress.stage("near_duplicates"), progress.bar("near-duplicates", total=1) as bar:
             new = first_of_each(table.signatures())
             bar.update()
