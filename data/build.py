@@ -28,7 +28,7 @@ from data.documents import batched
 from data.downloads import Downloads
 from data.errors import UserError
 from data.manifest import MANIFEST_FILE, SPLITS, Manifest, Split, read_manifest, write_manifest
-from data.measuring import measure
+from data.measuring import get_ready, measure
 from data.near_duplicates import first_of_each
 from data.parallel import Workers
 from data.progress import Progress
@@ -40,6 +40,8 @@ from data.table import DocumentTable
 from data.tally import Tally, tally_reasons
 from data.tokenizer import FILE_HASHES, SEPARATOR_TOKEN, VOCAB_SIZE, bpe_files, get_encoding
 
+MANY_DOCUMENTS = 2_000
+"""With as many to come, worker processes start while the first are being read."""
 LIBRARIES = ("torch", "tiktoken", "numpy", "trafilatura", "selectolax", "mwparserfromhell")
 
 
@@ -201,6 +203,8 @@ def _read_all(
     repeats = RepeatFilter()
     total = tally.documents_known()
     with Workers(workers) as pool, progress.bar("documents", total=total, unit="doc") as bar:
+        if total and total >= MANY_DOCUMENTS:
+            pool.start(partial(get_ready, root))
         raw = batched(tally.read(bar))
         cleaned = tally.timed(pool.map(clean, raw))
         for batch in pool.map(measure_batch, batched(repeats.keep_new(cleaned))):

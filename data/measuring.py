@@ -74,6 +74,11 @@ def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
     )
 
 
+def get_ready(root: Path) -> None:
+    """Load in this process what `measure` needs, which takes half a second."""
+    _word_table(root)
+
+
 @lru_cache(maxsize=1)
 def _word_table(root: Path) -> WordTable:
     return WordTable(get_encoding(root))

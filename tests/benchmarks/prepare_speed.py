@@ -3,11 +3,13 @@
 python tests/benchmarks/prepare_speed.py                    # the built-in corpus, three repeats
 python tests/benchmarks/prepare_speed.py --quick            # one small source, once
 
-Three measurements. Stages: the pipeline in one process, each stage's seconds noted by a wrapper
-around it. Whole: the command in a fresh folder on all cores, archives already downloaded. Floor:
-`encode_ordinary_batch` of the documents that were kept, on all cores, without loading the
-encoding; it takes turns with the whole. Medians are given, and the lowest of each, because other
-programs on the machine can only add to them. MB are of kept text, UTF-8.
+Stages: the pipeline in one process, each stage's seconds noted by a wrapper around it. Then four
+that take turns, each once a round. Whole: the command in a fresh folder on all cores, archives
+already downloaded. Empty: the same with nothing downloaded. Download: the archives and the
+tokenizer's files into an empty folder, nothing else. Floor: `encode_ordinary_batch` of the
+documents that were kept, on all cores, without loading the encoding. Medians are given, and the
+lowest of each, because other programs on the machine can only add to them. MB are of kept text,
+UTF-8.
 """
 
 from __future__ import annotations
@@ -34,13 +36,14 @@ sys.path[0] = str(ROOT)
 
 from data import build  # noqa: E402
 from data.corpus import CorpusSpec, verify_corpus  # noqa: E402
+from data.downloads import Downloads  # noqa: E402
 from data.manifest import Manifest, read_manifest  # noqa: E402
 from data.parallel import usable_cores  # noqa: E402
 from data.paths import artifacts_root  # noqa: E402
 from data.progress import Progress  # noqa: E402
 from data.repeats import RepeatFilter  # noqa: E402
 from data.sources import resolve_sources  # noqa: E402
-from data.tokenizer import SEPARATOR_TOKEN, get_encoding  # noqa: E402
+from data.tokenizer import SEPARATOR_TOKEN, bpe_files, get_encoding  # noqa: E402
 
 QUICK_SOURCE = "builtin:c4"
 
@@ -83,7 +86,7 @@ def time_stages(spec: CorpusSpec, root: Path) -> dict[str, float]:
     watch = Stopwatch()
 
     def timed_sources(*arguments: Any) -> Any:
-        sources = watch.call("check archives", resolve_sources)(*arguments)
+        sources = watch.call("check archives", resolve_sources)(*arguments)  # all are there
         return [replace(each, read=watch.items("read, extract", each.read)) for each in sources]
 
     started = time.perf_counter()
@@ -102,7 +105,8 @@ def time_stages(spec: CorpusSpec, root: Path) -> dict[str, float]:
         "read, extract": seen["read, extract"],
         "clean": work["clean"],
         "exact duplicates": seen["exact duplicates"],
-        "shingles, MinHash": work["minhash"],
+        "look up words": work["words"],
+        "MinHash": work["minhash"],
         "quality rules": work["quality"],
         "encode": work["encode"],
         "near-duplicates": walls["near_duplicates"],
@@ -138,6 +142,36 @@ def time_command(spec: CorpusSpec, root: Path) -> tuple[float, Manifest]:
     return time.perf_counter() - started, read_manifest(root / "corpus" / spec.name)
 
 
+def time_download(spec: CorpusSpec, root: Path) -> float:
+    """The wall-clock seconds of fetching, from an empty folder, what `spec` needs."""
+    started = time.perf_counter()
+    with Downloads(root / "downloads", Progress(quiet=True)) as downloads:
+        resolve_sources(spec, downloads)
+        bpe_files(root)
+    return time.perf_counter() - started
+
+
+def take_turns(
+    spec: CorpusSpec, root: Path, texts: list[str], content_hash: str, repeats: int
+) -> tuple[dict[str, list[float]], Manifest]:
+    """The seconds of each kind of run, in rounds, and what the last whole run made."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    encoding = get_encoding(root)
+    for repeat in range(repeats):
+        with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as other:
+            taken, made = time_command(replace(spec, name=f"whole-{repeat}"), root)
+            seconds["whole"].append(taken)
+            assert made.content_hash == content_hash
+            taken, again = time_command(spec, Path(empty))
+            seconds["empty"].append(taken)
+            assert again.content_hash == content_hash
+            seconds["download"].append(time_download(spec, Path(other)))
+        started = time.perf_counter()
+        encoding.encode_ordinary_batch(texts, num_threads=usable_cores())
+        seconds["floor"].append(time.perf_counter() - started)
+    return seconds, made
+
+
 def measure(source: str, downloads: Path, repeats: int) -> dict[str, Any]:
     """All numbers, as they stand in `--json`; `downloads` holds, or gets, the archives."""
     result: dict[str, Any] = {"source": source, "cores": usable_cores(), "repeats": repeats}
@@ -145,51 +179,51 @@ def measure(source: str, downloads: Path, repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         (root / "downloads").symlink_to(downloads, target_is_directory=True)
-        started = time.perf_counter()
         spec = CorpusSpec(name="stages", sources=(source,))
-        get_encoding(root)
-        resolve_sources(spec, root, Progress(quiet=True))
-        result["download_seconds"] = time.perf_counter() - started
+        time_download(spec, root)  # of what is not there yet
         result["stage_seconds_one_process"] = time_stages(spec, root)
 
         folder = root / "corpus" / "stages"
         manifest = read_manifest(folder)
-        texts, encoding = kept_texts(folder, manifest, root), get_encoding(root)
-        wholes, floors = [], []
-        for repeat in range(repeats):
-            seconds, made = time_command(replace(spec, name=f"whole-{repeat}"), root)
-            assert made.content_hash == manifest.content_hash
-            wholes.append(seconds)
-            started = time.perf_counter()
-            encoding.encode_ordinary_batch(texts, num_threads=usable_cores())
-            floors.append(time.perf_counter() - started)
+        texts = kept_texts(folder, manifest, root)
+        seconds, made = take_turns(spec, root, texts, manifest.content_hash, repeats)
         result["stage_seconds_all_cores"] = made.stage_seconds
         result["cpu_seconds_all_cores"] = made.cpu_seconds
     result["content_hash"] = manifest.content_hash
     result["megabytes"] = sum(split.bytes for split in manifest.splits.values()) / 1e6
-    result["whole_seconds"] = statistics.median(wholes)
-    result["floor_seconds"] = statistics.median(floors)
-    result["ratio"] = result["whole_seconds"] / result["floor_seconds"]
-    result["whole_seconds_lowest"], result["floor_seconds_lowest"] = min(wholes), min(floors)
-    result["ratio_lowest"] = min(wholes) / min(floors)
+    result["seconds"] = seconds
+    for name, values in (("median", statistics.median), ("lowest", min)):
+        taken = {kind: values(own) for kind, own in seconds.items()}
+        result[name] = {
+            **taken,
+            "whole_to_floor": taken["whole"] / taken["floor"],
+            "empty_less_download_to_floor": (taken["empty"] - taken["download"]) / taken["floor"],
+        }
     return result
 
 
 def table(result: dict[str, Any]) -> str:
     """The numbers as a Markdown table."""
     rows = [(f"{name}, one core", s) for name, s in result["stage_seconds_one_process"].items()]
-    rows.append((f"whole command, {result['cores']} cores", result["whole_seconds"]))
-    rows.append((f"floor: tiktoken batch, {result['cores']} cores", result["floor_seconds"]))
+    cores, median = f"{result['cores']} cores", result["median"]
+    rows += [
+        (f"whole command, archives there, {cores}", median["whole"]),
+        (f"whole command, empty folder, {cores}", median["empty"]),
+        ("download alone", median["download"]),
+        (f"floor: tiktoken batch, {cores}", median["floor"]),
+    ]
     lines = ["| stage | seconds | MB/s |", "|---|---:|---:|"]
     lines += [
         f"| {name} | {s:.2f} | {result['megabytes'] / max(s, 1e-9):,.1f} |" for name, s in rows
     ]
-    lowest = f"{result['whole_seconds_lowest']:.2f} / {result['floor_seconds_lowest']:.2f} s"
-    lines += [
-        f"\n{result['megabytes']:.1f} MB kept. Whole / floor: {result['ratio']:.2f}; "
-        f"of the lowest, {lowest}: {result['ratio_lowest']:.2f}.",
-        f"Archives were found or downloaded in {result['download_seconds']:.1f} s before.",
-    ]
+    lines.append(f"\n{result['megabytes']:.1f} MB kept, {result['repeats']} rounds.")
+    for name in ("median", "lowest"):
+        own = result[name]
+        lines.append(
+            f"{name}: whole {own['whole']:.2f} s / floor {own['floor']:.2f} s = "
+            f"{own['whole_to_floor']:.2f}; (empty {own['empty']:.2f} s - download "
+            f"{own['download']:.2f} s) / floor = {own['empty_less_download_to_floor']:.2f}"
+        )
     return "\n".join(lines)
 
 
