@@ -23,7 +23,10 @@ _POSITIONS = np.array([pow(0x9E3779B97F4A7C15, k + 1, 2**64) for k in range(_LON
 
 
 def shingles(text: str) -> Hashes:
-    """A hash of each run of five words of `text`. Case and punctuation do not count."""
+    """A hash of each run of five words of `text`. Case and punctuation do not count.
+
+    This is the rule; `data/words.py` finds the same for many texts at once.
+    """
     return shingle_hashes(word_hashes(text), SHINGLE_WORDS)
 
 

@@ -37,7 +37,7 @@ _STOP_MARK = {word: 1 << place for place, word in enumerate(STOP_WORDS)}
 
 PIECES_LIMIT = 250_000
 CHARACTERS_LIMIT = 4_000_000
-"""With more pieces, or more text in them, a table begins anew: about 60 MB."""
+"""With more pieces, or more text in them, a table begins anew: about 35 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
