@@ -35,9 +35,9 @@ STOP_MARKS = (1 << len(STOP_WORDS)) - 1
 HAS_LETTER, HAS_LOREM, _NO_WORD = 1 << 8, 1 << 9, 1 << 10
 _STOP_MARK = {word: 1 << place for place, word in enumerate(STOP_WORDS)}
 
-PIECES_LIMIT = 250_000
+PIECES_LIMIT = 300_000
 CHARACTERS_LIMIT = 4_000_000
-"""With more pieces, or more text in them, a table begins anew: about 35 MB."""
+"""With more pieces, or more text in them, a table begins anew: about 40 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class WordTable:
         """The words of texts. For many at once: numpy's calls are dear."""
         if len(self._numbers) > PIECES_LIMIT or self._characters > CHARACTERS_LIMIT:
             self._clear()
-        rows = self._rows(f"\n{text}".replace("\n", " \n").split(" ")[1:] for text in texts)
+        rows = self._rows(("\n" + text.replace("\n", " \n")).split(" ") for text in texts)
         is_prose = [self._is_prose(text, row) for text, row in zip(texts, rows, strict=True)]
         for place, text in enumerate(texts):
             if not is_prose[place]:
@@ -182,10 +182,12 @@ class WordTable:
 
 def _marks(piece: str) -> int:
     word = piece.removeprefix("\n")
-    if word.split() != [word]:
-        return 0 if piece == "\n" else _NO_WORD  # an empty line is as it should be
+    has_letter = word.isalpha()
+    if not has_letter:  # there may be something else in it
+        if word.split() != [word]:
+            return 0 if piece == "\n" else _NO_WORD  # an empty line is as it should be
+        has_letter = any(map(str.isalpha, word))
     small = word.lower()
-    has_letter = word.isalpha() or any(map(str.isalpha, word))
     return (
         _STOP_MARK.get(small, 0)
         | (HAS_LETTER if has_letter else 0)
