@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -132,44 +134,52 @@ def kept_texts(folder: Path, manifest: Manifest, root: Path) -> list[str]:
     return texts
 
 
-def time_command(spec: CorpusSpec, root: Path) -> tuple[float, Manifest]:
-    """The wall-clock seconds of `python data/prepare.py`, and what it made."""
+def run_command(spec: CorpusSpec, root: Path) -> Manifest:
+    """What `python data/prepare.py` makes of `spec`."""
     command = [sys.executable, str(ROOT / "data" / "prepare.py"), "--out", str(root), "--quiet"]
-    started = time.perf_counter()
     subprocess.run(
         [*command, "--name", spec.name, "--source", *spec.sources], check=True, cwd=Path.cwd()
     )
-    return time.perf_counter() - started, read_manifest(root / "corpus" / spec.name)
+    return read_manifest(root / "corpus" / spec.name)
 
 
-def time_download(spec: CorpusSpec, root: Path) -> float:
-    """The wall-clock seconds of fetching, from an empty folder, what `spec` needs."""
-    started = time.perf_counter()
+def download(spec: CorpusSpec, root: Path) -> None:
+    """Fetch what `spec` needs and is not there."""
     with Downloads(root / "downloads", Progress(quiet=True)) as downloads:
         resolve_sources(spec, downloads)
         bpe_files(root)
-    return time.perf_counter() - started
+
+
+class Turns:
+    """Wall-clock and processor seconds (of all processes) by kind of run, one of each a round."""
+
+    def __init__(self) -> None:
+        self.wall: dict[str, list[float]] = defaultdict(list)
+        self.processor: dict[str, list[float]] = defaultdict(list)
+
+    def time(self, kind: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What `function` gives, timed."""
+        started, before = time.perf_counter(), sum(os.times()[:4])
+        result = function(*arguments)
+        self.wall[kind].append(time.perf_counter() - started)
+        self.processor[kind].append(sum(os.times()[:4]) - before)
+        return result
 
 
 def take_turns(
     spec: CorpusSpec, root: Path, texts: list[str], content_hash: str, repeats: int
-) -> tuple[dict[str, list[float]], Manifest]:
-    """The seconds of each kind of run, in rounds, and what the last whole run made."""
-    seconds: dict[str, list[float]] = defaultdict(list)
-    encoding = get_encoding(root)
+) -> tuple[Turns, Manifest]:
+    """The seconds of each kind of run, and what the last whole run made."""
+    turns, encoding = Turns(), get_encoding(root)
+    floor = partial(encoding.encode_ordinary_batch, num_threads=usable_cores())
     for repeat in range(repeats):
         with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as other:
-            taken, made = time_command(replace(spec, name=f"whole-{repeat}"), root)
-            seconds["whole"].append(taken)
-            assert made.content_hash == content_hash
-            taken, again = time_command(spec, Path(empty))
-            seconds["empty"].append(taken)
-            assert again.content_hash == content_hash
-            seconds["download"].append(time_download(spec, Path(other)))
-        started = time.perf_counter()
-        encoding.encode_ordinary_batch(texts, num_threads=usable_cores())
-        seconds["floor"].append(time.perf_counter() - started)
-    return seconds, made
+            made = turns.time("whole", run_command, replace(spec, name=f"whole-{repeat}"), root)
+            again = turns.time("empty", run_command, spec, Path(empty))
+            assert made.content_hash == again.content_hash == content_hash
+            turns.time("download", download, spec, Path(other))
+        turns.time("floor", floor, texts)
+    return turns, made
 
 
 def measure(source: str, downloads: Path, repeats: int) -> dict[str, Any]:
@@ -180,20 +190,20 @@ def measure(source: str, downloads: Path, repeats: int) -> dict[str, Any]:
         root = Path(temporary)
         (root / "downloads").symlink_to(downloads, target_is_directory=True)
         spec = CorpusSpec(name="stages", sources=(source,))
-        time_download(spec, root)  # of what is not there yet
+        download(spec, root)
         result["stage_seconds_one_process"] = time_stages(spec, root)
 
         folder = root / "corpus" / "stages"
         manifest = read_manifest(folder)
         texts = kept_texts(folder, manifest, root)
-        seconds, made = take_turns(spec, root, texts, manifest.content_hash, repeats)
+        turns, made = take_turns(spec, root, texts, manifest.content_hash, repeats)
         result["stage_seconds_all_cores"] = made.stage_seconds
         result["cpu_seconds_all_cores"] = made.cpu_seconds
     result["content_hash"] = manifest.content_hash
     result["megabytes"] = sum(split.bytes for split in manifest.splits.values()) / 1e6
-    result["seconds"] = seconds
+    result["seconds"], result["processor_seconds"] = turns.wall, turns.processor
     for name, values in (("median", statistics.median), ("lowest", min)):
-        taken = {kind: values(own) for kind, own in seconds.items()}
+        taken = {kind: values(own) for kind, own in turns.wall.items()}
         result[name] = {
             **taken,
             "whole_to_floor": taken["whole"] / taken["floor"],
@@ -217,6 +227,10 @@ def table(result: dict[str, Any]) -> str:
         f"| {name} | {s:.2f} | {result['megabytes'] / max(s, 1e-9):,.1f} |" for name, s in rows
     ]
     lines.append(f"\n{result['megabytes']:.1f} MB kept, {result['repeats']} rounds.")
+    processor = {kind: statistics.median(own) for kind, own in result["processor_seconds"].items()}
+    lines.append(
+        "processor seconds: " + ", ".join(f"{kind} {s:.2f}" for kind, s in processor.items())
+    )
     for name in ("median", "lowest"):
         own = result[name]
         lines.append(
