@@ -25,9 +25,10 @@ from filelock import FileLock, Timeout
 from data.cleaning import clean
 from data.corpus import CorpusSpec
 from data.documents import batched
+from data.downloads import Downloads
 from data.errors import UserError
 from data.manifest import MANIFEST_FILE, SPLITS, Manifest, Split, read_manifest, write_manifest
-from data.measuring import measure
+from data.measuring import get_ready, measure
 from data.near_duplicates import first_of_each
 from data.parallel import Workers
 from data.progress import Progress
@@ -37,8 +38,10 @@ from data.sources import resolve_sources, source_weights
 from data.splits import Selection, choose_splits
 from data.table import DocumentTable
 from data.tally import Tally, tally_reasons
-from data.tokenizer import FILE_HASHES, SEPARATOR_TOKEN, VOCAB_SIZE, get_encoding
+from data.tokenizer import FILE_HASHES, SEPARATOR_TOKEN, VOCAB_SIZE, bpe_files, get_encoding
 
+MANY_DOCUMENTS = 2_000
+"""With as many to come, worker processes start while the first are being read."""
 LIBRARIES = ("torch", "tiktoken", "numpy", "trafilatura", "selectolax", "mwparserfromhell")
 
 
@@ -113,15 +116,16 @@ def _build(
     spec: CorpusSpec, root: Path, work: Path, progress: Progress, workers: int | None
 ) -> Manifest:
     """Write the segment files into `work`, and return what is to stand in the manifest."""
-    with progress.stage("download"):
-        get_encoding(root, progress)
-        sources = resolve_sources(spec, root, progress)
     spool = work / "spool"
     spool.mkdir()
-    tally = Tally(sources)
     with DocumentTable(spool) as table:
-        with progress.stage("read_clean_encode"):
-            _read_all(spec, root, tally, table, progress, workers)
+        with Downloads(root / "downloads", progress) as downloads:
+            sources = resolve_sources(spec, downloads)
+            bpe_files(root, progress)  # small, and here while the sources' archives are coming
+            tally = Tally(sources)
+            with progress.stage("read_clean_encode"):
+                _read_all(spec, root, tally, table, progress, workers)
+        progress.seconds["download"] = downloads.seconds
         with progress.stage("near_duplicates"), progress.bar("near-duplicates", total=1) as bar:
             new = first_of_each(table.signatures())
             bar.update()
@@ -168,8 +172,7 @@ def _write(
     progress: Progress,
 ) -> tuple[dict[str, Split], str]:
     """The splits as they were written, and the hash of their content."""
-    encoding = get_encoding(root)
-    writer = SegmentWriter(work, table, lambda tokens: len(encoding.decode_bytes(tokens)))
+    writer = SegmentWriter(work, table, partial(_count_bytes, root))
     total = sum(selection.tokens for selection in selections.values())
     splits = {}
     with progress.bar("write", total=total, unit="tok", unit_scale=True) as bar:
@@ -177,6 +180,10 @@ def _write(
             segments = spec.segments if name == "train" else 1
             splits[name] = writer.write(name, selections[name], segments, bar)
     return splits, writer.content_hash
+
+
+def _count_bytes(root: Path, tokens: list[int]) -> int:
+    return len(get_encoding(root).decode_bytes(tokens))  # needed only for a document that was cut
 
 
 def _read_all(
@@ -196,6 +203,8 @@ def _read_all(
     repeats = RepeatFilter()
     total = tally.documents_known()
     with Workers(workers) as pool, progress.bar("documents", total=total, unit="doc") as bar:
+        if total and total >= MANY_DOCUMENTS:
+            pool.start(partial(get_ready, root))
         raw = batched(tally.read(bar))
         cleaned = tally.timed(pool.map(clean, raw))
         for batch in pool.map(measure_batch, batched(repeats.keep_new(cleaned))):

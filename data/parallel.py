@@ -32,7 +32,8 @@ def usable_cores() -> int:
 
 
 class Workers:
-    """Processes that start when there is work for more than one of them. Use as a context manager.
+    """Processes that start when there is work for more than one of them, or when they are told to.
+    Use as a context manager.
 
     They are spawned, not forked: a fork of a process with threads (torch, tqdm) can deadlock.
     """
@@ -52,6 +53,12 @@ class Workers:
     ) -> None:
         if self._executor:
             self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def start(self, function: Callable[[], object]) -> None:
+        """Start the processes before there is work for them, with a call of `function` for each."""
+        if self.count > 1:
+            for _ in range(self.count):
+                self._started().submit(function)
 
     def map(
         self, function: Callable[[Batch], Result], batches: Iterable[Batch]

@@ -8,33 +8,101 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import mul
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from data.shingles import SHINGLE_WORDS, Hashes, combine
+from data.words import HAS_LETTER, HAS_LOREM, STOP_MARKS, Ints, Words, running_sum
 
 GOPHER = "Gopher, arXiv 2112.11446, appendix A.1.1"
 GOPHER_REPETITION = "Gopher, arXiv 2112.11446, table A1"
 C4 = "C4, arXiv 1910.10683, section 2.2"
 
-STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 PASSAGE_WORDS = 2 * SHINGLE_WORDS
 
 _CLOSING = "\"'\u201d\u2019)]"
 _SENTENCE_END = re.compile(rf"[.!?][{re.escape(_CLOSING)}]*(?:\s|$)")
 
 
+@dataclass(frozen=True, kw_only=True)
 class Measures:
     """What the rules look at, found once for each text."""
 
-    def __init__(self, text: str, shingles: Hashes) -> None:
-        self.text = text
-        self.shingles = shingles
-        self.words = text.split()
-        self.lines = [line for line in text.split("\n") if line]
+    text: str
+    lines: list[str]
+    """That are not empty."""
+    words: Ints
+    """(W,) The same number for the same word."""
+    lengths: npt.NDArray[np.int32]
+    """(W,) Characters of each word."""
+    characters: int
+    """Of all words."""
+    with_letter: int
+    """Words with a letter in them."""
+    marks: int
+    """All words' `Words.marks` together."""
+    top_word: int
+    """The characters that one word makes up, of the word for which they are the most."""
+    shingles: Hashes
+    repeated_passages: int
+    """Runs of `PASSAGE_WORDS` words that came before."""
+
+
+def measures(texts: Sequence[str], words: Words) -> list[Measures]:
+    """Of each text; the counts are made for all texts at once: numpy's calls are dear."""
+    bounds = words.bounds
+    characters = np.diff(running_sum(words.lengths)[bounds])
+    with_letter = np.diff(running_sum(words.marks & HAS_LETTER != 0)[bounds])
+    marks = np.bitwise_or.reduceat(np.append(words.marks, 0), bounds[:-1])
+    top_words, repeats = _top_words(words), _repeats(words)
+    return [
+        Measures(
+            text=text,
+            lines=[line for line in text.split("\n") if line],
+            words=words.numbers[start:end],
+            lengths=words.lengths[start:end],
+            characters=int(characters[k]),
+            with_letter=int(with_letter[k]),
+            marks=int(marks[k]),
+            top_word=int(top_words[k]),
+            shingles=words.shingles[k],
+            repeated_passages=repeats[k],
+        )
+        for k, (text, start, end) in enumerate(
+            zip(texts, bounds.tolist(), bounds[1:].tolist(), strict=False)
+        )
+    ]
+
+
+def _top_words(words: Words) -> Ints:
+    """`Measures.top_word` of each text, (N,)."""
+    ordered = words.numbers << 32 | words.lengths  # the lengths go along in sorting
+    for start, end in pairwise(words.bounds.tolist()):
+        ordered[start:end].sort()
+    is_first = np.ones(len(ordered) + 1, np.bool_)  # of equal ones in a text; and a last one
+    is_first[1:-1] = ordered[1:] != ordered[:-1]
+    is_first[words.bounds] = True
+    firsts = np.flatnonzero(is_first)
+    products = np.append(np.diff(firsts) * (ordered[firsts[:-1]] & 0xFFFFFFFF), 0)
+    return np.maximum.reduceat(products, np.searchsorted(firsts, words.bounds[:-1]))
+
+
+def _repeats(words: Words) -> list[int]:
+    """`Measures.repeated_passages` of each text, N."""
+    passages = combine((words.runs[:-SHINGLE_WORDS], words.runs[SHINGLE_WORDS:]))
+    slices = [
+        slice(own.start, max(own.start, own.stop - SHINGLE_WORDS)) for own in words.run_slices
+    ]
+    for own in slices:
+        passages[own].sort()
+    same = running_sum(passages[1:] == passages[:-1])
+    return [
+        int(same[own.stop - 1] - same[own.start]) if own.start < own.stop else 0 for own in slices
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +120,7 @@ def _word_count(m: Measures) -> bool:
 
 
 def _word_length(m: Measures) -> bool:
-    return 3 <= len("".join(m.words)) / len(m.words) <= 10
+    return 3 <= m.characters / len(m.words) <= 10
 
 
 def _symbols(m: Measures) -> bool:
@@ -61,17 +129,11 @@ def _symbols(m: Measures) -> bool:
 
 
 def _alphabetic(m: Measures) -> bool:
-    wanted = 0.8 * len(m.words)
-    if sum(map(str.isalpha, m.words)) >= wanted:  # letters only: quicker, and mostly enough
-        return True
-    return sum(any(map(str.isalpha, word)) for word in m.words) >= wanted
+    return m.with_letter >= 0.8 * len(m.words)
 
 
 def _stop_words(m: Measures) -> bool:
-    return any(  # the first hundred words have nearly always two
-        len(STOP_WORDS.intersection(map(str.lower, words))) >= 2
-        for words in (m.words[:100], m.words)
-    )
+    return (m.marks & STOP_MARKS).bit_count() >= 2
 
 
 def _bullets(m: Measures) -> bool:
@@ -89,12 +151,13 @@ def _repeated_lines(m: Measures) -> bool:
 def _top_bigram(m: Measures) -> bool:
     limit = 0.2 * len(m.text)
     # One of the pair's words must make up half of that by itself: words are counted more quickly.
-    counts = Counter(m.words)
-    if max(map(mul, map(len, counts), counts.values())) <= limit / 2:
+    if m.top_word <= limit / 2:
         return True
-    pairs = Counter(zip(m.words, m.words[1:], strict=False))
+    words = m.words.tolist()
+    length_of = dict(zip(words, m.lengths.tolist(), strict=True))
+    pairs = Counter(pairwise(words))
     (first, second), count = pairs.most_common(1)[0]
-    return count == 1 or count * (len(first) + len(second)) <= limit
+    return count == 1 or count * (length_of[first] + length_of[second]) <= limit
 
 
 def _repeated_passages(m: Measures) -> bool:
@@ -102,11 +165,9 @@ def _repeated_passages(m: Measures) -> bool:
     words = len(m.shingles) + SHINGLE_WORDS - 1
     if words < 2 * PASSAGE_WORDS:
         return True
-    passages = combine((m.shingles[:-SHINGLE_WORDS], m.shingles[SHINGLE_WORDS:]))
-    ordered = np.sort(passages)
-    repeats = np.count_nonzero(ordered[1:] == ordered[:-1])
-    if PASSAGE_WORDS * repeats <= 0.1 * words:  # even if no two of them overlap
+    if PASSAGE_WORDS * m.repeated_passages <= 0.1 * words:  # even if no two of them overlap
         return True
+    passages = combine((m.shingles[:-SHINGLE_WORDS], m.shingles[SHINGLE_WORDS:]))
     first = np.unique(passages, return_index=True)[1]
     edges = np.zeros(words + 1, np.int64)  # +1 where a repeated run begins, -1 after it
     again = np.setdiff1d(np.arange(len(passages)), first)
@@ -130,7 +191,8 @@ def _sentence_share(m: Measures) -> bool:
 
 
 def _placeholders(m: Measures) -> bool:
-    return "{" not in m.text and "lorem ipsum" not in m.text.lower()
+    has_lorem = m.marks & HAS_LOREM and "lorem ipsum" in m.text.lower()
+    return not (has_lorem or "{" in m.text)
 
 
 RULES = (
@@ -220,12 +282,9 @@ RULES = (
 """In the order in which they are tried; a document is counted under the first that it fails."""
 
 
-def failed_rule(text: str, shingles: Hashes) -> str:
-    """The name of the first rule that `text` does not meet, or "".
-
-    Args:
-        text: clean text.
-        shingles: its `shingle_hashes`.
-    """
-    measures = Measures(text, shingles)
-    return next((rule.name for rule in RULES if not rule.holds(measures)), "")
+def failed_rules(texts: Sequence[str], words: Words) -> list[str]:
+    """The name of the first rule that each of the clean texts does not meet, or ""."""
+    return [
+        next((rule.name for rule in RULES if not rule.holds(own)), "")
+        for own in measures(texts, words)
+    ]

@@ -1,9 +1,8 @@
-"""Token ids to segment files: 1-D uint16 tensors, saved with torch, hashed, flushed to disk."""
+"""Token ids to segment files: 1-D uint16 tensors for `torch.load`, hashed, flushed to disk."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from data.errors import UserError
 from data.manifest import SegmentFile, Split
 from data.splits import Selection
 from data.table import DocumentTable
+from data.tensor_file import tensor_file
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -102,11 +102,7 @@ class SegmentWriter:
 
 def save_segment(path: Path, tokens: npt.NDArray[np.uint16]) -> SegmentFile:
     """Save token ids as a 1-D uint16 tensor, and see them on the disk before returning."""
-    import torch  # takes a second, and worker processes have no use for it
-
-    packed = io.BytesIO()  # torch hides the reason when it fails to write, such as a full disk
-    torch.save(torch.from_numpy(tokens), packed)
-    content = packed.getbuffer()
+    content = tensor_file(tokens)
     with path.open("wb") as file:
         file.write(content)
         file.flush()

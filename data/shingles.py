@@ -15,7 +15,7 @@ Hashes = npt.NDArray[np.uint64]
 
 _MARK = re.compile(r"[^\w\x00-\x7f]")
 _MARKS_TO_SPACES = bytes(
-    byte if byte >= 0x80 or chr(byte).isalnum() or byte == ord("_") else ord(" ")
+    byte if byte >= 0x80 or chr(byte).isalnum() or byte in b"_\n" else ord(" ")
     for byte in range(256)
 )
 _LONGEST = 16
@@ -23,7 +23,10 @@ _POSITIONS = np.array([pow(0x9E3779B97F4A7C15, k + 1, 2**64) for k in range(_LON
 
 
 def shingles(text: str) -> Hashes:
-    """A hash of each run of five words of `text`. Case and punctuation do not count."""
+    """A hash of each run of five words of `text`. Case and punctuation do not count.
+
+    This is the rule; `data/words.py` finds the same for many texts at once.
+    """
     return shingle_hashes(word_hashes(text), SHINGLE_WORDS)
 
 
@@ -35,11 +38,21 @@ def word_hashes(text: str) -> Hashes:
 
 def split_words(text: str) -> list[bytes]:
     r"""What `re.findall(r"\w+", text.lower())` finds, as UTF-8, in a third of the time."""
+    return _without_marks(text).split()
+
+
+def split_words_of_each(texts: Sequence[str]) -> list[list[bytes]]:
+    """`split_words` of each of many short texts of one line."""
+    return [line.split() for line in _without_marks("\n".join(texts)).split(b"\n")]
+
+
+def _without_marks(text: str) -> bytes:
+    """Words in small letters, with spaces and the line ends of `text` between them."""
     text = text.lower()
     if not text.isascii():
         for mark in set(_MARK.findall(text)):
             text = text.replace(mark, " ")
-    return text.encode().translate(_MARKS_TO_SPACES).split()
+    return text.encode().translate(_MARKS_TO_SPACES)
 
 
 def shingle_hashes(words: Hashes, size: int) -> Hashes:

@@ -8,10 +8,10 @@ from pathlib import Path
 from data.builtin import builtin_sources
 from data.corpus import CorpusSpec
 from data.documents import Source
+from data.downloads import Downloads
 from data.errors import UserError
 from data.hub import hub_source
 from data.local_files import file_sources
-from data.progress import Progress
 
 _WEIGHT = re.compile(r"(?P<source>.+):(?P<weight>\d+(?:\.\d+)?)")
 
@@ -35,8 +35,8 @@ def source_weights(spec: CorpusSpec) -> list[float] | None:
     return [weight or 1.0 for weight in weights]
 
 
-def resolve_sources(spec: CorpusSpec, root: Path, progress: Progress) -> list[Source]:
-    """The sources to read, in order; what has to be downloaded whole is downloaded.
+def resolve_sources(spec: CorpusSpec, downloads: Downloads) -> list[Source]:
+    """The sources to read, in order; `downloads` begins with what has to be downloaded whole.
 
     Raises:
         UserError: an unknown source, or one that cannot be had.
@@ -44,15 +44,13 @@ def resolve_sources(spec: CorpusSpec, root: Path, progress: Progress) -> list[So
     sources: list[Source] = []
     for group, argument in enumerate(spec.sources):
         name, _ = split_weight(argument)
-        sources += _resolve(name, group, spec, root, progress)
+        sources += _resolve(name, group, spec, downloads)
     return sources
 
 
-def _resolve(
-    name: str, group: int, spec: CorpusSpec, root: Path, progress: Progress
-) -> list[Source]:
+def _resolve(name: str, group: int, spec: CorpusSpec, downloads: Downloads) -> list[Source]:
     if name == "builtin" or name.startswith("builtin:"):
-        return builtin_sources(name.partition(":")[2], group, root, progress)
+        return builtin_sources(name.partition(":")[2], group, downloads)
     if name.startswith("hub:"):
         return [hub_source(name.removeprefix("hub:"), group, spec)]
     if Path(name).exists():

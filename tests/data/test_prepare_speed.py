@@ -19,5 +19,8 @@ def test_quick(root: Path, text_file: Path, tmp_path: Path) -> None:
     stages = numbers["stage_seconds_one_process"]
     assert {"read, extract", "clean", "quality rules", "encode", "split"} <= stages.keys()
     assert all(seconds >= 0 for seconds in stages.values())
-    assert numbers["ratio"] == numbers["whole_seconds"] / numbers["floor_seconds"]
+    median = numbers["median"]
+    assert median["whole_to_floor"] == median["whole"] / median["floor"]
+    assert {"whole", "empty", "download", "floor"} == numbers["seconds"].keys()
+    assert all(len(seconds) == 1 for seconds in numbers["seconds"].values())
     assert "| floor: tiktoken batch" in printed
