@@ -30,6 +30,7 @@ from search.axes import AXES
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
 from search.interruption import Interruption
+from search.lean_ray import few_processes, few_wakeups
 from search.ledger import Ledger
 from search.packing import make_packs
 from search.plan import Trial, grid_trials, steps_flops
@@ -66,7 +67,7 @@ def run_search(
     interruption = Interruption()
     callbacks = [interruption, Recorder(experiment, folder, ledger), events, progress]
     try:
-        with _local_ray(experiment), _scratch(folder / "ray") as scratch:
+        with _local_ray(experiment), few_wakeups(), _scratch(folder / "ray") as scratch:
             interruption.listen()  # only now: `ray.init` puts a handler of its own, which aborts
             _make_tuner(experiment, folder, ledger, trials, missing, callbacks, scratch).fit()
     finally:
@@ -149,7 +150,7 @@ def _local_ray(experiment: Experiment) -> Iterator[None]:
     """A Ray of our own on this machine, silent, gone at the end."""
     # A lost process is told by the progress line, in one line instead of thirty.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), few_processes():
         warnings.simplefilter("ignore", FutureWarning)
         ray.init(
             address="local",  # never a cluster that happens to run here
