@@ -9,7 +9,7 @@ from ray import tune
 from tensorboardX import SummaryWriter
 
 from search.experiment import Experiment
-from search.plan import reported_trial, trials_of
+from search.plan import ReportedTrials, trials_of
 
 
 class TensorBoardEvents(tune.Callback):
@@ -17,6 +17,7 @@ class TensorBoardEvents(tune.Callback):
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self.experiment, self.folder = experiment, folder
+        self.reported = ReportedTrials(experiment)
         self.writers: dict[str, SummaryWriter] = {}
 
     def on_trial_result(
@@ -24,7 +25,7 @@ class TensorBoardEvents(tune.Callback):
     ) -> None:
         if result["kind"] == "end":
             return
-        known = reported_trial(self.experiment, trial.config, result)
+        known = self.reported(trial.config, result)
         if known.trial_id not in self.writers:
             name = f"{known.label.replace(' ', ',')}-{known.trial_id[:6]}"
             self.writers[known.trial_id] = SummaryWriter(str(self.folder / "tensorboard" / name))

@@ -54,8 +54,9 @@ class PlainLoop:
         self.stdin.flush()
 
     def receive(self) -> dict[str, Any]:
-        """The result of the next trial: began, ended (seconds since 1970), timing (seconds),
-        val_losses (nats, an epoch each) and steps_per_second of the last epoch."""
+        """The result of the next trial: worker (its process), began, ended (seconds since 1970),
+        timing (seconds), val_losses (nats, an epoch each) and steps_per_second of the last
+        epoch."""
         line = self.stdout.readline()
         if not line:
             raise RuntimeError("a plain loop ended early; its error is above")
@@ -65,6 +66,7 @@ class PlainLoop:
 def main() -> None:
     """Train each trial that comes in."""
     import torch
+    import torch._dynamo  # by the first AdamW anyway, 1.5 s; the harness counts it as start-up
 
     from data.corpus import open_corpus
     from model.train import train
@@ -81,6 +83,7 @@ def main() -> None:
             checkpoint_dir=Path(asked["folder"]) if asked["folder"] else None,
         )
         answer = {
+            "worker": os.getpid(),
             "began": began,
             "ended": time.time(),
             "timing": vars(result.timing),
