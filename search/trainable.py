@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import gc
-import importlib
 import math
 import time
 import traceback
@@ -50,7 +49,6 @@ def run_trials(tune_config: dict[str, Any], experiment_folder: Path) -> None:
     ]
     # Workers are reused between trials, so whatever is global is set at each start.
     torch.set_num_threads(experiment.threads_per_trial)
-    importlib.import_module("torch._dynamo")  # by AdamW anyway, but now for the next line
     gc.freeze()  # modules stay: the collection after a trial took 0.17 s to go over them
     hold_to_share(experiment.device, experiment.gpus_per_trial)
     results = _train(experiment, left, experiment_folder)

@@ -4,8 +4,8 @@
     python tests/benchmarks/overhead.py --quick            # tiny trials, to see that it runs
 
 The plain loop is as many processes as the search runs trials at a time, with the same threads,
-each calling `model.train.train` in turn. After the search's start-up the two take turns of some
-seconds on the whole machine (`alternation.py`), each with a clock that stands while it is
+each calling `model.train.train` in turn. After the search's start-up the two take turns of a
+second on the whole machine (`alternation.py`), each with a clock that stands while it is
 stopped: a machine whose speed drifts does so for both. Linux only.
 """
 
@@ -57,7 +57,7 @@ def main() -> None:
     words += ["--max-concurrent", str(args.max_concurrent)] if args.max_concurrent else []
     fields = TINY if args.quick else sized(words, corpus, args.trial_seconds)
     experiment, trials = planned(words, corpus, fields)
-    slices = args.slice_seconds or (0.5 if args.quick else 5.0)
+    slices = args.slice_seconds or (0.5 if args.quick else 1.0)
     rounds = [
         measure(words, fields, experiment, trials, corpus, slices)
         for _ in range(1 if args.quick else args.rounds)
@@ -127,7 +127,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--corpus", default=CorpusSpec().name, help="a prepared one (builtin)")
     parser.add_argument("--out", help="where the corpus is: $MINIGPT_HOME, or ./artifacts")
     parser.add_argument("--rounds", type=int, default=2, help="searches, each beside a loop (2)")
-    parser.add_argument("--slice-seconds", type=float, help="length of a turn (5)")
+    parser.add_argument("--slice-seconds", type=float, help="length of a turn (1)")
     parser.add_argument("--quick", action="store_true", help="tiny trials, to see that it runs")
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     return parser.parse_args()

@@ -66,7 +66,6 @@ class PlainLoop:
 def main() -> None:
     """Train each trial that comes in."""
     import torch
-    import torch._dynamo  # by the first AdamW anyway, 1.5 s; the harness counts it as start-up
 
     from data.corpus import open_corpus
     from model.train import train
