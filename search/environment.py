@@ -18,6 +18,7 @@ _VARIABLES = {
     "RAY_task_events_report_interval_ms": "0",  # none
     "RAY_io_context_monitor_probe_interval_ms": "5000",
     "RAY_raylet_report_resources_period_milliseconds": "1000",
+    "RAY_worker_niceness": "0",  # at Ray's 15, trials yield to whatever else the machine does
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a notice of a coming change
 }
 
