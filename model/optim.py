@@ -6,6 +6,7 @@ Sources: Loshchilov & Hutter 2019 (arXiv 1711.05101) for AdamW; Brown et al. 202
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -25,6 +26,20 @@ def lr_at(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> flo
     return peak * (total_steps - step) / (total_steps - warmup_steps)
 
 
+class _AdamW(torch.optim.AdamW):
+    """torch's AdamW, called without the decorators that are for compiled optimizers: they import
+    `torch._dynamo`, a second and a half in each process, and nothing compiles the optimizer."""
+
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        inspect.unwrap(torch.optim.AdamW.step)(self, closure)
+
+
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW over two groups: matrices, embeddings included, decay; norms and biases do not.
 
@@ -37,7 +52,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in model.parameters() if p.dim() >= 2]},
         {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
+    return _AdamW(
         groups,
         lr=torch.tensor(config.lr_peak, device=device) if capturable else config.lr_peak,
         betas=(config.beta1, config.beta2),

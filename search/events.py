@@ -19,7 +19,7 @@ from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
 from search.experiment import Experiment
-from search.plan import reported_trial, trials_of
+from search.plan import ReportedTrials, trials_of
 
 
 class EventFile:
@@ -60,6 +60,7 @@ class TensorBoardEvents(tune.Callback):
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self.experiment, self.folder = experiment, folder
+        self.reported = ReportedTrials(experiment)
         self.files: dict[str, EventFile] = {}
 
     def on_trial_result(
@@ -67,7 +68,7 @@ class TensorBoardEvents(tune.Callback):
     ) -> None:
         if result["kind"] == "end":
             return
-        known = reported_trial(self.experiment, trial.config, result)
+        known = self.reported(trial.config, result)
         if known.trial_id not in self.files:
             name = f"{known.label.replace(' ', ',')}-{known.trial_id[:6]}"
             self.files[known.trial_id] = EventFile(self.folder / "tensorboard" / name)

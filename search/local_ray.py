@@ -25,6 +25,7 @@ import ray
 from ray._private import worker as ray_worker
 
 from search.experiment import Experiment
+from search.lean_ray import few_processes
 
 MARK = "MINIGPT_EXPERIMENT"
 """In the environment of each process of a search: the experiment's folder."""
@@ -67,7 +68,7 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     os.environ[MARK] = str(folder)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), few_processes():
             warnings.simplefilter("ignore", FutureWarning)
             _silence()
             ray.init(

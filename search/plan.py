@@ -56,12 +56,19 @@ def trials_of(experiment: Experiment, tune_config: Mapping[str, Any]) -> list[Tr
     return [make_trial(experiment, cell["values"], cell.get("replicate", 0)) for cell in cells]
 
 
-def reported_trial(
-    experiment: Experiment, tune_config: Mapping[str, Any], result: Mapping[str, Any]
-) -> Trial:
-    """The one of `trials_of` that a report to Tune is of."""
-    trials = trials_of(experiment, tune_config)
-    return next(trial for trial in trials if trial.trial_id == result["member"])
+class ReportedTrials:
+    """Which trial a report to Tune is of; each is made once, not at every report."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.known: dict[str, Trial] = {}
+
+    def __call__(self, tune_config: Mapping[str, Any], result: Mapping[str, Any]) -> Trial:
+        """The one of `trials_of(tune_config)` that `result` is of."""
+        if result["member"] not in self.known:
+            trials = trials_of(self.experiment, tune_config)
+            self.known |= {trial.trial_id: trial for trial in trials}
+        return self.known[result["member"]]
 
 
 def replicate_seed(config: RunConfig, base_seed: int, replicate: int) -> int:

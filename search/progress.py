@@ -14,7 +14,7 @@ from model.records import COMPLETE
 from reports.columns import duration
 from search.experiment import Experiment
 from search.ledger import Ledger
-from search.plan import Trial, reported_trial, steps_flops, trials_of
+from search.plan import ReportedTrials, Trial, steps_flops, trials_of
 
 _SHOWN = 4
 """Running trials named on the line; more don't fit."""
@@ -23,7 +23,7 @@ _ENOUGH = 0.01
 
 
 class ProgressLine(tune.Callback):
-    """Redraws a bar about once a second, and prints one line for each trial that ends.
+    """Redraws a bar at each report, and prints one line for each trial that ends.
 
     Work is counted in floating-point operations, so that wide and long trials weigh what they
     cost and the time left is right for grids over width.
@@ -39,6 +39,7 @@ class ProgressLine(tune.Callback):
             planned: trials of the whole search.
         """
         self.experiment, self.ledger, self.planned = experiment, ledger, planned
+        self.reported = ReportedTrials(experiment)
         self.work = dict(work)
         self.done = dict.fromkeys(ledger.ended(), 1.0)  # share of each trial
         self.running: dict[str, str] = {}
@@ -68,7 +69,7 @@ class ProgressLine(tune.Callback):
     ) -> None:
         if result["kind"] != "progress":
             return
-        known = reported_trial(self.experiment, trial.config, result)
+        known = self.reported(trial.config, result)
         name, step = known.trial_id, result["step"]
         now = time.monotonic()
         last_step, last_time = self.steps_seen.get(name, (step, now))

@@ -27,6 +27,7 @@ from search.early_end import EarlyEnd, NoStorage, RayLost
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
 from search.faults import OUT_OF_MEMORY
+from search.lean_ray import few_wakeups
 from search.ledger import Ledger
 from search.local_ray import LocalRay, local_ray
 from search.packing import make_packs
@@ -113,7 +114,7 @@ class Search:
         events = TensorBoardEvents(experiment, folder)
         progress = ProgressLine(experiment, ledger, work, experiment.planned_trials)
         try:
-            with local_ray(experiment, folder) as here:
+            with local_ray(experiment, folder) as here, few_wakeups():
                 early_end = EarlyEnd(here.find_lost)
                 callbacks = [early_end, Recorder(experiment, folder, ledger), events, progress]
                 tuner = self._make_tuner(trials, alone, here, callbacks)

@@ -18,6 +18,9 @@ from typing import Any
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[2])
+    sys.path.append(str(Path(__file__).parent))
+
+from alternation import with_descendants
 
 STAMPS: dict[str, Any] = {}
 
@@ -35,7 +38,7 @@ def stamped(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def timed_trial(tune_config: dict[str, Any], experiment_folder: Path) -> None:
+def timed_trial(tune_config: dict[str, Any], experiment_folder: Path, **options: Any) -> None:
     """Runs in a worker: `run_trials`, noting its parts and what each report cost it."""
     import search.trainable as room
     from search.plan import trials_of
@@ -51,33 +54,31 @@ def timed_trial(tune_config: dict[str, Any], experiment_folder: Path) -> None:
 
     def train(*args: Any, **kwargs: Any) -> Any:
         noted["began"] = time.time()
+        (folder / "began").touch()
         result = plain_train(*args, **kwargs)
         noted["trained"] = time.time()
         return result
 
     (trial,) = trials_of(room.read_experiment(experiment_folder), tune_config)
+    folder = trial_folder(experiment_folder, trial.trial_id)
     room.tune.report, room.train = report, train  # type: ignore[assignment]
     try:
-        room.run_trials(tune_config, experiment_folder)
+        room.run_trials(tune_config, experiment_folder, **options)
     finally:
         room.tune.report, room.train = plain_report, plain_train
         noted["left"] = time.time()
-        path = trial_folder(experiment_folder, trial.trial_id) / "overhead.json"
-        path.write_text(json.dumps(noted))
+        (folder / "overhead.json").write_text(json.dumps(noted))
 
 
 def cpu_seconds_besides_workers() -> float:
     """Processor time so far of this process and of Ray's, the workers' not counted (Linux)."""
-    total, waiting = 0.0, [os.getpid()]
-    while waiting:
-        pid = waiting.pop()
+    total = 0.0
+    for pid in with_descendants([os.getpid()]):
         try:
             command = Path(f"/proc/{pid}/cmdline").read_text()
             fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            children = [p.read_text() for p in Path(f"/proc/{pid}/task").glob("*/children")]
         except OSError:  # it ended meanwhile
             continue
-        waiting += map(int, " ".join(children).split())
         if not command.startswith("ray::") or "Agent" in command:
             total += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")  # user and system
     return total
@@ -95,9 +96,11 @@ def put_clocks_into_the_search() -> None:
         import search.tuner as tuner
 
         STAMPS["import_ray"] = [began, time.time()]
-        tuner.ray.init = stamped("ray_init", tuner.ray.init)
-        tuner.ray.shutdown = stamped("ray_shutdown", tuner.ray.shutdown)
-        tuner.run_search = stamped("run_search", tuner.run_search)
+        import ray
+
+        ray.init = stamped("ray_init", ray.init)
+        ray.shutdown = stamped("ray_shutdown", ray.shutdown)
+        tuner.Search.run = stamped("run_search", tuner.Search.run)  # type: ignore[method-assign]
         tuner.run_trials = timed_trial
         on_complete = tuner.Recorder.on_trial_complete
 

@@ -54,8 +54,9 @@ class PlainLoop:
         self.stdin.flush()
 
     def receive(self) -> dict[str, Any]:
-        """The result of the next trial: began, ended (seconds since 1970), timing (seconds),
-        val_losses (nats, an epoch each) and steps_per_second of the last epoch."""
+        """The result of the next trial: worker (its process), began, ended (seconds since 1970),
+        timing (seconds), val_losses (nats, an epoch each) and steps_per_second of the last
+        epoch."""
         line = self.stdout.readline()
         if not line:
             raise RuntimeError("a plain loop ended early; its error is above")
@@ -81,6 +82,7 @@ def main() -> None:
             checkpoint_dir=Path(asked["folder"]) if asked["folder"] else None,
         )
         answer = {
+            "worker": os.getpid(),
             "began": began,
             "ended": time.time(),
             "timing": vars(result.timing),

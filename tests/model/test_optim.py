@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -84,3 +87,45 @@ def test_steps_are_adamw_s_as_in_its_paper() -> None:
         optimizer.step()
     for parameter, value in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.detach(), value, rtol=1e-6, atol=1e-9)
+
+
+WITHOUT_DYNAMO = """
+import sys
+import torch
+from model.config import ModelConfig, TrainConfig
+from model.gpt import GPT
+from model.optim import make_optimizer
+config = TrainConfig()
+model = GPT(ModelConfig(vocab_size=20, seq_len=4, embed_dim=8, n_heads=2))
+optimizer = make_optimizer(model, config)
+tokens = torch.zeros(2, 4, dtype=torch.int64)
+model.loss(tokens, tokens, torch.float32).backward()
+torch.amp.GradScaler("cpu", enabled=False).step(optimizer)
+optimizer.zero_grad(set_to_none=True)
+optimizer.load_state_dict(optimizer.state_dict())
+print(optimizer.state_dict()["state"][0]["step"].item(), "torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_step_and_its_checkpoint_load_nothing_of_the_compiler() -> None:
+    printed = subprocess.check_output([sys.executable, "-c", WITHOUT_DYNAMO], text=True)
+    assert printed.split() == ["1.0", "False"]
+
+
+def test_steps_are_torch_s_to_the_bit() -> None:
+    config, shape = TrainConfig(), ModelConfig(vocab_size=20, seq_len=4, embed_dim=8, n_heads=2)
+    ours, theirs = GPT(shape), GPT(shape)
+    theirs.load_state_dict(ours.state_dict())
+    optimizer, plain = make_optimizer(ours, config), make_optimizer(theirs, config)
+    groups = [
+        {key: group[key] for key in ("params", "weight_decay")} for group in plain.param_groups
+    ]
+    betas = (config.beta1, config.beta2)
+    reference = torch.optim.AdamW(groups, lr=config.lr_peak, betas=betas, fused=True)
+    for _ in range(3):
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = torch.randn_like(mine)
+            other.grad = mine.grad.clone()
+        optimizer.step()
+        reference.step()
+        assert all(map(torch.equal, ours.parameters(), theirs.parameters()))

@@ -18,7 +18,7 @@ def test_the_harness_comes_to_the_losses_of_a_plain_loop(
     words = ("--quick", "--max-concurrent", "1", "--corpus", "small", "--json", str(path))
     done = run_script("tests/benchmarks/overhead.py", *words)
     assert done.returncode == 0, done.stderr
-    numbers = json.loads(path.read_text())
+    (numbers,) = json.loads(path.read_text())["rounds"]
     losses = numbers["val_losses"]
     assert losses["harness"] == losses["plain"]  # to the bit, each epoch of each trial
     assert len({tuple(epochs) for epochs in losses["plain"]}) == 4

@@ -1,0 +1,52 @@
+"""Ray with fewer processes and fewer wake-ups, for a search on this one machine.
+
+What a search never uses costs it all the same: Ray's autoscaler, dashboard and log monitor are
+three Python processes, a second of its start, a second of its end and 0.8% of a core in between;
+Tune looks ten times a second whether anything has happened (2-core AMD EPYC, 2026-11-24). Ray has
+no options for these, so methods of its own are replaced; pyproject.toml holds Ray to the release
+that this was written for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+from ray._private.node import Node
+from ray.air.execution._internal.actor_manager import RayActorManager
+
+TUNE_WAITS_SECONDS = 1.0
+"""Events wake Tune at once; without any it looks around this often, and not each 0.1 s."""
+
+
+@contextmanager
+def few_processes() -> Iterator[None]:
+    """While this lasts, `ray.init` starts GCS and raylet alone, and what the raylet starts."""
+
+    def start_no_dashboard(node: Node, **_: Any) -> None:
+        node._webui_url = ""
+
+    with ExitStack() as stack:
+        for name, instead in [
+            ("start_monitor", lambda node: None),  # it would ask a cloud for machines
+            ("start_log_monitor", lambda node: None),  # nobody reads: `log_to_driver` is off
+            ("start_api_server", start_no_dashboard),
+        ]:
+            stack.enter_context(mock.patch.object(Node, name, instead))
+        yield
+
+
+@contextmanager
+def few_wakeups() -> Iterator[None]:
+    """While this lasts, Tune's loop sleeps until something happens."""
+    wait = RayActorManager.next
+
+    def wait_longer(manager: RayActorManager, timeout: float | None = None) -> bool:
+        if timeout is not None:
+            timeout = max(timeout, TUNE_WAITS_SECONDS)
+        return wait(manager, timeout=timeout)
+
+    with mock.patch.object(RayActorManager, "next", wait_longer):
+        yield
