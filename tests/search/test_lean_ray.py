@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ray.air.execution._internal.actor_manager import RayActorManager
@@ -73,7 +74,7 @@ def test_progress_is_reported_each_two_seconds_and_every_epoch(
     monkeypatch.setattr(trainable.tune, "report", reports.append)
     monkeypatch.setattr(trainable.time, "monotonic", lambda: now)
     trial = grid_trials(experiment)[0]
-    hooks = trainable._tune_hooks(trial)
+    hooks = trainable._tune_hooks(trial, Path())
     for second in range(7):  # `train` tells of its progress once a second
         now = second + 0.01 * second
         hooks.on_progress(Progress(step=second, total_steps=7, train_loss_nats=9.0))
