@@ -6,6 +6,7 @@ Written once, before the first trial; the ledger beside it grows. No torch, no R
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import math
 import os
@@ -20,9 +21,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from data import checked_json
 from data.errors import UserError
 from data.paths import artifacts_root
 from model.config import RunConfig
+from search.axes import AXES
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -81,7 +84,7 @@ class Experiment:
 
     def write(self, folder: Path) -> None:
         """Make `folder` with its `experiment.json`, whole or not at all. Raises `UserError`."""
-        fields = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        fields = checked_json.seal({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)})
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
@@ -103,18 +106,37 @@ def read_experiment(folder: Path) -> Experiment:
     """The experiment in `folder`. Raises `UserError` if there is none or it can't be read."""
     path = folder / "experiment.json"
     try:
-        raw = json.loads(path.read_bytes())
-        version = raw.pop("schema_version")
-        if version != SCHEMA_VERSION:
+        raw = checked_json.unseal(checked_json.loads(path.read_bytes()))
+        version = raw.pop("schema_version", None)
+        if version != SCHEMA_VERSION or isinstance(version, bool):
             raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
-        raw["base"] = RunConfig.from_dict(raw["base"])
-        raw["axes"] = {name: tuple(values) for name, values in raw["axes"].items()}
-        raw["command"] = tuple(raw["command"])
-        return Experiment(**raw)
+        experiment = checked_json.build(Experiment, raw)
+        _check_plan(experiment)
+        return experiment
     except FileNotFoundError:
         raise UserError(f"{folder}: no experiment.json there; is that an experiment?") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} can't be read: {error}") from None
+
+
+def _check_plan(experiment: Experiment) -> None:
+    """Raise `ValueError` for what no search could have written."""
+    check_name(experiment.name)
+    datetime.datetime.fromisoformat(experiment.created_at)
+    counts = ("seeds", "max_concurrent", "threads_per_trial", "pack")
+    for name in counts:
+        if getattr(experiment, name) < 1:
+            raise ValueError(f"{name} is {getattr(experiment, name)}")
+    if experiment.device not in ("cpu", "cuda") or experiment.gpus_per_trial < 0:
+        raise ValueError(f"device {experiment.device!r} with {experiment.gpus_per_trial} GPUs")
+    if (experiment.sampler is None) != (experiment.samples is None):
+        raise ValueError("a sampler and its number of samples go together")
+    for name, values in experiment.axes.items():
+        if name not in AXES or not values or (experiment.sampler and len(values) != 2):
+            raise ValueError(f"axis {name!r} with the values {values}")
+    machine = experiment.hardware
+    if not isinstance(machine.get("gpus"), list) or not isinstance(machine.get("cores"), int):
+        raise ValueError("hardware: cores and gpus are missing")
 
 
 def check_name(name: str) -> str:
