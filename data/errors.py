@@ -31,6 +31,11 @@ class ArgumentParser(argparse.ArgumentParser):
         raise UserError(f"{message.removeprefix('argument ')}; see --help")
 
 
+def is_count(text: str) -> bool:
+    """Whether `text` is a whole number from 1 to 999,999."""
+    return text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0
+
+
 def one_line(text: object) -> str:
     """`text` as one printable line, its middle left out if it is very long: names and values in a
     message are the user's, line breaks and control characters included."""

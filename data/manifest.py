@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data import checked_json
 from data.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: with a checksum."""
 MANIFEST_FILE = "manifest.json"
 SPLITS = ("train", "val", "test")
 
@@ -134,11 +136,12 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of the corpus in `folder`.
 
     Raises:
-        UserError: there is none, it is not JSON, or it does not follow the schema.
+        UserError: there is none, it is damaged, or it does not follow the schema.
     """
     path = folder / MANIFEST_FILE
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = checked_json.loads(path.read_text(encoding="utf-8"))
+        fields = checked_json.unseal(raw)
     except FileNotFoundError:
         raise UserError(
             f"{folder}: no {MANIFEST_FILE}, so this is not a finished corpus: "
@@ -147,10 +150,11 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}): prepare the corpus again") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: holds a {type(raw).__name__}, not an object")
-    return Manifest.from_dict(raw, where=str(path))
+        raise UserError(f"{path}: damaged ({error}): prepare the corpus again") from None
+    manifest = Manifest.from_dict(fields, where=str(path))
+    if manifest.schema_version > 1 and not checked_json.is_sealed(raw):
+        raise UserError(f"{path}: its checksum is missing: prepare the corpus again")
+    return manifest
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -158,7 +162,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
     path = folder / MANIFEST_FILE
     temporary = folder / (MANIFEST_FILE + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(manifest.to_dict(), file, indent=2, ensure_ascii=False)
+        json.dump(checked_json.seal(manifest.to_dict()), file, indent=2, ensure_ascii=False)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
@@ -176,6 +180,8 @@ def _split(raw: dict[str, Any], where: str) -> Split:
             raise UserError(f"{where}: file name {file.name!r} must not lead out of the folder")
         files.append(file)
     counts = {key: _typed(raw, key, int, where) for key in ("documents", "tokens", "bytes")}
+    if min(counts.values()) < 1 or sum(file.tokens for file in files) != counts["tokens"]:
+        raise UserError(f"{where}: its counts contradict each other: prepare the corpus again")
     return Split(**counts, files=tuple(files))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from data.errors import UserError
-from model.config import RunConfig
+from model.config import ModelConfig, RunConfig, parameter_count
 from model.gpt import GPT
 
 FORMAT = "minigpt-checkpoint-1"
@@ -59,12 +59,25 @@ def load_model(path: Path) -> tuple[GPT, RunConfig, dict[str, Any]]:
     content = load(path)
     try:
         config = RunConfig.from_dict(content["config"])
+        _check_weights(config.model, content["model"], path)
         model = GPT(config.model)
         model.load_state_dict(content["model"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except (KeyError, RuntimeError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: its weights don't fit its configuration: {reason}") from None
     return model.eval(), config, content
+
+
+def _check_weights(config: ModelConfig, weights: Any, path: Path) -> None:
+    """Before memory is taken for a model as large as the configuration says. Raises `UserError`."""
+    head = config.vocab_size * config.embed_dim if config.tie_head else 0  # is there twice
+    count = sum(tensor.numel() for tensor in weights.values())
+    if count != parameter_count(config) + head or count - head > path.stat().st_size:
+        raise TypeError(f"{count:,} numbers where {parameter_count(config) + head:,} are due")
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise UserError("its weights are not all finite numbers")
 
 
 def save_step(content: dict[str, Any], folder: Path, step: int) -> None:

@@ -9,7 +9,6 @@ Source of the names and layout: `transformers`' GPT-2 (Conv1D keeps its weights 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -23,7 +22,7 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
 from safetensors.torch import save_file
 from torch import Tensor
 
-from data.errors import UserError, run_command
+from data.errors import ArgumentParser, UserError, run_command
 from data.paths import artifacts_root
 from data.tokenizer import SEPARATOR_TOKEN, bpe_files
 from model.checkpoint import load_model
@@ -111,7 +110,7 @@ def export(checkpoint: Path, folder: Path, root: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python model/export.py",
         description="example: python model/export.py final.pt exported",
     )

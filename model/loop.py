@@ -170,7 +170,7 @@ class Run:
         epoch = len(position.epochs) + 1
         val_loss = evaluate(self.model, self.val_set, tokens=train.val_tokens)
         self.charge("evaluation_seconds")
-        if not math.isfinite(val_loss):
+        if not math.isfinite(perplexity(val_loss)):  # from 700 nats on, it is no number
             raise Diverged(f"validation loss not finite after epoch {epoch}")
         sums = self.one_step.read_sums()
         record = EpochRecord(

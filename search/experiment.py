@@ -13,16 +13,15 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import Any, NoReturn
 
 from data import checked_json
 from data.errors import UserError
+from data.locks import only_process
 from data.paths import artifacts_root
 from model.config import RunConfig
 from search.axes import AXES
@@ -173,14 +172,13 @@ def find_experiment(root: Path, name: str | None) -> Path:
 @contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
     """Hold the experiment's lock: the ledger has one writer. Raises `UserError` if it is held."""
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UserError(f"{folder.name} is running in another process; wait for it") from None
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written to ({error.strerror})") from None
-    try:
+
+    def busy() -> NoReturn:
+        raise UserError(f"{folder.name} is running in another process; wait for it")
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(only_process(folder / ".lock", busy))
+        except OSError as error:
+            raise UserError(f"{folder}: can't be written to ({error.strerror})") from None
         yield
-    finally:
-        lock.release()

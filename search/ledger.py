@@ -114,7 +114,11 @@ def decode(line: bytes) -> TrialRecord | RerunRecord:
         raise ValueError("its checksum is missing")
     if kind not in ("trial", "rerun"):
         raise ValueError(f"unknown record {kind!r}")
-    record = checked_json.build(TrialRecord if kind == "trial" else RerunRecord, fields)
+    record: TrialRecord | RerunRecord = (
+        checked_json.build(TrialRecord, fields)
+        if kind == "trial"
+        else checked_json.build(RerunRecord, fields)
+    )
     _check_numbers(record)
     return record
 

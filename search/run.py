@@ -15,7 +15,7 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.errors import UserError, run_command
-from data.paths import artifacts_root
+from data.paths import artifacts_root, check_writable
 from model.batches import RunLength
 from reports.tables import as_text, experiments
 from search.cost import plan_lines
@@ -27,13 +27,14 @@ from search.experiment import (
     only_driver,
     read_experiment,
 )
-from search.ledger import Ledger
+from search.ledger import Ledger, open_ledger
 from search.options import check_options, make_parser
 from search.packing import choose_pack
 from search.plan import Trial
 from search.presets import default_preset
 from search.sharing import choose_trials_per_gpu
 from search.start import (
+    check_space,
     check_trials,
     choose_device,
     corpus_if_prepared,
@@ -48,25 +49,34 @@ def main() -> int:
     args = make_parser().parse_args()
     check_options(args)
     root = artifacts_root(args.out)
+    if not args.dry_run:
+        check_writable(root)
     if args.resume is not None:
-        return resume(root, args.resume)
+        return resume(root, args.resume, args.skip_damaged)
     device = choose_device(args.device)
-    preset, why = (args.preset, "as asked") if args.preset else default_preset(device)
-    print(f"Preset     {preset}: {why}", flush=True)
+    preset, preset_why = (args.preset, "as asked") if args.preset else default_preset(device)
     corpus = corpus_if_prepared(root, args.corpus)
     experiment = make_experiment(args, device)
+    folder = root / "experiments" / experiment.name
+    if folder.exists():
+        raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
+    pack, reason = (1, None) if args.pack == "auto" else choose_pack(args.pack, experiment)
+    # Before anything is said, measured or made.
+    packed = dataclasses.replace(experiment, pack=pack)
+    trials = check_trials(packed, length_in(corpus))
+    if not args.dry_run:
+        check_space(packed, trials, root)
+    print(f"Preset     {preset}: {preset_why}", flush=True)
     if args.trials_per_gpu == "auto":
         chosen, why = choose_trials_per_gpu(experiment)
         print(f"Sharing    {why}", flush=True)
         args.trials_per_gpu = str(chosen)
         experiment = make_experiment(args, device)
-    pack, reason = choose_pack(args.pack, experiment)
+    if args.pack == "auto":
+        pack, reason = choose_pack(args.pack, experiment)
     if reason:
         print(f"Packing    {reason}", flush=True)
     experiment = dataclasses.replace(experiment, pack=pack)
-    folder = root / "experiments" / experiment.name
-    if folder.exists():
-        raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
     trials = check_trials(experiment, length_in(corpus))
     print("\n".join(plan_lines(experiment, trials, corpus, length_in(corpus))), flush=True)
     if args.dry_run:
@@ -79,7 +89,7 @@ def main() -> int:
     return run(experiment, folder, length_in(corpus))
 
 
-def resume(root: Path, name: str) -> int:
+def resume(root: Path, name: str, skip_damaged: bool) -> int:
     """Finish the experiment called `name`."""
     folder = find_experiment(root, name)
     experiment = read_experiment(folder)
@@ -90,15 +100,21 @@ def resume(root: Path, name: str) -> int:
             f"--resume {name}: its corpus {experiment.corpus['name']!r} is missing or another one "
             f"by now (content hash {experiment.corpus_hash[:12]} is needed)"
         )
-    return run(experiment, folder, length_in(corpus))
+    return run(experiment, folder, length_in(corpus), skip_damaged)
 
 
-def run(experiment: Experiment, folder: Path, length: Callable[[Trial], RunLength]) -> int:
+def run(
+    experiment: Experiment,
+    folder: Path,
+    length: Callable[[Trial], RunLength],
+    skip_damaged: bool = False,
+) -> int:
     """Train what is missing, then print the table. 0 if every trial ended well."""
     root = folder.parents[1]
-    again = command_line("search/run.py", "--resume", experiment.name, root=root)
+    flags = ["--skip-damaged"] if skip_damaged else []
+    again = command_line("search/run.py", "--resume", experiment.name, *flags, root=root)
     with only_driver(folder):
-        ledger = Ledger(folder / "ledger.jsonl")
+        ledger = open_ledger(folder, skip_damaged)
         if ledger.trials:
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
         reason = _search(experiment, folder, ledger, length)

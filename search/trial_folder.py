@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from data import checked_json
 from model.checkpoint import step_files
 from model.records import FAILED
 from search.ledger import TrialRecord, decode, encode
@@ -44,14 +45,17 @@ def begin_attempt(folder: Path, values: dict[str, float], replicate: int) -> int
     started = read_started(folder)
     attempts = (started["attempts"] if started else 0) + 1
     content = {"values": values, "replicate": replicate, "attempts": attempts}
-    _write_atomically(folder / "trial.json", json.dumps(content).encode())
+    _write_atomically(folder / "trial.json", json.dumps(checked_json.seal(content)).encode())
     return attempts
 
 
 def read_started(folder: Path) -> dict[str, Any] | None:
-    """values, replicate and attempts of a trial that was started; None if it never was."""
-    path = folder / "trial.json"
-    return json.loads(path.read_bytes()) if path.exists() else None
+    """values, replicate and attempts of a trial that was started; None if it never was, or if the
+    file is damaged."""
+    try:
+        return checked_json.unseal(checked_json.loads((folder / "trial.json").read_bytes()))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def write_outcome(folder: Path, record: TrialRecord) -> None:
@@ -64,13 +68,12 @@ def write_outcome(folder: Path, record: TrialRecord) -> None:
 
 
 def read_outcome(folder: Path) -> TrialRecord | None:
-    """The record of a trial that ended; None if it has not."""
-    path = folder / "outcome.json"
-    if not path.exists():
+    """The record of a trial that ended; None if it has not, or if the file is damaged."""
+    try:
+        record = decode((folder / "outcome.json").read_bytes())
+    except (FileNotFoundError, ValueError):  # damaged on disk: the trial is trained again
         return None
-    record = decode(path.read_bytes())
-    assert isinstance(record, TrialRecord)
-    return record
+    return record if isinstance(record, TrialRecord) else None
 
 
 def forget_outcome(folder: Path) -> None:

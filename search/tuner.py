@@ -131,9 +131,9 @@ def _make_search(experiment: Experiment, folder: Path, ledger: Ledger) -> Ledger
         (folder / "checkpoints").glob("*/trial.json"), key=lambda path: path.stat().st_mtime
     )
     unfinished = [
-        read_started(path.parent)["values"]  # type: ignore[index]
+        known["values"]
         for path in started
-        if path.parent.name not in ledger.ended()
+        if path.parent.name not in ledger.ended() and (known := read_started(path.parent))
     ]
     return LedgerOptunaSearch(
         ranges=experiment.axes,

@@ -82,7 +82,7 @@ def test_a_line_of_version_1_had_no_checksum_and_knew_no_packs() -> None:
 def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     for loss in (float("nan"), float("inf"), -1.0):
-        with pytest.raises(ValueError, match="nats|JSON compliant"):
+        with pytest.raises(ValueError, match=r"nats|JSON compliant"):
             ledger.append(trial("a", loss))
     ledger.append(trial("b"))
     assert [t.trial_id for t in Ledger(ledger.path).trials] == ["b"]
