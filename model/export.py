@@ -24,7 +24,7 @@ from torch import Tensor
 
 from data.errors import ArgumentParser, UserError, run_command
 from data.paths import artifacts_root
-from data.tokenizer import SEPARATOR_TOKEN, bpe_files
+from data.tokenizer import SEPARATOR_TOKEN, VOCAB_SIZE, bpe_files
 from model.checkpoint import load_model
 from model.config import ModelConfig
 from model.gpt import GPT
@@ -88,6 +88,11 @@ def export(checkpoint: Path, folder: Path, root: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not empty; name a new folder")
     model, config, _ = load_model(checkpoint)
+    if config.model.vocab_size != VOCAB_SIZE:
+        raise UserError(
+            f"{checkpoint}: a model of {config.model.vocab_size:,} tokens, and the tokenizer "
+            f"exported with it has {VOCAB_SIZE:,}"
+        )
     encoder_json, vocab_bpe = bpe_files(root)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:

@@ -138,11 +138,11 @@ def _check_plan(experiment: Experiment) -> None:
         raise ValueError("hardware: cores and gpus are missing")
 
 
-def check_name(name: str) -> str:
-    """`name` if it can be a folder's. Raises `UserError`."""
+def check_name(name: str, flag: str = "--name") -> str:
+    """`name` if it can be a folder's. Raises `UserError`, which names the flag it was given by."""
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"--name {name!r}: use letters, digits, dots, dashes and underscores, 100 at most, "
+            f"{flag} {name!r}: use letters, digits, dots, dashes and underscores, 100 at most, "
             "beginning with a letter or digit"
         )
     return name
@@ -158,7 +158,7 @@ def find_experiment(root: Path, name: str | None) -> Path:
     """The folder of experiment `name`, or of the newest. Raises `UserError` if there is none."""
     home = root / "experiments"
     if name is not None:
-        folder = home / check_name(name)
+        folder = home / check_name(name, "experiment")
         if not (folder / "experiment.json").is_file():
             there = ", ".join(sorted(p.parent.name for p in home.glob("*/experiment.json")))
             raise UserError(f"no experiment {name!r} in {home}; there are: {there or 'none'}")

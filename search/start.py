@@ -48,7 +48,7 @@ def corpus_if_prepared(root: Path, name: str) -> Corpus | None:
 
     Raises `UserError` for any other that is not there, and for a damaged file.
     """
-    folder = root / "corpus" / name
+    folder = root / "corpus" / check_name(name, "--corpus")
     if (folder / "manifest.json").is_file():
         verify_corpus(folder)
         return open_corpus(folder)
