@@ -44,7 +44,7 @@ LIBRARIES = ("torch", "tiktoken", "numpy", "trafilatura", "selectolax", "mwparse
 def prepare(spec: CorpusSpec, root: Path, quiet: bool, workers: int | None) -> Path:
     """See `data.corpus.prepare_corpus`."""
     folder = root / "corpus" / spec.name
-    new = [path for path in (folder.parent, root) if not path.exists()]
+    new = [path for path in folder.parents if not path.exists()]
 
     def busy() -> None:
         if not quiet:

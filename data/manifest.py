@@ -103,6 +103,9 @@ class Manifest:
             name: _split(_typed(known["splits"], name, dict, where), f"{where}: splits.{name}")
             for name in SPLITS
         }
+        for source in known["sources"]:
+            _check_present(source, _SOURCE_TYPES, f"{where}: sources")
+        _check_present(known["tokenizer"], _TOKENIZER_TYPES, f"{where}: tokenizer")
         extra = {
             "notes": _typed({"notes": [], **raw}, "notes", list, where),
             "cpu_seconds": _typed({"cpu_seconds": {}, **raw}, "cpu_seconds", dict, where),
@@ -130,6 +133,10 @@ _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "stage_seconds": dict,
     "versions": dict,
 }
+
+_COUNTS = ("documents_in", "documents_kept", "tokens")
+_SOURCE_TYPES = {"name": str, "kind": str, **dict.fromkeys(_COUNTS, int)}
+_TOKENIZER_TYPES = {"name": str, "vocab_size": int}
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -183,6 +190,14 @@ def _split(raw: dict[str, Any], where: str) -> Split:
     if min(counts.values()) < 1 or sum(file.tokens for file in files) != counts["tokens"]:
         raise UserError(f"{where}: its counts contradict each other: prepare the corpus again")
     return Split(**counts, files=tuple(files))
+
+
+def _check_present(raw: Any, types: Mapping[str, type], where: str) -> None:
+    """Raise `UserError` if `raw` is no object, or a key that it has is of another type."""
+    if not isinstance(raw, dict):
+        raise UserError(f"{where}: a {type(raw).__name__}, expected an object")
+    for key in types.keys() & raw.keys():
+        _typed(raw, key, types[key], where)
 
 
 def _typed(raw: Mapping[str, Any], key: str, kind: type | tuple[type, ...], where: str) -> Any:

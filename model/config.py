@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from data.errors import UserError
 
@@ -24,10 +24,10 @@ def _require(ok: bool, message: str) -> None:
         raise UserError(message)
 
 
-def _check_types(config: ModelConfig | TrainConfig) -> None:
+def _check_types(config: Any) -> None:
     """Raise `UserError` for a value of another type. Whole numbers in fields of floats become
     floats: 1 and 1.0 are one configuration, one trial_id."""
-    for name, hint in _hints(type(config)).items():
+    for name, hint in _hints(cast(Any, type(config))).items():
         value = getattr(config, name)
         if type(value) is int and isinstance(0.0, hint) and abs(value) < 2**53:
             object.__setattr__(config, name, float(value))
@@ -37,7 +37,7 @@ def _check_types(config: ModelConfig | TrainConfig) -> None:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
@@ -192,7 +192,7 @@ class RunConfig:
 
 
 def _from_fields(cls: type[_Config], raw: Any, where: str) -> _Config:
-    hints = _hints(cls)
+    hints = _hints(cast(Any, cls))
     if not isinstance(raw, dict) or set(raw) != set(hints):
         odd = sorted(map(str, set(hints) ^ set(raw))) if isinstance(raw, dict) else "not an object"
         raise UserError(f"config.{where}: missing or unknown keys: {odd}")

@@ -19,6 +19,7 @@ from typing import Any
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -125,8 +126,9 @@ def main() -> int:
     args = parser.parse_args()
     try:
         export(args.checkpoint, args.folder, artifacts_root(args.out))
-    except OSError as error:
-        raise UserError(f"{args.folder}: cannot be written ({error.strerror or error})") from None
+    except (OSError, SafetensorError) as error:  # the latter for a full disk
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{args.folder}: cannot be written ({reason})") from None
     print(f'Exported   GPT2LMHeadModel.from_pretrained("{args.folder}")')
     return 0
 

@@ -19,6 +19,7 @@ if __name__ == "__main__":  # the checkout in place of this folder, whose names 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.errors import ArgumentParser, UserError, run_command
+from data.manifest import Manifest
 from data.paths import artifacts_root
 from reports.columns import one_line
 from reports.findings import summary
@@ -100,6 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(
             f"{folder / 'experiment.json'}: the corpus manifest in it has no {error}"
         ) from None
+    except UserError:
+        raise
+    except (TypeError, ValueError, AttributeError):
+        # Whose fault? A manifest of another program's is the user's, anything else is a bug.
+        Manifest.from_dict(experiment.corpus, f"{folder / 'experiment.json'}: corpus")
+        raise
     print(one_line(summary(experiment, ledger)))
     table = experiments(experiment, ledger)
     if len(table) > BRIEF_ROWS:

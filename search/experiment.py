@@ -134,8 +134,10 @@ def _check_plan(experiment: Experiment) -> None:
         if name not in AXES or not values or (experiment.sampler and len(values) != 2):
             raise ValueError(f"axis {name!r} with the values {values}")
     machine = experiment.hardware
-    if not isinstance(machine.get("gpus"), list) or not isinstance(machine.get("cores"), int):
-        raise ValueError("hardware: cores and gpus are missing")
+    kinds = {"cores": int, "memory_gb": int | float, "gpus": list}
+    for name, kind in kinds.items():
+        if not isinstance(machine.get(name), kind):
+            raise ValueError(f"hardware: {name} is {machine.get(name)!r}")
 
 
 def check_name(name: str, flag: str = "--name") -> str:
