@@ -14,7 +14,7 @@ LOG_SECONDS = 10.0
 """Between updates when standard error is a file: a log with a line each 0.1 s is of no use."""
 
 
-class _Bar(tqdm):  # type: ignore[type-arg]
+class _Bar(tqdm):
     """Leaves nothing on the screen when what it counts fails: the error is one line."""
 
     def __exit__(self, kind: type[BaseException] | None, *details: Any) -> None:

@@ -197,14 +197,18 @@ class Ledger:
             return
 
     def append(self, record: TrialRecord | RerunRecord) -> None:
-        """Write one record and wait until it is on disk."""
-        with open(self.path, "ab") as file:
-            file.truncate(self._whole_bytes)
-            file.write(self._newline + encode(record))
-            file.flush()
-            os.fsync(file.fileno())
-            self._whole_bytes = file.tell()
-            self._newline = b""
+        """Write one record and wait until it is on disk. Raises `UserError` if it can't be."""
+        line = self._newline + encode(record)
+        try:
+            with open(self.path, "ab") as file:
+                file.truncate(self._whole_bytes)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+                self._whole_bytes = file.tell()
+                self._newline = b""
+        except OSError as error:
+            raise UserError(f"{self.path}: can't be written to ({error.strerror})") from None
         self._remember(record)
 
     def _remember(self, record: TrialRecord | RerunRecord) -> None:

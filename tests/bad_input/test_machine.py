@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from data.errors import one_line, run_command
+from data.errors import UserError, one_line, run_command
 from search.ledger import Ledger
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -87,11 +87,13 @@ def test_no_permission(attempt: Any, home: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission_for_a_user(attempt: Any, home: Path, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o555)
+    done = home / "experiments" / "done"
     attempt("search/run.py", "--grid", "lr", "--out", str(tmp_path / "closed")).refused("is no")
-    (home / "experiments" / "done").chmod(0o555)
+    done.chmod(0o555)
     attempt("search/rerun.py", "done").refused("can't be written to")
     attempt("reports/generate.py", "done").refused("Permission denied")
-    (home / "experiments" / "done" / "ledger.jsonl").chmod(0)
+    done.chmod(0o755)
+    (done / "ledger.jsonl").chmod(0)
     attempt("reports/generate.py", "done").refused("ledger.jsonl: cannot be read")
 
 
@@ -105,7 +107,7 @@ def test_a_record_that_finds_no_space_costs_no_other(
         raise OSError(28, "No space left on device")
 
     ledger = Ledger(path)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="No space"):
         patch.setattr(os, "fsync", full)
         ledger.append(written[0])
     path.write_bytes(path.read_bytes()[:-100])  # as much of it as there was room for
