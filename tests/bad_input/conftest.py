@@ -177,6 +177,7 @@ def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
         patch.setattr(data.downloads, "_run_pip", no_network)
 
         def attempt(script: str, *words: str, may_download: bool = False) -> Ended:
+            downloads.clear()
             before = listing(cwd, home)
             ended = run(script, *words)
             print(f"\n$ python {script} {shlex.join(words)}\n{ended.err or '(done)'}".rstrip())
