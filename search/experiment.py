@@ -133,6 +133,8 @@ def _check_plan(experiment: Experiment) -> None:
     for name, values in experiment.axes.items():
         if name not in AXES or not values or (experiment.sampler and len(values) != 2):
             raise ValueError(f"axis {name!r} with the values {values}")
+        for value in values:
+            experiment.base.replace(**{AXES[name].field: value})
     machine = experiment.hardware
     kinds = {"cores": int, "memory_gb": int | float, "gpus": list}
     for name, kind in kinds.items():
