@@ -82,11 +82,6 @@ def generate(
 
 def sample_text(model: GPT, root: Path, prompt: str, **options: float | int | None) -> str:
     """`prompt` and the text that follows it; `options` as for `generate`."""
-    if model.config.vocab_size != VOCAB_SIZE:
-        raise UserError(
-            f"a model of {model.config.vocab_size:,} tokens: text can only be sampled with the "
-            f"{VOCAB_SIZE:,} of GPT-2's encoding"
-        )
     encoding = get_encoding(root)
     ids = generate(model, encoding.encode_ordinary(prompt), **options)  # type: ignore[arg-type]
     return encoding.decode([token for token in ids if token != SEPARATOR_TOKEN])
@@ -117,6 +112,11 @@ def main() -> int:
             name = flag.replace("_", "-")
             raise UserError(f"--{name} {getattr(args, flag)}: give {right}")
     model, _, _ = load_model(args.checkpoint)
+    if model.config.vocab_size != VOCAB_SIZE:
+        raise UserError(
+            f"{args.checkpoint}: a model of {model.config.vocab_size:,} tokens: text can only be "
+            f"sampled with the {VOCAB_SIZE:,} of GPT-2's encoding"
+        )
     print(
         sample_text(
             model,
