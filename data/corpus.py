@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from data.manifest import MANIFEST_FILE, SPLITS, Manifest, read_manifest
+from data.tokenizer import VOCAB_SIZE
 
 if TYPE_CHECKING:
     from data.dataset import SegmentedTextDataset
+
+MOST_TOKENS = 10**12
+"""Of a corpus; beyond it a flag has a digit too many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +58,11 @@ class CorpusSpec:
         object.__setattr__(self, "sources", tuple(self.sources))
         if not self.sources:
             raise UserError("--source: at least one source is needed, for example `builtin`")
-        if self.tokens is not None and self.tokens < 1:
-            raise UserError(f"--tokens {self.tokens}: must be at least 1")
-        if self.eval_tokens < 1:
-            raise UserError(f"--eval-tokens {self.eval_tokens}: must be at least 1")
+        for name, tokens in (("tokens", self.tokens), ("eval-tokens", self.eval_tokens)):
+            if tokens is not None and not 1 <= tokens <= MOST_TOKENS:
+                raise UserError(f"--{name} {tokens}: must be at least 1, at most {MOST_TOKENS:,}")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"--seed {self.seed}: must be 0 to 9,223,372,036,854,775,807")
         if not 1 <= self.segments <= 100:
             raise UserError(f"--segments {self.segments}: must be 1 to 100")
         if not self.text_column:
@@ -138,11 +143,13 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def verify_corpus(folder: Path) -> Manifest:
-    """Hash every file again and compare.
+    """Hash every file again and compare; look at every token.
 
     Raises:
         UserError: naming the first damaged file.
     """
+    from data.dataset import largest_token, open_segment  # torch takes a second to import
+
     corpus = open_corpus(folder)
     for file in corpus.manifest.files():
         with (folder / file.name).open("rb") as stream:
@@ -151,6 +158,13 @@ def verify_corpus(folder: Path) -> Manifest:
                     f"{folder / file.name}: damaged, its SHA-256 is not the one in "
                     f"{MANIFEST_FILE}: remove {folder} and prepare it again"
                 )
+        tokens = open_segment(folder / file.name)
+        largest = largest_token(tokens)
+        if len(tokens) != file.tokens or largest >= VOCAB_SIZE:
+            raise UserError(
+                f"{folder / file.name}: {len(tokens):,} tokens up to {largest}, expected "
+                f"{file.tokens:,} below {VOCAB_SIZE}: remove {folder} and prepare it again"
+            )
     return corpus.manifest
 
 

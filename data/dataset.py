@@ -39,7 +39,7 @@ class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
             raise UserError(f"seq_len: {seq_len} must be at least 1")
         self.files = [Path(file) for file in files]
         self.seq_len = seq_len
-        self._segments = [_open_segment(file) for file in self.files]
+        self._segments = [open_segment(file) for file in self.files]
         self.tokens = sum(len(segment) for segment in self._segments)
         counts = [max(len(segment) - 1, 0) // seq_len for segment in self._segments]
         # _ends[k]: number of examples in segments 0..k
@@ -79,15 +79,21 @@ class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
         return type(self), (self.files, self.seq_len)
 
 
-def _open_segment(file: Path) -> Tensor:
+def open_segment(file: Path) -> Tensor:
     """The tokens in `file`, memory-mapped, (N,) int16 with the bits of the uint16 in the file."""
     if not file.is_file():
         raise UserError(f"{file}: segment file is missing: prepare the corpus again")
     try:
         tokens = torch.load(file, mmap=True, weights_only=True, map_location="cpu")
     except Exception as error:  # noqa: BLE001  torch raises many kinds for a damaged file
-        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-        raise UserError(f"{file}: damaged segment ({reason}): prepare the corpus again") from None
+        # Not torch's own words: for a file with code in it they advise to let it run.
+        kind = type(error).__name__
+        raise UserError(f"{file}: damaged segment ({kind}): prepare the corpus again") from None
     if not isinstance(tokens, Tensor) or tokens.dtype != torch.uint16 or tokens.dim() != 1:
         raise UserError(f"{file}: not a segment: expected one 1-D tensor of uint16")
     return tokens.view(torch.int16)
+
+
+def largest_token(segment: Tensor) -> int:
+    """The largest id in a segment (N,) of `open_segment`; -1 of none."""
+    return max((int((part.int() & 0xFFFF).max()) for part in segment.split(1 << 20)), default=-1)

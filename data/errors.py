@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 import gc
+import io
 import sys
 from collections.abc import Callable
 from typing import NoReturn
+
+_REFUSED_BY_THE_MACHINE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
+    *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+)
+"""No space, no permission, an impossible path: never a bug, wherever it comes up."""
+LONGEST_LINE = 600
+"""Characters of a message; a command line may hold an argument of any length."""
 
 
 class UserError(ValueError):
@@ -13,17 +24,53 @@ class UserError(ValueError):
     and what would be right."""
 
 
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's, whose complaint is a `UserError` instead of the usage and status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message.removeprefix('argument ')}; see --help")
+
+
+def is_count(text: str) -> bool:
+    """Whether `text` is a whole number from 1 to 999,999."""
+    return text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0
+
+
+def one_line(text: object) -> str:
+    """`text` as one printable line, its middle left out if it is very long: names and values in a
+    message are the user's, line breaks and control characters included."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
+    )
+    half = LONGEST_LINE // 2
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[:half]} … {shown[-half:]}"
+
+
 def run_command(main: Callable[[], int]) -> NoReturn:
-    """End the process with `main`'s exit status; with 2 and one line for a `UserError`."""
+    """End the process with `main`'s exit status; with 2 and one line for a `UserError`, or where
+    the machine refuses a file."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal's encoding may lack a character
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = 1
     except BrokenPipeError:  # `command | head`: the reader has had enough
         status = 0
+    except OSError as error:
+        if error.errno not in _REFUSED_BY_THE_MACHINE:
+            raise
+        print(f"error: {one_line(refusal(error))}", file=sys.stderr)
+        status = 2
     gc.freeze()  # nothing is collected at exit: torch's and Ray's modules took it about a second
     sys.exit(status)
+
+
+def refusal(error: OSError) -> str:
+    """A file and why the system refused it."""
+    return f"{error.filename or 'a file'}: {error.strerror or error}"

@@ -15,24 +15,28 @@ CHARACTERS_PER_TOKEN = 8
 """Read for each token that is wanted: English has 4.5, and a part will be dropped."""
 
 
+def check_hub(name: str, spec: CorpusSpec) -> None:
+    """Raise `UserError` for no name, no `--tokens` (the data sets are too large to take whole), or
+    no `datasets`."""
+    where = f"--source hub:{name}"
+    if not name.partition("@")[0]:
+        raise UserError(f"{where}: give hub:OWNER/NAME")
+    if spec.tokens is None:
+        raise UserError(f"{where}: needs --tokens, for example `--tokens 10000000`")
+    try:
+        import datasets  # noqa: F401  an optional extra
+    except ImportError:
+        raise UserError(f'{where}: needs the `datasets` library: pip install -e ".[hub]"') from None
+
+
 def hub_source(name: str, group: int, spec: CorpusSpec) -> Source:
     """The train split of a hub data set, as much of its beginning as `spec.tokens` needs.
 
     Args:
         name: `OWNER/NAME` or `OWNER/NAME@CONFIG`; a local folder in the hub's layout will do.
-
-    Raises:
-        UserError: no `--tokens` (the data sets are too large to take whole), or no `datasets`.
     """
-    if spec.tokens is None:
-        raise UserError(f"--source hub:{name}: needs --tokens, for example `--tokens 10000000`")
-    try:
-        import datasets  # noqa: F401  an optional extra
-    except ImportError:
-        raise UserError(
-            f'--source hub:{name}: needs the `datasets` library: pip install -e ".[hub]"'
-        ) from None
     path, _, config = name.partition("@")
+    assert spec.tokens is not None  # see `check_hub`
     limit = CHARACTERS_PER_TOKEN * (spec.tokens + 2 * spec.eval_tokens)
     return Source(
         name=f"hub:{name}",

@@ -34,15 +34,9 @@ def file_sources(path: Path, group: int, text_column: str) -> list[Source]:
     """A file as one source; a folder as one source for each kind of text in it.
 
     Raises:
-        UserError: a kind of file that is not known, or a folder without any that is.
+        UserError: as `files_by_format`.
     """
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    by_format: dict[str, list[Path]] = {}
-    for file in files:
-        if ending := _ending(file):
-            by_format.setdefault(ending, []).append(file)
-    if not by_format:
-        raise UserError(f"--source {path}: no file that ends in {', '.join(FORMATS)}")
+    by_format = files_by_format(path)
     sources = []
     for ending, members in by_format.items():
         form, reader = FORMATS[ending]
@@ -58,6 +52,22 @@ def file_sources(path: Path, group: int, text_column: str) -> list[Source]:
             )
         )
     return sources
+
+
+def files_by_format(path: Path) -> dict[str, list[Path]]:
+    """The file, or the folder's files, by ending.
+
+    Raises:
+        UserError: a kind of file that is not known, or a folder without any that is.
+    """
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        if ending := _ending(file):
+            found.setdefault(ending, []).append(file)
+    if not found:
+        raise UserError(f"--source {path}: no file that ends in {', '.join(FORMATS)}")
+    return found
 
 
 def _ending(file: Path) -> str:
@@ -115,13 +125,15 @@ def _read_jsonl(file: Path, text_column: str) -> Iterator[str]:
             where = f"--source {file}, line {number}"
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(
                     f"{where}: not JSON ({error}): expected one object a line"
                 ) from None
             if not isinstance(row, dict):
                 raise UserError(f"{where}: expected an object, found a {type(row).__name__}")
-            yield text_of(row, text_column, where)
+            # Half a surrogate pair, which JSON can spell, becomes U+FFFD.
+            units = text_of(row, text_column, where).encode("utf-16-le", "surrogatepass")
+            yield units.decode("utf-16-le", "replace")
 
 
 def text_of(row: dict[str, object], text_column: str, where: str) -> str:

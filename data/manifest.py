@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data import checked_json
 from data.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: with a checksum."""
 MANIFEST_FILE = "manifest.json"
 SPLITS = ("train", "val", "test")
 
@@ -101,6 +103,9 @@ class Manifest:
             name: _split(_typed(known["splits"], name, dict, where), f"{where}: splits.{name}")
             for name in SPLITS
         }
+        for source in known["sources"]:
+            _check_present(source, _SOURCE_TYPES, f"{where}: sources")
+        _check_present(known["tokenizer"], _TOKENIZER_TYPES, f"{where}: tokenizer")
         extra = {
             "notes": _typed({"notes": [], **raw}, "notes", list, where),
             "cpu_seconds": _typed({"cpu_seconds": {}, **raw}, "cpu_seconds", dict, where),
@@ -129,16 +134,21 @@ _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "versions": dict,
 }
 
+_COUNTS = ("documents_in", "documents_kept", "tokens")
+_SOURCE_TYPES = {"name": str, "kind": str, **dict.fromkeys(_COUNTS, int)}
+_TOKENIZER_TYPES = {"name": str, "vocab_size": int}
+
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of the corpus in `folder`.
 
     Raises:
-        UserError: there is none, it is not JSON, or it does not follow the schema.
+        UserError: there is none, it is damaged, or it does not follow the schema.
     """
     path = folder / MANIFEST_FILE
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = checked_json.loads(path.read_text(encoding="utf-8"))
+        fields = checked_json.unseal(raw)
     except FileNotFoundError:
         raise UserError(
             f"{folder}: no {MANIFEST_FILE}, so this is not a finished corpus: "
@@ -147,10 +157,11 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}): prepare the corpus again") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: holds a {type(raw).__name__}, not an object")
-    return Manifest.from_dict(raw, where=str(path))
+        raise UserError(f"{path}: damaged ({error}): prepare the corpus again") from None
+    manifest = Manifest.from_dict(fields, where=str(path))
+    if manifest.schema_version > 1 and not checked_json.is_sealed(raw):
+        raise UserError(f"{path}: its checksum is missing: prepare the corpus again")
+    return manifest
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -158,7 +169,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
     path = folder / MANIFEST_FILE
     temporary = folder / (MANIFEST_FILE + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(manifest.to_dict(), file, indent=2, ensure_ascii=False)
+        json.dump(checked_json.seal(manifest.to_dict()), file, indent=2, ensure_ascii=False)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
@@ -176,7 +187,17 @@ def _split(raw: dict[str, Any], where: str) -> Split:
             raise UserError(f"{where}: file name {file.name!r} must not lead out of the folder")
         files.append(file)
     counts = {key: _typed(raw, key, int, where) for key in ("documents", "tokens", "bytes")}
+    if min(counts.values()) < 1 or sum(file.tokens for file in files) != counts["tokens"]:
+        raise UserError(f"{where}: its counts contradict each other: prepare the corpus again")
     return Split(**counts, files=tuple(files))
+
+
+def _check_present(raw: Any, types: Mapping[str, type], where: str) -> None:
+    """Raise `UserError` if `raw` is no object, or a key that it has is of another type."""
+    if not isinstance(raw, dict):
+        raise UserError(f"{where}: a {type(raw).__name__}, expected an object")
+    for key in types.keys() & raw.keys():
+        _typed(raw, key, types[key], where)
 
 
 def _typed(raw: Mapping[str, Any], key: str, kind: type | tuple[type, ...], where: str) -> Any:

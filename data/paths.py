@@ -12,7 +12,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from data.errors import UserError
+
 
 def artifacts_root(out: str | None = None) -> Path:
     """The root folder as an absolute path. Nothing is created."""
     return Path(out or os.environ.get("MINIGPT_HOME") or "artifacts").expanduser().absolute()
+
+
+def existing(root: Path) -> Path:
+    """`root`, or the nearest folder above it that is there."""
+    return next(path for path in (root, *root.parents) if path.exists())
+
+
+def check_writable(root: Path) -> None:
+    """Raise `UserError` if nothing can be made in `root`, or `root` itself can't."""
+    there = existing(root)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"--out {root}: {there} is no folder that can be written to")

@@ -15,8 +15,8 @@ if __name__ == "__main__":  # run as a file: the project's root on the path, not
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.corpus import CorpusSpec, prepare_corpus, verify_corpus
-from data.errors import run_command
-from data.paths import artifacts_root
+from data.errors import ArgumentParser, UserError, run_command
+from data.paths import artifacts_root, check_writable
 from data.sources import split_weight
 
 DESCRIPTION = """\
@@ -40,7 +40,7 @@ example:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=DESCRIPTION,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,7 +71,7 @@ def main() -> int:
     arguments = parse_arguments()
     sources = tuple(arguments.source or CorpusSpec.sources)
     spec = CorpusSpec(
-        name=arguments.name or default_name(sources[0]),
+        name=default_name(sources[0]) if arguments.name is None else arguments.name,
         sources=sources,
         tokens=arguments.tokens,
         eval_tokens=arguments.eval_tokens,
@@ -80,11 +80,14 @@ def main() -> int:
         text_column=arguments.text_column,
         quality_filter=not arguments.no_quality_filter,
     )
+    if arguments.workers is not None and not 1 <= arguments.workers <= 1024:
+        raise UserError(f"--workers {arguments.workers}: give a number from 1 to 1024")
     root = artifacts_root(arguments.out)
     if arguments.verify:
         manifest = verify_corpus(root / "corpus" / spec.name)
         print(f"corpus {spec.name}: all {len(manifest.files())} files are as they were written")
         return 0
+    check_writable(root)
     prepare_corpus(spec, root, quiet=arguments.quiet, workers=arguments.workers)
     return 0
 

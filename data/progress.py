@@ -14,6 +14,14 @@ LOG_SECONDS = 10.0
 """Between updates when standard error is a file: a log with a line each 0.1 s is of no use."""
 
 
+class _Bar(tqdm):
+    """Leaves nothing on the screen when what it counts fails: the error is one line."""
+
+    def __exit__(self, kind: type[BaseException] | None, *details: Any) -> None:
+        self.leave = self.leave and kind is None
+        super().__exit__(kind, *details)
+
+
 class Progress:
     """Bars (none if `quiet`) and stage times of one preparation."""
 
@@ -24,8 +32,13 @@ class Progress:
     def bar(self, stage: str, **options: Any) -> tqdm[Any]:
         """A tqdm bar; `options` as for tqdm."""
         interval = 0.2 if sys.stderr.isatty() else LOG_SECONDS
-        return tqdm(
-            desc=stage, disable=self.quiet, mininterval=interval, dynamic_ncols=True, **options
+        return _Bar(
+            desc=stage,
+            disable=self.quiet,
+            mininterval=interval,
+            delay=interval,
+            dynamic_ncols=True,
+            **options,
         )
 
     @contextmanager

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from data.builtin import builtin_sources
+from data.builtin import builtin_sources, check_builtin
 from data.corpus import CorpusSpec
 from data.documents import Source
 from data.downloads import Downloads
 from data.errors import UserError
-from data.hub import hub_source
-from data.local_files import file_sources
+from data.hub import check_hub, hub_source
+from data.local_files import file_sources, files_by_format
 
 _WEIGHT = re.compile(r"(?P<source>.+):(?P<weight>\d+(?:\.\d+)?)")
 
@@ -35,11 +35,35 @@ def source_weights(spec: CorpusSpec) -> list[float] | None:
     return [weight or 1.0 for weight in weights]
 
 
+def check_sources(spec: CorpusSpec) -> None:
+    """Whether there are such sources, as far as can be told without reading or downloading.
+
+    Raises:
+        UserError: naming the first that can't be had.
+    """
+    for argument in spec.sources:
+        name, _ = split_weight(argument)
+        if name.startswith("builtin:"):
+            check_builtin(name.partition(":")[2])
+        elif name.startswith("hub:"):
+            check_hub(name.removeprefix("hub:"), spec)
+        elif name and Path(name).exists():
+            files_by_format(Path(name))
+        elif name != "builtin":
+            raise UserError(
+                f"--source {name!r}: no such file or folder; give `builtin`, `hub:OWNER/NAME`, or "
+                "the path of a .txt, .jsonl, .parquet, .html or MediaWiki .xml(.bz2) file or a "
+                "folder of these"
+            )
+
+
 def resolve_sources(spec: CorpusSpec, downloads: Downloads) -> list[Source]:
     """The sources to read, in order; `downloads` begins with what has to be downloaded whole.
 
+    `check_sources` has been called.
+
     Raises:
-        UserError: an unknown source, or one that cannot be had.
+        UserError: a source that cannot be had.
     """
     sources: list[Source] = []
     for group, argument in enumerate(spec.sources):
@@ -53,9 +77,4 @@ def _resolve(name: str, group: int, spec: CorpusSpec, downloads: Downloads) -> l
         return builtin_sources(name.partition(":")[2], group, downloads)
     if name.startswith("hub:"):
         return [hub_source(name.removeprefix("hub:"), group, spec)]
-    if Path(name).exists():
-        return file_sources(Path(name), group, spec.text_column)
-    raise UserError(
-        f"--source {name}: no such file or folder; give `builtin`, `hub:OWNER/NAME`, or the path "
-        "of a .txt, .jsonl, .parquet, .html or MediaWiki .xml(.bz2) file or a folder of these"
-    )
+    return file_sources(Path(name), group, spec.text_column)

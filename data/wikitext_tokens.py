@@ -58,9 +58,10 @@ class _Builder(Builder):
 
 
 def _name(tokenlist: list[Any], opening: int) -> str:
-    name, after = tokenlist[opening + 1 : opening + 3]
-    plain = isinstance(name, tokens.Text) and isinstance(after, _AFTER_NAME)
-    return name.text.strip().lower() if plain else ""
+    match tokenlist[opening + 1 : opening + 3]:
+        case [tokens.Text() as name, after] if isinstance(after, _AFTER_NAME):
+            return str(name.text.strip().lower())
+    return ""  # markup, or an empty comment at the end
 
 
 def _end(tokenlist: list[Any], opening: int) -> int:

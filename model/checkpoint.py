@@ -7,6 +7,7 @@ A run's folder holds the two newest `step_N.pt` (all that a run needs to go on) 
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from data.atomic_file import atomic_file
 from data.errors import UserError
-from model.config import RunConfig
+from model.config import ModelConfig, RunConfig, parameter_count
 from model.gpt import GPT
 
 FORMAT = "minigpt-checkpoint-1"
@@ -42,19 +43,27 @@ def load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a checkpoint (.pt)")
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch writes these sums, but doesn't look at them
-        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(_checked(path), map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception:  # noqa: BLE001 - torch raises many kinds for a damaged file
         # Not torch's own words: for a file with code in it they advise to let it run.
-        damaged = "unreadable"
-    if damaged:
-        raise UserError(f"{path}: damaged, or not a checkpoint of this program")
+        raise UserError(f"{path}: damaged, or not a checkpoint of this program") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this program ({FORMAT})")
     return content
+
+
+def _checked(path: Path) -> io.BytesIO:
+    """The archive made anew from its members, whose checksums were compared. torch writes these
+    sums but doesn't look at them, and a flipped bit in a member's size, which they don't cover, had
+    it return memory that was never written."""
+    clean = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(clean, "w") as made:
+        for member in archive.infolist():
+            made.writestr(member.filename, archive.read(member))
+    clean.seek(0)
+    return clean
 
 
 def load_model(path: Path) -> tuple[GPT, RunConfig, dict[str, Any]]:
@@ -62,12 +71,25 @@ def load_model(path: Path) -> tuple[GPT, RunConfig, dict[str, Any]]:
     content = load(path)
     try:
         config = RunConfig.from_dict(content["config"])
+        _check_weights(config.model, content["model"], path)
         model = GPT(config.model)
         model.load_state_dict(content["model"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except (KeyError, RuntimeError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: its weights don't fit its configuration: {reason}") from None
     return model.eval(), config, content
+
+
+def _check_weights(config: ModelConfig, weights: Any, path: Path) -> None:
+    """Before memory is taken for a model as large as the configuration says. Raises `UserError`."""
+    head = config.vocab_size * config.embed_dim if config.tie_head else 0  # is there twice
+    count = sum(tensor.numel() for tensor in weights.values())
+    if count != parameter_count(config) + head or count - head > path.stat().st_size:
+        raise TypeError(f"{count:,} numbers where {parameter_count(config) + head:,} are due")
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise UserError("its weights are not all finite numbers")
 
 
 def save_step(content: dict[str, Any], folder: Path, step: int) -> None:

@@ -6,11 +6,12 @@ Defaults are the assignment's recipe (the `seed` preset). No torch here: reports
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from data.errors import UserError
 
@@ -23,12 +24,21 @@ def _require(ok: bool, message: str) -> None:
         raise UserError(message)
 
 
-def _floats(config: Any, *names: str) -> None:
-    """Make whole numbers in these fields floats: 1 and 1.0 are one configuration, one trial_id."""
-    for name in names:
+def _check_types(config: Any) -> None:
+    """Raise `UserError` for a value of another type. Whole numbers in fields of floats become
+    floats: 1 and 1.0 are one configuration, one trial_id."""
+    for name, hint in _hints(cast(Any, type(config))).items():
         value = getattr(config, name)
-        if type(value) is int:
+        if type(value) is int and isinstance(0.0, hint) and abs(value) < 2**53:
             object.__setattr__(config, name, float(value))
+        elif (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
+            expected = getattr(hint, "__name__", hint)
+            raise UserError(f"{name}={value!r}: give a value of type {expected}")
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +61,7 @@ class ModelConfig:
     """Whether the output head shares the token embedding's weights."""
 
     def __post_init__(self) -> None:
-        _floats(self, "dropout")
+        _check_types(self)
         for name in ("vocab_size", "seq_len", "embed_dim", "n_layers", "n_heads"):
             value = getattr(self, name)
             _require(1 <= value <= 1_000_000, f"{name}={value}: give a number from 1 to 1,000,000")
@@ -96,8 +106,7 @@ class TrainConfig:
     """Seed of the initialisation, the order of the sequences and the dropout."""
 
     def __post_init__(self) -> None:
-        _floats(self, "lr_peak", "warmup_fraction", "weight_decay", "beta1", "beta2")
-        _floats(self, "grad_clip_norm")
+        _check_types(self)
         for name, low, high in (
             ("batch_size", 1, 1_000_000),
             ("epochs", 1, 100_000),
@@ -183,17 +192,14 @@ class RunConfig:
 
 
 def _from_fields(cls: type[_Config], raw: Any, where: str) -> _Config:
-    hints = get_type_hints(cls)
+    hints = _hints(cast(Any, cls))
     if not isinstance(raw, dict) or set(raw) != set(hints):
-        odd = sorted(set(hints) ^ set(raw)) if isinstance(raw, dict) else "not an object"
+        odd = sorted(map(str, set(hints) ^ set(raw))) if isinstance(raw, dict) else "not an object"
         raise UserError(f"config.{where}: missing or unknown keys: {odd}")
-    for name, hint in hints.items():
-        value = raw[name]
-        if type(value) is int and isinstance(0.0, hint):
-            value = float(value)
-        if (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
-            raise UserError(f"config.{where}.{name}={value!r}: expected {hint}")
-    return cls(**raw)
+    try:
+        return cls(**raw)
+    except UserError as error:
+        raise UserError(f"config.{where}.{error}") from None
 
 
 def trial_id(config: RunConfig, corpus_hash: str) -> str:

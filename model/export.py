@@ -9,7 +9,6 @@ Source of the names and layout: `transformers`' GPT-2 (Conv1D keeps its weights 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -20,12 +19,13 @@ from typing import Any
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from data.errors import UserError, run_command
+from data.errors import ArgumentParser, UserError, run_command
 from data.paths import artifacts_root
-from data.tokenizer import SEPARATOR_TOKEN, bpe_files
+from data.tokenizer import SEPARATOR_TOKEN, VOCAB_SIZE, bpe_files
 from model.checkpoint import load_model
 from model.config import ModelConfig
 from model.gpt import GPT
@@ -89,6 +89,11 @@ def export(checkpoint: Path, folder: Path, root: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not empty; name a new folder")
     model, config, _ = load_model(checkpoint)
+    if config.model.vocab_size != VOCAB_SIZE:
+        raise UserError(
+            f"{checkpoint}: a model of {config.model.vocab_size:,} tokens, and the tokenizer "
+            f"exported with it has {VOCAB_SIZE:,}"
+        )
     encoder_json, vocab_bpe = bpe_files(root)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
@@ -111,7 +116,7 @@ def export(checkpoint: Path, folder: Path, root: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python model/export.py",
         description="example: python model/export.py final.pt exported",
     )
@@ -121,8 +126,9 @@ def main() -> int:
     args = parser.parse_args()
     try:
         export(args.checkpoint, args.folder, artifacts_root(args.out))
-    except OSError as error:
-        raise UserError(f"{args.folder}: cannot be written ({error.strerror or error})") from None
+    except (OSError, SafetensorError) as error:  # the latter for a full disk
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{args.folder}: cannot be written ({reason})") from None
     print(f'Exported   GPT2LMHeadModel.from_pretrained("{args.folder}")')
     return 0
 

@@ -8,7 +8,6 @@ Source of nucleus sampling (--top-p): Holtzman et al. 2020 (arXiv 1904.09751).
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,9 +17,9 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
 import torch
 from torch import Tensor
 
-from data.errors import UserError, run_command
+from data.errors import ArgumentParser, UserError, run_command
 from data.paths import artifacts_root
-from data.tokenizer import SEPARATOR_TOKEN, get_encoding
+from data.tokenizer import SEPARATOR_TOKEN, VOCAB_SIZE, get_encoding
 from model.checkpoint import load_model
 from model.gpt import GPT
 
@@ -89,7 +88,7 @@ def sample_text(model: GPT, root: Path, prompt: str, **options: float | int | No
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python model/generate.py",
         description='example: python model/generate.py final.pt "The president said" --tokens 50',
     )
@@ -113,6 +112,11 @@ def main() -> int:
             name = flag.replace("_", "-")
             raise UserError(f"--{name} {getattr(args, flag)}: give {right}")
     model, _, _ = load_model(args.checkpoint)
+    if model.config.vocab_size != VOCAB_SIZE:
+        raise UserError(
+            f"{args.checkpoint}: a model of {model.config.vocab_size:,} tokens: text can only be "
+            f"sampled with the {VOCAB_SIZE:,} of GPT-2's encoding"
+        )
     print(
         sample_text(
             model,

@@ -178,7 +178,8 @@ class Run:
         epoch = len(position.epochs) + 1
         val_loss = evaluate(self.model, self.val_set, tokens=train.val_tokens)
         self.charge("evaluation_seconds")
-        if not math.isfinite(val_loss):  # a large one is overfitting, not an explosion
+        # A large one is overfitting, not an explosion; from 700 nats on its perplexity is infinite.
+        if not math.isfinite(perplexity(val_loss)):
             raise Diverged(f"validation loss not finite after epoch {epoch}")
         sums = self.one_step.sums.read()
         record = EpochRecord(

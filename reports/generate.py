@@ -18,14 +18,15 @@ from pathlib import Path
 if __name__ == "__main__":  # the checkout in place of this folder, whose names are not for import
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data.errors import UserError, run_command
+from data.errors import ArgumentParser, UserError, run_command
+from data.manifest import Manifest
 from data.paths import artifacts_root
 from reports.columns import one_line
 from reports.findings import summary
 from reports.page import Page, build_page, to_html, to_markdown
 from reports.tables import as_text, experiments
 from search.experiment import find_experiment, read_experiment
-from search.ledger import Ledger
+from search.ledger import open_ledger
 
 BRIEF_ROWS = 12
 """More trials than this are not all printed on the terminal."""
@@ -67,12 +68,15 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description="Write the report of an experiment: report.html, report.md, figures, tables.",
         epilog="example: python reports/generate.py lr-quick",
     )
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="the experiment (default: the newest)"
+    )
+    parser.add_argument(
+        "--skip-damaged", action="store_true", help="pass over damaged lines of the ledger"
     )
     parser.add_argument(
         "--out",
@@ -87,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     folder = find_experiment(artifacts_root(options.out), options.name)
     try:
-        experiment, ledger = read_experiment(folder), Ledger(folder / "ledger.jsonl")
+        experiment = read_experiment(folder)
+        ledger = open_ledger(folder, options.skip_damaged)
         page = build_page(experiment, ledger, options.out)
         paths = write_report(page, folder / "report")
     except OSError as error:
@@ -96,6 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(
             f"{folder / 'experiment.json'}: the corpus manifest in it has no {error}"
         ) from None
+    except UserError:
+        raise
+    except (TypeError, ValueError, AttributeError):
+        # Whose fault? A manifest of another program's is the user's, anything else is a bug.
+        Manifest.from_dict(experiment.corpus, f"{folder / 'experiment.json'}: corpus")
+        raise
     print(one_line(summary(experiment, ledger)))
     table = experiments(experiment, ledger)
     if len(table) > BRIEF_ROWS:

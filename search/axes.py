@@ -45,14 +45,14 @@ class Axis:
 
     def parse(self, text: str) -> tuple[float, ...]:
         """Values from `1e-4,1e-3`. Raises `UserError` naming the flag and the value."""
-        values = []
+        values: list[float] = []
         for part in text.split(","):
             try:
                 value = int(part) if self.integer else float(part)
             except ValueError:
                 kind = "whole numbers" if self.integer else "numbers"
                 raise UserError(
-                    f"{self.flag} {text}: {part!r} is not one; give {kind} separated by commas"
+                    f"{self.flag} {text}: {part!r} is no number; give {kind} separated by commas"
                 ) from None
             if value in values:
                 raise UserError(f"{self.flag} {text}: {part} is there twice; give it once")
@@ -143,7 +143,7 @@ AXES = {
 def axis_named(name: str) -> Axis:
     """The axis called `name`. Raises `UserError` with the names there are."""
     if name not in AXES:
-        raise UserError(f"--grid {name}: no such axis; there are {', '.join(AXES)}")
+        raise UserError(f"--grid {name!r}: no such axis; there are {', '.join(AXES)}")
     return AXES[name]
 
 

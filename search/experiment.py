@@ -6,23 +6,25 @@ Written once, before the first trial; the ledger beside it grows. No torch, no R
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import math
 import os
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
-from filelock import FileLock, Timeout
-
+from data import checked_json
 from data.errors import UserError
+from data.locks import only_process
 from data.paths import artifacts_root
 from model.config import RunConfig
+from search.axes import AXES
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -87,7 +89,7 @@ class Experiment:
 
     def write(self, folder: Path) -> None:
         """Make `folder` with its `experiment.json`, whole or not at all. Raises `UserError`."""
-        fields = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        fields = checked_json.seal({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)})
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
@@ -109,25 +111,48 @@ def read_experiment(folder: Path) -> Experiment:
     """The experiment in `folder`. Raises `UserError` if there is none or it can't be read."""
     path = folder / "experiment.json"
     try:
-        raw = json.loads(path.read_bytes())
-        version = raw.pop("schema_version")
-        if version != SCHEMA_VERSION:
+        raw = checked_json.unseal(checked_json.loads(path.read_bytes()))
+        version = raw.pop("schema_version", None)
+        if version != SCHEMA_VERSION or isinstance(version, bool):
             raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
-        raw["base"] = RunConfig.from_dict(raw["base"])
-        raw["axes"] = {name: tuple(values) for name, values in raw["axes"].items()}
-        raw["command"] = tuple(raw["command"])
-        return Experiment(**raw)
+        experiment = checked_json.build(Experiment, raw)
+        _check_plan(experiment)
+        return experiment
     except FileNotFoundError:
         raise UserError(f"{folder}: no experiment.json there; is that an experiment?") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} can't be read: {error}") from None
 
 
-def check_name(name: str) -> str:
-    """`name` if it can be a folder's. Raises `UserError`."""
+def _check_plan(experiment: Experiment) -> None:
+    """Raise `ValueError` for what no search could have written."""
+    check_name(experiment.name)
+    datetime.datetime.fromisoformat(experiment.created_at)
+    counts = ("seeds", "max_concurrent", "threads_per_trial", "pack")
+    for name in counts:
+        if getattr(experiment, name) < 1:
+            raise ValueError(f"{name} is {getattr(experiment, name)}")
+    if experiment.device not in ("cpu", "cuda") or experiment.gpus_per_trial < 0:
+        raise ValueError(f"device {experiment.device!r} with {experiment.gpus_per_trial} GPUs")
+    if (experiment.sampler is None) != (experiment.samples is None):
+        raise ValueError("a sampler and its number of samples go together")
+    for name, values in experiment.axes.items():
+        if name not in AXES or not values or (experiment.sampler and len(values) != 2):
+            raise ValueError(f"axis {name!r} with the values {values}")
+        for value in values:
+            experiment.base.replace(**{AXES[name].field: value})
+    machine = experiment.hardware
+    kinds = {"cores": int, "memory_gb": int | float, "gpus": list}
+    for name, kind in kinds.items():
+        if not isinstance(machine.get(name), kind):
+            raise ValueError(f"hardware: {name} is {machine.get(name)!r}")
+
+
+def check_name(name: str, flag: str = "--name") -> str:
+    """`name` if it can be a folder's. Raises `UserError`, which names the flag it was given by."""
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"--name {name!r}: use letters, digits, dots, dashes and underscores, 100 at most, "
+            f"{flag} {name!r}: use letters, digits, dots, dashes and underscores, 100 at most, "
             "beginning with a letter or digit"
         )
     return name
@@ -143,7 +168,7 @@ def find_experiment(root: Path, name: str | None) -> Path:
     """The folder of experiment `name`, or of the newest. Raises `UserError` if there is none."""
     home = root / "experiments"
     if name is not None:
-        folder = home / check_name(name)
+        folder = home / check_name(name, "experiment")
         if not (folder / "experiment.json").is_file():
             there = ", ".join(sorted(p.parent.name for p in home.glob("*/experiment.json")))
             raise UserError(f"no experiment {name!r} in {home}; there are: {there or 'none'}")
@@ -157,14 +182,13 @@ def find_experiment(root: Path, name: str | None) -> Path:
 @contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
     """Hold the experiment's lock: the ledger has one writer. Raises `UserError` if it is held."""
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UserError(f"{folder.name} is running in another process; wait for it") from None
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written to ({error.strerror})") from None
-    try:
+
+    def busy() -> NoReturn:
+        raise UserError(f"{folder.name} is running in another process; wait for it")
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(only_process(folder / ".lock", busy))
+        except OSError as error:
+            raise UserError(f"{folder}: can't be written to ({error.strerror})") from None
         yield
-    finally:
-        lock.release()

@@ -2,19 +2,22 @@
 
 A record is on disk (fsync) before the driver goes on, so a kill loses at most the line being
 written. Such a torn last line has no newline: readers pass over it and the next append cuts it
-off. Damage anywhere else is an error that names the line. No torch, no Ray.
+off. Damage anywhere else is an error that names the line, or with `--skip-damaged` a warning: the
+line stays where it is, and its trial counts as not run. Each line has a checksum (version 1 had
+none). No torch, no Ray.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from data.errors import UserError
+from data import checked_json
+from data.errors import UserError, one_line
 from model.config import RunConfig
 from model.records import (
     COMPLETE,
@@ -26,7 +29,7 @@ from model.records import (
     Timing,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,61 +98,119 @@ class RerunRecord:
 
 
 def encode(record: TrialRecord | RerunRecord) -> bytes:
-    """One line of JSON. Raises `ValueError` for a number that is not finite."""
+    """One line of JSON. Raises `ValueError` for a number that is not finite or can't be."""
+    _check_numbers(record)
     kind = "trial" if isinstance(record, TrialRecord) else "rerun"
     fields = {"schema_version": SCHEMA_VERSION, "record": kind, **dataclasses.asdict(record)}
-    return json.dumps(fields, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(checked_json.seal(fields), separators=(",", ":")).encode() + b"\n"
 
 
 def decode(line: bytes) -> TrialRecord | RerunRecord:
-    """The inverse of `encode`. Raises `ValueError`, `KeyError` or `TypeError` for anything else."""
-    raw: dict[str, Any] = json.loads(line)
-    version, kind = raw.pop("schema_version"), raw.pop("record")
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
-    if raw.get("checkpoint") is not None:
-        raw["checkpoint"] = CheckpointRef(**raw["checkpoint"])
-    if kind == "rerun":
-        return RerunRecord(**raw)
-    if kind != "trial" or raw["status"] not in STATUSES:
-        raise ValueError(f"unknown record {kind!r} or status {raw.get('status')!r}")
-    raw["config"] = RunConfig.from_dict(raw["config"])
-    raw["epochs"] = tuple(EpochRecord(**epoch) for epoch in raw["epochs"])
-    raw["timing"] = Timing(**raw["timing"])
-    raw["device"] = Device(**raw["device"]) if raw["device"] is not None else None
-    return TrialRecord(**raw)
+    """The inverse of `encode`. Raises `ValueError` for anything else."""
+    raw = checked_json.loads(line)
+    fields = checked_json.unseal(raw)
+    version, kind = fields.pop("schema_version", None), fields.pop("record", None)
+    if version not in (1, SCHEMA_VERSION) or type(version) is not int:
+        raise ValueError(f"schema version {version}, this program reads 1 to {SCHEMA_VERSION}")
+    if version > 1 and not checked_json.is_sealed(raw):
+        raise ValueError("its checksum is missing")
+    if kind not in ("trial", "rerun"):
+        raise ValueError(f"unknown record {kind!r}")
+    record: TrialRecord | RerunRecord = (
+        checked_json.build(TrialRecord, fields)
+        if kind == "trial"
+        else checked_json.build(RerunRecord, fields)
+    )
+    _check_numbers(record)
+    return record
+
+
+def _check_numbers(record: TrialRecord | RerunRecord) -> None:
+    """Raise `ValueError` for what no training can have come to."""
+    if isinstance(record, RerunRecord):
+        _check_loss(record.val_loss_nats)
+        _check_loss(record.ledger_val_loss_nats)
+        _check_loss(record.test_loss_nats, record.test_perplexity)
+        return
+    if record.status not in STATUSES:
+        raise ValueError(f"unknown status {record.status!r}")
+    if record.status == COMPLETE and not record.epochs:
+        raise ValueError("complete without an epoch")
+    for number, epoch in enumerate(record.epochs, start=1):
+        if epoch.epoch != number:
+            raise ValueError(f"epoch {epoch.epoch} where {number} is due")
+        _check_loss(epoch.train_loss_nats)
+        _check_loss(epoch.val_loss_nats, epoch.val_perplexity)
+
+
+def _check_loss(nats: float, perplexity: float | None = None) -> None:
+    """A cross-entropy is not negative, and its perplexity is its exponential."""
+    if nats < 0:
+        raise ValueError(f"a loss of {nats} nats")
+    if perplexity is None:
+        return
+    log = math.log(perplexity) if perplexity > 0 else math.nan
+    if not math.isclose(log, nats, rel_tol=1e-9, abs_tol=1e-9):
+        raise ValueError(f"a loss of {nats} nats with a perplexity of {perplexity}")
 
 
 class Ledger:
     """The records of one experiment, in the order they were written."""
 
-    def __init__(self, path: Path) -> None:
-        """Read `path` (it need not exist yet). Raises `UserError` on a damaged line."""
+    def __init__(self, path: Path, skip_damaged: bool = False) -> None:
+        """Read `path` (it need not exist yet). Raises `UserError` on a damaged line, unless it is
+        to be passed over; then `damaged` names it."""
         self.path = path
         self._trials: dict[str, TrialRecord] = {}
         self.reruns: list[RerunRecord] = []
-        self._whole_bytes = 0
-        content = path.read_bytes() if path.exists() else b""
-        for number, line in enumerate(content.splitlines(keepends=True), start=1):
-            if not line.endswith(b"\n"):
-                break  # torn by a kill; the next append cuts it off
+        self.damaged: list[str] = []
+        try:
+            content = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        # Not `splitlines`: it takes a damaged byte for the end of a line.
+        *lines, tail = content.split(b"\n")
+        for number, line in enumerate(lines, start=1):
             try:
                 self._remember(decode(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(
-                    f"{path}, line {number} is damaged ({error}): restore it from a copy, or "
-                    "delete the line and --resume to train that trial again"
-                ) from None
-            self._whole_bytes += len(line)
+            except ValueError as error:
+                damage = one_line(f"{path}, line {number} is damaged ({error})")
+                if not skip_damaged:
+                    raise UserError(
+                        f"{damage}: restore it from a copy, or pass over it with --skip-damaged; "
+                        "then --resume trains that trial again"
+                    ) from None
+                self.damaged.append(damage)
+        self._whole_bytes = len(content) - len(tail)
+        self._newline = b""
+        """Before the next record, where the last one lacks its own."""
+        self._take_over(tail)
+
+    def _take_over(self, tail: bytes) -> None:
+        """What follows the last newline was torn by a kill, and the next append cuts it off; but a
+        record of which only the newline is missing or damaged is whole."""
+        for whole in (tail, tail[:-1]):
+            try:
+                self._remember(decode(whole))
+            except ValueError:
+                continue
+            self._whole_bytes += len(whole)
+            self._newline = b"\n"
+            return
 
     def append(self, record: TrialRecord | RerunRecord) -> None:
-        """Write one record and wait until it is on disk."""
-        with open(self.path, "ab") as file:
-            file.truncate(self._whole_bytes)
-            file.write(encode(record))
-            file.flush()
-            os.fsync(file.fileno())
-            self._whole_bytes = file.tell()
+        """Write one record and wait until it is on disk. Raises `UserError` if it can't be."""
+        line = self._newline + encode(record)
+        try:
+            with open(self.path, "ab") as file:
+                file.truncate(self._whole_bytes)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+                self._whole_bytes = file.tell()
+                self._newline = b""
+        except OSError as error:
+            raise UserError(f"{self.path}: can't be written to ({error.strerror})") from None
         self._remember(record)
 
     def _remember(self, record: TrialRecord | RerunRecord) -> None:
@@ -175,3 +236,14 @@ class Ledger:
     def best(self) -> TrialRecord | None:
         """The complete trial with the lowest final validation loss."""
         return min(self.complete(), key=lambda t: t.final.val_loss_nats, default=None)
+
+
+def open_ledger(folder: Path, skip_damaged: bool) -> Ledger:
+    """The ledger of the experiment in `folder`; a line of warning for each one passed over.
+
+    Raises `UserError` on a damaged line that is not to be passed over.
+    """
+    ledger = Ledger(folder / "ledger.jsonl", skip_damaged)
+    for damage in ledger.damaged:
+        print(f"Warning    {damage}: passed over, its trial counts as not run", flush=True)
+    return ledger

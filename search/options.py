@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from data.errors import UserError
+from data.errors import ArgumentParser, UserError, is_count
 from model.config import RunConfig
 from search.axes import AXES, Axis, axis_named
 from search.experiment import Experiment
@@ -25,8 +25,12 @@ SEARCHED_AXES = ("lr", "epochs", "embed_dim")
 """What a sampler varies unless `--grid` names other axes."""
 
 
+MOST_TRIALS = 10_000
+"""Of one search; beyond it a flag has a digit too many."""
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python search/run.py",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -54,6 +58,11 @@ def make_parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
     where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
+    where.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help="with --resume: pass over damaged lines of the ledger, and train those trials again",
+    )
     where.add_argument(
         "--extend",
         metavar="NAME",
@@ -92,17 +101,19 @@ def check_options(args: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} {value}: give {low} or more")
     if not 0 <= args.seed < 2**31:
         raise UserError(f"--seed {args.seed}: give a number from 0 to 2147483647")
-    if args.gpus_per_trial is not None and args.gpus_per_trial <= 0:
+    if args.gpus_per_trial is not None and not 0 < args.gpus_per_trial < math.inf:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
     if not 0 < args.checkpoint_every < math.inf:
         raise UserError(f"--checkpoint-every {args.checkpoint_every}: give seconds above 0")
-    if args.pack not in (None, "auto") and not (args.pack.isdecimal() and int(args.pack) > 0):
+    if args.pack not in (None, "auto") and not is_count(args.pack):
         raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
+    if args.skip_damaged and args.resume is None:
+        raise UserError("--skip-damaged goes with --resume: a new search has no ledger yet")
     defaults = make_parser().parse_args([])
     given = [
         f"--{name.replace('_', '-')}"
         for name, value in vars(args).items()
-        if value != getattr(defaults, name) and name not in ("resume", "out")
+        if value != getattr(defaults, name) and name not in ("resume", "out", "skip_damaged")
     ]
     if args.resume is not None and given:
         raise UserError(
@@ -135,7 +146,7 @@ def axes_and_base(
         for axis in AXES.values()
         if (text := getattr(args, axis.name)) is not None
     }
-    named = [axis_named(part.strip()).name for part in args.grid.split(",")] if args.grid else []
+    named = [] if args.grid is None else [axis_named(p.strip()).name for p in args.grid.split(",")]
     if len(set(named)) < len(named):
         raise UserError(f"--grid {args.grid}: an axis is named twice")
     if not named and args.search:
@@ -152,6 +163,12 @@ def axes_and_base(
     if args.search:
         _check_enough(axes, args.trials)
     base = base.replace(**{AXES[name].field: values[0] for name, values in given.items()})
+    planned = (args.trials or math.prod(map(len, axes.values()))) * args.seeds
+    if planned > MOST_TRIALS:
+        raise UserError(
+            f"--seeds, --trials and the axes' values make {planned:,} trials: at most "
+            f"{MOST_TRIALS:,} go into one search"
+        )
     return axes, base
 
 

@@ -92,7 +92,7 @@ def grid_trials(experiment: Experiment) -> list[Trial]:
 
 
 def collect(make: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """`make` of each item. Raises one `UserError` with all different complaints."""
+    """`make` of each item. Raises one `UserError`, one line, with all different complaints."""
     results, complaints = [], []
     for item in items:
         try:
@@ -101,7 +101,7 @@ def collect(make: Callable[[Item], Result], items: Iterable[Item]) -> list[Resul
             if str(error) not in complaints:
                 complaints.append(str(error))
     if complaints:
-        raise UserError("\n       ".join(complaints))
+        raise UserError("; ".join(complaints))
     return results
 
 

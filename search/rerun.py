@@ -9,7 +9,6 @@ a record of each look.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import sys
 from pathlib import Path
@@ -20,8 +19,8 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
 import torch
 from tqdm import tqdm
 
-from data.corpus import Corpus, open_corpus
-from data.errors import UserError, run_command
+from data.corpus import Corpus, open_corpus, verify_corpus
+from data.errors import ArgumentParser, UserError, run_command
 from data.paths import artifacts_root
 from model.checkpoint import load_model, step_files
 from model.device import best_device, versions
@@ -31,30 +30,34 @@ from model.records import COMPLETE, CheckpointRef
 from model.train import Hooks, Progress, TrainResult, train
 from search.axes import cell_label
 from search.experiment import command_line, find_experiment, only_driver, read_experiment
-from search.ledger import Ledger, RerunRecord, TrialRecord
+from search.ledger import RerunRecord, TrialRecord, open_ledger
 
 PROMPT = "The president of the United States"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python search/rerun.py",
         description="Train the best configuration of an experiment again and keep its model. "
         "example: python search/rerun.py lr-quick-20261122-180000",
     )
     parser.add_argument("name", nargs="?", help="of the experiment (the newest)")
+    parser.add_argument(
+        "--skip-damaged", action="store_true", help="pass over damaged lines of the ledger"
+    )
     parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
     args = parser.parse_args()
     root = artifacts_root(args.out)
     folder = find_experiment(root, args.name)
     experiment = read_experiment(folder)
     with only_driver(folder):
-        ledger = Ledger(folder / "ledger.jsonl")
+        ledger = open_ledger(folder, args.skip_damaged)
         best = ledger.best()
         if best is None:
             raise UserError(f"{folder.name}: no trial is complete; finish it with --resume first")
         if experiment.device == "cuda" and best_device() != "cuda":
             raise UserError(f"{folder.name} was trained on CUDA, and there is no such device here")
+        verify_corpus(experiment.corpus_folder(folder))
         corpus = open_corpus(experiment.corpus_folder(folder))
         if corpus.content_hash != experiment.corpus_hash:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")

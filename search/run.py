@@ -15,7 +15,7 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.errors import UserError, run_command
-from data.paths import artifacts_root
+from data.paths import artifacts_root, check_writable
 from model.batches import RunLength
 from model.records import DIVERGED, FAILED
 from reports.tables import as_text, experiments
@@ -31,13 +31,14 @@ from search.experiment import (
     read_experiment,
 )
 from search.extension import extended_arguments, extension_line, take_over
-from search.ledger import Ledger
+from search.ledger import Ledger, open_ledger
 from search.options import check_options, make_parser
 from search.packing import choose_pack
 from search.plan import Trial
 from search.presets import default_preset
 from search.sharing import choose_trials_per_gpu
 from search.start import (
+    check_space,
     check_trials,
     choose_device,
     corpus_if_prepared,
@@ -55,25 +56,34 @@ def main() -> int:
     if args.extend is not None and args.resume is None:
         args = extended_arguments(parser, root, args.extend, sys.argv[1:])
     check_options(args)
+    if not args.dry_run:
+        check_writable(root)
     if args.resume is not None:
-        return resume(root, args.resume)
+        return resume(root, args.resume, args.skip_damaged)
     device = choose_device(args.device)
-    preset, why = (args.preset, "as asked") if args.preset else default_preset(device)
-    print(f"Preset     {preset}: {why}", flush=True)
+    preset, preset_why = (args.preset, "as asked") if args.preset else default_preset(device)
     corpus = corpus_if_prepared(root, args.corpus)
     experiment = make_experiment(args, device)
+    folder = root / "experiments" / experiment.name
+    if folder.exists():
+        raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
+    pack, reason = (1, None) if args.pack == "auto" else choose_pack(args.pack, experiment)
+    # Before anything is said, measured or made.
+    packed = dataclasses.replace(experiment, pack=pack)
+    trials = check_trials(packed, length_in(corpus))
+    if not args.dry_run:
+        check_space(packed, trials, root)
+    print(f"Preset     {preset}: {preset_why}", flush=True)
     if args.trials_per_gpu == "auto":
         chosen, why = choose_trials_per_gpu(experiment)
         print(f"Sharing    {why}", flush=True)
         args.trials_per_gpu = str(chosen)
         experiment = make_experiment(args, device)
-    pack, reason = choose_pack(args.pack, experiment)
+    if args.pack == "auto":
+        pack, reason = choose_pack(args.pack, experiment)
     if reason:
         print(f"Packing    {reason}", flush=True)
     experiment = dataclasses.replace(experiment, pack=pack)
-    folder = root / "experiments" / experiment.name
-    if folder.exists():
-        raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
     trials = check_trials(experiment, length_in(corpus))
     if experiment.extends is not None and corpus is not None:
         print(extension_line(root, with_corpus(experiment, corpus)), flush=True)
@@ -88,7 +98,7 @@ def main() -> int:
     return run(experiment, folder, length_in(corpus))
 
 
-def resume(root: Path, name: str) -> int:
+def resume(root: Path, name: str, skip_damaged: bool) -> int:
     """Finish the experiment called `name`."""
     folder = find_experiment(root, name)
     experiment = read_experiment(folder)
@@ -96,15 +106,21 @@ def resume(root: Path, name: str) -> int:
     corpus = corpus_if_prepared(root, experiment.corpus["name"])
     refuse_other_beginnings(experiment, corpus.content_hash if corpus else None)
     assert corpus is not None
-    return run(experiment, folder, length_in(corpus))
+    return run(experiment, folder, length_in(corpus), skip_damaged)
 
 
-def run(experiment: Experiment, folder: Path, length: Callable[[Trial], RunLength]) -> int:
+def run(
+    experiment: Experiment,
+    folder: Path,
+    length: Callable[[Trial], RunLength],
+    skip_damaged: bool = False,
+) -> int:
     """Train what is missing, then print the table. 0 if every trial ended well."""
     root = folder.parents[1]
-    again = command_line("search/run.py", "--resume", experiment.name, root=root)
+    flags = ["--skip-damaged"] if skip_damaged else []
+    again = command_line("search/run.py", "--resume", experiment.name, *flags, root=root)
     with only_driver(folder):
-        ledger = Ledger(folder / "ledger.jsonl")
+        ledger = open_ledger(folder, skip_damaged)
         if ledger.trials:
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
         if experiment.extends is not None:
@@ -116,7 +132,11 @@ def run(experiment: Experiment, folder: Path, length: Callable[[Trial], RunLengt
         print_results(experiment, root, ledger)
         from search.study import write_study  # imports Ray
 
-        write_study(experiment, folder, ledger)
+        try:
+            write_study(experiment, folder, ledger)
+        except OSError as error:
+            print(f"{error}; every trial is in the ledger. Write it with: {again}")
+            return 1
     return _say_what_failed(experiment, folder, ledger, again)
 
 

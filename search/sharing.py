@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from data.errors import UserError
+from data.errors import UserError, is_count
 from model.config import RunConfig
 from search.axes import AXES
 from search.experiment import Experiment
@@ -138,6 +138,8 @@ def gpus_of_trial(trials_per_gpu: str | None, gpus_per_trial: float | None, devi
 
     Raises `UserError` if they contradict each other or there is no GPU.
     """
+    if gpus_per_trial is not None and device == "cpu":
+        raise UserError(f"--gpus-per-trial {gpus_per_trial:g}: these trials train on the CPU")
     if trials_per_gpu is None:
         return gpus_per_trial or 1.0
     flag = f"--trials-per-gpu {trials_per_gpu}"
@@ -145,7 +147,7 @@ def gpus_of_trial(trials_per_gpu: str | None, gpus_per_trial: float | None, devi
         raise UserError(f"{flag} and --gpus-per-trial {gpus_per_trial:g}: give one of them")
     if device == "cpu":
         raise UserError(f"{flag}: these trials train on the CPU; use --max-concurrent")
-    if trials_per_gpu != "auto" and not (trials_per_gpu.isdecimal() and int(trials_per_gpu) > 0):
+    if trials_per_gpu != "auto" and not is_count(trials_per_gpu):
         raise UserError(f"{flag}: give a number of 1 or more, or auto")
     return 1.0 if trials_per_gpu == "auto" else 1 / int(trials_per_gpu)
 

@@ -8,6 +8,7 @@ import datetime
 import functools
 import math
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from data.corpus import Corpus, CorpusSpec, open_corpus, prepare_corpus, verify_corpus
 from data.errors import UserError
+from data.paths import existing
 from model.batches import RunLength, check_validation
 from model.config import parameter_count
 from model.device import best_device, best_precision, hardware, usable_cores, versions
@@ -47,7 +49,7 @@ def corpus_if_prepared(root: Path, name: str) -> Corpus | None:
 
     Raises `UserError` for any other that is not there, and for a damaged file.
     """
-    folder = root / "corpus" / name
+    folder = root / "corpus" / check_name(name, "--corpus")
     if (folder / "manifest.json").is_file():
         verify_corpus(folder)
         return open_corpus(folder)
@@ -76,7 +78,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     now = datetime.datetime.now(datetime.UTC)
     kind = args.search or "-".join(axes) or "one"
     return Experiment(
-        name=check_name(args.name or f"{kind}-{preset}-{now:%Y%m%d-%H%M%S}"),
+        name=check_name(f"{kind}-{preset}-{now:%Y%m%d-%H%M%S}" if args.name is None else args.name),
         created_at=now.isoformat(timespec="seconds"),
         command=("search/run.py", *sys.argv[1:]),
         preset=preset,
@@ -122,7 +124,7 @@ def _share_machine(
     """
     cores = usable_cores()
     if device == "cpu":
-        gpus_of_trial(args.trials_per_gpu, None, device)
+        gpus_of_trial(args.trials_per_gpu, args.gpus_per_trial, device)
         wanted = args.max_concurrent or min(trials, cores // (args.cpus_per_trial or 1) or 1)
         threads = args.cpus_per_trial or max(1, cores // wanted)
         if wanted * threads > cores:
@@ -186,6 +188,20 @@ def _check_trial(
             f"{gigabytes:,.0f} GB for weights, gradients and optimizer, and there are "
             f"{experiment.hardware['memory_gb']} GB; use fewer with --max-concurrent, or a "
             "smaller width"
+        )
+
+
+def check_space(experiment: Experiment, trials: list[Trial], root: Path) -> None:
+    """Raise `UserError` if the disk hasn't room for the checkpoints that the search will write."""
+    sizes = [parameter_count(trial.config.model) for trial in trials]
+    final = 4 * sum(sizes) * experiment.planned_trials / len(trials)
+    # The two newest checkpoints of a trial and the one that is being written.
+    steps = 3 * 12 * max(sizes) * experiment.max_concurrent * experiment.pack
+    free = shutil.disk_usage(existing(root)).free
+    if final + steps > free:
+        raise UserError(
+            f"--out {root}: the trials' weights take about {(final + steps) / 1e9:,.1f} GB, and "
+            f"{free / 1e9:,.1f} GB are free: make room or choose another --out"
         )
 
 

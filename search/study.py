@@ -7,12 +7,15 @@ trials run is ahead of the executor after a kill).
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
 from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from model.records import COMPLETE, STOPPED
 from search.axes import AXES
@@ -25,11 +28,24 @@ _STATES = {COMPLETE: TrialState.COMPLETE, STOPPED: TrialState.PRUNED}
 
 
 def write_study(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
-    """Replace `study.db` by one that holds the ledger's trials."""
+    """Replace `study.db` by one that holds the ledger's trials. Raises OSError if it can't be."""
     temporary = folder / "study.db.tmp"
-    temporary.unlink(missing_ok=True)
-    url = URL.create("sqlite", database=str(temporary))  # a path may hold a `?` or `#`
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        temporary.unlink(missing_ok=True)
+        _write(experiment, temporary, ledger)
+        os.replace(temporary, folder / "study.db")
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = getattr(error.__cause__ or error, "orig", None) or error
+        raise OSError(f"{folder / 'study.db'}: {reason}") from None
+    finally:
+        for left_over in folder.glob("study.db.tmp*"):
+            with suppress(OSError):
+                left_over.unlink()
+
+
+def _write(experiment: Experiment, path: Path, ledger: Ledger) -> None:
+    url = URL.create("sqlite", database=str(path))  # a path may hold a `?` or `#`
     storage = optuna.storages.RDBStorage(url.render_as_string())
     try:
         study = optuna.create_study(
@@ -38,7 +54,6 @@ def write_study(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
         study.add_trials([_frozen(experiment, record) for record in ledger.trials])
     finally:
         storage.engine.dispose()
-    os.replace(temporary, folder / "study.db")
 
 
 def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:

@@ -18,6 +18,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from data import checked_json
 from data.atomic_file import atomic_file
 from model.checkpoint import step_files
 from search.ledger import TrialRecord, decode, encode
@@ -71,17 +72,17 @@ def note_first_step(folder: Path, step: int) -> None:
 
 
 def _write_started(folder: Path, started: Started) -> None:
+    content = json.dumps(checked_json.seal(dataclasses.asdict(started)))
     with atomic_file(folder / "trial.json") as file:
-        file.write(json.dumps(dataclasses.asdict(started)).encode())
+        file.write(content.encode())
 
 
 def read_started(folder: Path) -> Started | None:
-    """What is known of a trial's starts; None if it never was started."""
+    """What is known of a trial's starts; None if it never was started, or the file is damaged."""
     try:
-        raw = json.loads((folder / "trial.json").read_bytes())
-        raw["starts"] = tuple(Start(**start) for start in raw["starts"])
-        return Started(**raw)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        raw = checked_json.unseal(checked_json.loads((folder / "trial.json").read_bytes()))
+        return checked_json.build(Started, raw)
+    except (FileNotFoundError, ValueError):
         return None
 
 
@@ -92,10 +93,10 @@ def write_outcome(folder: Path, record: TrialRecord) -> None:
 
 
 def read_outcome(folder: Path) -> TrialRecord | None:
-    """The record of a trial that ended; None if it has not."""
+    """The record of a trial that ended; None if it has not, or if the file is damaged."""
     try:
         record = decode((folder / "outcome.json").read_bytes())
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+    except (FileNotFoundError, ValueError):  # damaged on disk: the trial is trained again
         return None
     return record if isinstance(record, TrialRecord) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def manifest() -> Manifest:
 
 
 def damaged(folder: Path, manifest: Manifest, change: dict[str, Any]) -> Path:
-    raw = {**manifest.to_dict(), **change}
+    raw = {**manifest.to_dict(), "schema_version": 1, **change}  # 1 had no checksum
     (folder / "manifest.json").write_text(json.dumps(raw))
     return folder
 
@@ -52,15 +53,17 @@ def test_what_was_written_is_read(tmp_path: Path, manifest: Manifest) -> None:
 
 
 def test_unknown_keys_of_a_later_writer_are_ignored(tmp_path: Path, manifest: Manifest) -> None:
-    assert read_manifest(damaged(tmp_path, manifest, {"colour": "blue"})) == manifest
+    old = dataclasses.replace(manifest, schema_version=1)
+    assert read_manifest(damaged(tmp_path, manifest, {"colour": "blue"})) == old
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "newer than this program's 1"),
+        ({"schema_version": 3}, "newer than this program's 2"),
         ({"schema_version": True}, "'schema_version' is a bool"),
         ({"documents_in": "many"}, "'documents_in' is a str, expected int"),
+        ({"schema_version": 2}, "its checksum is missing"),
         ({"splits": {}}, "key 'train' is missing"),
         ({"splits": {"train": []}}, "'train' is a list"),
     ],
@@ -84,10 +87,10 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no manifest.json"):
         read_manifest(tmp_path)
     (tmp_path / "manifest.json").write_text('{"name": "ti')
-    with pytest.raises(UserError, match=r"manifest.json: not valid JSON"):
+    with pytest.raises(UserError, match=r"manifest.json: damaged"):
         read_manifest(tmp_path)
     (tmp_path / "manifest.json").write_text("[]")
-    with pytest.raises(UserError, match="holds a list"):
+    with pytest.raises(UserError, match="found a list"):
         read_manifest(tmp_path)
 
 

@@ -7,7 +7,7 @@ import unicodedata
 
 import mwparserfromhell
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data.cleaning import clean_text, normalise
@@ -114,6 +114,7 @@ PIECES += ("-->", "{|", "|}", "\n", "\n== H ==\n", "lang", "convert", "cite", "<
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+@example("<!---->")
 def test_parts_left_out_before_the_tree_is_built_change_nothing(markup: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(

@@ -219,7 +219,7 @@ def test_hub_needs_tokens_and_its_library(root: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--source", "nowhere.txt"], "--source nowhere.txt: no such file or folder"),
+        (["--source", "nowhere.txt"], "--source 'nowhere.txt': no such file or folder"),
         (["--source", "builtin:latin"], "--source builtin:latin: the names are wikitext-2"),
         (["--name", "../up"], "--name '../up': use 1 to 100 letters"),
         (["--tokens", "0"], "--tokens 0: must be at least 1"),
@@ -244,7 +244,7 @@ def test_nothing_left_to_train_on(root: Path, tmp_path: Path) -> None:
     source.write_text("")
     with pytest.raises(UserError, match="no text in it"):
         prepare(root, source)
-    assert [path.name for path in (root / "corpus").iterdir()] == [".tiny.lock"]
+    assert not (root / "corpus").exists()
 
 
 def test_without_the_quality_filter_short_lines_stay(root: Path, tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(root: Path, text_file: Path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "File too large: make room or choose --out" in done.stderr
-    assert [path.name for path in (root / "corpus").iterdir()] == [".stories.lock"]
+    assert not (root / "corpus").exists()
 
 
 def test_help_has_an_example() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from data.errors import UserError
 from model.device import versions
-from model.records import COMPLETE, DIVERGED, FAILED, CheckpointRef, Device, Timing
+from model.records import COMPLETE, DIVERGED, FAILED, CheckpointRef, Device, EpochRecord, Timing
 from search import code_version
 from search.code_version import code_hashes, refuse_other_beginnings
 from search.experiment import Experiment
@@ -20,6 +21,19 @@ from search.options import check_options, make_parser
 from search.plan import Trial, grid_trials
 from search.start import make_experiment
 
+EPOCH = EpochRecord(
+    epoch=1,
+    train_loss_nats=7.5,
+    val_loss_nats=7.0,
+    val_perplexity=math.exp(7.0),
+    val_bits_per_byte=2.1,
+    lr_last=0.0,
+    grad_norm_mean=1.0,
+    tokens_seen=1,
+    wall_seconds=1.0,
+    steps_per_second=1.0,
+    peak_memory_mb=1.0,
+)
 CORPUS = {"corpus_hash": "abc", "corpus": {"name": "builtin"}}
 
 
@@ -47,7 +61,7 @@ def record(trial: Trial, status: str = COMPLETE) -> TrialRecord:
         config=trial.config,
         replicate=trial.replicate,
         status=status,
-        epochs=(),
+        epochs=(EPOCH,) if status == COMPLETE else (),
         error=None if status == COMPLETE else "because",
         steps=1,
         timing=Timing(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +48,7 @@ def record(trial: Trial, status: str = COMPLETE, loss: float = 7.0) -> TrialReco
         epoch=1,
         train_loss_nats=loss,
         val_loss_nats=loss,
-        val_perplexity=1.0,
+        val_perplexity=math.exp(loss),
         val_bits_per_byte=1.0,
         lr_last=0.0,
         grad_norm_mean=1.0,

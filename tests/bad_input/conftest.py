@@ -1,0 +1,229 @@
+"""A small home with all that a command reads, and commands run in this process as a shell would.
+
+    python -m pytest tests/bad_input -s     # prints each bad input with what the command said
+
+Every attempt checks what holds for any input: status 0 or 2, no traceback, no download; and for
+status 2 one line on standard error, nothing on standard output, and no file made or changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import data.downloads
+import search.cost
+import search.packing
+import search.rerun
+import search.run
+from data.corpus import CorpusSpec, open_corpus, prepare_corpus
+from data.errors import UserError, run_command
+from model.checkpoint import save_atomically
+from model.config import RunConfig
+from model.evaluate import bits_per_byte, perplexity
+from model.gpt import GPT
+from model.records import COMPLETE, CheckpointRef, Device, EpochRecord, Timing
+from search.experiment import Experiment
+from search.ledger import Ledger, TrialRecord
+from search.options import check_options, make_parser
+from search.plan import Trial, grid_trials
+from search.start import make_experiment, with_corpus
+
+Attempt = Callable[..., "Ended"]
+EXPERIMENT = "done"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def refused(self, named: str) -> None:
+        """It was one line that names what is wrong."""
+        assert self.status == 2
+        assert named in self.err
+
+
+@pytest.fixture(scope="session")
+def prose(tmp_path_factory: pytest.TempPathFactory, make_prose: Callable[..., str]) -> Path:
+    path = tmp_path_factory.mktemp("source") / "prose.txt"
+    path.write_text("\n<|endoftext|>\n".join(make_prose(number) for number in range(40)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def template(
+    tmp_path_factory: pytest.TempPathFactory, shared_home: Path, prose: Path
+) -> Iterator[Path]:
+    """A home with the corpora `small` and `tiny`, the experiments `done` (four records) and `begun`
+    (none), and two checkpoints."""
+    home = tmp_path_factory.mktemp("template")
+    (home / "downloads").symlink_to(shared_home / "downloads", target_is_directory=True)
+    spec = CorpusSpec(name="small", sources=(str(prose),), eval_tokens=700)
+    prepare_corpus(spec, home, quiet=True, workers=1)
+    one = dataclasses.replace(spec, name="tiny", tokens=200, eval_tokens=100, segments=1)
+    prepare_corpus(one, home, quiet=True, workers=1)
+    experiment = plan(home, "--grid", "lr", "--name", EXPERIMENT)
+    folder = home / "experiments" / EXPERIMENT
+    experiment.write(folder)
+    ledger = Ledger(folder / "ledger.jsonl")
+    for number, trial in enumerate(grid_trials(experiment)):
+        ledger.append(record(trial, 7.0 + number / 8))
+    plan(home, "--grid", "epochs", "--name", "begun").write(home / "experiments" / "begun")
+    torch.manual_seed(0)
+    for name, fields in (("final", {"embed_dim": 8}), ("tiny", {"embed_dim": 8, "vocab_size": 40})):
+        config = RunConfig().replace(**fields, n_layers=1)
+        content = {"config": config.to_dict(), "model": GPT(config.model).state_dict()}
+        save_atomically(content, home / f"{name}.pt")
+    yield home
+
+
+def plan(home: Path, *words: str) -> Experiment:
+    """The experiment of these words, on the corpus `small`."""
+    args = make_parser().parse_args([*words, "--preset", "quick"])
+    check_options(args)
+    corpus = open_corpus(home / "corpus" / "small")
+    return with_corpus(make_experiment(args, "cpu"), corpus)
+
+
+def record(trial: Trial, loss: float) -> TrialRecord:
+    """A complete trial whose last loss is this."""
+    epoch = EpochRecord(
+        epoch=1,
+        train_loss_nats=loss + 0.25,
+        val_loss_nats=loss,
+        val_perplexity=perplexity(loss),
+        val_bits_per_byte=bits_per_byte(loss, 4.5),
+        lr_last=1e-5,
+        grad_norm_mean=1.25,
+        tokens_seen=9_000,
+        wall_seconds=3.5,
+        steps_per_second=12.5,
+        peak_memory_mb=400.0,
+    )
+    return TrialRecord(
+        trial_id=trial.trial_id,
+        config=trial.config,
+        replicate=trial.replicate,
+        status=COMPLETE,
+        epochs=(epoch,),
+        error=None,
+        steps=36,
+        timing=Timing(training_seconds=3.0),
+        device=Device(kind="cpu", name="a processor", threads=1),
+        versions={"python": "3.11"},
+        checkpoint=CheckpointRef(path=f"checkpoints/{trial.trial_id}/final.pt", sha256="0" * 64),
+        attempts=1,
+        ended_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path) -> Path:
+    """A copy of the template that a test may damage."""
+    return shutil.copytree(template, tmp_path / "home", symlinks=True)
+
+
+@pytest.fixture
+def attempt(home: Path, tmp_path: Path) -> Iterator[Attempt]:
+    """`attempt(script, *words)` with `home` as MINIGPT_HOME."""
+    with attempts_in(home, tmp_path) as attempt:
+        yield attempt
+
+
+@pytest.fixture(scope="module")
+def lasting_attempt(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
+    """`attempt` on one copy of the template for all examples of a module."""
+    folder = tmp_path_factory.mktemp("lasting")
+    home = shutil.copytree(template, folder / "home", symlinks=True)
+    (folder / "cwd").mkdir()
+    with attempts_in(home, folder / "cwd") as attempt:
+        yield attempt
+
+
+@contextlib.contextmanager
+def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
+    """Commands in this process: no GPU, no network, nothing measured and nothing trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        patch.setenv("MINIGPT_HOME", str(home))
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setattr(torch.cuda, "device_count", lambda: 0)
+        for module in (search.cost, search.packing):
+            patch.setattr(module, "measure_tokens_per_second", lambda *a, **k: 1000.0)
+        patch.setattr(search.run, "_search", _must_not_happen)
+        patch.setattr(search.rerun, "_train", _must_not_happen)
+        downloads: list[object] = []
+
+        def no_network(*arguments: object) -> None:
+            downloads.append(arguments)
+            raise UserError("there is no network in these tests")
+
+        patch.setattr(data.downloads, "_run_pip", no_network)
+
+        def attempt(script: str, *words: str, may_download: bool = False) -> Ended:
+            downloads.clear()
+            before = listing(cwd, home)
+            ended = run(script, *words)
+            print(f"\n$ python {script} {shlex.join(words)}\n{ended.err or '(done)'}".rstrip())
+            assert not downloads or may_download
+            assert ended.status in (0, 2), ended
+            assert "Traceback" not in ended.err
+            if ended.status == 2:
+                assert ended.err.startswith("error: ") and ended.err.count("\n") == 1, ended.err
+                assert ended.err.strip().isprintable()
+                assert ended.out == ""
+                assert listing(cwd, home) == before
+            return ended
+
+        yield attempt
+
+
+def _must_not_happen(*arguments: object) -> None:
+    raise AssertionError("training began")
+
+
+def run(script: str, *words: str) -> Ended:
+    """The script's `main` as its last line calls it, with these words."""
+    main = importlib.import_module(script.removesuffix(".py").replace("/", ".")).main
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        patch.setattr(sys, "argv", [script, *words])
+        run_command(main)
+    assert isinstance(ended.value.code, int)
+    return Ended(
+        ended.value.code,
+        *(stream.buffer.getvalue().decode() for stream in (out, err)),  # type: ignore[attr-defined]
+    )
+
+
+def listing(*roots: Path) -> dict[str, tuple[int, int] | None]:
+    """Every file with its size and time of change, every folder."""
+    found: dict[str, tuple[int, int] | None] = {}
+    for root in roots:
+        for folder, _, files in os.walk(root):
+            found[folder] = None
+            for name in files:
+                status = os.lstat(os.path.join(folder, name))
+                found[os.path.join(folder, name)] = status.st_size, status.st_mtime_ns
+    return found

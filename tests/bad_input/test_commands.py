@@ -1,0 +1,463 @@
+"""Every kind of bad input for every command: one line, status 2, nothing written or downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import search.start
+from data.checked_json import seal, unseal
+from data.manifest import MANIFEST_FILE
+from data.segments import save_segment
+from model.checkpoint import FORMAT, load, save_atomically
+
+RUN, RERUN = "search/run.py", "search/rerun.py"
+REPORT = "reports/generate.py"
+GENERATE, EXPORT = "model/generate.py", "model/export.py"
+PREPARE = "data/prepare.py"
+LR = ("--grid", "lr", "--corpus", "small")
+TPE = ("--search", "tpe", "--corpus", "small", "--trials", "3")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "nothing to search: give --grid lr"),
+        (("extra",), "unrecognized arguments: extra"),
+        (("--frobnicate",), "unrecognized arguments: --frobnicate"),
+        (("line\nbreak\x1b[31m",), r"unrecognized arguments: line\nbreak\x1b[31m"),
+        (("--grid",), "--grid: expected one argument"),
+        (("--grid", "rate"), "--grid 'rate': no such axis; there are lr, epochs"),
+        (("--grid", ""), "--grid '': no such axis"),
+        (("--grid", "lr,lr"), "--grid lr,lr: an axis is named twice"),
+        (("--grid", "dropout"), "--grid 'dropout': no such axis"),
+        ((*LR, "--lr", "fast"), "--lr fast: 'fast' is no number"),
+        ((*LR, "--lr", ""), "--lr : '' is no number"),
+        ((*LR, "--lr", "1e-3,,2e-3"), "'' is no number"),
+        ((*LR, "--lr", "1e-3,1e-3"), "1e-3 is there twice"),
+        ((*LR, "--lr", "10"), "lr=10.0: give a rate above 0, at most 1"),
+        ((*LR, "--lr", "-1"), "lr=-1.0: give a rate above 0"),
+        ((*LR, "--lr", "0"), "lr=0.0"),
+        ((*LR, "--lr", "nan"), "lr=nan"),
+        ((*LR, "--lr", "inf,1e-3"), "lr=inf"),
+        ((*LR, "--lr", "9" * 5000), "lr=inf"),
+        ((*LR, "--epochs", "0"), "epochs=0: give a number from 1"),
+        ((*LR, "--epochs", "-3"), "epochs=-3"),
+        ((*LR, "--epochs", "2.5"), "'2.5' is no number; give whole numbers"),
+        ((*LR, "--epochs", "1000000"), "epochs=1000000"),
+        ((*LR, "--embed-dim", "130"), "embed_dim=130 is not divisible by n_heads=4"),
+        ((*LR, "--embed-dim", "130,128,66"), "n_heads=4: use a multiple of 4; embed_dim=66 is"),
+        ((*LR, "--embed-dim", "0"), "embed_dim=0"),
+        ((*LR, "--embed-dim", "1000000"), "embed_dim=1000000"),
+        ((*LR, "--seq-len", "0"), "seq_len=0"),
+        ((*LR, "--seq-len", "5000"), "seq_len=5000: the validation split is shorter"),
+        (("--grid", "lr", "--corpus", "tiny"), "batch_size=4: an epoch has only 3 sequences"),
+        ((*LR, "--preset", "seed"), "warmup_steps=500: the whole run has"),
+        ((*LR, "--preset", "huge"), "--preset: invalid choice: 'huge'"),
+        ((*LR, "--seeds", "0"), "--seeds 0: give 1 or more"),
+        ((*LR, "--seeds", "x"), "--seeds: invalid int value: 'x'"),
+        ((*LR, "--seeds", "1000000000"), "make 4,000,000,000 trials: at most 10,000"),
+        ((*LR, "--seed", "-1"), "--seed -1"),
+        ((*LR, "--trials", "5"), "--trials goes with --search"),
+        (("--search", "tpe"), "--search needs --trials"),
+        (("--search", "random", "--trials", "3"), "--search: invalid choice: 'random'"),
+        ((*TPE[:-1], "0"), "--trials 0"),
+        ((*TPE[:-1], "1000000000000"), "at most 10,000"),
+        ((*TPE, "--lr", "1e-2,1e-4"), "--lr with --search: give low,high"),
+        ((*TPE, "--seeds", "2"), "--seeds goes with a grid"),
+        ((*TPE, "--pack", "2"), "--pack goes with a grid"),
+        ((*LR, "--max-concurrent", "0"), "--max-concurrent 0"),
+        ((*LR, "--max-concurrent", "1000"), "--max-concurrent 1000 with 1 threads each is more"),
+        ((*LR, "--cpus-per-trial", "1000"), "with 1000 threads each is more than the"),
+        ((*LR, "--device", "cuda"), "--device cuda: torch sees no CUDA device here"),
+        ((*LR, "--device", "tpu"), "--device: invalid choice: 'tpu'"),
+        ((*LR, "--gpus-per-trial", "2"), "--gpus-per-trial 2: these trials train on the CPU"),
+        ((*LR, "--gpus-per-trial", "nan"), "--gpus-per-trial nan"),
+        ((*LR, "--gpus-per-trial", "-1"), "--gpus-per-trial -1"),
+        ((*LR, "--trials-per-gpu", "2"), "--trials-per-gpu 2: these trials train on the CPU"),
+        ((*LR, "--pack", "0"), "--pack 0"),
+        ((*LR, "--pack", "1" * 5000), "--pack 111"),
+        (("--grid", "epochs", "--corpus", "small", "--pack", "2"), "no two of these trials"),
+        ((*LR, "--name", "a/b"), "--name 'a/b': use letters"),
+        ((*LR, "--name", "../up"), "--name '../up'"),
+        ((*LR, "--name", ""), "--name ''"),
+        ((*LR, "--name", "two\nlines"), r"--name 'two\nlines'"),
+        ((*LR, "--name", "done"), "--name done: exists"),
+        (("--grid", "lr", "--corpus", "none"), "--corpus none: not prepared"),
+        (("--grid", "lr", "--corpus", "../corpus/small"), "--corpus '../corpus/small'"),
+        (("--grid", "lr", "--corpus", "x" * 5000), "--corpus 'xxx"),
+        (("--resume", "never"), "no experiment 'never'"),
+        (("--resume", "../done"), "experiment '../done': use letters"),
+        (("--resume", ""), "experiment '': use letters"),
+        (("--resume", "done", "--lr", "1e-3"), "leave out --lr"),
+        ((*LR, "--skip-damaged"), "--skip-damaged goes with --resume"),
+        ((*LR, "--out", "x" * 5000), "File name too long"),
+    ],
+)
+def test_search(attempt: Any, words: tuple[str, ...], named: str) -> None:
+    attempt(RUN, *words).refused(named)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--source", "nowhere.txt"), "--source 'nowhere.txt': no such file or folder"),
+        (("--source", ""), "--source '': no such file"),
+        (("--source", "PROSE:0"), "the weight must be above 0"),
+        (("--source", "builtin:latin"), "--source builtin:latin: the names are"),
+        (("--source", "hub:"), "--source hub:: give hub:OWNER/NAME"),
+        (("--source", "hub:x/y"), "--source hub:x/y: needs --tokens"),
+        (("--source", "PROSE", "--tokens", "0"), "--tokens 0"),
+        (("--source", "PROSE", "--tokens", "-5"), "--tokens -5"),
+        (("--source", "PROSE", "--tokens", "many"), "--tokens: invalid int value: 'many'"),
+        (("--source", "PROSE", "--tokens", "1" + "0" * 30), "--tokens 1000"),
+        (("--source", "PROSE", "--tokens", "5"), "--segments 8: train has only 5 tokens"),
+        (("--source", "PROSE", "--eval-tokens", "0"), "--eval-tokens 0"),
+        (("--source", "PROSE", "--segments", "0"), "--segments 0"),
+        (("--source", "PROSE", "--segments", "101"), "--segments 101"),
+        (("--source", "PROSE", "--seed", "-1"), "--seed -1"),
+        (("--source", "PROSE", "--seed", "1" * 100), "--seed 111"),
+        (("--source", "PROSE", "--workers", "0"), "--workers 0"),
+        (("--source", "PROSE", "--workers", "-2"), "--workers -2"),
+        (("--source", "PROSE", "--text-column", ""), "--text-column"),
+        (("--source", "PROSE", "--name", "../up"), "--name '../up'"),
+        (("--source", "PROSE", "--name", ""), "--name ''"),
+        (("--source", "PROSE", "--name", "small"), "corpus 'small' in"),
+        (("--verify", "--name", "absent"), "no manifest.json"),
+        (("extra",), "unrecognized arguments: extra"),
+        (("--source", "FILE/bad.jsonl"), "bad.jsonl, line 2: not JSON"),
+        (("--source", "FILE/deep.jsonl"), "deep.jsonl, line 1: not JSON"),
+        (("--source", "FILE/number.jsonl"), "column 'text' holds a int, not text"),
+        (("--source", "FILE/list.jsonl"), "expected an object, found a list"),
+        (("--source", "FILE/column.jsonl"), "no column 'text'; there are 'body'"),
+        (
+            ("--source", "FILE/half.jsonl", "--no-quality-filter"),
+            "1 documents are left",
+        ),
+        (("--source", "FILE/latin.txt"), "latin.txt: not UTF-8"),
+        (("--source", "FILE/empty.txt"), "no text in it"),
+        (("--source", "FILE/zeros.txt"), "no text in it"),
+        (("--source", "FILE/bad.parquet"), "bad.parquet: not a valid parquet file"),
+        (("--source", "FILE/cut.xml"), "cut.xml: not well-formed XML"),
+        (("--source", "FILE/bad.xml.bz2"), "bad.xml.bz2: cannot be read"),
+        (("--source", "FILE/a.pdf"), "a.pdf: no file that ends in .txt"),
+        (("--source", "FILE"), "--source"),
+    ],
+)
+def test_prepare(
+    attempt: Any, prose: Path, tmp_path: Path, words: tuple[str, ...], named: str
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    for name, content in BAD_SOURCES.items():
+        (files / name).write_bytes(content)
+    words = tuple(w.replace("PROSE", str(prose)).replace("FILE", str(files)) for w in words)
+    more = () if "--workers" in words else ("--workers", "1")
+    attempt(PREPARE, *words, "--quiet", *more).refused(named)
+
+
+BAD_SOURCES = {
+    "bad.jsonl": b'{"text": "a"}\n{"text" "b"}\n',
+    "deep.jsonl": b"[" * 100_000 + b"\n",
+    "number.jsonl": b'{"text": 5}\n',
+    "list.jsonl": b"[1]\n",
+    "column.jsonl": b'{"body": "x"}\n',
+    "half.jsonl": b'{"text": "half a pair \\ud800 of surrogates"}\n',
+    "latin.txt": b"caf\xe9 " * 100,
+    "empty.txt": b"",
+    "zeros.txt": bytes(1000),
+    "bad.parquet": b"PAR1junk",
+    "cut.xml": b"<mediawiki><page>",
+    "bad.xml.bz2": b"BZhjunk",
+    "a.pdf": b"%PDF",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "the following arguments are required: checkpoint"),
+        (("nowhere.pt",), "nowhere.pt: no such file"),
+        (("HOME",), "no such file; give a checkpoint"),
+        (("x" * 5000,), "File name too long"),
+        (("HOME/final.pt", "x", "--tokens", "0"), "--tokens 0"),
+        (("HOME/final.pt", "x", "--tokens", "x"), "--tokens: invalid int value: 'x'"),
+        (("HOME/final.pt", "x", "--temperature", "-1"), "--temperature -1"),
+        (("HOME/final.pt", "x", "--temperature", "nan"), "--temperature nan"),
+        (("HOME/final.pt", "x", "--top-k", "0"), "--top-k 0"),
+        (("HOME/final.pt", "x", "--top-p", "1.5"), "--top-p 1.5"),
+        (("HOME/final.pt", "x", "--seed", "-1"), "--seed -1"),
+        (("HOME/final.pt", "x", "y"), "unrecognized arguments: y"),
+        (("HOME/tiny.pt", "x"), "a model of 40 tokens"),
+    ],
+)
+def test_generate(attempt: Any, home: Path, words: tuple[str, ...], named: str) -> None:
+    attempt(GENERATE, *(word.replace("HOME", str(home)) for word in words)).refused(named)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "the following arguments are required: checkpoint, folder"),
+        (("HOME/final.pt",), "required: folder"),
+        (("nowhere.pt", "exported"), "nowhere.pt: no such file"),
+        (("HOME/final.pt", "HOME"), "exists and is not empty"),
+        (("HOME/final.pt", "HOME/final.pt"), "exists and is not empty"),
+        (("HOME/final.pt", "HOME/final.pt/x"), "cannot be written"),
+        (("HOME/final.pt", "x" * 5000), "File name too long"),
+        (("HOME/tiny.pt", "exported"), "a model of 40 tokens"),
+    ],
+)
+def test_export(attempt: Any, home: Path, words: tuple[str, ...], named: str) -> None:
+    attempt(EXPORT, *(word.replace("HOME", str(home)) for word in words)).refused(named)
+
+
+@pytest.mark.parametrize("script", [RERUN, REPORT])
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("never",), "no experiment 'never'"),
+        (("../done",), "'../done'"),
+        (("",), "''"),
+        (("done", "begun"), "unrecognized arguments: begun"),
+        (("--fast",), "unrecognized arguments: --fast"),
+        (("done", "--out", "nowhere"), "no experiment 'done'"),
+        (("--out", "nowhere"), "begin with"),
+        (("--out", "x" * 5000), "File name too long"),
+    ],
+)
+def test_rerun_and_report(attempt: Any, script: str, words: tuple[str, ...], named: str) -> None:
+    attempt(script, *words).refused(named)
+
+
+def test_rerun_without_a_complete_trial(attempt: Any) -> None:
+    attempt(RERUN, "begun").refused("begun: no trial is complete")
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def change(path: Path, **fields: object) -> None:
+    """Other fields, with a checksum that is right."""
+    path.write_text(json.dumps(seal({**unseal(json.loads(path.read_bytes())), **fields})))
+
+
+CORPUS_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "missing segment": (lambda c: (c / "segment_03.pt").unlink(), "segment_03.pt: segment file is"),
+    "cut segment": (lambda c: cut(c / "segment_03.pt", 900), "segment_03.pt: damaged, 900 bytes"),
+    "flipped bit": (lambda c: flip(c / "segment_03.pt", 900), "segment_03.pt: damaged, its SHA"),
+    "folder for a file": (lambda c: as_folder(c / "val.pt"), "val.pt: segment file is missing"),
+    "cut manifest": (lambda c: cut(c / MANIFEST_FILE, 500), "manifest.json: damaged"),
+    "empty manifest": (lambda c: cut(c / MANIFEST_FILE, 0), "manifest.json: damaged"),
+    "newer manifest": (
+        lambda c: change(c / MANIFEST_FILE, schema_version=99),
+        "schema_version 99 is newer than this program's",
+    ),
+    "another number": (
+        lambda c: (c / MANIFEST_FILE).write_text(
+            (c / MANIFEST_FILE).read_text().replace('"documents_in": ', '"documents_in": 1')
+        ),
+        "manifest.json: damaged (its checksum",
+    ),
+    "tokens beyond the vocabulary": (lambda c: strange_tokens(c), "up to 60000, expected"),
+}
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def strange_tokens(corpus: Path) -> None:
+    """A segment with an id that GPT-2's encoding hasn't, under a manifest that says it is right."""
+    raw = unseal(json.loads((corpus / MANIFEST_FILE).read_bytes()))
+    file = raw["splits"]["train"]["files"][0]
+    tokens = torch.zeros(file["tokens"], dtype=torch.int32).numpy().astype("uint16")
+    tokens[7] = 60_000
+    made = save_segment(corpus / file["name"], tokens)
+    file["sha256"], file["size_bytes"] = made.sha256, made.size_bytes
+    change(corpus / MANIFEST_FILE, splits=raw["splits"])
+
+
+@pytest.mark.parametrize("kind", CORPUS_DAMAGE)
+@pytest.mark.parametrize(
+    "command",
+    [
+        (RUN, *LR),
+        (RUN, "--resume", "done"),
+        (RERUN, "done"),
+        (PREPARE, "--name", "small", "--verify"),
+    ],
+)
+def test_damaged_corpus(attempt: Any, home: Path, command: tuple[str, ...], kind: str) -> None:
+    damage, named = CORPUS_DAMAGE[kind]
+    damage(home / "corpus" / "small")
+    attempt(*command).refused(named)
+
+
+EXPERIMENT_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "cut": (lambda e: cut(e / "experiment.json", 700), "experiment.json can't be read"),
+    "empty": (lambda e: cut(e / "experiment.json", 0), "experiment.json can't be read"),
+    "another number": (
+        lambda e: (e / "experiment.json").write_text(
+            (e / "experiment.json").read_text().replace('"seeds": 1', '"seeds": 2')
+        ),
+        "its checksum is not",
+    ),
+    "newer": (lambda e: change(e / "experiment.json", schema_version=99), "schema version 99"),
+    "an axis of another program": (
+        lambda e: change(e / "experiment.json", axes={"momentum": [0.9]}),
+        "axis 'momentum'",
+    ),
+    "dropout 1.5": (lambda e: dropout(e / "experiment.json"), "dropout=1.5: give a number from 0"),
+    "a ledger that is a folder": (lambda e: as_folder(e / "ledger.jsonl"), "ledger.jsonl"),
+    "a damaged line": (lambda e: flip(e / "ledger.jsonl", 3000), "line 3 is damaged"),
+    "a newer line": (lambda e: newer_line(e / "ledger.jsonl"), "schema version 9, this program"),
+    "a line of another program": (
+        lambda e: (e / "ledger.jsonl").write_text('{"a": 1}\n'),
+        "line 1 is damaged",
+    ),
+}
+
+
+def dropout(path: Path) -> None:
+    base = json.loads(path.read_bytes())["base"]
+    base["model"]["dropout"] = 1.5
+    change(path, base=base)
+
+
+def newer_line(path: Path) -> None:
+    raw = unseal(json.loads(path.read_bytes().splitlines()[0])) | {"schema_version": 9}
+    path.write_text(json.dumps(seal(raw)) + "\n")
+
+
+@pytest.mark.parametrize("kind", EXPERIMENT_DAMAGE)
+@pytest.mark.parametrize("command", [(RUN, "--resume", "done"), (RERUN, "done"), (REPORT, "done")])
+def test_damaged_experiment(attempt: Any, home: Path, command: tuple[str, ...], kind: str) -> None:
+    damage, named = EXPERIMENT_DAMAGE[kind]
+    damage(home / "experiments" / "done")
+    attempt(*command).refused(named)
+
+
+class Trap:
+    """Unpickled carelessly, it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def with_trap(path: Path, trap: Path) -> None:
+    """A checkpoint's own archive whose pickle is another."""
+    whole = zipfile.ZipFile(path)
+    members = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(
+                name, pickle.dumps(Trap(trap), protocol=2) if name.endswith("data.pkl") else content
+            )
+
+
+def changed(path: Path, **fields: object) -> None:
+    save_atomically({**load(path), **fields}, path)
+
+
+def other_model(path: Path, **fields: object) -> None:
+    config: dict[str, Any] = load(path)["config"]
+    config["model"].update(fields)
+    changed(path, config=config)
+
+
+def not_finite(path: Path) -> None:
+    model = load(path)["model"]
+    model["norm.weight"][3] = float("nan")
+    changed(path, model=model)
+
+
+CHECKPOINT_DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
+    "empty": (lambda p, t: p.write_bytes(b""), "damaged, or not a checkpoint"),
+    "text": (lambda p, t: p.write_text("hello"), "damaged, or not a checkpoint"),
+    "cut": (lambda p, t: cut(p, 50_000), "damaged, or not a checkpoint"),
+    "flipped bit": (lambda p, t: flip(p, 50_000), "damaged, or not a checkpoint"),
+    "another program's": (lambda p, t: torch.save({"model": {}}, p), FORMAT),
+    "code in a pickle": (lambda p, t: p.write_bytes(pickle.dumps(Trap(t))), "damaged, or not"),
+    "code by torch.save": (
+        lambda p, t: torch.save({"format": FORMAT, "model": Trap(t)}, p),
+        "damaged, or not",
+    ),
+    "code in its archive": (with_trap, "damaged, or not"),
+    "no weights": (lambda p, t: changed(p, model={}), "its weights don't fit"),
+    "no configuration": (lambda p, t: changed(p, config=None), "config: expected an object"),
+    "dropout 1.5": (lambda p, t: other_model(p, dropout=1.5), "dropout=1.5"),
+    "heads": (lambda p, t: other_model(p, n_heads=3), "not divisible by n_heads=3"),
+    "a model of 10^12 weights": (
+        lambda p, t: other_model(p, vocab_size=1_000_000, embed_dim=1_000_000),
+        "numbers where 14,0",
+    ),
+    "another width": (lambda p, t: other_model(p, embed_dim=16), "its weights don't fit"),
+    "NaN": (lambda p, t: not_finite(p), "not all finite numbers"),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINT_DAMAGE)
+@pytest.mark.parametrize("command", [(GENERATE, "Once"), (EXPORT, "exported")])
+def test_damaged_checkpoint(
+    attempt: Any, home: Path, tmp_path: Path, command: tuple[str, str], kind: str
+) -> None:
+    damage, named = CHECKPOINT_DAMAGE[kind]
+    damage(home / "final.pt", tmp_path / "executed")
+    script, word = command
+    attempt(script, str(home / "final.pt"), word).refused(named)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_code_in_a_segment_is_not_executed(home: Path, tmp_path: Path, attempt: Any) -> None:
+    folder = home / "corpus" / "small"
+    raw = unseal(json.loads((folder / MANIFEST_FILE).read_bytes()))
+    torch.save(Trap(tmp_path / "executed"), folder / "val.pt")
+    content = (folder / "val.pt").read_bytes()
+    file = raw["splits"]["val"]["files"][0]
+    file["sha256"], file["size_bytes"] = hashlib.sha256(content).hexdigest(), len(content)
+    change(folder / MANIFEST_FILE, splits=raw["splits"])
+    attempt(RUN, *LR).refused("val.pt: damaged segment")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_more_gpus_than_there_are(attempt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = {"processor": "p", "cores": 2, "memory_gb": 8.0, "gpus": ["one GPU"]}
+    for name, value in (
+        ("best_device", "cuda"),
+        ("best_precision", "bf16"),
+        ("hardware", machine),
+    ):
+        monkeypatch.setattr(search.start, name, lambda *_, value=value: value)
+    attempt(RUN, *LR, "--preset", "quick", "--gpus-per-trial", "2").refused(
+        "--gpus-per-trial 2: there are 1 here"
+    )
+    attempt(RUN, *LR, "--trials-per-gpu", "x").refused("--trials-per-gpu x: give a number")
+    attempt(RUN, *LR, "--trials-per-gpu", "2", "--gpus-per-trial", "1").refused("give one of them")
+
+
+def test_no_space_for_the_checkpoints(attempt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10**8))
+    attempt(RUN, *LR).refused("the trials' weights take about 0.6 GB, and 0.1 GB are free")
