@@ -43,7 +43,7 @@ _TRIAL = (
 _EPOCH = ("trial_id", "experiment", *(f.name for f in dataclasses.fields(EpochRecord)))
 
 WARMUP_SHARE_LIMIT = 0.2
-"""A longer warm-up leaves too little of the run at a useful rate (DESIGN.md, presets)."""
+"""A longer warm-up leaves too little of the run at a useful rate."""
 
 
 def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:

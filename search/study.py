@@ -1,6 +1,6 @@
 """`study.db`: the experiment in Optuna's own format, for `optuna-dashboard` and its plots.
 
-Written whole from the ledger, never used as the search's state (FACTS: a database written while
+Written whole from the ledger, never used as the search's state (a database written while
 trials run is ahead of the executor after a kill).
 """
 

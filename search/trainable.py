@@ -46,7 +46,7 @@ OBJECTIVE = "objective"
 """The metric a sampler minimises: validation loss in nats, always finite."""
 REPORT_EVERY_SECONDS = 1.9
 """At least this between two reports of progress: `train` tells of it once a second, and a report
-costs 4 ms (FACTS), of which the screen needs one each two seconds."""
+costs 4 ms, of which the screen needs one each two seconds."""
 
 
 def run_trials(
