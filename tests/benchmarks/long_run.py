@@ -57,14 +57,14 @@ def main() -> int:
         home = Path(temporary)
         write_synthetic_corpus(home / "corpus" / CORPUS, train_tokens=TRAIN_TOKENS)
         samples, status = watch(command_of(args, home), home)
-    if status:
-        return status
+    if len(samples) < 10:
+        return status or 1
     numbers = summarise(samples, args.trials)
     print("\n".join(report_lines(numbers)))
     if args.json:
         points = [vars(sample) for sample in samples]
         args.json.write_text(json.dumps(numbers | {"samples": points}, indent=1) + "\n")
-    return 0
+    return status
 
 
 def parse_arguments() -> argparse.Namespace:
