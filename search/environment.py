@@ -12,6 +12,7 @@ _VARIABLES = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's snapshots are never read
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on loopback only
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_events_report_interval_ms": "0",  # nobody reads them; kept, they grow
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a notice of a coming change
 }
 

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from data.errors import UserError
 from data.paths import artifacts_root
 from model.config import RunConfig
+from search.axes import AXES
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -67,6 +68,8 @@ class Experiment:
     """The checkout's commit, with `+changes` if files differ from it; None outside a checkout."""
     pack: int = 1
     """Most trials that train together in one process (`search/packing.py`)."""
+    max_disk_bytes: int | None = None
+    """What the experiment's folder may hold (`search/disk.py`); None: as much as there is."""
 
     def corpus_folder(self, folder: Path) -> Path:
         """Where the corpus of the experiment in `folder` is: beside the experiments, so that the
@@ -108,13 +111,21 @@ def read_experiment(folder: Path) -> Experiment:
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
         raw["base"] = RunConfig.from_dict(raw["base"])
-        raw["axes"] = {name: tuple(values) for name, values in raw["axes"].items()}
+        raw["axes"] = {name: _axis_values(name, values) for name, values in raw["axes"].items()}
         raw["command"] = tuple(raw["command"])
         return Experiment(**raw)
     except FileNotFoundError:
         raise UserError(f"{folder}: no experiment.json there; is that an experiment?") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} can't be read: {error}") from None
+
+
+def _axis_values(name: str, values: list[float]) -> tuple[float, ...]:
+    """An axis as it was read. Raises `ValueError` for one that no search can have."""
+    numbers = [v for v in values if type(v) in (int, float) and math.isfinite(v)]
+    if name not in AXES or not values or len(numbers) < len(values):
+        raise ValueError(f"axes: {name!r} with {values!r} is no axis with its values")
+    return tuple(values)
 
 
 def check_name(name: str) -> str:

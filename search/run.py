@@ -19,6 +19,7 @@ from data.paths import artifacts_root
 from model.batches import RunLength
 from reports.tables import as_text, experiments
 from search.cost import plan_lines
+from search.disk import check_limit
 from search.environment import prepare_environment
 from search.experiment import (
     Experiment,
@@ -68,6 +69,7 @@ def main() -> int:
     if folder.exists():
         raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
     trials = check_trials(experiment, length_in(corpus))
+    check_limit(experiment)
     print("\n".join(plan_lines(experiment, trials, corpus, length_in(corpus))), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")

@@ -20,6 +20,7 @@ from model.config import parameter_count
 from model.device import best_device, best_precision, hardware, usable_cores, versions
 from search.axes import AXES
 from search.cost import BUILTIN_TOKENS
+from search.disk import parse_size
 from search.experiment import Experiment, check_name
 from search.options import axes_and_base
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
@@ -94,6 +95,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         hardware=machine,
         versions=versions(),
         git_commit=git_commit(),
+        max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
     )
 
 

@@ -29,6 +29,7 @@ from model.records import COMPLETE
 from search.axes import AXES
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
+from search.forgetting import ForgetMetrics
 from search.interruption import Interruption
 from search.ledger import Ledger
 from search.packing import make_packs
@@ -64,7 +65,8 @@ def run_search(
     events = TensorBoardEvents(experiment, folder)
     progress = ProgressLine(experiment, ledger, work, experiment.planned_trials)
     interruption = Interruption()
-    callbacks = [interruption, Recorder(experiment, folder, ledger), events, progress]
+    recorder = Recorder(experiment, folder, ledger)
+    callbacks = [interruption, recorder, events, progress, ForgetMetrics()]
     try:
         with _local_ray(experiment), _scratch(folder / "ray") as scratch:
             interruption.listen()  # only now: `ray.init` puts a handler of its own, which aborts
