@@ -5,9 +5,10 @@
     python tests/benchmarks/long_run.py --trials 12            # to see that it runs
 
 The command is the user's own, on a made-up corpus so small that a trial takes a fraction of a
-second. About once a second the memory of its own (USS: pages that no other process shares, from
-/proc/PID/smaps_rollup) and the processor time of each process are read. Slopes are least squares
-over the samples after the first tenth of the trials. Linux only.
+second. About once a second each process' memory and processor time are read. Memory is its anonymous
+pages (/proc/PID/smaps_rollup): what it allocated, without files mapped into it, which count as its
+own or as shared depending on what else runs. Slopes are least squares over the samples after the
+first tenth of the trials. Linux only.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Sample:
     """Since the start of the command."""
     trials: int
     """Records in the ledger."""
-    uss_mb: dict[str, float] = field(default_factory=dict)
+    memory_mb: dict[str, float] = field(default_factory=dict)
     """By process: `driver`, `gcs_server`, `raylet`, `worker PID`, `other of Ray's`."""
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     """User and system, so far, by the same names."""
@@ -124,10 +125,10 @@ def sample(driver: int, trials: int, seconds: float) -> Sample:
             children = [p.read_text() for p in Path(f"/proc/{pid}/task").glob("*/children")]
         except OSError:  # it ended meanwhile
             continue
-        private = [line.split() for line in rollup.splitlines() if line.startswith("Private_")]
-        megabytes = sum(int(words[1]) for words in private) * 1024 / 1e6
+        [line] = [line for line in rollup.splitlines() if line.startswith("Anonymous:")]
+        megabytes = int(line.split()[1]) * 1024 / 1e6
         cpu = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
-        taken.uss_mb[name] = taken.uss_mb.get(name, 0.0) + megabytes
+        taken.memory_mb[name] = taken.memory_mb.get(name, 0.0) + megabytes
         taken.cpu_seconds[name] = taken.cpu_seconds.get(name, 0.0) + cpu
         waiting += map(int, " ".join(children).split())
     return taken
@@ -146,10 +147,10 @@ def summarise(samples: list[Sample], trials: int) -> dict:
     """Slopes, ends, and the cost of a trial early and late."""
     running = [s for s in samples if s.trials < trials]  # then Ray ends, and the driver loads more
     late = [s for s in running if s.trials >= WARMED_UP * trials]
-    names = [n for n in late[-1].uss_mb if sum(n in s.uss_mb for s in late) > len(late) / 2]
+    names = [n for n in late[-1].memory_mb if sum(n in s.memory_mb for s in late) > len(late) / 2]
     memory = {}
     for name in sorted(names, key=lambda n: (n != "driver", not n.startswith("worker"), n)):
-        points = [(s.trials, s.uss_mb[name]) for s in late if name in s.uss_mb]
+        points = [(s.trials, s.memory_mb[name]) for s in late if name in s.memory_mb]
         slope, _ = np.polyfit(*zip(*points, strict=True), 1)
         memory[name] = {
             "first_mb": points[0][1],
@@ -161,7 +162,7 @@ def summarise(samples: list[Sample], trials: int) -> dict:
     return {
         "trials": samples[-1].trials,
         "samples_fitted": len(late),
-        "workers_seen": len({n for s in samples for n in s.uss_mb if n.startswith("worker")}),
+        "workers_seen": len({n for s in samples for n in s.memory_mb if n.startswith("worker")}),
         "memory": memory,
         "per_trial": [per_trial(samples, low * trials, high * trials) for low, high in parts],
     }
