@@ -5,7 +5,7 @@
     python tests/benchmarks/long_run.py --trials 12            # to see that it runs
 
 The command is the user's own, on a made-up corpus so small that a trial takes a fraction of a
-second. About once a second each process' memory and processor time are read. Memory is its anonymous
+second. Each second the memory and processor time of each process are read. Memory is anonymous
 pages (/proc/PID/smaps_rollup): what it allocated, without files mapped into it, which count as its
 own or as shared depending on what else runs. Slopes are least squares over the samples after the
 first tenth of the trials. Linux only.

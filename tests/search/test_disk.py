@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,21 +203,3 @@ def test_removed_weights_are_explained(tmp_path: Path) -> None:
     (tmp_path / "outcome.json").write_text("{}")
     with pytest.raises(UserError, match="--max-disk removes"):
         load_model(tmp_path / "final.pt")
-
-
-def test_a_search_under_the_least_limit_ends_with_the_best_weights(
-    run_script: Callable[..., Any], search_root: Path
-) -> None:
-    words = ("--search", "tpe", "--trials", "5", "--corpus", "small", "--embed-dim", "16")
-    words = (*words, "--epochs", "1", "--max-concurrent", "2", "--cpus-per-trial", "1")
-    done = run_script("search/run.py", *words, "--name", "disk", "--max-disk", "64MB")
-    assert done.returncode == 0, done.stderr
-    assert "Disk       about 16.2 MB" in done.stdout and "Warning" not in done.stderr
-    folder = search_root / "experiments" / "disk"
-    ledger = Ledger(folder / "ledger.jsonl")
-    assert len(ledger.complete()) == 5
-    best = ledger.best()
-    assert best is not None
-    kept = {path.parent.name for path in folder.glob("checkpoints/*/final.pt")}
-    assert best.trial_id in kept and len(kept) < 5
-    assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) < 64 * MB
