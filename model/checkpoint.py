@@ -41,7 +41,9 @@ def save_atomically(content: dict[str, Any], path: Path) -> None:
 def load(path: Path) -> dict[str, Any]:
     """A checkpoint's content, on the CPU. Raises `UserError` if it is none, or damaged."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file; give a checkpoint (.pt)")
+        gone = path.name == "final.pt" and (path.parent / "outcome.json").exists()
+        why = " (--max-disk removes those of all trials but the best)" if gone else ""
+        raise UserError(f"{path}: no such file{why}; give a checkpoint (.pt)")
     try:
         content = torch.load(_checked(path), map_location="cpu", weights_only=True)
     except OSError as error:

@@ -34,6 +34,8 @@ REST = "#B3B3B3"
 MANY = 8
 """More trials than this are not told apart by colour: the best few are, the rest are grey."""
 HIGHLIGHTED = 3
+CROWD = 100
+"""More trials than this are lines without markers."""
 MANY_BARS = 14
 """More bars than this don't fit a page's height legibly: a dot each instead."""
 
@@ -72,16 +74,17 @@ def loss_by_epoch(epochs: pd.DataFrame) -> Figure:
     """Training (dashed, hollow) and validation loss (solid, filled) of each trial."""
     figure, axes = _figure()
     handles = []
-    for trial, label, colour, marker in _trials(epochs):
-        if colour == REST:
-            axes.plot(trial["epoch"], trial["val_loss_nats"], **_faint(marker))
-            continue
-        look = _look(colour, marker)
-        axes.plot(
-            trial["epoch"], trial["train_loss_nats"], linestyle="--", markerfacecolor="w", **look
-        )
+    for trial, label, look in _trials(epochs):
+        if label is not None:
+            axes.plot(
+                trial["epoch"],
+                trial["train_loss_nats"],
+                linestyle="--",
+                markerfacecolor="w",
+                **look,
+            )
+            handles.append(Line2D([], [], label=label, **look))
         axes.plot(trial["epoch"], trial["val_loss_nats"], **look)
-        handles.append(Line2D([], [], label=label, **look))
     styles = _look("#333333", "o")
     handles += _rest_handle(epochs)
     handles.append(Line2D([], [], label="validation", **styles))
@@ -96,13 +99,10 @@ def perplexity_by_epoch(epochs: pd.DataFrame) -> Figure:
     """Validation perplexity of each trial; on a log axis where it falls tenfold or more."""
     figure, axes = _figure()
     handles = []
-    for trial, label, colour, marker in _trials(epochs):
-        if colour == REST:
-            axes.plot(trial["epoch"], trial["val_perplexity"], **_faint(marker))
-            continue
-        look = _look(colour, marker)
+    for trial, label, look in _trials(epochs):
         axes.plot(trial["epoch"], trial["val_perplexity"], **look)
-        handles.append(Line2D([], [], label=label, **look))
+        if label is not None:
+            handles.append(Line2D([], [], label=label, **look))
     log = epochs["val_perplexity"].max() >= 10 * epochs["val_perplexity"].min()
     if log:
         axes.set_yscale("log")
@@ -115,30 +115,37 @@ def perplexity_by_epoch(epochs: pd.DataFrame) -> Figure:
     return figure
 
 
-def _trials(epochs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str, str]]:
-    """Each trial's epochs, label, colour and marker, the grey ones first: the others lie on top.
+def _trials(epochs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str | None, dict[str, Any]]]:
+    """Each trial's epochs, its label if the legend is to name it, and its look.
+
     With few trials each has a colour, in the order of their labels' first appearance; with many
-    only the best."""
-    final = epochs.sort_values("epoch").groupby("trial_id", sort=False)["val_loss_nats"].last()
-    ranked = list(final.sort_values(kind="stable").index)
+    only the best, above the others, the very best on top.
+    """
+    by_trial = dict(iter(epochs.sort_values("epoch").groupby("trial_id", sort=False)))
     order = list(epochs["trial_id"].unique())
-    shown = order if len(order) <= MANY else ranked[:HIGHLIGHTED]
-    for trial_id in [t for t in order if t not in shown] + shown:
-        trial = epochs[epochs["trial_id"] == trial_id].sort_values("epoch")
-        label = str(trial["experiment"].iloc[0])
-        if trial_id in shown:
-            place = shown.index(trial_id)
-            yield trial, label, PALETTE[place], MARKERS[place]
-        else:
-            yield trial, label, REST, "."
+    shown = order
+    if len(order) > MANY:
+        final = {t: by_trial[t]["val_loss_nats"].iloc[-1] for t in order}
+        shown = sorted(order, key=final.__getitem__)[:HIGHLIGHTED]
+    for trial_id in [t for t in order if t not in shown]:
+        yield by_trial[trial_id], None, _faint(len(by_trial[trial_id]), len(order))
+    for place, trial_id in enumerate(shown):
+        look = _look(PALETTE[place], MARKERS[place])
+        if len(order) > MANY:
+            look["zorder"] = 3 + HIGHLIGHTED - place  # lines are at 2
+        yield by_trial[trial_id], str(by_trial[trial_id]["experiment"].iloc[0]), look
 
 
 def _look(colour: str, marker: str) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "markersize": 7}
 
 
-def _faint(marker: str) -> dict[str, Any]:
-    return {"color": REST, "linewidth": 0.8, "marker": marker, "markersize": 4, "alpha": 0.7}
+def _faint(epochs: int, trials: int) -> dict[str, Any]:
+    """A trial among the rest: the fainter the more there are, so that their density shows."""
+    alpha = max(0.12, min(0.7, 25 / trials))
+    look = {"color": REST, "linewidth": 0.8, "markersize": 4, "alpha": alpha}
+    # A run of one epoch is a point; hundreds of lines need no points on them.
+    return look | {"marker": "." if epochs == 1 or trials <= CROWD else ""}
 
 
 def _rest_handle(epochs: pd.DataFrame) -> list[Line2D]:
@@ -215,7 +222,7 @@ def throughput(trials: pd.DataFrame) -> Figure:
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("trial, in the order of the experiments table")
-        axes.set_ylabel(label)
+        axes.set_ylabel("thousand tokens per second")  # as much as fits the height
         return figure
     figure, axes = _figure(height_inches=1.2 + 0.42 * len(trials))
     colours = [PALETTE[1] if best else PALETTE[0] for best in trials["best"]]

@@ -102,7 +102,7 @@ def epochs_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
         {
             "trial_id": trial.trial_id,
             "experiment": trial_label(experiment, trial.config, trial.replicate),
-            **dataclasses.asdict(epoch),
+            **vars(epoch),
         }
         for trial in ledger.complete()
         for epoch in trial.epochs

@@ -87,11 +87,19 @@ def provenance(experiment: Experiment) -> pd.DataFrame:
         "GPUs": _plain(hardware.get("gpus")),
         "Trials ran on": f"{experiment.device}, {experiment.max_concurrent}{packs} at a time, "
         f"{counted(experiment.threads_per_trial, 'thread')} and {gpus} each",
+        **_limit(experiment),
         "Versions": _plain(experiment.versions),
         "Commit": experiment.git_commit or "unknown (not a checkout)",
         "Corpus": f"{experiment.corpus['name']}, SHA-256 {experiment.corpus_hash}",
     }
     return _settings(rows)
+
+
+def _limit(experiment: Experiment) -> dict[str, str]:
+    limit = experiment.max_disk_bytes
+    if limit is None:
+        return {}
+    return {"Disk": f"held to {storage(limit)}: weights of trials but the best may be gone"}
 
 
 def command_line(command: tuple[str, ...]) -> str:

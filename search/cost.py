@@ -16,6 +16,7 @@ from model.packed_step import PackedStep
 from model.step import Step
 from reports.columns import duration
 from search.axes import AXES
+from search.disk import disk_line
 from search.experiment import Experiment
 from search.plan import Trial, steps_flops, trial_tokens
 from search.presets import PRESETS
@@ -90,6 +91,7 @@ def plan_lines(
         f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "
         f"{experiment.base.train.precision}",
         cost,
+        disk_line(experiment, [trial.config for trial in trials]),
         f"Experiment {experiment.name}",
     ]
     for trial in trials if experiment.sampler is None else []:

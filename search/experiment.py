@@ -75,6 +75,8 @@ class Experiment:
     """`search.code_version.code_hashes` when it began; empty for one of an older program."""
     extends: str | None = None
     """The experiment whose finished trials it takes over."""
+    max_disk_bytes: int | None = None
+    """What the experiment's folder may hold (`search/disk.py`); None: as much as there is."""
 
     def corpus_folder(self, folder: Path) -> Path:
         """Where the corpus of the experiment in `folder` is: beside the experiments, so that the

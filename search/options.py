@@ -89,6 +89,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="K",
         help="trials of a grid that train as one batched model, or auto: as measured here (1)",
     )
+    where.add_argument(
+        "--max-disk",
+        metavar="SIZE",
+        help="of the experiment's folder, such as 2GB: losers' weights go first (no limit)",
+    )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
     return parser
 

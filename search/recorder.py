@@ -8,6 +8,7 @@ from typing import Any
 from ray import tune
 
 from model.records import FAILED
+from search.disk import DiskLimit
 from search.experiment import Experiment
 from search.faults import NO_STORAGE
 from search.ledger import Ledger
@@ -21,12 +22,14 @@ class Recorder(tune.Callback):
 
     def __init__(self, experiment: Experiment, folder: Path, ledger: Ledger) -> None:
         self.experiment, self.folder, self.ledger = experiment, folder, ledger
+        self.disk = DiskLimit(experiment, folder, ledger)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         if (trial.last_result or {}).get("status") == NO_STORAGE:
             return  # it has not ended: it goes on when the search is resumed
         for known in trials_of(self.experiment, trial.config):
             self._record(known, "its process left no outcome")
+        self.disk.enforce()
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """The trial's process was lost more often than Tune was told to bear."""

@@ -22,6 +22,7 @@ from reports.tables import as_text, experiments
 from search.axes import cell_label
 from search.code_version import refuse_other_beginnings
 from search.cost import plan_lines
+from search.disk import check_limit, check_space
 from search.environment import prepare_environment
 from search.experiment import (
     Experiment,
@@ -38,7 +39,6 @@ from search.plan import Trial
 from search.presets import default_preset
 from search.sharing import choose_trials_per_gpu
 from search.start import (
-    check_space,
     check_trials,
     choose_device,
     corpus_if_prepared,
@@ -71,9 +71,13 @@ def main() -> int:
     # Before anything is said, measured or made.
     packed = dataclasses.replace(experiment, pack=pack)
     trials = check_trials(packed, length_in(corpus))
+    check_limit(packed)
     if not args.dry_run:
-        check_space(packed, trials, root)
-    print(f"Preset     {preset}: {preset_why}", flush=True)
+        check_space(packed, [trial.config for trial in trials], root)
+    taken = []
+    if experiment.extends is not None and corpus is not None:
+        taken = [extension_line(root, with_corpus(experiment, corpus))]
+    print("\n".join([f"Preset     {preset}: {preset_why}", *taken]), flush=True)
     if args.trials_per_gpu == "auto":
         chosen, why = choose_trials_per_gpu(experiment)
         print(f"Sharing    {why}", flush=True)
@@ -85,8 +89,7 @@ def main() -> int:
         print(f"Packing    {reason}", flush=True)
     experiment = dataclasses.replace(experiment, pack=pack)
     trials = check_trials(experiment, length_in(corpus))
-    if experiment.extends is not None and corpus is not None:
-        print(extension_line(root, with_corpus(experiment, corpus)), flush=True)
+    check_limit(experiment)
     print("\n".join(plan_lines(experiment, trials, corpus, length_in(corpus))), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")

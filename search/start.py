@@ -8,7 +8,6 @@ import datetime
 import functools
 import math
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -16,13 +15,13 @@ from pathlib import Path
 
 from data.corpus import Corpus, CorpusSpec, open_corpus, prepare_corpus, verify_corpus
 from data.errors import UserError
-from data.paths import existing
 from model.batches import RunLength, check_validation
 from model.config import parameter_count
 from model.device import best_device, best_precision, hardware, usable_cores, versions
 from search.axes import AXES
 from search.code_version import code_hashes
 from search.cost import BUILTIN_TOKENS
+from search.disk import parse_size
 from search.experiment import Experiment, check_name
 from search.options import axes_and_base
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
@@ -100,6 +99,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         checkpoint_every_seconds=args.checkpoint_every,
         code=code_hashes(),
         extends=args.extend,
+        max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
     )
 
 
@@ -188,20 +188,6 @@ def _check_trial(
             f"{gigabytes:,.0f} GB for weights, gradients and optimizer, and there are "
             f"{experiment.hardware['memory_gb']} GB; use fewer with --max-concurrent, or a "
             "smaller width"
-        )
-
-
-def check_space(experiment: Experiment, trials: list[Trial], root: Path) -> None:
-    """Raise `UserError` if the disk hasn't room for the checkpoints that the search will write."""
-    sizes = [parameter_count(trial.config.model) for trial in trials]
-    final = 4 * sum(sizes) * experiment.planned_trials / len(trials)
-    # The two newest checkpoints of a trial and the one that is being written.
-    steps = 3 * 12 * max(sizes) * experiment.max_concurrent * experiment.pack
-    free = shutil.disk_usage(existing(root)).free
-    if final + steps > free:
-        raise UserError(
-            f"--out {root}: the trials' weights take about {(final + steps) / 1e9:,.1f} GB, and "
-            f"{free / 1e9:,.1f} GB are free: make room or choose another --out"
         )
 
 

@@ -27,6 +27,7 @@ from search.early_end import EarlyEnd, NoStorage, RayLost
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
 from search.faults import OUT_OF_MEMORY
+from search.forgetting import ForgetMetrics
 from search.lean_ray import few_wakeups
 from search.ledger import Ledger
 from search.local_ray import LocalRay, local_ray
@@ -116,7 +117,8 @@ class Search:
         try:
             with local_ray(experiment, folder) as here, few_wakeups():
                 early_end = EarlyEnd(here.find_lost)
-                callbacks = [early_end, Recorder(experiment, folder, ledger), events, progress]
+                recorder = Recorder(experiment, folder, ledger)
+                callbacks = [early_end, recorder, events, progress, ForgetMetrics()]
                 tuner = self._make_tuner(trials, alone, here, callbacks)
                 early_end.listen()  # only now: `ray.init` puts a handler of its own, which aborts
                 try:

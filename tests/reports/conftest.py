@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,16 @@ from typing import Any
 import pytest
 
 from model.config import ModelConfig, RunConfig, TrainConfig, trial_id
-from model.records import COMPLETE, CheckpointRef, Device, EpochRecord, Timing
-from search.axes import apply_axes
+from model.records import (
+    COMPLETE,
+    DIVERGED,
+    FAILED,
+    CheckpointRef,
+    Device,
+    EpochRecord,
+    Timing,
+)
+from search.axes import apply_axes, grid_cells
 from search.experiment import Experiment
 from search.ledger import Ledger, RerunRecord, TrialRecord
 
@@ -190,6 +199,48 @@ class Builder:
             trial(experiment, {"lr": 1e-3}, (), "failed", error="worker\nlost", device=None),
         ]
         return experiment, self.write(experiment, records)
+
+    def five_hundred(self, sampler: str | None) -> tuple[Experiment, Ledger]:
+        """A long search's ledger: a grid of rates, widths, lengths and seeds over ten epochs, or
+        what a sampler drew. One trial in 50 diverged, one failed; what derives from a loss is
+        derived from it."""
+        axes: dict[str, tuple[float, ...]] = {"lr": (1e-4, 3e-4, 5e-4, 1e-3, 2e-3)}
+        if sampler is None:
+            axes |= {"embed_dim": (32, 64, 128, 256), "seq_len": (32, 64, 128, 256, 512)}
+            experiment = plan(axes, name="long", seeds=5, base=plan().base.replace(epochs=10))
+            drawn = [(cell, seed) for cell in grid_cells(axes) for seed in range(5)]
+        else:
+            axes = {"lr": (1e-4, 1e-2), "epochs": (1, 20), "embed_dim": (32, 256)}
+            experiment = plan(axes, name="long", sampler=sampler, samples=500)
+            drawn = [(_drawn(random.Random(-number)), 0) for number in range(500)]
+        records = [
+            _long_record(experiment, number, cell, seed)
+            for number, (cell, seed) in enumerate(drawn)
+        ]
+        return experiment, self.write(experiment, records)
+
+
+def _drawn(chance: random.Random) -> dict[str, float]:
+    lr = 10 ** chance.uniform(-4, -2)
+    return {"lr": lr, "epochs": chance.randint(1, 20), "embed_dim": 32 * chance.randint(1, 8)}
+
+
+def _long_record(
+    experiment: Experiment, number: int, cell: dict[str, float], seed: int
+) -> TrialRecord:
+    """A valley over learning rate, lower for wider models, with a spread between seeds."""
+    epochs = int(cell.get("epochs", experiment.base.train.epochs))
+    floor = 5.5 + abs(math.log10(cell["lr"] / 1e-3)) - 0.2 * math.log2(cell["embed_dim"] / 32)
+    floor += random.Random(number).gauss(0, 0.05)
+    losses = [floor + 3 / epoch for epoch in range(1, epochs + 1)]
+    if number % 50 == 7:
+        error = "loss or gradient not finite at step 140"
+        half = losses[: epochs // 2]
+        return trial(experiment, cell, half, DIVERGED, replicate=seed, error=error)
+    if number % 50 == 8:
+        error = "its process was lost (started 3 times)"
+        return trial(experiment, cell, (), FAILED, replicate=seed, error=error, device=None)
+    return trial(experiment, cell, losses, replicate=seed)
 
 
 @pytest.fixture

@@ -57,6 +57,8 @@ def test_many_trials_share_one_entry_of_the_legend(build: Any) -> None:
     assert labels[figures.HIGHLIGHTED] == "37 other trials (validation)"
     grey = [line for line in axes_of(figure).lines if line.get_color() == figures.REST]
     assert len(grey) == 37
+    top = sorted(axes_of(figure).lines, key=lambda line: line.get_zorder())[-1]
+    assert top.get_ydata()[-1] == 7.0  # no other lies over it
     assert legend_of(figures.perplexity_by_epoch(epochs)) == labels[: figures.HIGHLIGHTED + 1]
 
 

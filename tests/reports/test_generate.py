@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import struct
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -225,12 +225,18 @@ def test_a_users_mistake_is_one_line(tmp_path: Path) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_two_hundred_trials_take_seconds(build: Any) -> None:
-    rates = tuple(round(1e-5 * 1.03**i, 12) for i in range(200))
-    experiment = build.plan({"lr": rates})
-    losses = (9.0, 8.0, 7.5, 7.2, 7.0)
-    build.write(experiment, [build.trial(experiment, {"lr": rate}, losses) for rate in rates])
-    begun = time.perf_counter()
-    folder = report(build)
-    print(f"200 trials: {time.perf_counter() - begun:.1f} s")
-    assert all(path.stat().st_size < 300_000 for path in (folder / "figures").iterdir())
+@pytest.mark.parametrize("sampler", [None, "tpe"])
+def test_five_hundred_trials_are_all_there_and_stay_legible(build: Any, sampler: Any) -> None:
+    _, ledger = build.five_hundred(sampler)
+    folder = report(build, "long")
+    page = Elements((folder / "report.html").read_text())
+    rows = len(page.named("tr"))
+    tables = [path.read_text().splitlines() for path in (folder / "tables").iterdir()]
+    assert rows == sum(map(len, tables))  # each table's head and rows
+    lines = {path.stem: path.read_text().count("\n") for path in (folder / "tables").iterdir()}
+    assert lines["experiments"] == 1 + len(ledger.complete()) == 481
+    assert lines["without_result"] == 1 + 20
+    for path in (folder / "figures").iterdir():
+        width, height = struct.unpack(">2I", path.read_bytes()[16:24])  # PNG's header
+        assert width < 1200 and height < 1200, path.name  # no legend of hundreds of lines
+        assert path.stat().st_size < 300_000

@@ -115,14 +115,33 @@ def test_the_rerun_has_the_same_bits_and_its_export_is_named(
     assert (folder / "report" / "report.html").is_file()
 
 
-def test_a_sampler_tries_what_it_was_told_to(run_script: Run, search_root: Path) -> None:
-    words = ("--search", "tpe", "--trials", "3", "--epochs", "1,2", "--name", "tpe", *SMALL)
+@pytest.fixture(scope="module")
+def sampled(run_script: Run) -> subprocess.CompletedProcess[str]:
+    """The experiment `tpe`, with room for one trial's weights besides those of running ones."""
+    words = ("--search", "tpe", "--trials", "4", "--epochs", "1,2", "--name", "tpe", *SMALL)
+    words += ("--max-concurrent", "2", "--cpus-per-trial", "1", "--max-disk", "64MB")
     done = run_script("search/run.py", *words)
     assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.usefixtures("sampled")
+def test_a_sampler_tries_what_it_was_told_to(search_root: Path) -> None:
     trials = Ledger(folder_of(search_root, "tpe") / "ledger.jsonl").complete()
-    assert len(trials) == 3
-    assert len({t.config.train.lr_peak for t in trials}) == 3
+    assert len(trials) == 4
+    assert len({t.config.train.lr_peak for t in trials}) == 4
     assert all(len(t.epochs) == t.config.train.epochs for t in trials)
+
+
+def test_a_search_under_the_least_limit_keeps_the_best_weights(
+    sampled: subprocess.CompletedProcess[str], search_root: Path
+) -> None:
+    assert "Disk       about 13.0 MB" in sampled.stdout and "Warning" not in sampled.stderr
+    folder = folder_of(search_root, "tpe")
+    best = Ledger(folder / "ledger.jsonl").best()
+    kept = {path.parent.name for path in folder.glob("checkpoints/*/final.pt")}
+    assert best is not None and best.trial_id in kept and len(kept) < 4
+    assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) < 64_000_000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,186 @@
+"""`--max-disk`: what an experiment's folder may hold, and what goes when it would hold more.
+
+Only final weights of trials that are not the best are ever deleted, the worst first. What a trial
+that is not finished needs to go on stays, and room for what the running ones may still write is
+kept free, so that the limit holds between two looks as well. No torch, no Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data.errors import UserError
+from data.paths import existing
+from model.config import RunConfig, parameter_count
+from model.records import COMPLETE, FAILED
+from reports.columns import storage
+from search.axes import apply_axes
+from search.experiment import Experiment
+from search.ledger import Ledger
+
+FINAL_BYTES, STEP_BYTES = 4, 12
+"""Of a parameter in final.pt (fp32), and in a step checkpoint (with AdamW's two moments)."""
+STEPS_AT_ONCE = 3
+"""Step checkpoints of a running trial: two kept (`model.checkpoint.KEPT`), one being written."""
+OTHER_BYTES, OTHER_TRIAL_BYTES = 2_000_000, 20_000
+"""All the rest, of the experiment and of each trial: records, curves, study.db, Ray's scratch. 500
+tiny trials left 6 MB of it (tests/benchmarks/long_run.py, 2026-11-24)."""
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `500MB`, `2GB` or `1.5GiB`. Raises `UserError` for anything else."""
+    match = _SIZE.fullmatch(text.strip())
+    size = 0
+    if match:
+        base = 1024 if match[3] else 1000
+        size = int(float(match[1]) * base ** ("KMGT".index(match[2].upper()) + 1))
+    if size <= 0:
+        raise UserError(f"--max-disk {text}: give a size with its unit, such as 500MB or 2GB")
+    return size
+
+
+def final_bytes(config: RunConfig) -> int:
+    """Size of a trial's final weights."""
+    return FINAL_BYTES * parameter_count(config.model)
+
+
+def largest_config(experiment: Experiment) -> RunConfig:
+    """The configuration with the most parameters that the plan holds."""
+    return apply_axes(experiment.base, {name: max(v) for name, v in experiment.axes.items()})
+
+
+def running_bytes(experiment: Experiment, trials: int) -> int:
+    """The most that so many running trials can have on disk at a time."""
+    parameters = parameter_count(largest_config(experiment).model)
+    return trials * parameters * STEPS_AT_ONCE * STEP_BYTES
+
+
+def at_a_time(experiment: Experiment) -> int:
+    """Trials that run at a time, members of packs counted."""
+    return min(experiment.max_concurrent * experiment.pack, experiment.planned_trials)
+
+
+def check_limit(experiment: Experiment) -> None:
+    """Raise `UserError` if the limit can't hold what must stay: the best and the unfinished."""
+    limit = experiment.max_disk_bytes
+    if limit is None:
+        return
+    must = final_bytes(largest_config(experiment))
+    must += running_bytes(experiment, at_a_time(experiment))
+    must += OTHER_BYTES + OTHER_TRIAL_BYTES * experiment.planned_trials
+    if limit < must:
+        raise UserError(
+            f"--max-disk {storage(limit)}: the best weights and the checkpoints of "
+            f"{at_a_time(experiment)} running trials need up to {storage(must)}: give that much, "
+            "or a smaller --max-concurrent"
+        )
+
+
+def needed_bytes(experiment: Experiment, configs: Sequence[RunConfig]) -> tuple[float, float]:
+    """What the checkpoints will take at the end, and at most before it. `configs` may be a sample
+    of a sampler's."""
+    scale = experiment.planned_trials / len(configs)
+    kept = scale * sum(map(final_bytes, configs))
+    return kept, kept + running_bytes(experiment, at_a_time(experiment))
+
+
+def check_space(experiment: Experiment, configs: Sequence[RunConfig], root: Path) -> None:
+    """Raise `UserError` if the disk hasn't room for the checkpoints that the search will write."""
+    _, most = needed_bytes(experiment, configs)
+    most = min(most, experiment.max_disk_bytes or most)
+    free = shutil.disk_usage(existing(root)).free
+    if most > free:
+        raise UserError(
+            f"--out {root}: the trials' weights take about {most / 1e9:,.1f} GB, and "
+            f"{free / 1e9:,.1f} GB are free: make room, choose another --out, or give --max-disk"
+        )
+
+
+def disk_line(experiment: Experiment, configs: Sequence[RunConfig]) -> str:
+    """What the checkpoints will take, for the plan; `configs` as for `needed_bytes`."""
+    kept, most = needed_bytes(experiment, configs)
+    line = (
+        f"Disk       about {storage(kept)} for checkpoints (at most {storage(most)} while running)"
+    )
+    limit = experiment.max_disk_bytes
+    if limit is None:
+        return line
+    return f"{line}; --max-disk {storage(limit)}: the worst trials' go first"
+
+
+class DiskLimit:
+    """Holds an experiment's folder to its limit; does nothing where there is none."""
+
+    def __init__(self, experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+        self.experiment, self.folder, self.ledger = experiment, folder, ledger
+        self.warned = False
+
+    def enforce(self) -> None:
+        """To be called when the ledger has a new record. Says so once if nothing is left to
+        delete and it is still too much."""
+        limit = self.experiment.max_disk_bytes
+        if limit is None:
+            return
+        files = files_below(self.folder)
+        over = self._expected_bytes(files) - limit
+        for path in removable(self.ledger, self.folder, files):
+            if over <= 0:
+                return
+            over -= files[path]
+            path.unlink(missing_ok=True)
+        if over > 0 and not self.warned:
+            self.warned = True
+            tqdm.write(
+                f"Warning    --max-disk {storage(limit)}: {self.folder} may come to "
+                f"{storage(limit + over)}; all that is left there is the best or unfinished",
+                file=sys.stderr,
+            )
+
+    def _expected_bytes(self, files: Mapping[Path, int]) -> int:
+        """What the folder holds, the running trials counted at the most that they may come to."""
+        recorded = {trial.trial_id for trial in self.ledger.trials}
+        home = self.folder / "checkpoints"
+        running = sum(
+            size
+            for path, size in files.items()
+            if path.parent.parent == home and path.parent.name not in recorded
+        )
+        left = self.experiment.planned_trials - len(self.ledger.ended())
+        most = running_bytes(self.experiment, min(at_a_time(self.experiment), left))
+        return sum(files.values()) - running + max(running, most)
+
+
+def removable(ledger: Ledger, folder: Path, files: Iterable[Path]) -> list[Path]:
+    """Those of `files` that may go, in the order they should: checkpoints of trials without a
+    result, then of complete ones from the worst to the second best. A failed trial may go on from
+    its own."""
+    best = ledger.best()
+    done = sorted(ledger.complete(), key=lambda t: t.final.val_loss_nats, reverse=True)
+    useless = [t for t in ledger.trials if t.status not in (COMPLETE, FAILED)]
+    home, found = folder / "checkpoints", defaultdict(list)
+    for path in sorted(files):  # what lies there: no record can name a file elsewhere
+        if path.suffix == ".pt" and path.parent.parent == home:
+            found[path.parent.name].append(path)
+    order = [trial.trial_id for trial in [*useless, *done] if trial is not best]
+    return [path for trial_id in order for path in found[trial_id]]
+
+
+def files_below(folder: Path) -> dict[Path, int]:
+    """All files below `folder` with their bytes; links are not followed."""
+    sizes = {}
+    for home, _, names in os.walk(folder):
+        for name in names:
+            path = Path(home, name)
+            with contextlib.suppress(OSError):  # it was deleted meanwhile
+                sizes[path] = path.lstat().st_size
+    return sizes
