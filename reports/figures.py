@@ -169,6 +169,8 @@ def loss_against(trials: pd.DataFrame, axis: Axis, others: Sequence[str]) -> Fig
     figure, axes = _figure()
     groups = list(trials.groupby(list(others), sort=True)) if others else [((), trials)]
     told_apart = len(groups) <= MANY
+    if not told_apart:
+        groups = [((), trials)]  # one look for all, drawn at once
     handles = []
     for place, (values, group) in enumerate(groups):
         colour, marker = (PALETTE[place], MARKERS[place]) if told_apart else (PALETTE[0], "o")
