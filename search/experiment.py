@@ -25,6 +25,7 @@ from data.locks import only_process
 from data.paths import artifacts_root
 from model.config import RunConfig
 from search.axes import AXES
+from search.presets import PRESETS
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -129,6 +130,9 @@ def read_experiment(folder: Path) -> Experiment:
 def _check_plan(experiment: Experiment) -> None:
     """Raise `ValueError` for what no search could have written."""
     check_name(experiment.name)
+    check_name(experiment.extends or experiment.name, "extends")
+    if experiment.preset not in PRESETS:
+        raise ValueError(f"preset {experiment.preset!r}")
     datetime.datetime.fromisoformat(experiment.created_at)
     counts = ("seeds", "max_concurrent", "threads_per_trial", "pack")
     for name in counts:

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from model.records import (
 )
 
 SCHEMA_VERSION = 2
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +129,8 @@ def decode(line: bytes) -> TrialRecord | RerunRecord:
 
 def _check_numbers(record: TrialRecord | RerunRecord) -> None:
     """Raise `ValueError` for what no training can have come to."""
+    if not _ID.fullmatch(record.trial_id):  # it names a folder
+        raise ValueError(f"trial id {record.trial_id!r}")
     if isinstance(record, RerunRecord):
         _check_loss(record.val_loss_nats)
         _check_loss(record.ledger_val_loss_nats)

@@ -74,7 +74,7 @@ def page_of(build: Any, word: str) -> Page:
     done = build.trial(plain, {"lr": 1e-3}, (7.0, 6.5, 6.0), **given)
     diverged = build.trial(plain, {"lr": 3e-4}, (7.0,), "diverged", error=word, **given)
     failed = build.trial(plain, {"lr": 3e-4}, (), "failed", error=word, replicate=1, **given)
-    rerun = dataclasses.replace(build.rerun(done, 6.0), trial_id=word, ended_at=word)
+    rerun = dataclasses.replace(build.rerun(done, 6.0), ended_at=word)
     ledger = build.write(plain, [done, diverged, failed, rerun])
     experiment = dataclasses.replace(
         plain,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data import checked_json
 from data.errors import UserError
 from model.config import RunConfig
 from model.records import COMPLETE, DIVERGED, FAILED, CheckpointRef, Device, EpochRecord, Timing
@@ -154,3 +155,16 @@ def test_a_failed_trial_may_be_tried_again_and_its_newest_record_counts(tmp_path
     ledger.append(trial("a"))
     assert [t.status for t in Ledger(ledger.path).trials] == [COMPLETE]
     assert ledger.ended() == {"a"}
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../x", "a/b", "a b", "<script>", "x" * 65])
+def test_a_trial_id_that_is_no_folder_s_name_is_neither_written_nor_read(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ValueError, match="trial id"):
+        Ledger(tmp_path / "ledger.jsonl").append(trial(name))
+    line = encode(trial("good")).replace(b'"good"', json.dumps(name).encode())
+    fields = {key: value for key, value in json.loads(line).items() if key != "crc32"}
+    (tmp_path / "ledger.jsonl").write_text(json.dumps(checked_json.seal(fields)) + "\n")
+    with pytest.raises(UserError, match="line 1"):
+        Ledger(tmp_path / "ledger.jsonl")
