@@ -14,9 +14,10 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ MARK = "MINIGPT_EXPERIMENT"
 """In the environment of each process of a search: the experiment's folder."""
 NEEDED = ("gcs_server", "raylet")
 """Ray's processes without which nothing goes on."""
+END_SECONDS = 10.0
+"""How long a killed process is waited for; it takes milliseconds."""
 LONGEST_TEMPORARY = 24
 """Characters of the system's temporary folder; with Ray's own names below it, a socket's path must
 stay below 104."""
@@ -99,8 +102,11 @@ def end_left_overs(folder: Path) -> None:
     a worker of a killed driver would write beside that of the new one."""
     left = [process for process in psutil.process_iter() if _belongs(process, folder)]
     for process in left:
-        process.kill()
-    psutil.wait_procs(left, timeout=10)
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    deadline = time.monotonic() + END_SECONDS
+    while any(_lives(process.pid) for process in left) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _belongs(process: psutil.Process, folder: Path) -> bool:
