@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -172,6 +173,7 @@ def run_rounds(rounds: int, root: Path, kinds: list[str], chance: random.Random)
         except (AssertionError, subprocess.TimeoutExpired) as error:
             print(f"round {number + 1} ({kind}; {', '.join(faults)}): FAILED\n{error}")
             return 1
+        shutil.rmtree(search.folder)  # the disk is small
         total.update(faults[: len(moments)])
         resumes += search.resumed
         print(
