@@ -141,18 +141,6 @@ def test_nothing_goes_without_a_limit_or_below_it(tmp_path: Path) -> None:
         assert len(folder.left()) == 3
 
 
-def test_a_record_cannot_name_a_file_outside(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "experiment", limit=1)
-    folder.home.mkdir()
-    outside = tmp_path / "final.pt"
-    outside.write_bytes(b"somebody else's")
-    folder.end(0, COMPLETE, 6.0)
-    record = dataclasses.replace(folder.ledger.trials[0], trial_id="../..", epochs=(make_epoch(9),))
-    folder.ledger.append(record)
-    DiskLimit(folder.experiment, folder.home, folder.ledger).enforce()
-    assert outside.exists()
-
-
 def test_a_limit_that_cannot_hold_what_must_stay_is_refused() -> None:
     check_limit(planned("--max-disk", "65MB"))
     with pytest.raises(
