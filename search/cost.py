@@ -15,15 +15,16 @@ from model.gpt import GPT
 from model.packed_step import PackedStep
 from model.step import Step
 from reports.columns import duration
-from search.axes import AXES
+from search.axes import AXES, apply_axes
+from search.axis import CHOICES
 from search.disk import disk_line
 from search.experiment import Experiment
+from search.limits import left_out_lines
+from search.objective import BUILTIN_TOKENS
 from search.plan import Trial, steps_flops, trial_tokens
 from search.presets import PRESETS
 
 MEASURED_SECONDS = 1.0
-BUILTIN_TOKENS = 10_000_000
-"""Training tokens of the built-in corpus, for a plan made before it is prepared."""
 LONG_WARMUP = 0.2
 """A warm-up of more than this share of a run gets a warning."""
 
@@ -92,6 +93,7 @@ def plan_lines(
         f"{experiment.base.train.precision}",
         cost,
         disk_line(experiment, [trial.config for trial in trials]),
+        *left_out_lines(experiment),
         f"Experiment {experiment.name}",
     ]
     for trial in trials if experiment.sampler is None else []:
@@ -108,11 +110,9 @@ def _axes_text(experiment: Experiment) -> str:
     texts = []
     for name, values in experiment.axes.items():
         shown = [AXES[name].show(value) for value in values]
-        texts.append(
-            f"{name} in {'..'.join(shown)}"
-            if experiment.sampler
-            else f"{name} = {', '.join(shown)}"
-        )
+        ranged = experiment.sampler and experiment.space.kind(name) != CHOICES
+        listed = f"in {{{', '.join(shown)}}}" if experiment.sampler else f"= {', '.join(shown)}"
+        texts.append(f"{name} in {'..'.join(shown)}" if ranged else f"{name} {listed}")
     return "; ".join(texts) or "one configuration"
 
 
@@ -124,7 +124,7 @@ def _seconds_per_flop(experiment: Experiment, trials: list[Trial]) -> Callable[[
     machine = experiment.device, experiment.threads_per_trial, experiment.pack
     rates = {}
     for width in sorted(measured):
-        config = experiment.base.replace(embed_dim=width)
+        config = next(t.config for t in trials if t.config.model.embed_dim == width)
         tokens_per_second = measure_tokens_per_second(config, *machine)
         rates[width] = tokens_per_second * flops_per_token(config.model)
     return lambda trial: 1 / rates[min(rates, key=lambda w: abs(w - trial.config.model.embed_dim))]
@@ -134,10 +134,10 @@ def _seed_flops(experiment: Experiment, trial: Trial, tokens: int) -> float:
     """Floating-point operations of the same trial under the `seed` preset, whose epoch is the
     corpus; what the command line fixed stays fixed."""
     preset = PRESETS[experiment.preset]
-    fields = {
-        axis.field: axis.value(trial.config)
+    cell = {
+        axis.name: axis.value(trial.config)
         for axis in AXES.values()
         if axis.name in trial.values or axis.value(experiment.base) != axis.value(preset)
     }
-    config = PRESETS["seed"].replace(**fields)
+    config = apply_axes(PRESETS["seed"], cell)
     return float(config.train.epochs * tokens * flops_per_token(config.model))

@@ -8,6 +8,7 @@ kept free, so that the limit holds between two looks as well. No torch, no Ray.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ from data.paths import existing
 from model.config import RunConfig, parameter_count
 from model.records import COMPLETE, FAILED
 from reports.columns import storage
-from search.axes import apply_axes
+from search.axes import AXES, apply_axes
 from search.experiment import Experiment
 from search.ledger import Ledger
 
@@ -55,8 +56,12 @@ def final_bytes(config: RunConfig) -> int:
 
 
 def largest_config(experiment: Experiment) -> RunConfig:
-    """The configuration with the most parameters that the plan holds."""
-    return apply_axes(experiment.base, {name: max(v) for name, v in experiment.axes.items()})
+    """A configuration with at least as many parameters as any in the plan. The number of heads
+    makes no difference, so it is one that divides the width."""
+    most = {name: AXES[name].most(values) for name, values in experiment.axes.items()}
+    width = most.get("embed_dim", experiment.base.model.embed_dim)
+    heads = math.gcd(width, experiment.base.model.n_heads)
+    return apply_axes(experiment.base, {**most, "n_heads": heads})
 
 
 def running_bytes(experiment: Experiment, trials: int) -> int:

@@ -24,8 +24,11 @@ from data.errors import UserError
 from data.locks import only_process
 from data.paths import artifacts_root
 from model.config import RunConfig
-from search.axes import AXES
+from search.axes import AXES, apply_axes
+from search.axis import Value
+from search.objective import parse_max_cost, parse_objectives
 from search.presets import PRESETS
+from search.space import Space
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -44,10 +47,11 @@ class Experiment:
     """quick or seed."""
     base: RunConfig
     """The configuration that the axes vary."""
-    axes: dict[str, tuple[float, ...]]
-    """A grid: the values of each axis. A sampler: the axes' names with their (low, high)."""
+    axes: dict[str, tuple[Value, ...]]
+    """A grid: the values of each axis. A sampler: the axes' names with their (low, high), or with
+    the values to choose from (`kinds`)."""
     sampler: str | None
-    """None for a grid, else the sampler's name (tpe)."""
+    """None for a grid, else the sampler's name (`search.samplers.SAMPLERS`)."""
     samples: int | None
     """How many configurations a sampler tries; None for a grid."""
     seeds: int
@@ -78,6 +82,19 @@ class Experiment:
     """The experiment whose finished trials it takes over."""
     max_disk_bytes: int | None = None
     """What the experiment's folder may hold (`search/disk.py`); None: as much as there is."""
+    kinds: dict[str, str] = dataclasses.field(default_factory=dict)
+    """How a sampler reads an axis: linear, log or choices; a missing one has the axis' own way."""
+    cells: tuple[dict[str, Value], ...] | None = None
+    """The cells of a grid, where they are not the whole product (`search/limits.py`)."""
+    objectives: tuple[str, ...] = ("val_loss",)
+    """What is minimised: val_loss, or val_loss and one of `search.objective.COSTS`."""
+    max_cost: str | None = None
+    """What the best configuration may cost, such as 5e14flop, 30s or 8Mparam; None: anything."""
+
+    @property
+    def space(self) -> Space:
+        """What a sampler searches."""
+        return Space(axes=self.axes, kinds=self.kinds, base=self.base)
 
     def corpus_folder(self, folder: Path) -> Path:
         """Where the corpus of the experiment in `folder` is: beside the experiments, so that the
@@ -87,8 +104,10 @@ class Experiment:
     @property
     def planned_trials(self) -> int:
         """Trials of the whole plan."""
-        cells = math.prod(map(len, self.axes.values())) if self.samples is None else self.samples
-        return cells * self.seeds
+        if self.samples is not None:
+            return self.samples * self.seeds
+        whole = math.prod(map(len, self.axes.values()))
+        return (whole if self.cells is None else len(self.cells)) * self.seeds
 
     def write(self, folder: Path) -> None:
         """Make `folder` with its `experiment.json`, whole or not at all. Raises `UserError`."""
@@ -143,10 +162,15 @@ def _check_plan(experiment: Experiment) -> None:
     if (experiment.sampler is None) != (experiment.samples is None):
         raise ValueError("a sampler and its number of samples go together")
     for name, values in experiment.axes.items():
-        if name not in AXES or not values or (experiment.sampler and len(values) != 2):
+        if name not in AXES or not values:
             raise ValueError(f"axis {name!r} with the values {values}")
-        for value in values:
-            experiment.base.replace(**{AXES[name].field: value})
+    experiment.space.check(sampled=experiment.sampler is not None)
+    for cell in experiment.cells or ():
+        if set(cell) != set(experiment.axes):
+            raise ValueError(f"a cell of {sorted(cell)}")
+        apply_axes(experiment.base, cell)
+    parse_objectives(",".join(experiment.objectives))
+    parse_max_cost(experiment.max_cost)
     machine = experiment.hardware
     kinds = {"cores": int, "memory_gb": int | float, "gpus": list}
     for name, kind in kinds.items():

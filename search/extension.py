@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.errors import UserError
-from search.axes import AXES
+from search.axes import AXES, grid_cells
 from search.code_version import code_hashes
 from search.experiment import Experiment, find_experiment, read_experiment
+from search.flags_space import merged
 from search.ledger import Ledger, TrialRecord
+from search.limits import allowed
 from search.plan import make_trial
 from search.trial_folder import trial_folder
 
@@ -39,7 +41,10 @@ def extended_arguments(
     for own in _OWN:
         setattr(args, own, parser.get_default(own))
     args.preset, args.device = before.preset, before.device
-    return parser.parse_args(words, namespace=args)
+    space, args.space = args.space, None
+    args = parser.parse_args(words, namespace=args)
+    args.space = merged(space, args.space)
+    return args
 
 
 def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
@@ -62,11 +67,13 @@ def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
 
 def _is_planned(record: TrialRecord, experiment: Experiment) -> bool:
     values = {name: AXES[name].value(record.config) for name in experiment.axes}
-    for name, value in values.items():
-        of_axis = experiment.axes[name]
-        inside = of_axis[0] <= value <= of_axis[1] if experiment.sampler else value in of_axis
-        if not inside:
-            return False
+    if experiment.sampler is not None:
+        inside = all(experiment.space.contains(*pair) for pair in values.items())
+        inside = inside and allowed(experiment)(values)
+    else:
+        inside = values in (experiment.cells or grid_cells(experiment.axes))
+    if not inside:
+        return False
     if record.replicate >= experiment.seeds:
         return False
     return make_trial(experiment, values, record.replicate).trial_id == record.trial_id

@@ -1,4 +1,4 @@
-"""The command line of `search/run.py`: flags, and from them the axes and the base configuration."""
+"""The command line of `search/run.py`: its flags, and which of them go together."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 import math
 
 from data.errors import ArgumentParser, UserError, is_count
-from model.config import RunConfig
-from search.axes import AXES, Axis, axis_named
+from search.axes import AXES
 from search.experiment import Experiment
+from search.flags_space import SAMPLERS, add_flags, check_flags
 from search.presets import PRESETS
 
 DESCRIPTION = """\
@@ -18,15 +18,9 @@ example:
   python search/run.py --grid lr                           the assignment's four learning rates
   python search/run.py --grid lr,embed_dim --lr 5e-4,1e-3  a product, with values of your own
   python search/run.py --search tpe --trials 20            Optuna over lr, epochs and embed_dim
+  python search/run.py --search tpe --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
   python search/run.py --resume lr-quick-20261122-180000   go on after a kill
 """
-SAMPLERS = ("tpe",)
-SEARCHED_AXES = ("lr", "epochs", "embed_dim")
-"""What a sampler varies unless `--grid` names other axes."""
-
-
-MOST_TRIALS = 10_000
-"""Of one search; beyond it a flag has a digit too many."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -38,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to search")
     what.add_argument("--grid", metavar="AXES", help=f"of {', '.join(AXES)}; several: a product")
-    for axis in AXES.values():
+    for axis in (axis for axis in AXES.values() if axis.has_flag):
         low_high = f"{axis.low:g},{axis.high:g}"
         default = ",".join(f"{value:g}" for value in axis.grid)
         what.add_argument(
@@ -47,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=f"{axis.label}: a grid's values ({default}), or a sampler's low,high "
             f"({low_high}); a single value fixes it",
         )
+    add_flags(what)
     what.add_argument("--search", choices=SAMPLERS, help="Optuna's sampler instead of a grid")
     what.add_argument("--trials", type=int, metavar="N", help="configurations a sampler tries")
     what.add_argument("--seeds", type=int, default=1, metavar="N", help="replicates of a cell (1)")
@@ -125,9 +120,11 @@ def check_options(args: argparse.Namespace) -> None:
             f"--resume takes the plan from the experiment: leave out {' '.join(given)}, or begin "
             f"another with --extend {args.resume}"
         )
-    axes = [getattr(args, axis.name) for axis in AXES.values()]
-    if args.resume is None and all(value is None for value in [args.grid, args.search, *axes]):
+    axes = [getattr(args, axis.name) for axis in AXES.values() if axis.has_flag]
+    what = [args.grid, args.search, args.space, *axes]
+    if args.resume is None and all(value is None for value in what):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")
+    check_flags(args)
     if args.search is not None and args.trials is None:
         raise UserError("--search needs --trials N: how many configurations to try")
     if args.search is None and args.trials is not None:
@@ -136,60 +133,3 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError("--seeds goes with a grid; a sampler tries each configuration once")
     if args.search is not None and args.pack is not None:
         raise UserError("--pack goes with a grid; a sampler's trials train alone")
-
-
-def axes_and_base(
-    args: argparse.Namespace, base: RunConfig
-) -> tuple[dict[str, tuple[float, ...]], RunConfig]:
-    """The axes with their values (a sampler's: low and high), and the base configuration.
-
-    An axis is what `--grid` names or a flag gives several values; a single value for an axis that
-    `--grid` does not name fixes it in the base. Raises `UserError`.
-    """
-    given = {
-        axis.name: axis.parse(text)
-        for axis in AXES.values()
-        if (text := getattr(args, axis.name)) is not None
-    }
-    named = [] if args.grid is None else [axis_named(p.strip()).name for p in args.grid.split(",")]
-    if len(set(named)) < len(named):
-        raise UserError(f"--grid {args.grid}: an axis is named twice")
-    if not named and args.search:
-        named = [name for name in SEARCHED_AXES if len(given.get(name, (0, 0))) > 1]
-    named += [name for name, values in given.items() if len(values) > 1 and name not in named]
-    if args.search and not named:
-        raise UserError("--search: every axis is fixed to one value; leave one open")
-    axes = {}
-    for name in named:
-        axis = AXES[name]
-        axes[name] = given.pop(name, (axis.low, axis.high) if args.search else axis.grid)
-        if args.search:
-            _check_range(axis, axes[name], base)
-    if args.search:
-        _check_enough(axes, args.trials)
-    base = base.replace(**{AXES[name].field: values[0] for name, values in given.items()})
-    planned = (args.trials or math.prod(map(len, axes.values()))) * args.seeds
-    if planned > MOST_TRIALS:
-        raise UserError(
-            f"--seeds, --trials and the axes' values make {planned:,} trials: at most "
-            f"{MOST_TRIALS:,} go into one search"
-        )
-    return axes, base
-
-
-def _check_range(axis: Axis, values: tuple[float, ...], base: RunConfig) -> None:
-    if len(values) != 2 or values[0] >= values[1]:
-        raise UserError(f"{axis.flag} with --search: give low,high, the lower first")
-    for value in values:
-        base.replace(**{axis.field: value})
-
-
-def _check_enough(axes: dict[str, tuple[float, ...]], trials: int) -> None:
-    """Over whole numbers alone there is an end of new configurations."""
-    there_are = 1
-    for name, (low, high) in axes.items():
-        if not AXES[name].integer:
-            return
-        there_are *= int(high - low) // AXES[name].step_between(low, high) + 1
-    if trials > there_are:
-        raise UserError(f"--trials {trials}: there are only {there_are} configurations to try")

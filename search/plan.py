@@ -12,6 +12,7 @@ from data.errors import UserError
 from model.batches import RunLength, run_length
 from model.config import RunConfig, flops_per_token, trial_id
 from search.axes import apply_axes, cell_label, grid_cells
+from search.axis import Value
 from search.experiment import Experiment
 
 Item = TypeVar("Item")
@@ -22,7 +23,7 @@ Result = TypeVar("Result")
 class Trial:
     """One training run of a plan."""
 
-    values: dict[str, float]
+    values: dict[str, Value]
     """The axes' values."""
     replicate: int
     config: RunConfig
@@ -36,7 +37,7 @@ class Trial:
         return f"{label} #{self.replicate + 1}" if self.replicate else label
 
 
-def make_trial(experiment: Experiment, values: Mapping[str, float], replicate: int) -> Trial:
+def make_trial(experiment: Experiment, values: Mapping[str, Value], replicate: int) -> Trial:
     """The trial of one cell. Raises `UserError` if the values make no valid configuration."""
     config = apply_axes(experiment.base, values)
     seed = replicate_seed(config, experiment.base_seed, replicate)
@@ -85,7 +86,7 @@ def grid_trials(experiment: Experiment) -> list[Trial]:
     """
     cells = [
         (values, replicate)
-        for values in grid_cells(experiment.axes)
+        for values in experiment.cells or grid_cells(experiment.axes)
         for replicate in range(experiment.seeds)
     ]
     return collect(lambda cell: make_trial(experiment, *cell), cells)

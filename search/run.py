@@ -44,6 +44,7 @@ from search.start import (
     corpus_if_prepared,
     length_in,
     make_experiment,
+    on_corpus,
     prepare_builtin,
     with_corpus,
 )
@@ -63,7 +64,7 @@ def main() -> int:
     device = choose_device(args.device)
     preset, preset_why = (args.preset, "as asked") if args.preset else default_preset(device)
     corpus = corpus_if_prepared(root, args.corpus)
-    experiment = make_experiment(args, device)
+    experiment = on_corpus(make_experiment(args, device), corpus)
     folder = root / "experiments" / experiment.name
     if folder.exists():
         raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
@@ -76,13 +77,13 @@ def main() -> int:
         check_space(packed, [trial.config for trial in trials], root)
     taken = []
     if experiment.extends is not None and corpus is not None:
-        taken = [extension_line(root, with_corpus(experiment, corpus))]
+        taken = [extension_line(root, experiment)]
     print("\n".join([f"Preset     {preset}: {preset_why}", *taken]), flush=True)
     if args.trials_per_gpu == "auto":
         chosen, why = choose_trials_per_gpu(experiment)
         print(f"Sharing    {why}", flush=True)
         args.trials_per_gpu = str(chosen)
-        experiment = make_experiment(args, device)
+        experiment = on_corpus(make_experiment(args, device), corpus)
     if args.pack == "auto":
         pack, reason = choose_pack(args.pack, experiment)
     if reason:

@@ -7,46 +7,37 @@ a resumed search suggests what an uninterrupted one would have.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from model.records import COMPLETE, DIVERGED
-from search.axes import AXES
+from model.records import COMPLETE, DIVERGED, STOPPED
+from search.axis import Value
+from search.samplers import distribution, make_sampler
+from search.space import Space
 from search.trainable import OBJECTIVE
 
 MOST_REPEATS_OF_SAMPLER, MOST_REPEATS = 20, 2000
-"""After so many repeats on end values are drawn evenly; after so many, there are no new ones."""
-Values = tuple[tuple[str, float], ...]
+"""After so many suggestions that may not be made values are drawn evenly; after so many there are
+no new ones."""
+MOST_REPEATS_OF_GP = 2
+"""The same for the Gaussian process: each costs a fit, and it would repeat itself."""
+STATES = {
+    COMPLETE: TrialState.COMPLETE,
+    DIVERGED: TrialState.COMPLETE,
+    STOPPED: TrialState.PRUNED,
+}
+"""What a sampler is told of a trial; every other status is a failure, which it passes over."""
+_VIOLATED = 1.0
+Values = tuple[tuple[str, Value], ...]
 _PREFIX = "values/"
 """Tune nests `values/lr` as {"values": {"lr": ...}}, which is what the trainable takes."""
-
-
-def make_space(ranges: Mapping[str, Sequence[float]]) -> dict[str, BaseDistribution]:
-    """Optuna's distributions for the axes' (low, high), by Tune's nested names."""
-    return {_PREFIX + name: axis_distribution(name, *bounds) for name, bounds in ranges.items()}
-
-
-def axis_distribution(name: str, low: float, high: float) -> BaseDistribution:
-    """What Optuna may suggest for an axis between `low` and `high`, both included."""
-    axis = AXES[name]
-    if not axis.integer:
-        return FloatDistribution(low, high, log=axis.log)
-    if axis.log:
-        return IntDistribution(int(low), int(high), log=True)
-    return IntDistribution(int(low), int(high), step=axis.step_between(low, high))
-
-
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler called `name`. Its options are Optuna 5's defaults, pinned by name."""
-    assert name == "tpe", name
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
 def suggestion_seed(base_seed: int, number: int, attempt: int = 0) -> int:
@@ -55,81 +46,150 @@ def suggestion_seed(base_seed: int, number: int, attempt: int = 0) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Told:
+    """An ended trial as a sampler is told of it."""
+
+    values: Mapping[str, Value]
+    """The axes' values."""
+    status: str
+    """A status of `model.records` other than failed."""
+    objective: float
+    """Validation loss in nats; that of guessing evenly where the trial diverged."""
+    cost: float | None = None
+    """The second objective, where there is one."""
+    overrun: float | None = None
+    """By how much it is above the limit of measured cost, where there is such a limit; 0 or less is
+    within it."""
+    curve: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    """Validation loss in nats by epoch."""
+
+    @property
+    def objectives(self) -> list[float]:
+        """What is minimised."""
+        return [self.objective] if self.cost is None else [self.objective, self.cost]
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        """Above 0 is a violation. A cheap trial that diverged must not count as one of a Pareto
+        front, so with two objectives it is one."""
+        found = {} if self.overrun is None else {"max_cost": self.overrun}
+        if self.cost is not None:
+            found["diverged"] = _VIOLATED if self.status == DIVERGED else 0.0
+        return found
+
+
 class LedgerOptunaSearch(OptunaSearch):
     """OptunaSearch that forgets nothing on a restart and hears only of whole epochs."""
 
     def __init__(
         self,
         *,
-        ranges: Mapping[str, Sequence[float]],
+        space: Space,
         sampler: str,
         base_seed: int,
-        finished: Sequence[tuple[Mapping[str, float], float]],
-        unfinished: Sequence[Mapping[str, float]],
+        finished: Sequence[Told],
+        unfinished: Sequence[Mapping[str, Value]],
+        allowed: Callable[[Mapping[str, Value]], bool] = lambda values: True,
+        tell: Callable[[Mapping[str, Value], Mapping[str, Any]], Told] | None = None,
+        objectives: int = 1,
     ) -> None:
         """
         Args:
-            ranges: (low, high) of each axis.
-            sampler: one of `search.options.SAMPLERS`.
+            space: what may be suggested.
+            sampler: one of `search.flags_space.SAMPLERS`.
             base_seed: the search's seed.
-            finished: values and objective of the trials in the ledger.
+            finished: the trials in the ledger, in its order.
             unfinished: values of trials that were started and must go on first.
+            allowed: whether values may be suggested; others are drawn again.
+            tell: makes what is told of a trial of its values and its last report to Tune.
+            objectives: how many there are, 1 or 2.
         """
         self._sampler_name, self._base_seed = sampler, base_seed
+        self._allowed, self._tell = allowed, tell or _told
         self._suggested: set[Values] = set()
+        self._distributions = {_PREFIX + name: distribution(space, name) for name in space.axes}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        metrics = [OBJECTIVE, "cost"][:objectives]
         super().__init__(
-            make_space(ranges),
-            metric=OBJECTIVE,
-            mode="min",
-            sampler=make_sampler(sampler, suggestion_seed(base_seed, 0)),
+            self._distributions,
+            metric=metrics if objectives > 1 else OBJECTIVE,
+            mode=["min"] * objectives if objectives > 1 else "min",
+            sampler=self._make_sampler(0, 0),
         )
         assert self._ot_study is not None
         self.study: optuna.Study = self._ot_study
-        for values, objective in finished:
-            self.add_evaluated_point(_prefixed(values), objective)
-            self._suggested.add(_values(values))
+        for told in finished:
+            self.study.add_trial(self._frozen(told))
+            self._suggested.add(_values(told.values))
         for values in unfinished:
             self.study.enqueue_trial(_prefixed(values))
 
+    def _frozen(self, told: Told) -> optuna.trial.FrozenTrial:
+        state = STATES[told.status]
+        return optuna.trial.create_trial(
+            state=state,
+            values=told.objectives if state == TrialState.COMPLETE else None,
+            params=_prefixed(told.values),
+            distributions=self._distributions,
+            intermediate_values=dict(told.curve),
+            constraints=told.constraints,
+        )
+
+    def _make_sampler(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
+        seed = suggestion_seed(self._base_seed, number, attempt)
+        most = MOST_REPEATS_OF_GP if self._sampler_name == "gp" else MOST_REPEATS_OF_SAMPLER
+        name = self._sampler_name if attempt < most else "random"
+        search_seed = suggestion_seed(self._base_seed, -1)
+        return make_sampler(name, seed, search_seed, number + attempt, self._distributions)
+
     def suggest(self, trial_id: str) -> Any:
-        """Values that were not suggested before: over a few whole numbers a sampler repeats itself.
+        """Values that were not suggested before and are allowed: over a few whole numbers a sampler
+        repeats itself.
 
         A repeat is told as failed, which samplers pass over, so that it leaves no trace in what
         comes after.
         """
         number = len(self._suggested)
         for attempt in range(MOST_REPEATS):
-            seed = suggestion_seed(self._base_seed, number, attempt)
-            stubborn = attempt >= MOST_REPEATS_OF_SAMPLER
-            self.study.sampler = (
-                optuna.samplers.RandomSampler(seed)
-                if stubborn
-                else make_sampler(self._sampler_name, seed)
-            )
+            self.study.sampler = self._make_sampler(number, attempt)
             suggestion = super().suggest(trial_id)
             assert suggestion is not None
             values = _values(suggestion["values"])
-            if values not in self._suggested:
+            if values not in self._suggested and self._allowed(suggestion["values"]):
                 self._suggested.add(values)
                 return suggestion
             self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if result["kind"] == "epoch":
+        one = len(self.study.directions) == 1  # Optuna takes no curves of two objectives
+        if result["kind"] == "epoch" and one:
             self._ot_trials[trial_id].report(result[OBJECTIVE], result["epoch"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        told = result is not None and result.get("status") in (COMPLETE, DIVERGED)
-        super().on_trial_complete(trial_id, result if told else None, error or not told)
+        trial = self._ot_trials[trial_id]
+        state = STATES.get((result or {}).get("status", ""), TrialState.FAIL)
+        if error or result is None or state == TrialState.FAIL:
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        params = {name.removeprefix(_PREFIX): value for name, value in trial.params.items()}
+        told = self._tell(params, result)
+        for name, value in told.constraints.items():
+            trial.set_constraint(name, value)
+        values = told.objectives if state == TrialState.COMPLETE else None
+        self.study.tell(trial, values, state=state)
 
 
-def _values(values: Mapping[str, float]) -> Values:
+def _told(values: Mapping[str, Value], result: Mapping[str, Any]) -> Told:
+    return Told(values=values, status=result["status"], objective=result[OBJECTIVE])
+
+
+def _values(values: Mapping[str, Value]) -> Values:
     return tuple(sorted(values.items()))
 
 
-def _prefixed(values: Mapping[str, float]) -> dict[str, float]:
+def _prefixed(values: Mapping[str, Value]) -> dict[str, Value]:
     return {_PREFIX + name: value for name, value in values.items()}

@@ -19,7 +19,7 @@ import torch
 
 from data.errors import UserError, is_count
 from model.config import RunConfig
-from search.axes import AXES
+from search.disk import largest_config
 from search.experiment import Experiment
 
 SIZES = (1, 2, 4, 8)
@@ -124,12 +124,12 @@ def choose_trials_per_gpu(
     """For `--trials-per-gpu auto`: the number, and why. Measures the widest and longest trial."""
     gpus = max(1, len(experiment.hardware["gpus"]))
     most = max(1, min(experiment.planned_trials // gpus, experiment.hardware["cores"] // gpus))
-    fields = {
-        AXES[name].field: max(values)
-        for name, values in experiment.axes.items()
-        if name in ("embed_dim", "seq_len")
-    }
-    config = experiment.base.replace(**fields)
+    config = experiment.base.replace(
+        **{
+            name: getattr(largest_config(experiment).model, name)
+            for name in ("embed_dim", "seq_len", "n_heads")
+        }
+    )
     return choose(measured(config, experiment.device, threads=1, most=most))
 
 

@@ -7,10 +7,9 @@ import dataclasses
 import datetime
 import functools
 import math
-import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from data.corpus import Corpus, CorpusSpec, open_corpus, prepare_corpus, verify_corpus
@@ -18,12 +17,12 @@ from data.errors import UserError
 from model.batches import RunLength, check_validation
 from model.config import parameter_count
 from model.device import best_device, best_precision, hardware, usable_cores, versions
-from search.axes import AXES
 from search.code_version import code_hashes
-from search.cost import BUILTIN_TOKENS
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
-from search.options import axes_and_base
+from search.flags_space import read_space
+from search.limits import corners, drawn, limited
+from search.objective import BUILTIN_TOKENS, parse_objectives
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
 from search.sharing import gpus_of_trial
@@ -68,7 +67,8 @@ def prepare_builtin(root: Path) -> Corpus:
 def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
     preset = args.preset or default_preset(device)[0]
-    axes, base = axes_and_base(args, PRESETS[preset].replace(precision=best_precision(device)))
+    space = read_space(args, PRESETS[preset].replace(precision=best_precision(device)))
+    axes, base = dict(space.axes), space.base
     machine = hardware()
     trials = args.seeds * (args.trials or math.prod(map(len, axes.values())))
     if (args.pack or "auto") != "auto":
@@ -100,16 +100,25 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         code=code_hashes(),
         extends=args.extend,
         max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
+        kinds=dict(space.kinds),
+        objectives=parse_objectives(args.objective),
+        max_cost=args.max_cost,
     )
 
 
 def with_corpus(experiment: Experiment, corpus: Corpus) -> Experiment:
-    """`experiment` on this corpus."""
-    return dataclasses.replace(
+    """`experiment` on this corpus. Raises `UserError` where nothing is within its limits."""
+    on_corpus = dataclasses.replace(
         experiment,
         corpus_hash=corpus.content_hash,
         corpus=corpus.manifest.to_dict(),
     )
+    return limited(on_corpus)
+
+
+def on_corpus(experiment: Experiment, corpus: Corpus | None) -> Experiment:
+    """`experiment` on this corpus; for None, as planned before the built-in one is prepared."""
+    return limited(experiment) if corpus is None else with_corpus(experiment, corpus)
 
 
 def _share_machine(
@@ -163,16 +172,10 @@ def check_trials(experiment: Experiment, length: Callable[[Trial], RunLength]) -
         trials = grid_trials(experiment)
         collect(check, trials)
         return trials
-
-    def trial(shares: Iterable[float]) -> Trial:
-        bounds = zip(shares, experiment.axes.items(), strict=True)
-        values = {name: AXES[name].between(share, *ends) for share, (name, ends) in bounds}
-        return make_trial(experiment, values, 0)
-
-    n = len(experiment.axes)
-    collect(lambda share: check(trial([share] * n)), [0.0, 1.0])
-    chance = random.Random(0)
-    return [trial(chance.random() for _ in range(n)) for _ in range(DRAWN)]
+    ends = [make_trial(experiment, values, 0) for values in corners(experiment)]
+    collect(check, ends)
+    some = [make_trial(experiment, values, 0) for values in drawn(experiment, DRAWN)]
+    return some or ends
 
 
 def _check_trial(

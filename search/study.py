@@ -6,13 +6,15 @@ trials run is ahead of the executor after a kill).
 
 from __future__ import annotations
 
+import datetime
 import os
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,10 +23,17 @@ from model.records import COMPLETE, STOPPED
 from search.axes import AXES
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
-from search.sampler import axis_distribution
+from search.objective import COSTS, FLOP, LOSS, PARAMETERS, SECONDS, cost_of_record, parse_max_cost
+from search.samplers import distribution
 
 _STATES = {COMPLETE: TrialState.COMPLETE, STOPPED: TrialState.PRUNED}
 """Every other status is a failure to Optuna."""
+_METRICS = {
+    LOSS: "val_loss_nats",
+    FLOP: FLOP,
+    SECONDS: "training_seconds",
+    PARAMETERS: "parameters",
+}
 
 
 def write_study(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
@@ -49,21 +58,32 @@ def _write(experiment: Experiment, path: Path, ledger: Ledger) -> None:
     storage = optuna.storages.RDBStorage(url.render_as_string())
     try:
         study = optuna.create_study(
-            storage=storage, study_name=experiment.name, direction="minimize"
+            storage=storage,
+            study_name=experiment.name,
+            directions=["minimize"] * len(experiment.objectives),
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([_METRICS[name] for name in experiment.objectives])
+        if experiment.max_cost is not None:
+            study.set_user_attr("max_cost", experiment.max_cost)
         study.add_trials([_frozen(experiment, record) for record in ledger.trials])
     finally:
         storage.engine.dispose()
 
 
 def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
-    state = _STATES.get(record.status, TrialState.FAIL)
-    return optuna.trial.create_trial(
+    state, limit = _STATES.get(record.status, TrialState.FAIL), parse_max_cost(experiment.max_cost)
+    costs = {unit: cost_of_record(record, unit) for unit in COSTS}
+    result = None
+    if state == TrialState.COMPLETE:
+        result = [record.final.val_loss_nats, *(costs[unit] for unit in experiment.objectives[1:])]
+    trial = optuna.trial.create_trial(
         state=state,
-        value=record.final.val_loss_nats if state == TrialState.COMPLETE else None,
+        values=result,
         params={name: AXES[name].value(record.config) for name in experiment.axes},
         distributions={
-            name: axis_distribution(name, *values)
+            name: distribution(experiment.space, name)
             if experiment.sampler
             else CategoricalDistribution(values)
             for name, values in experiment.axes.items()
@@ -75,5 +95,16 @@ def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
             "replicate": record.replicate,
             "error": record.error,
             "seconds": record.timing.total(),
+            "training_seconds": costs[SECONDS],
+            "flop": costs[FLOP],
+            "parameters": costs[PARAMETERS],
+            "tokens": record.epochs[-1].tokens_seen if record.epochs else 0,
+            "peak_memory_mb": max((e.peak_memory_mb for e in record.epochs), default=None),
         },
+        constraints=None if limit is None else {"max_cost": costs[limit.unit] - limit.most},
     )
+    # Optuna's own would be the moment at which this file is written.
+    ended = datetime.datetime.fromisoformat(record.ended_at).replace(tzinfo=None)
+    trial.datetime_complete = ended
+    trial.datetime_start = ended - datetime.timedelta(seconds=record.timing.total())
+    return trial

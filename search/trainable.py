@@ -31,6 +31,7 @@ from search.faults import (
     was_killed_for_memory,
 )
 from search.ledger import TrialRecord
+from search.objective import SECONDS, cost_of_record
 from search.plan import Trial, trials_of
 from search.sharing import hold_to_share
 from search.trial_folder import (
@@ -221,4 +222,5 @@ def _last_report(record: TrialRecord) -> dict[str, Any]:
         OBJECTIVE: record.final.val_loss_nats if record.status == COMPLETE else guessing,
         "kind": "end",
         "status": record.status,
+        "training_seconds": cost_of_record(record, SECONDS),
     }

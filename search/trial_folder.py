@@ -21,6 +21,7 @@ from pathlib import Path
 from data import checked_json
 from data.atomic_file import atomic_file
 from model.checkpoint import step_files
+from search.axis import Value
 from search.ledger import TrialRecord, decode, encode
 
 
@@ -40,7 +41,7 @@ class Start:
 class Started:
     """A trial that was started at least once."""
 
-    values: dict[str, float]
+    values: dict[str, Value]
     """The axes' values."""
     replicate: int
     starts: tuple[Start, ...] = ()
@@ -51,7 +52,7 @@ def trial_folder(experiment_folder: Path, trial_id: str) -> Path:
     return experiment_folder / "checkpoints" / trial_id
 
 
-def note_start(folder: Path, values: dict[str, float], replicate: int, start: Start) -> Started:
+def note_start(folder: Path, values: dict[str, Value], replicate: int, start: Start) -> Started:
     """Note that the trial starts, and return all that is known of its starts."""
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob("*.tmp"):

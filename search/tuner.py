@@ -21,8 +21,7 @@ from ray.tune.error import TuneError
 from tqdm import tqdm
 
 from model.batches import RunLength
-from model.records import COMPLETE, FAILED
-from search.axes import AXES
+from model.records import FAILED
 from search.early_end import EarlyEnd, NoStorage, RayLost
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
@@ -30,12 +29,14 @@ from search.faults import OUT_OF_MEMORY
 from search.forgetting import ForgetMetrics
 from search.lean_ray import few_wakeups
 from search.ledger import Ledger
+from search.limits import allowed
 from search.local_ray import LocalRay, local_ray
 from search.packing import make_packs
 from search.plan import Trial, grid_trials, make_trial, steps_flops
 from search.progress import ProgressLine
 from search.recorder import Recorder, collect_outcomes
 from search.sampler import LedgerOptunaSearch
+from search.telling import told, told_of_report
 from search.trainable import run_trials
 from search.trial_folder import Started, forget_outcome, read_started, trial_folder
 
@@ -168,19 +169,16 @@ class Search:
     def _make_sampler(self) -> LedgerOptunaSearch:
         experiment = self.experiment
         assert experiment.sampler is not None
-        finished = []
-        for record in self.ledger.trials:
-            if record.trial_id in self.ledger.ended():
-                values = {name: AXES[name].value(record.config) for name in experiment.axes}
-                guessing = math.log(record.config.model.vocab_size)
-                loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
-                finished.append((values, loss))
+        ended = self.ledger.ended()
         return LedgerOptunaSearch(
-            ranges=experiment.axes,
+            space=experiment.space,
             sampler=experiment.sampler,
             base_seed=experiment.base_seed,
-            finished=finished,
+            finished=[told(experiment, r) for r in self.ledger.trials if r.trial_id in ended],
             unfinished=[started.values for started in self._unfinished()],
+            allowed=allowed(experiment),
+            tell=functools.partial(told_of_report, experiment),
+            objectives=len(experiment.objectives),
         )
 
     def _unfinished(self) -> list[Started]:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from data.errors import UserError
 from model.config import RunConfig
 from search.axes import AXES, cell_label, grid_cells
-from search.options import axes_and_base, check_options, make_parser
+from search.axis import Value
+from search.flags_space import read_space
+from search.options import check_options, make_parser
 
 FIXED = ("--lr", "1e-3", "--epochs", "1", "--embed-dim", "8")
 ASSIGNMENT_RATES = (3e-4, 5e-4, 1e-3, 2e-3)
@@ -23,8 +25,9 @@ def parse(*words: str) -> argparse.Namespace:
     return args
 
 
-def axes_of(*words: str) -> tuple[dict[str, tuple[float, ...]], RunConfig]:
-    return axes_and_base(parse(*words), RunConfig())
+def axes_of(*words: str) -> tuple[dict[str, tuple[Value, ...]], RunConfig]:
+    space = read_space(parse(*words), RunConfig())
+    return dict(space.axes), space.base
 
 
 def test_the_named_grids_are_the_assignments() -> None:
@@ -103,10 +106,11 @@ def test_no_text_for_an_axis_is_more_than_a_mistake(text: str, name: str) -> Non
     except UserError as error:
         assert AXES[name].flag in str(error)
     else:
-        assert all(isinstance(value, int if AXES[name].integer else float) for value in values)
+        kind = bool if AXES[name].categorical else int if AXES[name].integer else float
+        assert all(isinstance(value, kind) for value in values)
 
 
-@given(st.floats(0, 1), st.sampled_from(sorted(AXES)))
+@given(st.floats(0, 1), st.sampled_from(sorted(n for n in AXES if not AXES[n].categorical)))
 def test_values_between_the_bounds_stay_there(share: float, name: str) -> None:
     axis = AXES[name]
     value = axis.between(share, axis.low, axis.high)

@@ -1,0 +1,122 @@
+"""What a search minimises and what it may cost: loss alone, under a limit, or against cost.
+
+More epochs and more width nearly always lower the loss, so a search on loss alone answers "the
+largest". Cost is counted from a configuration (floating-point operations of the whole run,
+parameters) or measured by its record (seconds of training). No torch, no Ray: reports read it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from data.errors import UserError
+from model.config import RunConfig, flops_per_token, parameter_count
+from model.records import COMPLETE
+
+if TYPE_CHECKING:  # the ledger asks this module which of its trials are within the limit
+    from search.ledger import TrialRecord
+
+LOSS = "val_loss"
+FLOP, SECONDS, PARAMETERS = "flop", "seconds", "params"
+COSTS = (FLOP, SECONDS, PARAMETERS)
+BUILTIN_TOKENS = 10_000_000
+"""Training tokens of the built-in corpus, for a plan made before it is prepared."""
+_UNITS = {"flop": FLOP, "s": SECONDS, "param": PARAMETERS}
+_PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+_NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+_MAX_COST = re.compile(_NUMBER + r"\s*([KMGTPE]?)(flop|s|param)s?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxCost:
+    """The most that a configuration may cost."""
+
+    text: str
+    """As it was given."""
+    unit: str
+    """One of COSTS."""
+    most: float
+
+    def allows(self, config: RunConfig, corpus: Mapping[str, Any]) -> bool:
+        """Whether its counted cost is within the limit; seconds are known only when measured."""
+        return self.unit == SECONDS or counted_cost(config, self.unit, corpus) <= self.most
+
+    def held_by(self, record: TrialRecord) -> bool:
+        """Whether what the trial came to cost is within the limit."""
+        return cost_of_record(record, self.unit) <= self.most
+
+
+def parse_max_cost(text: str | None) -> MaxCost | None:
+    """`5e14flop`, `30s` or `8Mparam`. Raises `UserError` for anything else."""
+    if text is None:
+        return None
+    match = _MAX_COST.fullmatch(text.strip())
+    most = float(match[1]) * _PREFIXES[match[2].upper()] if match else 0.0
+    if match is None or not 0 < most < float("inf"):
+        raise UserError(
+            f"--max-cost {text}: give a number above 0 with its unit, such as 5e14flop, 30s or "
+            "8Mparam"
+        )
+    return MaxCost(text=text.strip(), unit=_UNITS[match[3].lower()], most=most)
+
+
+def parse_objectives(text: str | None) -> tuple[str, ...]:
+    """`val_loss`, or `val_loss,COST` for a Pareto front; `cost` is flop. Raises `UserError`."""
+    names = [name.strip() for name in (LOSS if text is None else text).split(",")]
+    names = [FLOP if name == "cost" else name for name in names]
+    if names[0] != LOSS or len(names) > 2 or (len(names) == 2 and names[1] not in COSTS):
+        raise UserError(
+            f"--objective {text}: give val_loss, or val_loss with one cost: val_loss,flop (or "
+            "val_loss,cost), val_loss,seconds or val_loss,params"
+        )
+    return tuple(names)
+
+
+def run_tokens(config: RunConfig, corpus: Mapping[str, Any]) -> int:
+    """Training tokens of a whole run on the corpus of this manifest; {} is the built-in one at its
+    usual size. As `model.batches.run_length` counts them: each segment loses its remainder."""
+    length, limit = config.model.seq_len, config.train.tokens_per_epoch
+    if corpus:
+        files = corpus["splits"]["train"]["files"]
+        sequences = sum(max(0, int(file["tokens"]) - 1) // length for file in files)
+    else:
+        sequences = BUILTIN_TOKENS // length
+    if limit is not None:
+        sequences = min(sequences, limit // length)
+    return config.train.epochs * sequences * length
+
+
+def counted_cost(config: RunConfig, unit: str, corpus: Mapping[str, Any]) -> float:
+    """Floating-point operations of the whole run, or parameters. Seconds can't be counted."""
+    if unit == PARAMETERS:
+        return float(parameter_count(config.model))
+    assert unit == FLOP, unit
+    return float(run_tokens(config, corpus) * flops_per_token(config.model))
+
+
+def cost_of_record(record: TrialRecord, unit: str) -> float:
+    """What a trial came to cost: operations of the tokens it saw, parameters, or its seconds of
+    training; a pack's seconds are shared among its members."""
+    if unit == PARAMETERS:
+        return float(parameter_count(record.config.model))
+    if unit == SECONDS:
+        return record.timing.training_seconds / record.pack
+    tokens = record.epochs[-1].tokens_seen if record.epochs else 0
+    return float(tokens * flops_per_token(record.config.model))
+
+
+def pareto_front(
+    records: Sequence[TrialRecord], unit: str, limit: MaxCost | None = None
+) -> list[TrialRecord]:
+    """The complete trials that no other beats in loss and cost, the cheapest first. Of equals the
+    first stays; what is above the limit is not in it."""
+    able = [r for r in records if r.status == COMPLETE and (limit is None or limit.held_by(r))]
+    able.sort(key=lambda r: (cost_of_record(r, unit), r.final.val_loss_nats))
+    front: list[TrialRecord] = []
+    for record in able:
+        if not front or record.final.val_loss_nats < front[-1].final.val_loss_nats:
+            front.append(record)
+    return front

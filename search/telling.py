@@ -1,0 +1,56 @@
+"""What a sampler is told of an ended trial: from its record in the ledger, or from its last report
+to Tune. Both come to the same, so that a resumed search learns nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from model.records import COMPLETE
+from search.axes import AXES, apply_axes
+from search.axis import Value
+from search.experiment import Experiment
+from search.ledger import TrialRecord
+from search.objective import SECONDS, cost_of_record, counted_cost, parse_max_cost
+from search.sampler import Told
+from search.trainable import OBJECTIVE
+
+
+def told(experiment: Experiment, record: TrialRecord) -> Told:
+    """Of a record that is not of a failed trial."""
+    values = {name: AXES[name].value(record.config) for name in experiment.axes}
+    guessing = math.log(record.config.model.vocab_size)
+    loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
+    curve = {epoch.epoch: epoch.val_loss_nats for epoch in record.epochs}
+    one = len(experiment.objectives) == 1
+    seconds = cost_of_record(record, SECONDS)
+    return _told(experiment, values, record.status, loss, seconds, curve if one else {})
+
+
+def told_of_report(
+    experiment: Experiment, values: Mapping[str, Value], result: Mapping[str, Any]
+) -> Told:
+    """Of a trial's values and its last report; its curve was told epoch by epoch."""
+    seconds = result["training_seconds"]
+    return _told(experiment, values, result["status"], result[OBJECTIVE], seconds, {})
+
+
+def _told(
+    experiment: Experiment,
+    values: Mapping[str, Value],
+    status: str,
+    loss: float,
+    seconds: float,
+    curve: Mapping[int, float],
+) -> Told:
+    cost, limit = None, parse_max_cost(experiment.max_cost)
+    if len(experiment.objectives) > 1:
+        unit = experiment.objectives[1]
+        config = apply_axes(experiment.base, values)
+        counted = unit != SECONDS
+        cost = counted_cost(config, unit, experiment.corpus) if counted else seconds
+    overrun = seconds - limit.most if limit is not None and limit.unit == SECONDS else None
+    return Told(
+        values=values, status=status, objective=loss, cost=cost, overrun=overrun, curve=curve
+    )
