@@ -87,6 +87,9 @@ class ProgressLine(tune.Callback):
         name, step = known.trial_id, result["step"]
         now = time.monotonic()
         last_step, last_time = self.steps_seen.get(name, (step, now))
+        if self.shared:  # of a trunk and its branches one goes on at a time
+            for other in trials_of(self.experiment, trial.config):
+                self.rates.pop(other.trial_id, None)
         if now > last_time:
             self.rates[name] = (step - last_step) / (now - last_time)
         self.steps_seen.setdefault(name, (step, now))
