@@ -22,12 +22,20 @@ class RunLength:
     """Optimizer steps in an epoch; the last batch may be short."""
     total_steps: int
     warmup_steps: int
+    decay_steps: int = 0
+    """Of the schedule wsd, at the end; 0 for others, which fall all the way."""
+
+    @property
+    def constant_until(self) -> int:
+        """The step at which wsd's decay begins: up to it runs of any length are one."""
+        return self.total_steps - self.decay_steps
 
 
 def run_length(config: TrainConfig, seq_len: int, sequences_in_split: int) -> RunLength:
     """Length of a run over a training split of `sequences_in_split` sequences of `seq_len` tokens.
 
-    Raises `UserError` if the batch is larger than the epoch or the warm-up longer than the run.
+    Raises `UserError` if the batch is larger than the epoch or warm-up and decay longer than the
+    run.
     """
     wanted = sequences_in_split
     if config.tokens_per_epoch is not None:
@@ -45,11 +53,19 @@ def run_length(config: TrainConfig, seq_len: int, sequences_in_split: int) -> Ru
             f"warmup_steps={warmup_steps}: the whole run has {total_steps} steps; "
             "use a shorter warm-up or more epochs"
         )
+    decay_steps = config.decay_steps(total_steps) if config.schedule == "wsd" else 0
+    if warmup_steps + decay_steps > total_steps:
+        raise UserError(
+            f"decay_fraction={config.decay_fraction}: {decay_steps} steps of decay after "
+            f"{warmup_steps} of warm-up, and the whole run has {total_steps}; use a shorter decay, "
+            "a shorter warm-up or more epochs"
+        )
     return RunLength(
         sequences=wanted,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
         warmup_steps=warmup_steps,
+        decay_steps=decay_steps,
     )
 
 

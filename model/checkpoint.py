@@ -74,7 +74,7 @@ def load_model(path: Path) -> tuple[GPT, RunConfig, dict[str, Any]]:
     try:
         config = RunConfig.from_dict(content["config"])
         _check_weights(config.model, content["model"], path)
-        model = GPT(config.model)
+        model = GPT(config.model, config.width_ratio)
         model.load_state_dict(content["model"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

@@ -16,7 +16,16 @@ from typing import Any, TypeVar, cast, get_type_hints
 from data.errors import UserError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+SCHEDULES = ("linear", "cosine", "wsd")
+PARAMETRIZATIONS = ("standard", "mup")
 _Config = TypeVar("_Config", "ModelConfig", "TrainConfig")
+_LATER: dict[str, Any] = {
+    "schedule": "linear",
+    "decay_fraction": 0.2,
+    "parametrization": "standard",
+    "mup_base_dim": 128,
+}
+"""Fields of `TrainConfig` that the first ledgers don't have, with what these were trained with."""
 
 
 def _require(ok: bool, message: str) -> None:
@@ -75,7 +84,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The training recipe: AdamW, warm-up and linear decay to zero."""
+    """The training recipe: AdamW, and a learning rate that warms up and decays."""
 
     batch_size: int = 32
     """Sequences B in one optimizer step."""
@@ -86,7 +95,8 @@ class TrainConfig:
     warmup_steps: int | None = 500
     """Optimizer steps from 0 to lr_peak; None when warmup_fraction is given."""
     warmup_fraction: float | None = None
-    """The same as a share of all steps, for runs whose length varies."""
+    """The same as a share of all steps, for runs whose length varies; under wsd as a share of one
+    epoch's, since there runs of different length must begin alike."""
     weight_decay: float = 0.1
     """AdamW's decoupled decay, on matrices only (embeddings included)."""
     beta1: float = 0.9
@@ -104,12 +114,24 @@ class TrainConfig:
     summed in fp32."""
     seed: int = 0
     """Seed of the initialisation, the order of the sequences and the dropout."""
+    schedule: str = "linear"
+    """How the rate goes on after the warm-up (`model.optim.lr_at`): linear to zero, cosine to a
+    tenth, or wsd, which is constant and then linear to zero."""
+    decay_fraction: float = 0.2
+    """wsd's decay as a share of all steps. 0.2 matches a cosine of the same length: Hägele et al.
+    2024 (arXiv 2405.18392)."""
+    parametrization: str = "standard"
+    """standard, or mup: initialisation, rates and multipliers that go with the width, so that the
+    best learning rate does not (`model/mup.py`)."""
+    mup_base_dim: int = 128
+    """The width at which mup is the standard parametrization, to the bit."""
 
     def __post_init__(self) -> None:
         _check_types(self)
         for name, low, high in (
             ("batch_size", 1, 1_000_000),
             ("epochs", 1, 100_000),
+            ("mup_base_dim", 1, 1_000_000),
             ("seed", 0, 2**63 - 1),
         ):
             value = getattr(self, name)
@@ -140,9 +162,16 @@ class TrainConfig:
         for name in ("tokens_per_epoch", "val_tokens"):
             value = getattr(self, name)
             _require(value is None or value >= 1, f"{name}={value}: give 1 or more, or nothing")
+        for name, known in (
+            ("precision", PRECISIONS),
+            ("schedule", SCHEDULES),
+            ("parametrization", PARAMETRIZATIONS),
+        ):
+            value = getattr(self, name)
+            _require(value in known, f"{name}={value!r}: give one of {', '.join(known)}")
         _require(
-            self.precision in PRECISIONS,
-            f"precision={self.precision!r}: give one of {', '.join(PRECISIONS)}",
+            0 < self.decay_fraction < 1,
+            f"decay_fraction={self.decay_fraction}: give a number between 0 and 1",
         )
 
     def resolved_warmup_steps(self, total_steps: int) -> int:
@@ -150,7 +179,13 @@ class TrainConfig:
         if self.warmup_steps is not None:
             return self.warmup_steps
         assert self.warmup_fraction is not None
-        return round(self.warmup_fraction * total_steps)
+        of_steps = total_steps // self.epochs if self.schedule == "wsd" else total_steps
+        return round(self.warmup_fraction * of_steps)
+
+    def decay_steps(self, total_steps: int) -> int:
+        """Steps at the end of a run of `total_steps` over which the rate falls, at least 1."""
+        assert self.schedule == "wsd"
+        return max(1, round(self.decay_fraction * total_steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +201,8 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, raw: Any) -> RunConfig:
-        """The inverse of `to_dict`. Raises `UserError` on a missing, unknown or mistyped key."""
+        """The inverse of `to_dict`; fields that came later may be missing. Raises `UserError` on
+        a missing, unknown or mistyped key."""
         if not isinstance(raw, dict) or set(raw) != {"model", "train"}:
             raise UserError("config: expected an object with the keys model and train")
         return cls(
@@ -186,6 +222,25 @@ class RunConfig:
             ),
         )
 
+    @property
+    def width_ratio(self) -> float:
+        """Width over the width at which muP is the standard parametrization; 1 without muP."""
+        if self.train.parametrization == "standard":
+            return 1.0
+        return self.model.embed_dim / self.train.mup_base_dim
+
+    def identity(self) -> dict[str, dict[str, Any]]:
+        """What of `to_dict` names a configuration. A field that came later leaves no trace where
+        it has no effect or its default, so that older names stay what they are."""
+        fields = self.to_dict()
+        train = fields["train"]
+        if self.train.schedule != "wsd":
+            train["decay_fraction"] = _LATER["decay_fraction"]
+        if self.train.parametrization == "standard":
+            train["mup_base_dim"] = _LATER["mup_base_dim"]
+        fields["train"] = {k: v for k, v in train.items() if k not in _LATER or v != _LATER[k]}
+        return fields
+
     def shape(self) -> RunConfig:
         """What runs of a pack have in common: all but learning rate, weight decay and seed."""
         return self.replace(lr_peak=1.0, weight_decay=0.0, seed=0)
@@ -193,8 +248,10 @@ class RunConfig:
 
 def _from_fields(cls: type[_Config], raw: Any, where: str) -> _Config:
     hints = _hints(cast(Any, cls))
-    if not isinstance(raw, dict) or set(raw) != set(hints):
-        odd = sorted(map(str, set(hints) ^ set(raw))) if isinstance(raw, dict) else "not an object"
+    if not isinstance(raw, dict):
+        raise UserError(f"config.{where}: missing or unknown keys: not an object")
+    odd = sorted(map(str, (set(hints) - set(_LATER) - set(raw)) | (set(raw) - set(hints))))
+    if odd:
         raise UserError(f"config.{where}: missing or unknown keys: {odd}")
     try:
         return cls(**raw)
@@ -204,7 +261,7 @@ def _from_fields(cls: type[_Config], raw: Any, where: str) -> _Config:
 
 def trial_id(config: RunConfig, corpus_hash: str) -> str:
     """16 hexadecimal digits that name this configuration (seed included) on this corpus."""
-    text = json.dumps([config.to_dict(), corpus_hash], sort_keys=True, allow_nan=False)
+    text = json.dumps([config.identity(), corpus_hash], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

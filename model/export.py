@@ -10,6 +10,7 @@ Source of the names and layout: `transformers`' GPT-2 (Conv1D keeps its weights 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -47,10 +49,19 @@ _BLOCK_NAMES = {
 
 
 def transformers_weights(model: GPT) -> dict[str, Tensor]:
-    """The weights under `transformers`' names, in its layout; a tied head is left out."""
-    weights = {}
+    """The weights under `transformers`' names, in its layout; a tied head is left out.
+
+    muP's multipliers, which that model doesn't have, are folded in: the head's into the final
+    norm, attention's into the queries.
+    """
+    weights, ratio = {}, model.width_ratio
     for name, tensor in model.state_dict().items():
         module, _, kind = name.rpartition(".")
+        if module == "norm" and ratio != 1:
+            tensor = tensor / ratio
+        if module.endswith("attention.qkv") and ratio != 1:
+            queries, others = tensor[: model.config.embed_dim], tensor[model.config.embed_dim :]
+            tensor = torch.cat([queries / math.sqrt(ratio), others])
         if module == "head" and model.config.tie_head:
             continue
         if module.startswith("blocks."):

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model import mup
 from model.config import ModelConfig
 from model.dropout import Dropout
 from model.loss import linear_cross_entropy
@@ -32,9 +33,11 @@ length, since its random stream is our own."""
 class Attention(nn.Module):
     """Causal multi-head self-attention."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, width_ratio: float = 1.0) -> None:
         super().__init__()
         self.n_heads = config.n_heads
+        self.scale = 1 / math.sqrt(config.embed_dim // config.n_heads) / math.sqrt(width_ratio)
+        """Of the logits."""
         self.qkv = nn.Linear(config.embed_dim, 3 * config.embed_dim)
         self.out = nn.Linear(config.embed_dim, config.embed_dim)
         self.dropout = Dropout(config.dropout)
@@ -49,16 +52,15 @@ class Attention(nn.Module):
         if t <= SHORT_CONTEXT or (self.training and self.dropout.p):
             y = self._attend(q, k, v, drawn)
         else:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
         return self.out(y.transpose(1, 2).reshape(b, t, d))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, drawn: Tensor | None) -> Tensor:
         """With all weights in memory, (B·H, T, T); (B, H, T, D/H) to the same."""
         t = q.shape[2]
         future = torch.full((t, t), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
-        scale = 1 / math.sqrt(q.shape[3])
         queries, keys = q.flatten(0, 1), k.flatten(0, 1)
-        scores = torch.baddbmm(future, queries, keys.transpose(1, 2), alpha=scale)
+        scores = torch.baddbmm(future, queries, keys.transpose(1, 2), alpha=self.scale)
         weights = self.dropout(scores.softmax(dim=2), drawn)
         return torch.bmm(weights, v.flatten(0, 1)).view_as(q)
 
@@ -66,10 +68,10 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each behind a norm and beside a residual."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, width_ratio: float = 1.0) -> None:
         super().__init__()
         d = config.embed_dim
-        self.norm_attention, self.attention = nn.LayerNorm(d), Attention(config)
+        self.norm_attention, self.attention = nn.LayerNorm(d), Attention(config, width_ratio)
         self.norm_feed_forward = nn.LayerNorm(d)
         self.expand, self.contract = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
         self.dropout = Dropout(config.dropout)
@@ -83,15 +85,18 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """The model. Initialised from torch's global random state."""
+    """The model. Initialised from torch's global random state.
 
-    def __init__(self, config: ModelConfig) -> None:
+    `width_ratio` is `RunConfig.width_ratio`: 1 but under muP (`model/mup.py`).
+    """
+
+    def __init__(self, config: ModelConfig, width_ratio: float = 1.0) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.width_ratio = config, width_ratio
         self.token_embedding = nn.Embedding(config.vocab_size, config.embed_dim)
         self.position_embedding = nn.Embedding(config.seq_len, config.embed_dim)
         self.dropout = Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(Block(config, width_ratio) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.embed_dim)
         self.head = nn.Linear(config.embed_dim, config.vocab_size, bias=False)
         if config.tie_head:
@@ -111,12 +116,15 @@ class GPT(nn.Module):
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 scaled = name.endswith(("attention.out.weight", "contract.weight"))
-                nn.init.normal_(parameter, std=into_residual if scaled else INIT_STD)
+                std = into_residual if scaled else INIT_STD
+                std = mup.init_std(std, name, parameter, self.width_ratio)
+                nn.init.normal_(parameter, std=std)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Hidden states (B, T, D) of tokens (B, T), after the final norm; T ≤ seq_len."""
+        """What the head is given for tokens (B, T): hidden states (B, T, D) after the final norm,
+        under muP divided by `width_ratio`; T ≤ seq_len."""
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         # A tied head's gradient is dense; the embedding's few rows are added to it in place.
         sparse = self.config.tie_head and not tokens.is_cuda
@@ -124,7 +132,11 @@ class GPT(nn.Module):
         x = self.dropout(embedded + self.position_embedding(positions))
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)
+        return self.for_head(self.norm(x))
+
+    def for_head(self, x: Tensor) -> Tensor:
+        """The final norm's output, any shape, times the head's multiplier."""
+        return x if self.width_ratio == 1 else x / self.width_ratio
 
     def logits(self, tokens: Tensor) -> Tensor:
         """All logits (B, T, V): for sampling and comparisons. Training uses `loss`."""

@@ -49,6 +49,10 @@ class _Position:
     """Training time of the epoch under way."""
     epochs: list[EpochRecord] = field(default_factory=list)
     timing: Timing = field(default_factory=Timing)
+    trunk_steps: int = 0
+    """Steps taken over from a longer run (`model/trunk.py`)."""
+    trunk_seconds: float = 0.0
+    """Of `timing`, what that run spent on them."""
 
 
 class Run:
@@ -80,7 +84,7 @@ class Run:
             torch.cuda.reset_peak_memory_stats()
         self.batches = batch_source(self.train_set, device)
         torch.manual_seed(config.train.seed)
-        self.model = GPT(config.model).to(device).train()
+        self.model = GPT(config.model, config.width_ratio).to(device).train()
         self.generator = torch.Generator(device).manual_seed(config.train.seed)
         self.model.draw_dropout_from(self.generator)
         long = self.length.total_steps >= COMPILE_FROM_STEPS
@@ -101,10 +105,13 @@ class Run:
     def done(self) -> bool:
         return len(self.position.epochs) == self.config.train.epochs
 
-    def train_epoch(self) -> None:
-        """The rest of the epoch under way, its evaluation and its record."""
+    def train_epoch(self, until: int | None = None) -> None:
+        """The rest of the epoch under way, its evaluation and its record; or up to step `until`."""
         for indices in self.batches_left():
             self.step(indices)
+            if self.position.steps == until:
+                self.report_progress()
+                return
             if self.progress_is_due():
                 self.report_progress()
             if self.checkpoint_is_due():
@@ -135,6 +142,8 @@ class Run:
             peak=self.config.train.lr_peak,
             warmup_steps=self.length.warmup_steps,
             total_steps=self.length.total_steps,
+            schedule=self.config.train.schedule,
+            decay_steps=self.length.decay_steps,
         )
 
     def count_step(self) -> None:
@@ -215,6 +224,21 @@ class Run:
         checkpoint.save_step(self._content(), self.checkpoint_dir, self.position.steps)
         self.charge("checkpointing_seconds")
         self.last_checkpoint = self.mark
+
+    def save_branch(self, config: RunConfig, folder: Path) -> None:
+        """Write this state into `folder` as a step checkpoint of `config`, a shorter run that has
+        been the same so far."""
+        position = dataclasses.replace(
+            self.position,
+            trunk_steps=self.position.steps,
+            trunk_seconds=self.position.timing.total(),
+        )
+        content = self._content() | {
+            "config": config.to_dict(),
+            "position": dataclasses.asdict(position),
+        }
+        checkpoint.save_step(content, folder, self.position.steps)
+        self.charge("checkpointing_seconds")
 
     def save_final(self) -> CheckpointRef | None:
         """Write the final weights, if there is a folder for them."""

@@ -39,7 +39,7 @@ class PackedGPT(nn.Module):
         self.position_embedding = _PackedPositions([m.position_embedding for m in members])
         self.dropout = _pack_dropout([m.dropout for m in members])
         with torch.device("meta"):
-            layout = [Block(m.config) for m in members[:1] for _ in m.blocks]
+            layout = [Block(m.config, m.width_ratio) for m in members[:1] for _ in m.blocks]
         self.blocks = nn.ModuleList(layout)
         for number, block in enumerate(self.blocks):
             _pack_children(block, [m.blocks[number] for m in members])
@@ -51,14 +51,14 @@ class PackedGPT(nn.Module):
         ]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Hidden states (K, B·T, D) of tokens (K, B, T), after the final norm."""
+        """Hidden states (K, B·T, D) of tokens (K, B, T), as `GPT.forward`."""
         k, _, t = tokens.shape
         of_members = zip(self.members, tokens, strict=True)
         embedded = torch.stack([m.token_embedding(own) for m, own in of_members])
         x = self.dropout((embedded + self.position_embedding(t)).flatten(0, 1))  # (K·B, T, D)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x).view(k, -1, x.shape[2])
+        return self.members[0].for_head(self.norm(x)).view(k, -1, x.shape[2])
 
     def losses(
         self, tokens: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32

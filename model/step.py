@@ -59,7 +59,8 @@ class Step:
     def load_optimizer(self, state: dict[str, Any]) -> None:
         """Take over the optimizer's state from a checkpoint of any device."""
         groups = self.optimizer.param_groups
-        own = [{key: group[key] for key in ("lr", "capturable")} for group in groups]
+        keys = ("lr", "lr_factor", "capturable")
+        own = [{key: group[key] for key in keys} for group in groups]
         self.optimizer.load_state_dict(state)
         for group, fields in zip(self.optimizer.param_groups, own, strict=True):
             group.update(fields)  # each step sets the rate anew

@@ -42,6 +42,10 @@ class TrainResult:
     """The final weights, its path relative to `checkpoint_dir`; None without one."""
     pack: int = 1
     """Runs trained together; the timing is the pack's."""
+    trunk_steps: int = 0
+    """Of `steps`, those that a longer run took for it (`model/trunk.py`)."""
+    trunk_seconds: float = 0.0
+    """Of `timing`, what they took there: the timing is that of the whole run from its start."""
 
 
 def train(
@@ -65,7 +69,7 @@ def train(
             run.train_epoch()
     except Diverged as reason:
         error = str(reason)
-    return _result(run, error)
+    return result_of(run, error)
 
 
 def train_packed(
@@ -99,10 +103,11 @@ def train_packed(
     pack = PackedRun(runs)
     pack.train()
     pairs = zip(runs, pack.errors, strict=True)
-    return [_result(run, error, len(runs)) for run, error in pairs]
+    return [result_of(run, error, len(runs)) for run, error in pairs]
 
 
-def _result(run: Run, error: str | None, pack: int = 1) -> TrainResult:
+def result_of(run: Run, error: str | None, pack: int = 1) -> TrainResult:
+    """How `run`, which is done or has diverged, ended; with its final weights written."""
     final = None if error else run.save_final()  # before the timing is read: it takes part in it
     return TrainResult(
         status=DIVERGED if error else COMPLETE,
@@ -113,4 +118,6 @@ def _result(run: Run, error: str | None, pack: int = 1) -> TrainResult:
         device=describe_device(run.device),
         checkpoint=final,
         pack=pack,
+        trunk_steps=run.position.trunk_steps,
+        trunk_seconds=run.position.trunk_seconds,
     )

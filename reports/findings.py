@@ -62,8 +62,10 @@ def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
             "Perplexity": f"{best.final.val_perplexity:,.2f}",
             "Bits per byte": f"{best.final.val_bits_per_byte:.4f}",
         }
-    # The clock of a packed trial is that of its whole pack.
-    seconds = sum(trial.timing.total() / trial.pack for trial in ledger.trials)
+    # The clock of a packed trial is that of its whole pack; a trunk's time is its own trial's.
+    seconds = sum(
+        (trial.timing.total() - trial.trunk_seconds) / trial.pack for trial in ledger.trials
+    )
     finished = f"{len(ledger.complete())} of {experiment.planned_trials}"
     return tiles | {"Trials finished": finished, "Time of all trials": duration(seconds)}
 

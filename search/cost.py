@@ -17,6 +17,7 @@ from model.step import Step
 from reports.columns import duration
 from search.axes import AXES, apply_axes
 from search.axis import CHOICES
+from search.branches import price_line, shared_steps
 from search.disk import disk_line
 from search.experiment import Experiment
 from search.limits import left_out_lines
@@ -36,7 +37,8 @@ def measure_tokens_per_second(
     together, on random tokens. Leaves torch with `threads` threads."""
     torch.set_num_threads(threads)
     members = [
-        Step(GPT(config.model).to(device).train(), config.train, device) for _ in range(pack)
+        Step(GPT(config.model, config.width_ratio).to(device).train(), config.train, device)
+        for _ in range(pack)
     ]
     shape = (config.train.batch_size, config.model.seq_len)
     tokens, lr = torch.randint(config.model.vocab_size, shape), config.train.lr_peak
@@ -71,16 +73,26 @@ def plan_lines(
     """
     machine, parallel = experiment.hardware, experiment.max_concurrent
     scale, threads = experiment.planned_trials / len(trials), experiment.threads_per_trial
-    tokens = scale * sum(trial_tokens(t.config, length(t)) for t in trials)
     # Trials that share a GPU may take turns there: counted as if they did.
     at_once = min(parallel, len(machine["gpus"])) if experiment.device == "cuda" else parallel
-    flops = [steps_flops(t.config, length(t).total_steps) for t in trials]
+    shared = shared_steps(experiment, trials, length)
+    trained = [1 - shared.get(t.trial_id, 0) / length(t).total_steps for t in trials]
+    flops = [
+        share * steps_flops(t.config, length(t).total_steps)
+        for t, share in zip(trials, trained, strict=True)
+    ]
+    tokens = scale * sum(
+        share * trial_tokens(t.config, length(t)) for t, share in zip(trials, trained, strict=True)
+    )
     seconds = _seconds_per_flop(experiment, trials)
     here = scale / at_once * sum(map(operator.mul, flops, map(seconds, trials)))
     cost = f"Cost       about {duration(here)} here"
     if experiment.preset != "seed":
         in_split = corpus.manifest.splits["train"].tokens if corpus else BUILTIN_TOKENS
-        seed_flops = [_seed_flops(experiment, trial, in_split) for trial in trials]
+        seed_flops = [
+            share * _seed_flops(experiment, trial, in_split)
+            for trial, share in zip(trials, trained, strict=True)
+        ]
         there = scale / at_once * sum(map(operator.mul, seed_flops, map(seconds, trials)))
         cost += f"; with --preset seed about {duration(there)}"
     sampler = f" by {experiment.sampler}" if experiment.sampler else ""
@@ -91,6 +103,7 @@ def plan_lines(
         f"Machine    {', '.join(machine['gpus']) or machine['processor']}: "
         f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "
         f"{experiment.base.train.precision}",
+        *price_line(experiment, trials, length),
         cost,
         disk_line(experiment, [trial.config for trial in trials]),
         *left_out_lines(experiment),

@@ -71,8 +71,9 @@ def running_bytes(experiment: Experiment, trials: int) -> int:
 
 
 def at_a_time(experiment: Experiment) -> int:
-    """Trials that run at a time, members of packs counted."""
-    return min(experiment.max_concurrent * experiment.pack, experiment.planned_trials)
+    """Trials that run at a time, members of packs counted, and of a trunk and its branch both."""
+    in_a_process = 2 if experiment.has_branches else experiment.pack
+    return min(experiment.max_concurrent * in_a_process, experiment.planned_trials)
 
 
 def check_limit(experiment: Experiment) -> None:

@@ -66,7 +66,7 @@ class TensorBoardEvents(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if result["kind"] == "end":
+        if result["kind"] not in ("progress", "epoch"):
             return
         known = self.reported(trial.config, result)
         if known.trial_id not in self.files:

@@ -109,6 +109,13 @@ class Experiment:
         whole = math.prod(map(len, self.axes.values()))
         return (whole if self.cells is None else len(self.cells)) * self.seeds
 
+    @property
+    def has_branches(self) -> bool:
+        """Whether runs of several lengths share a trunk (`search/branches.py`)."""
+        schedules: tuple[Any, ...] = self.axes.get("schedule", (self.base.train.schedule,))
+        several = len(self.axes.get("epochs", ())) > 1
+        return self.sampler is None and several and "wsd" in schedules
+
     def write(self, folder: Path) -> None:
         """Make `folder` with its `experiment.json`, whole or not at all. Raises `UserError`."""
         fields = checked_json.seal({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)})

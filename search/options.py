@@ -6,6 +6,7 @@ import argparse
 import math
 
 from data.errors import ArgumentParser, UserError, is_count
+from search import flags_recipe
 from search.axes import AXES
 from search.experiment import Experiment
 from search.flags_space import SAMPLERS, add_flags, check_flags
@@ -50,6 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
     )
+    flags_recipe.add_flags(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
     where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
@@ -107,6 +109,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--checkpoint-every {args.checkpoint_every}: give seconds above 0")
     if args.pack not in (None, "auto") and not is_count(args.pack):
         raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
+    flags_recipe.check_flags(args)
     if args.skip_damaged and args.resume is None:
         raise UserError("--skip-damaged goes with --resume: a new search has no ledger yet")
     defaults = make_parser().parse_args([])

@@ -44,6 +44,13 @@ def choose_pack(wanted: str | None, experiment: Experiment) -> tuple[int, str | 
     """
     if wanted is None:  # gains nothing on a CPU, and has not been measured on a GPU
         return 1, None
+    if experiment.has_branches and wanted != "1":
+        if wanted == "auto":
+            return 1, "none, since runs of several lengths share a trunk"
+        raise UserError(
+            f"--pack {wanted}: under --schedule wsd runs that differ in epochs share a trunk, "
+            "which trains alone; leave --pack out"
+        )
     trials = grid_trials(experiment)
     most = max(Counter(trial.config.shape() for trial in trials).values())
     if wanted != "auto":

@@ -15,6 +15,7 @@ from reports.columns import duration
 from search.experiment import Experiment
 from search.ledger import Ledger
 from search.plan import ReportedTrials, Trial, steps_flops, trials_of
+from search.trainable import MEMBER_END
 
 _SHOWN = 4
 """Running trials named on the line; more don't fit."""
@@ -30,18 +31,28 @@ class ProgressLine(tune.Callback):
     """
 
     def __init__(
-        self, experiment: Experiment, ledger: Ledger, work: Mapping[str, float], planned: int
+        self,
+        experiment: Experiment,
+        ledger: Ledger,
+        work: Mapping[str, float],
+        planned: int,
+        shared: Mapping[str, int],
     ) -> None:
         """
         Args:
             work: floating-point operations of each known trial, by its id. A sampler's trials are
                 added as they come.
             planned: trials of the whole search.
+            shared: steps that a trial takes over from its trunk, by its id, where it does; they
+                are not in its work.
         """
         self.experiment, self.ledger, self.planned = experiment, ledger, planned
+        self.shared = shared
         self.reported = ReportedTrials(experiment)
         self.work = dict(work)
         self.done = dict.fromkeys(ledger.ended(), 1.0)  # share of each trial
+        self.told: set[str] = set()
+        """Ids of the trials whose end was told."""
         self.running: dict[str, str] = {}
         self.steps_seen: dict[str, tuple[int, float]] = {}
         self.rates: dict[str, float] = {}
@@ -67,17 +78,24 @@ class ProgressLine(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        if result["kind"] == MEMBER_END:
+            self._tell_end(self.reported(trial.config, result))
+            self._redraw()
         if result["kind"] != "progress":
             return
         known = self.reported(trial.config, result)
         name, step = known.trial_id, result["step"]
         now = time.monotonic()
         last_step, last_time = self.steps_seen.get(name, (step, now))
+        if self.shared:  # of a trunk and its branches one goes on at a time
+            for other in trials_of(self.experiment, trial.config):
+                self.rates.pop(other.trial_id, None)
         if now > last_time:
             self.rates[name] = (step - last_step) / (now - last_time)
         self.steps_seen.setdefault(name, (step, now))
         self.work.setdefault(name, steps_flops(known.config, result["total_steps"]))
-        self.done[name] = step / result["total_steps"]
+        shared = self.shared.get(name, 0)
+        self.done[name] = max(0, step - shared) / (result["total_steps"] - shared)
         self.running[name] = f"{known.label} {result['train_loss_nats']:.2f}"
         self._redraw()
 
@@ -93,10 +111,12 @@ class ProgressLine(tune.Callback):
 
     def _end(self, tune_trial: Any) -> None:
         for trial in trials_of(self.experiment, tune_trial.config):
-            self._tell_end(trial)
+            if trial.trial_id not in self.told:
+                self._tell_end(trial)
         self._redraw()
 
     def _tell_end(self, trial: Trial) -> None:
+        self.told.add(trial.trial_id)
         self.running.pop(trial.trial_id, None)
         self.rates.pop(trial.trial_id, None)
         self.done[trial.trial_id] = 1.0

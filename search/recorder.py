@@ -12,8 +12,8 @@ from search.disk import DiskLimit
 from search.experiment import Experiment
 from search.faults import NO_STORAGE
 from search.ledger import Ledger
-from search.plan import Trial, trials_of
-from search.trainable import make_record
+from search.plan import ReportedTrials, Trial, trials_of
+from search.trainable import MEMBER_END, make_record
 from search.trial_folder import clean, read_outcome, read_started, trial_folder
 
 
@@ -23,6 +23,14 @@ class Recorder(tune.Callback):
     def __init__(self, experiment: Experiment, folder: Path, ledger: Ledger) -> None:
         self.experiment, self.folder, self.ledger = experiment, folder, ledger
         self.disk = DiskLimit(experiment, folder, ledger)
+        self.reported = ReportedTrials(experiment)
+
+    def on_trial_result(
+        self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if result["kind"] == MEMBER_END:
+            self._record(self.reported(trial.config, result), "its process left no outcome")
+            self.disk.enforce()
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         if (trial.last_result or {}).get("status") == NO_STORAGE:
@@ -47,7 +55,8 @@ class Recorder(tune.Callback):
             started = read_started(folder)
             attempts = len(started.starts) if started else 1
             record = make_record(trial, lost, attempts, self.experiment.device)
-        if record.trial_id not in self.ledger.ended():
+        known = record in self.ledger.trials  # a branch that failed, from its own report
+        if record.trial_id not in self.ledger.ended() and not known:
             self.ledger.append(record)
         if record.status != FAILED:  # a failed one may go on from its checkpoint
             clean(folder)

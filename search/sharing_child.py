@@ -31,7 +31,7 @@ class Trial:
     """A model and its step on random tokens."""
 
     def __init__(self, config: RunConfig, device: str) -> None:
-        model = GPT(config.model).to(device).train()
+        model = GPT(config.model, config.width_ratio).to(device).train()
         model.draw_dropout_from(torch.Generator(device))
         self.step, self.lr = Step(model, config.train, device), config.train.lr_peak
         shape = (config.train.batch_size, config.model.seq_len)

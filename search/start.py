@@ -20,6 +20,7 @@ from model.device import best_device, best_precision, hardware, usable_cores, ve
 from search.code_version import code_hashes
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
+from search.flags_recipe import recipe_fields
 from search.flags_space import read_space
 from search.limits import corners, drawn, limited
 from search.objective import BUILTIN_TOKENS, parse_objectives
@@ -67,12 +68,15 @@ def prepare_builtin(root: Path) -> Corpus:
 def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
     preset = args.preset or default_preset(device)[0]
-    space = read_space(args, PRESETS[preset].replace(precision=best_precision(device)))
+    recipe = PRESETS[preset].replace(precision=best_precision(device), **recipe_fields(args))
+    space = read_space(args, recipe)
     axes, base = dict(space.axes), space.base
     machine = hardware()
     trials = args.seeds * (args.trials or math.prod(map(len, axes.values())))
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
+    if args.search is None and base.train.schedule == "wsd":
+        trials //= len(axes.get("epochs", (0,)))  # trunks
     concurrent, threads, gpus = _share_machine(args, device, len(machine["gpus"]), trials)
     now = datetime.datetime.now(datetime.UTC)
     kind = args.search or "-".join(axes) or "one"
@@ -183,7 +187,7 @@ def _check_trial(
 ) -> None:
     length(trial)
     model = trial.config.model
-    at_a_time = experiment.max_concurrent * experiment.pack
+    at_a_time = experiment.max_concurrent * (2 if experiment.has_branches else experiment.pack)
     gigabytes = parameter_count(model) * BYTES_PER_PARAMETER / 1e9 * at_a_time
     if experiment.device == "cpu" and gigabytes > experiment.hardware["memory_gb"]:
         raise UserError(

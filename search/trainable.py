@@ -11,16 +11,19 @@ import gc
 import math
 import time
 import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
 
-from data.corpus import open_corpus
+from data.corpus import Corpus, open_corpus
+from model.config import RunConfig
 from model.device import describe_device, versions
 from model.records import COMPLETE, FAILED, CheckpointRef, EpochRecord, Timing
 from model.train import Hooks, Progress, TrainResult, train, train_packed
+from model.trunk import share_trunk, train_branches
 from search.experiment import Experiment, read_experiment
 from search.faults import (
     NO_STORAGE,
@@ -45,6 +48,8 @@ from search.trial_folder import (
 
 OBJECTIVE = "objective"
 """The metric a sampler minimises: validation loss in nats, always finite."""
+MEMBER_END = "member_end"
+"""Kind of the report that a branch has ended; its trunk goes on in the same process."""
 REPORT_EVERY_SECONDS = 1.9
 """At least this between two reports of progress: `train` tells of it once a second, and a report
 costs 4 ms, of which the screen needs one each two seconds."""
@@ -91,14 +96,20 @@ def _train_what_is_left(
     gc.freeze()  # modules stay: the collection after a trial took 0.17 s to go over them
     hold_to_share(experiment.device, 1.0 if alone else experiment.gpus_per_trial)
     killed = not alone and any(_was_killed_for_memory(known) for known in starts)
-    results = (
-        [f"{OUT_OF_MEMORY}: this machine killed its process"] * len(left)
-        if killed
-        else _train(experiment, left, experiment_folder)
-    )
-    for trial, result, known in zip(left, results, starts, strict=True):
-        record = make_record(trial, result, len(known), experiment.device)
+    attempts = {t.trial_id: len(known) for t, known in zip(left, starts, strict=True)}
+    branches = share_trunk([trial.config for trial in left])
+    results: Iterable[tuple[Trial, TrainResult | str]]
+    if killed:
+        results = [(t, f"{OUT_OF_MEMORY}: this machine killed its process") for t in left]
+    elif branches:
+        results = _train_branches(experiment, left, experiment_folder)
+    else:
+        results = zip(left, _train(experiment, left, experiment_folder), strict=True)
+    for trial, result in results:
+        record = make_record(trial, result, attempts[trial.trial_id], experiment.device)
         write_outcome(folders[trial.trial_id], record)
+        if branches and trial is not left[-1]:  # that one's is the end's report
+            tune.report({**_last_report(record), "kind": MEMBER_END, "member": trial.trial_id})
 
 
 def _was_killed_for_memory(starts: tuple[Start, ...]) -> bool:
@@ -117,32 +128,71 @@ def _train(
         return []
     folders = [trial_folder(experiment_folder, trial.trial_id) for trial in trials]
     try:
-        corpus = open_corpus(experiment.corpus_folder(experiment_folder))
-        options: dict[str, Any] = {
-            "device": experiment.device,
-            "checkpoint_every_seconds": experiment.checkpoint_every_seconds,
-        }
-        hooks = [_tune_hooks(*pair) for pair in zip(trials, folders, strict=True)]
-        configs = [trial.config for trial in trials]
+        corpus, configs, hooks, options = _what_to_train(experiment, trials, experiment_folder)
         if len(trials) > 1:
             return [*train_packed(configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options)]
         return [train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)]
     except Exception as exception:  # any fault of one trial must not stop the others
         if is_storage_fault(exception):
             raise
-        for folder in folders:
-            (folder / "error.log").write_text(traceback.format_exc())
-        error = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
-        if is_out_of_memory(exception):
-            error = f"{OUT_OF_MEMORY}: {error}"
+        error = _note_fault(exception, folders)
     finally:
-        gc.collect()
-        if experiment.device == "cuda":
-            torch.cuda.empty_cache()
+        _free_memory(experiment)
     if len(trials) == 1:
         return [error]
     # The fault may be one member's: each goes on alone from its checkpoint.
     return [result for trial in trials for result in _train(experiment, [trial], experiment_folder)]
+
+
+def _train_branches(
+    experiment: Experiment, trials: list[Trial], experiment_folder: Path
+) -> Iterator[tuple[Trial, TrainResult | str]]:
+    """Trials that share a trunk, each with its result as it ends."""
+    folders = [trial_folder(experiment_folder, trial.trial_id) for trial in trials]
+    left = list(trials)
+    try:
+        corpus, configs, hooks, options = _what_to_train(experiment, trials, experiment_folder)
+        for number, result in train_branches(
+            configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options
+        ):
+            left.remove(trials[number])
+            yield trials[number], result
+        return
+    except Exception as exception:  # as in `_train`
+        if is_storage_fault(exception):
+            raise
+        _note_fault(exception, [trial_folder(experiment_folder, t.trial_id) for t in left])
+    finally:
+        _free_memory(experiment)
+    for trial in left:  # the fault may be one's: each goes on alone from its checkpoint
+        yield trial, _train(experiment, [trial], experiment_folder)[0]
+
+
+def _what_to_train(
+    experiment: Experiment, trials: list[Trial], experiment_folder: Path
+) -> tuple[Corpus, list[RunConfig], list[Hooks], dict[str, Any]]:
+    """Corpus, configurations, hooks and what else `train` is told."""
+    corpus = open_corpus(experiment.corpus_folder(experiment_folder))
+    hooks = [_tune_hooks(t, trial_folder(experiment_folder, t.trial_id)) for t in trials]
+    options = {
+        "device": experiment.device,
+        "checkpoint_every_seconds": experiment.checkpoint_every_seconds,
+    }
+    return corpus, [trial.config for trial in trials], hooks, options
+
+
+def _note_fault(exception: Exception, folders: list[Path]) -> str:
+    """Leave the traceback in the folders; the error in one line."""
+    for folder in folders:
+        (folder / "error.log").write_text("".join(traceback.format_exception(exception)))
+    error = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
+    return f"{OUT_OF_MEMORY}: {error}" if is_out_of_memory(exception) else error
+
+
+def _free_memory(experiment: Experiment) -> None:
+    gc.collect()
+    if experiment.device == "cuda":
+        torch.cuda.empty_cache()
 
 
 def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: str) -> TrialRecord:
@@ -167,6 +217,8 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
         attempts=attempts,
         ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         pack=result.pack if result else 1,
+        trunk_steps=result.trunk_steps if result else 0,
+        trunk_seconds=result.trunk_seconds if result else 0.0,
     )
 
 

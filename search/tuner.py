@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from model.batches import RunLength
 from model.records import FAILED
+from search.branches import shared_steps, trunk_groups
 from search.early_end import EarlyEnd, NoStorage, RayLost
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
@@ -112,9 +113,13 @@ class Search:
         time with the whole device for each."""
         experiment, folder, ledger = self.experiment, self.folder, self.ledger
         length = self.length
-        work = {t.trial_id: steps_flops(t.config, length(t).total_steps) for t in trials}
+        shared = {} if alone else shared_steps(experiment, trials, length)
+        work = {
+            t.trial_id: steps_flops(t.config, length(t).total_steps - shared.get(t.trial_id, 0))
+            for t in trials
+        }
         events = TensorBoardEvents(experiment, folder)
-        progress = ProgressLine(experiment, ledger, work, experiment.planned_trials)
+        progress = ProgressLine(experiment, ledger, work, experiment.planned_trials, shared)
         try:
             with local_ray(experiment, folder) as here, few_wakeups():
                 early_end = EarlyEnd(here.find_lost)
@@ -140,7 +145,10 @@ class Search:
         options: dict[str, Any] = {}
         space: dict[str, Any] = {}
         if experiment.sampler is None or alone:
-            packs = make_packs(trials, 1 if alone else experiment.pack)
+            if experiment.has_branches and not alone:
+                packs = trunk_groups(trials)
+            else:
+                packs = make_packs(trials, 1 if alone else experiment.pack)
             cells = [[{"values": t.values, "replicate": t.replicate} for t in p] for p in packs]
             space["pack"] = tune.grid_search(cells)
         else:
