@@ -9,6 +9,8 @@ from data.errors import ArgumentParser, UserError, is_count
 from model.config import RunConfig
 from search.axes import AXES, Axis, axis_named
 from search.experiment import Experiment
+from search.flags_noise import add_flags as add_noise_flags
+from search.flags_noise import check_flags as check_noise_flags
 from search.presets import PRESETS
 
 DESCRIPTION = """\
@@ -55,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
     )
+    add_noise_flags(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
     where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
@@ -110,6 +113,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
     if not 0 < args.checkpoint_every < math.inf:
         raise UserError(f"--checkpoint-every {args.checkpoint_every}: give seconds above 0")
+    check_noise_flags(args)
     if args.pack not in (None, "auto") and not is_count(args.pack):
         raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
     if args.skip_damaged and args.resume is None:

@@ -29,6 +29,7 @@ from model.generate import sample_text
 from model.records import COMPLETE, CheckpointRef
 from model.train import Hooks, Progress, TrainResult, train
 from search.axes import cell_label
+from search.confirm import missing_trials, trials_so_far
 from search.experiment import command_line, find_experiment, only_driver, read_experiment
 from search.ledger import RerunRecord, TrialRecord, open_ledger
 
@@ -63,9 +64,10 @@ def main() -> int:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
         label = cell_label(best.config, list(experiment.axes))
         print(f"Rerun      {folder.name}: {label}", flush=True)
-        missing = experiment.planned_trials - len(ledger.ended())
+        missing = missing_trials(experiment, ledger)
         if missing > 0:
-            print(f"Warning    {missing} of {experiment.planned_trials} trials have not run yet")
+            of_all = trials_so_far(experiment, ledger)
+            print(f"Warning    {missing} of {of_all} trials have not run yet")
         home = folder / "rerun" / best.trial_id
         result = _train(best, experiment.device, corpus, home)
         if result.status != COMPLETE:

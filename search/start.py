@@ -23,6 +23,7 @@ from search.code_version import code_hashes
 from search.cost import BUILTIN_TOKENS
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
+from search.flags_noise import warm_starts
 from search.options import axes_and_base
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
@@ -100,6 +101,9 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         code=code_hashes(),
         extends=args.extend,
         max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
+        confirm=args.confirm,
+        confirm_seeds=args.confirm_seeds,
+        warm_starts=warm_starts(args),
     )
 
 
