@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ def cells(experiment: Experiment, ledger: Ledger) -> list[Cell]:
     """Every configuration of the ledger, in the order that they first ended."""
     found: dict[RunConfig, list[TrialRecord]] = {}
     for trial in ledger.trials:
-        found.setdefault(trial.config.replace(seed=0), []).append(trial)
+        found.setdefault(_without_seed(trial.config), []).append(trial)
     names = list(experiment.axes)
     return [
         Cell(
@@ -63,6 +64,11 @@ def cells(experiment: Experiment, ledger: Ledger) -> list[Cell]:
         )
         for config, trials in found.items()
     ]
+
+
+@functools.lru_cache(maxsize=10_000)
+def _without_seed(config: RunConfig) -> RunConfig:
+    return config.replace(seed=0)
 
 
 def losses(trials: tuple[TrialRecord, ...]) -> tuple[float, ...]:

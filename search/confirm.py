@@ -2,10 +2,11 @@
 
 The number that a configuration was chosen by is too good: it was chosen for its luck too. So the
 decision and the winner's number rest on fresh replicates alone, those from `experiment.seeds` on.
-They are given in rounds, two each in the first, then one more to the leader and to each that is not
-separated from it. After each round Welch's test looks at the leader and every other; the looks
-and the competitors share the 5% (`reports.statistics.level`), so that looking often does not find
-differences where there are none (`tests/search/test_confirm.py` draws 2,000 searches).
+They are given in rounds: two each, then as many again to the leader and to each that is not
+separated from it, and so on up to `--confirm-seeds`. After each round Welch's test looks at the
+leader and every other; the looks and the competitors share the 5% (`reports.statistics.level`), so
+that looking often does not find differences where there are none (`tests/search/test_confirm.py`
+draws 2,000 searches).
 
 The ledger is the truth here too: the rounds are gone through from the first at each call, so what
 is due after a kill is what was due before it. No torch, no Ray: reports ask it who won.
@@ -25,6 +26,16 @@ from search.ledger import Ledger, TrialRecord
 
 FIRST_ROUND = 2
 """Fresh replicates before the first look: one says nothing of the spread."""
+
+
+def looks(most: int) -> list[int]:
+    """Fresh replicates of a candidate at each look: 2, 4, 8, ... and `most`. Doubling costs a
+    winner at most twice the seeds that it needed, and leaves each look more of the 5% than one
+    look a seed would."""
+    counts = [FIRST_ROUND]
+    while counts[-1] < most:
+        counts.append(min(2 * counts[-1], most))
+    return counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +67,22 @@ def standing(
     candidates = ranked(cells(experiment, ledger))[: experiment.confirm]
     if not candidates:
         return None
-    first, last = experiment.seeds, experiment.seeds + experiment.confirm_seeds
+    first, counts = experiment.seeds, looks(experiment.confirm_seeds)
     tried = {
         cell.config: {
             t.replicate: t for t in cell.trials if settled is None or t.trial_id in settled
         }
         for cell in candidates
     }
-    alpha = level(experiment.confirm_seeds - 1, len(candidates) - 1)
+    alpha = level(len(counts), len(candidates) - 1)
     racing, leader, still = candidates, None, candidates
     due: list[tuple[Cell, int]] = []
-    for end in range(first + FIRST_ROUND, last + 1):
-        due = [(c, r) for r in range(first, end) for c in racing if r not in tried[c.config]]
+    for count in counts:
+        fresh = range(first, first + count)
+        due = [(c, r) for r in fresh for c in racing if r not in tried[c.config]]
         if due:
             break
-        leader, still = _look(candidates, tried, range(first, end), alpha)
+        leader, still = _look(candidates, tried, fresh, alpha)
         if leader is None or not still:
             break
         racing = [cell for cell in candidates if cell is leader or cell in still]
