@@ -28,6 +28,7 @@ from model.evaluate import bits_per_byte, evaluate, perplexity
 from model.generate import sample_text
 from model.records import COMPLETE, CheckpointRef
 from model.train import Hooks, Progress, TrainResult, train
+from reports.winner import winning_trial
 from search.axes import cell_label
 from search.confirm import missing_trials, trials_so_far
 from search.experiment import command_line, find_experiment, only_driver, read_experiment
@@ -53,7 +54,7 @@ def main() -> int:
     experiment = read_experiment(folder)
     with only_driver(folder):
         ledger = open_ledger(folder, args.skip_damaged)
-        best = ledger.best()
+        best = winning_trial(experiment, ledger)
         if best is None:
             raise UserError(f"{folder.name}: no trial is complete; finish it with --resume first")
         if experiment.device == "cuda" and best_device() != "cuda":
