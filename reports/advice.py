@@ -1,4 +1,4 @@
-"""What to be alarmed by in a search's result, and which experiment should be next, with its command.
+"""What to be alarmed by in a search's result, and which experiment should come next.
 
 Commands are made with `--extend`, which takes over the command of the experiment and all that it
 finished: only what is new is trained. No torch, no Ray.
@@ -18,6 +18,7 @@ from search.axes import AXES, Axis
 from search.confirm import is_fresh, missing_trials, standing
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
+from search.presets import PRESETS
 
 MOST_SEEDS = 64
 """To tell two configurations apart by more than this many seeds each is not worth it."""
@@ -239,21 +240,23 @@ def _seeds_needed(experiment: Experiment, ledger: Ledger, best: Winner) -> int |
 
 
 def _whole_corpus(experiment: Experiment, best: Winner, make: _Commands) -> list[Step]:
-    """A winner on a part of the corpus: train it on the whole."""
+    """A winner on a part of the corpus: on the whole, in larger batches, another rate may be best,
+    so it is looked for around the winner's."""
     plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
     if plan.sequences >= plan.sequences_available or experiment.preset == "seed":
         return []
-    words = _only(experiment, best)
-    for axis in (AXES["lr"], AXES["embed_dim"], AXES["seq_len"]):
-        if axis.flag not in words:
-            words += [axis.flag, _exact(axis, (axis.value(best.cell.config),))]
-    if "--epochs" in words:  # of a part: not for the whole
-        at = words.index("--epochs")
-        del words[at : at + 2]
+    config, preset = best.cell.config, PRESETS[experiment.preset]
+    rate = config.train.lr_peak
+    words = [AXES["lr"].flag, _exact(AXES["lr"], (rate / 2, rate, min(1.0, rate * 2)))]
+    for axis in AXES.values():
+        if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole
+            value = axis.value(config)
+            chosen = axis.name in experiment.axes or value != axis.value(preset)
+            words += [axis.flag, _exact(axis, (value,))] if chosen else []
     if experiment.corpus["name"] != "builtin":
         words += ["--corpus", experiment.corpus["name"]]
     share = plan.sequences / plan.sequences_available
-    why = f"an epoch was {share:.1%} of the corpus: train the winner on the whole of it"
+    why = f"an epoch was {share:.1%} of the corpus: look around the winner on the whole of it"
     return [Step(why=why, command=make("search/run.py", "--preset", "seed", *words))]
 
 

@@ -18,6 +18,7 @@ from data.errors import UserError, run_command
 from data.paths import artifacts_root, check_writable
 from model.batches import RunLength
 from model.records import DIVERGED, FAILED
+from reports.answer import answer
 from reports.tables import as_text, experiments
 from search.axes import cell_label
 from search.code_version import refuse_other_beginnings
@@ -183,11 +184,13 @@ def _done(experiment: Experiment, ledger: Ledger) -> str:
 
 
 def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
-    """The table, the best, where the ledger is and what to run next."""
+    """The table, the answer, where the ledger is and what to run next."""
     print()
     if ledger.complete():
         print(as_text(experiments(experiment, ledger)))
         print()
+    out = None if root == artifacts_root() else str(root)
+    print("\n".join(answer(experiment, ledger, out).lines()) + "\n")
     name = experiment.name
     print(f"Ledger     {ledger.path}")
     print(f"Report     {command_line('reports/generate.py', name, root=root)}")
