@@ -223,7 +223,8 @@ def _separate(experiment: Experiment, ledger: Ledger, best: Winner, make: _Comma
     if needed is None or needed > MOST_SEEDS:
         return []  # whatever is between them is too small to matter: take either
     why = f"not separable from {closest}: about {needed} fresh seeds each would tell them apart"
-    return [Step(why=why, command=make.extend("--confirm-seeds", str(needed)))]
+    words = ("--confirm", str(experiment.confirm), "--confirm-seeds", str(needed))
+    return [Step(why=why, command=make.extend(*words))]
 
 
 def _seeds_needed(experiment: Experiment, ledger: Ledger, best: Winner) -> int | None:
