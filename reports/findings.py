@@ -10,7 +10,9 @@ from data.errors import UserError
 from model.records import COMPLETE, FAILED, STATUSES
 from reports.columns import duration, times
 from reports.frames import Edge, edges, epoch_plan, trial_label
+from reports.winner import winning_trial
 from search.axes import AXES, Axis
+from search.confirm import missing_trials, trials_so_far
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
 from search.presets import PRESETS
@@ -20,7 +22,7 @@ def progress(experiment: Experiment, ledger: Ledger) -> str:
     """`3 of 4 trials finished; 1 not run yet`, with those that ended without a result."""
     statuses = [trial.status for trial in ledger.trials]
     finished = statuses.count(COMPLETE)
-    parts = [f"{finished} of {experiment.planned_trials} trials finished"]
+    parts = [f"{finished} of {trials_so_far(experiment, ledger)} trials finished"]
     parts += [
         f"{statuses.count(status)} {status}"
         for status in STATUSES
@@ -33,12 +35,13 @@ def progress(experiment: Experiment, ledger: Ledger) -> str:
 
 def not_run_yet(experiment: Experiment, ledger: Ledger) -> int:
     """Planned trials without a record."""
-    return max(0, experiment.planned_trials - len(ledger.trials))
+    failed = sum(trial.status == FAILED for trial in ledger.trials)
+    return max(0, missing_trials(experiment, ledger) - failed)
 
 
 def summary(experiment: Experiment, ledger: Ledger) -> str:
     """The best configuration and its numbers in one line."""
-    best = ledger.best()
+    best = winning_trial(experiment, ledger)
     if best is None:
         return f"No result yet: {progress(experiment, ledger)}."
     final = best.final
@@ -53,7 +56,7 @@ def summary(experiment: Experiment, ledger: Ledger) -> str:
 
 def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
     """The few numbers that stand first on the page."""
-    best = ledger.best()
+    best = winning_trial(experiment, ledger)
     tiles = {}
     if best is not None:
         tiles = {
@@ -66,7 +69,7 @@ def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
     seconds = sum(
         (trial.timing.total() - trial.trunk_seconds) / trial.pack for trial in ledger.trials
     )
-    finished = f"{len(ledger.complete())} of {experiment.planned_trials}"
+    finished = f"{len(ledger.complete())} of {trials_so_far(experiment, ledger)}"
     return tiles | {"Trials finished": finished, "Time of all trials": duration(seconds)}
 
 
@@ -74,9 +77,10 @@ def cautions(experiment: Experiment, ledger: Ledger) -> list[str]:
     """What a reader must know before believing the summary."""
     notes = []
     if missing := not_run_yet(experiment, ledger):
+        of_all = trials_so_far(experiment, ledger)
         notes.append(
-            f"The search is unfinished ({missing} of {experiment.planned_trials} trials not run "
-            "yet): the best may change."
+            f"The search is unfinished ({missing} of {of_all} trials not run yet): the best may "
+            "change."
         )
     plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
     if plan.sequences < plan.sequences_available:
@@ -85,7 +89,7 @@ def cautions(experiment: Experiment, ledger: Ledger) -> list[str]:
             f"An epoch here is {plan.tokens:,} tokens, {share:.1%} of the corpus (preset "
             f"{experiment.preset}): these are not results of training on the whole of it."
         )
-    best = ledger.best()
+    best = winning_trial(experiment, ledger)
     if best is not None:
         notes += [_edge_note(edge, experiment) for edge in edges(experiment, best.config)]
         notes += _noise(experiment, ledger, best)
@@ -142,14 +146,14 @@ def next_steps(experiment: Experiment, ledger: Ledger, out: str | None) -> list[
     name = shlex.quote(experiment.name)
     home = f" --out {shlex.quote(out)}" if out else ""
     steps = []
-    if experiment.planned_trials > len(ledger.ended()):
+    if missing_trials(experiment, ledger) > 0:
         steps.append(
             NextStep(
                 why=_why_resume(experiment, ledger),
                 command=f"python search/run.py --resume {name}{home}",
             )
         )
-    best = ledger.best()
+    best = winning_trial(experiment, ledger)
     if best is not None:
         steps += _search_further(experiment, best, home)
         steps.append(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from model.config import RunConfig
 from model.records import COMPLETE, EpochRecord
+from reports.winner import winning_trial
 from search.axes import AXES, Axis, cell_label
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
@@ -47,15 +48,18 @@ WARMUP_SHARE_LIMIT = 0.2
 
 
 def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
-    """The cell, and the seed's number where there are several: `lr=0.001, seed 2`."""
+    """The cell, and the seed's number where there are several: `lr=0.001, seed 2`; those of
+    `--confirm` are fresh ones."""
     label = cell_label(config, list(experiment.axes))
+    if replicate >= experiment.seeds:
+        return f"{label}, fresh seed {replicate - experiment.seeds + 1}"
     return f"{label}, seed {replicate + 1}" if experiment.seeds > 1 else label
 
 
 def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     """One row a trial, with a column for each axis. A grid is in the order of its axes' values, a
     sampler's trials by validation loss."""
-    best = ledger.best()
+    best = winning_trial(experiment, ledger)
     axes = list(experiment.axes)
     rows = [_trial_row(experiment, trial, trial is best) for trial in ledger.trials]
     frame = pd.DataFrame(rows, columns=[*_TRIAL, *(name for name in axes if name not in _TRIAL)])

@@ -17,6 +17,7 @@ from reports import findings, setup_tables, tables
 from reports.columns import Shown, day_and_time, one_line, show, times
 from reports.frames import trial_label
 from reports.gallery import Picture, gallery
+from reports.winner import winning_trial
 from search.axes import AXES
 from search.experiment import Experiment
 from search.ledger import Ledger
@@ -198,7 +199,7 @@ def _without_result(experiment: Experiment, ledger: Ledger) -> Section:
 
 
 def _by_epoch(experiment: Experiment, ledger: Ledger) -> Section:
-    best = ledger.best()
+    best = winning_trial(experiment, ledger)
     if best is None:
         return Section(title="Results by epoch")
     label = trial_label(experiment, best.config, best.replicate)

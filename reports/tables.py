@@ -14,6 +14,7 @@ import pandas as pd
 from model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from reports.columns import show
 from reports.frames import WARMUP_SHARE_LIMIT, edges, epochs_frame, trial_label, trials_frame
+from reports.winner import winning_trial
 from search.experiment import Experiment
 from search.ledger import Ledger
 
@@ -30,7 +31,7 @@ def experiments(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     notes."""
     trials = trials_frame(experiment, ledger)
     trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
-    best = ledger.best()
+    best = winning_trial(experiment, ledger)
     best_notes = ["best"] + [
         f"{edge.axis.name} at the {'upper' if edge.upper else 'lower'} edge"
         for edge in (edges(experiment, best.config) if best else [])
@@ -77,7 +78,7 @@ def without_result(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
 def best_by_epoch(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     """The best trial's epochs; improvement is the fall of perplexity since epoch 1."""
     frame = epochs_frame(experiment, ledger)
-    best = ledger.best()
+    best = winning_trial(experiment, ledger)
     frame = frame[frame["trial_id"] == (best.trial_id if best else None)]
     frame = frame.sort_values("epoch", ignore_index=True)
     perplexity = frame["val_perplexity"]

@@ -25,6 +25,7 @@ from model.config import RunConfig, parameter_count
 from model.records import COMPLETE, FAILED
 from reports.columns import storage
 from search.axes import AXES, apply_axes
+from search.confirm import missing_trials
 from search.experiment import Experiment
 from search.ledger import Ledger
 
@@ -83,7 +84,7 @@ def check_limit(experiment: Experiment) -> None:
         return
     must = final_bytes(largest_config(experiment))
     must += running_bytes(experiment, at_a_time(experiment))
-    must += OTHER_BYTES + OTHER_TRIAL_BYTES * experiment.planned_trials
+    must += OTHER_BYTES + OTHER_TRIAL_BYTES * experiment.most_trials
     if limit < must:
         raise UserError(
             f"--max-disk {storage(limit)}: the best weights and the checkpoints of "
@@ -95,7 +96,7 @@ def check_limit(experiment: Experiment) -> None:
 def needed_bytes(experiment: Experiment, configs: Sequence[RunConfig]) -> tuple[float, float]:
     """What the checkpoints will take at the end, and at most before it. `configs` may be a sample
     of a sampler's."""
-    scale = experiment.planned_trials / len(configs)
+    scale = experiment.most_trials / len(configs)
     kept = scale * sum(map(final_bytes, configs))
     return kept, kept + running_bytes(experiment, at_a_time(experiment))
 
@@ -161,7 +162,7 @@ class DiskLimit:
             for path, size in files.items()
             if path.parent.parent == home and path.parent.name not in recorded
         )
-        left = self.experiment.planned_trials - len(self.ledger.ended())
+        left = missing_trials(self.experiment, self.ledger)
         most = running_bytes(self.experiment, min(at_a_time(self.experiment), left))
         return sum(files.values()) - running + max(running, most)
 

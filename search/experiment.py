@@ -35,6 +35,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownPoint:
+    """One result that a sampler is told before it begins."""
+
+    values: dict[str, Value]
+    """The axes' values."""
+    objective: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """The plan of a search and where it runs."""
 
@@ -91,6 +100,16 @@ class Experiment:
     max_cost: str | None = None
     """What the best configuration may cost, such as 5e14flop, 30s or 8Mparam; None: anything."""
 
+    confirm: int | None = None
+    """How many of the best get fresh seeds after the search (`search/confirm.py`)."""
+    confirm_seeds: int = 8
+    """Fresh replicates of each at most: they tell 1.6 standard deviations apart, and cost two the
+    price of 16 trials."""
+    warm_starts: tuple[str, ...] = ()
+    """Experiments that it began with (`search/warm_start.py`)."""
+    known_points: tuple[KnownPoint, ...] = ()
+    """What a sampler was told of them: kept here, since they may be deleted."""
+
     @property
     def space(self) -> Space:
         """What a sampler searches."""
@@ -115,6 +134,11 @@ class Experiment:
         schedules: tuple[Any, ...] = self.axes.get("schedule", (self.base.train.schedule,))
         several = len(self.axes.get("epochs", ())) > 1
         return self.sampler is None and several and "wsd" in schedules
+
+    @property
+    def most_trials(self) -> int:
+        """With the fresh seeds that confirming may take at most."""
+        return self.planned_trials + (self.confirm or 0) * self.confirm_seeds
 
     def write(self, folder: Path) -> None:
         """Make `folder` with its `experiment.json`, whole or not at all. Raises `UserError`."""
@@ -166,6 +190,13 @@ def _check_plan(experiment: Experiment) -> None:
             raise ValueError(f"{name} is {getattr(experiment, name)}")
     if experiment.device not in ("cpu", "cuda") or experiment.gpus_per_trial < 0:
         raise ValueError(f"device {experiment.device!r} with {experiment.gpus_per_trial} GPUs")
+    if (experiment.confirm is not None and experiment.confirm < 2) or experiment.confirm_seeds < 2:
+        raise ValueError(f"confirm {experiment.confirm} with {experiment.confirm_seeds} seeds")
+    for name in experiment.warm_starts:
+        check_name(name, "warm_starts")
+    for point in experiment.known_points:
+        if set(point.values) != set(experiment.axes):
+            raise ValueError(f"a known point with the values {point.values}")
     if (experiment.sampler is None) != (experiment.samples is None):
         raise ValueError("a sampler and its number of samples go together")
     for name, values in experiment.axes.items():

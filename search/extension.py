@@ -74,7 +74,8 @@ def _is_planned(record: TrialRecord, experiment: Experiment) -> bool:
         inside = values in (experiment.cells or grid_cells(experiment.axes))
     if not inside:
         return False
-    if record.replicate >= experiment.seeds:
+    fresh_seeds = experiment.confirm_seeds if experiment.confirm is not None else 0
+    if record.replicate >= experiment.seeds + fresh_seeds:
         return False
     return make_trial(experiment, values, record.replicate).trial_id == record.trial_id
 

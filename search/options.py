@@ -6,10 +6,10 @@ import argparse
 import math
 
 from data.errors import ArgumentParser, UserError, is_count
-from search import flags_recipe
+from search import flags_noise, flags_recipe, flags_space
 from search.axes import AXES
 from search.experiment import Experiment
-from search.flags_space import SAMPLERS, add_flags, check_flags
+from search.flags_space import SAMPLERS
 from search.presets import PRESETS
 
 DESCRIPTION = """\
@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=f"{axis.label}: a grid's values ({default}), or a sampler's low,high "
             f"({low_high}); a single value fixes it",
         )
-    add_flags(what)
+    flags_space.add_flags(what)
     what.add_argument("--search", choices=SAMPLERS, help="Optuna's sampler instead of a grid")
     what.add_argument("--trials", type=int, metavar="N", help="configurations a sampler tries")
     what.add_argument("--seeds", type=int, default=1, metavar="N", help="replicates of a cell (1)")
@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
     )
     flags_recipe.add_flags(parser)
+    flags_noise.add_flags(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
     where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
@@ -107,6 +108,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
     if not 0 < args.checkpoint_every < math.inf:
         raise UserError(f"--checkpoint-every {args.checkpoint_every}: give seconds above 0")
+    flags_noise.check_flags(args)
     if args.pack not in (None, "auto") and not is_count(args.pack):
         raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
     flags_recipe.check_flags(args)
@@ -127,7 +129,7 @@ def check_options(args: argparse.Namespace) -> None:
     what = [args.grid, args.search, args.space, *axes]
     if args.resume is None and all(value is None for value in what):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")
-    check_flags(args)
+    flags_space.check_flags(args)
     if args.search is not None and args.trials is None:
         raise UserError("--search needs --trials N: how many configurations to try")
     if args.search is None and args.trials is not None:

@@ -28,7 +28,9 @@ from model.evaluate import bits_per_byte, evaluate, perplexity
 from model.generate import sample_text
 from model.records import COMPLETE, CheckpointRef
 from model.train import Hooks, Progress, TrainResult, train
+from reports.winner import winning_trial
 from search.axes import cell_label
+from search.confirm import missing_trials, trials_so_far
 from search.experiment import command_line, find_experiment, only_driver, read_experiment
 from search.ledger import RerunRecord, TrialRecord, open_ledger
 
@@ -52,7 +54,7 @@ def main() -> int:
     experiment = read_experiment(folder)
     with only_driver(folder):
         ledger = open_ledger(folder, args.skip_damaged)
-        best = ledger.best()
+        best = winning_trial(experiment, ledger)
         if best is None:
             raise UserError(f"{folder.name}: no trial is complete; finish it with --resume first")
         if experiment.device == "cuda" and best_device() != "cuda":
@@ -63,9 +65,10 @@ def main() -> int:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
         label = cell_label(best.config, list(experiment.axes))
         print(f"Rerun      {folder.name}: {label}", flush=True)
-        missing = experiment.planned_trials - len(ledger.ended())
+        missing = missing_trials(experiment, ledger)
         if missing > 0:
-            print(f"Warning    {missing} of {experiment.planned_trials} trials have not run yet")
+            of_all = trials_so_far(experiment, ledger)
+            print(f"Warning    {missing} of {of_all} trials have not run yet")
         home = folder / "rerun" / best.trial_id
         result = _train(best, experiment.device, corpus, home)
         if result.status != COMPLETE:

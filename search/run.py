@@ -18,9 +18,11 @@ from data.errors import UserError, run_command
 from data.paths import artifacts_root, check_writable
 from model.batches import RunLength
 from model.records import DIVERGED, FAILED
+from reports.answer import answer
 from reports.tables import as_text, experiments
 from search.axes import cell_label
 from search.code_version import refuse_other_beginnings
+from search.confirm import confirm_line, missing_trials, trials_so_far
 from search.cost import plan_lines
 from search.disk import check_limit, check_space
 from search.environment import prepare_environment
@@ -92,6 +94,8 @@ def main() -> int:
     trials = check_trials(experiment, length_in(corpus))
     check_limit(experiment)
     print("\n".join(plan_lines(experiment, trials, corpus, length_in(corpus))), flush=True)
+    if experiment.confirm is not None:
+        print(confirm_line(experiment), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")
         return 0
@@ -170,22 +174,24 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
         log = folder / "checkpoints" / record.trial_id / "error.log"
         see = f"; see {log}" if record.status == FAILED and log.exists() else ""
         print(f"{record.status.capitalize():<10} {label}: {record.error}{see}")
-    missing = experiment.planned_trials - len(ledger.ended())
+    missing = missing_trials(experiment, ledger)
     if missing > 0:
         print(f"{missing} trials failed or are missing; try them again with: {again}")
     return 1 if missing > 0 or bad else 0
 
 
 def _done(experiment: Experiment, ledger: Ledger) -> str:
-    return f"{len(ledger.ended())} of {experiment.planned_trials} trials"
+    return f"{len(ledger.ended())} of {trials_so_far(experiment, ledger)} trials"
 
 
 def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
-    """The table, the best, where the ledger is and what to run next."""
+    """The table, the answer, where the ledger is and what to run next."""
     print()
     if ledger.complete():
         print(as_text(experiments(experiment, ledger)))
         print()
+    out = None if root == artifacts_root() else str(root)
+    print("\n".join(answer(experiment, ledger, out).lines()) + "\n")
     name = experiment.name
     print(f"Ledger     {ledger.path}")
     print(f"Report     {command_line('reports/generate.py', name, root=root)}")

@@ -20,6 +20,7 @@ from model.device import best_device, best_precision, hardware, usable_cores, ve
 from search.code_version import code_hashes
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
+from search.flags_noise import warm_starts
 from search.flags_recipe import recipe_fields
 from search.flags_space import read_space
 from search.limits import corners, drawn, limited
@@ -107,6 +108,9 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         kinds=dict(space.kinds),
         objectives=parse_objectives(args.objective),
         max_cost=args.max_cost,
+        confirm=args.confirm,
+        confirm_seeds=args.confirm_seeds,
+        warm_starts=warm_starts(args),
     )
 
 

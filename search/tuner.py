@@ -23,6 +23,7 @@ from tqdm import tqdm
 from model.batches import RunLength
 from model.records import FAILED
 from search.branches import shared_steps, trunk_groups
+from search.confirm import is_fresh, standing, trials_so_far
 from search.early_end import EarlyEnd, NoStorage, RayLost
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
@@ -67,6 +68,7 @@ class Search:
         line."""
         self.experiment, self.folder, self.ledger, self.length = experiment, folder, ledger, length
         self.session = uuid.uuid4().hex
+        self.tried_alone: set[str] = set()
         collect_outcomes(folder, ledger)
         self.failed_before = [record for record in ledger.trials if record.status == FAILED]
         for record in self.failed_before:
@@ -74,11 +76,34 @@ class Search:
 
     def run(self) -> None:
         """Raises KeyboardInterrupt, or one of CANNOT_GO_ON."""
-        grid = grid_trials(self.experiment) if self.experiment.sampler is None else []
+        if self._missing() > 0:
+            self._run_round(self._of_the_search)
+        while due := self._due():
+            self._run_round(self._due)
+            if self._due() == due:  # nothing of it ended: another round would not either
+                break
+
+    def _of_the_search(self) -> list[Trial] | None:
+        """Trials of the grid that are missing; None for what a sampler suggests."""
+        if self.experiment.sampler is not None:
+            return None if self._missing() > 0 else []
+        settled = self._settled()
+        return [t for t in grid_trials(self.experiment) if t.trial_id not in settled]
+
+    def _due(self) -> list[Trial]:
+        """What the present round of `--confirm` lacks."""
+        now = standing(self.experiment, self.ledger, self._settled())
+        due = now.due if now else ()
+        return [make_trial(self.experiment, cell.values, replicate) for cell, replicate in due]
+
+    def _run_round(self, missing: Callable[[], list[Trial] | None]) -> None:
+        """Train what is missing, also where Ray is lost in between; at the end, alone, what
+        failed for want of memory."""
         for left in reversed(range(MAX_RAYS_LOST + 1)):
             try:
-                if self._missing() > 0:
-                    self._run_tune([t for t in grid if t.trial_id not in self._settled()])
+                trials = missing()
+                if trials != []:
+                    self._run_tune(trials)
                 break
             except RayLost as lost:
                 if left == 0:
@@ -94,7 +119,9 @@ class Search:
         return {record.trial_id for record in known if record not in self.failed_before}
 
     def _missing(self) -> int:
-        return self.experiment.planned_trials - len(self._settled())
+        """Trials of the search itself."""
+        searched = {t.trial_id for t in self.ledger.trials if not is_fresh(self.experiment, t)}
+        return self.experiment.planned_trials - len(self._settled() & searched)
 
     def _take_hungry_trials(self) -> list[Trial]:
         """Those that failed for want of memory in this run, their outcome forgotten."""
@@ -103,23 +130,26 @@ class Search:
             hungry = record.status == FAILED and (record.error or "").startswith(OUT_OF_MEMORY)
             folder = trial_folder(self.folder, record.trial_id)
             started = read_started(folder)
+            if record.trial_id in self.tried_alone:
+                continue
             if hungry and record.trial_id in settled and started is not None:
+                self.tried_alone.add(record.trial_id)
                 trials.append(make_trial(self.experiment, started.values, started.replicate))
                 forget_outcome(folder)
         return trials
 
-    def _run_tune(self, trials: list[Trial], *, alone: bool = False) -> None:
-        """Train these trials of a grid, or what a sampler suggests; or these `alone`, one at a
-        time with the whole device for each."""
+    def _run_tune(self, trials: list[Trial] | None, *, alone: bool = False) -> None:
+        """Train these trials, or for None what a sampler suggests; `alone`: one at a time with the
+        whole device for each."""
         experiment, folder, ledger = self.experiment, self.folder, self.ledger
         length = self.length
-        shared = {} if alone else shared_steps(experiment, trials, length)
+        shared = {} if alone or trials is None else shared_steps(experiment, trials, length)
         work = {
             t.trial_id: steps_flops(t.config, length(t).total_steps - shared.get(t.trial_id, 0))
-            for t in trials
+            for t in trials or ()
         }
         events = TensorBoardEvents(experiment, folder)
-        progress = ProgressLine(experiment, ledger, work, experiment.planned_trials, shared)
+        progress = ProgressLine(experiment, ledger, work, trials_so_far(experiment, ledger), shared)
         try:
             with local_ray(experiment, folder) as here, few_wakeups():
                 early_end = EarlyEnd(here.find_lost)
@@ -136,7 +166,11 @@ class Search:
             progress.close()
 
     def _make_tuner(
-        self, trials: list[Trial], alone: bool, here: LocalRay, callbacks: list[tune.Callback]
+        self,
+        trials: list[Trial] | None,
+        alone: bool,
+        here: LocalRay,
+        callbacks: list[tune.Callback],
     ) -> tune.Tuner:
         experiment = self.experiment
         gpus = (
@@ -144,7 +178,7 @@ class Search:
         )
         options: dict[str, Any] = {}
         space: dict[str, Any] = {}
-        if experiment.sampler is None or alone:
+        if trials is not None:
             if experiment.has_branches and not alone:
                 packs = trunk_groups(trials)
             else:
@@ -178,11 +212,12 @@ class Search:
         experiment = self.experiment
         assert experiment.sampler is not None
         ended = self.ledger.ended()
+        searched = [t for t in self.ledger.trials if not is_fresh(experiment, t)]
         return LedgerOptunaSearch(
             space=experiment.space,
             sampler=experiment.sampler,
             base_seed=experiment.base_seed,
-            finished=[told(experiment, r) for r in self.ledger.trials if r.trial_id in ended],
+            finished=[told(experiment, t) for t in searched if t.trial_id in ended],
             unfinished=[started.values for started in self._unfinished()],
             allowed=allowed(experiment),
             tell=functools.partial(told_of_report, experiment),
@@ -195,4 +230,5 @@ class Search:
         folders = [path.parent for path in (self.folder / "checkpoints").glob("*/trial.json")]
         folders = [folder for folder in folders if folder.name not in settled]
         folders.sort(key=lambda folder: (folder / "trial.json").stat().st_mtime)
-        return [started for folder in folders if (started := read_started(folder)) is not None]
+        known = [started for folder in folders if (started := read_started(folder)) is not None]
+        return [started for started in known if started.replicate < self.experiment.seeds]

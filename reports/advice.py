@@ -1,0 +1,267 @@
+"""What to be alarmed by in a search's result, and which experiment should come next.
+
+Commands are made with `--extend`, which takes over the command of the experiment and all that it
+finished: only what is new is trained. No torch, no Ray.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+
+from data.errors import UserError
+from model.records import DIVERGED, FAILED
+from reports.frames import WARMUP_SHARE_LIMIT, Edge, edges, epoch_plan
+from reports.winner import Winner
+from search.axes import AXES, Axis
+from search.confirm import is_fresh, missing_trials, standing
+from search.experiment import Experiment
+from search.ledger import Ledger, TrialRecord
+from search.presets import PRESETS
+
+MOST_SEEDS = 64
+"""To tell two configurations apart by more than this many seeds each is not worth it."""
+CONFIRMED = 3
+"""The most configurations that are advised to be confirmed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """An experiment worth running."""
+
+    why: str
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overfitting:
+    """The winner's validation loss was lowest before its last epoch."""
+
+    epoch: int
+    """Where it was lowest."""
+    epochs: int
+    rise_nats: float
+    """From there to the end."""
+    training_fell: bool
+    """Whether the training loss went on falling: overfitting, not a run that came apart."""
+
+    @property
+    def text(self) -> str:
+        where = f"after epoch {self.epoch} of {self.epochs} (by {self.rise_nats:.4f} nats)"
+        if self.training_fell:
+            return f"validation loss turned up {where} while training loss fell: overfitting"
+        return f"the best epoch isn't the last: validation loss rose {where}, training loss too"
+
+
+def overfitting(trial: TrialRecord) -> Overfitting | None:
+    """None if the last epoch is the best."""
+    lowest = min(trial.epochs, key=lambda epoch: epoch.val_loss_nats)
+    if lowest.epoch == trial.epochs[-1].epoch:
+        return None
+    return Overfitting(
+        epoch=lowest.epoch,
+        epochs=trial.epochs[-1].epoch,
+        rise_nats=trial.final.val_loss_nats - lowest.val_loss_nats,
+        training_fell=trial.final.train_loss_nats < lowest.train_loss_nats,
+    )
+
+
+def warmup_share(trial: TrialRecord) -> float:
+    """Share of the run that was warm-up."""
+    return trial.config.train.resolved_warmup_steps(trial.steps) / max(1, trial.steps)
+
+
+def alarms(experiment: Experiment, best: Winner) -> list[str]:
+    """What is wrong with the winner, a line each."""
+    found = []
+    kind = "grid" if experiment.sampler is None else "range"
+    for edge in edges(experiment, best.cell.config):
+        end, beyond = ("upper", "above") if edge.upper else ("lower", "below")
+        found.append(
+            f"{edge.axis.name}={edge.axis.show(edge.value)} is at the {end} edge of its {kind}: a "
+            f"better one may lie {beyond} it"
+        )
+    if (share := warmup_share(best.trial)) > WARMUP_SHARE_LIMIT:
+        found.append(f"the warm-up is {share:.0%} of the run, more than {WARMUP_SHARE_LIMIT:.0%}")
+    if (turned := overfitting(best.trial)) is not None:
+        found.append(turned.text)
+    if best.cell.diverged:
+        found.append(f"{best.cell.diverged} of its {len(best.cell.trials)} seeds diverged")
+    return found
+
+
+def steps(
+    experiment: Experiment, ledger: Ledger, best: Winner | None, out: str | None = None
+) -> list[Step]:
+    """What to run next, the most pressing first; there always is something.
+
+    Args:
+        out: `--out` as it was given, if it was.
+    """
+    make = _Commands(experiment, out)
+    found = _unfinished(experiment, ledger, make)
+    if best is None:
+        return found or [
+            Step(
+                why="no trial came to a result: see why in the report",
+                command=make("reports/generate.py", experiment.name),
+            )
+        ]
+    found += _beyond_edges(experiment, best, make)
+    found += _less_training(experiment, best, make)
+    found += _separate(experiment, ledger, best, make)
+    found += _whole_corpus(experiment, best, make)
+    rerun = Step(
+        why="train the winner again, compare, and score the test split",
+        command=make("search/rerun.py", experiment.name),
+    )
+    return [*found, rerun]
+
+
+class _Commands:
+    """Commands about one experiment, quoted for a shell."""
+
+    def __init__(self, experiment: Experiment, out: str | None) -> None:
+        self.name, self.out = experiment.name, ["--out", out] if out else []
+
+    def __call__(self, script: str, *words: str) -> str:
+        return shlex.join(["python", script, *words, *self.out])
+
+    def extend(self, *words: str) -> str:
+        return self("search/run.py", "--extend", self.name, *words)
+
+
+def _unfinished(experiment: Experiment, ledger: Ledger, make: _Commands) -> list[Step]:
+    missing = missing_trials(experiment, ledger)
+    if missing <= 0:
+        return []
+    failed = sum(trial.status == FAILED for trial in ledger.trials)
+    searching = sum(not is_fresh(experiment, t) for t in ledger.trials) < experiment.planned_trials
+    what = "the search is unfinished" if searching else "confirming is unfinished"
+    tried = f", {failed} of them failed and are tried again" if failed else ""
+    why = f"{what}: {missing} trial{'s' * (missing > 1)} to go{tried}"
+    return [Step(why=why, command=make("search/run.py", "--resume", experiment.name))]
+
+
+def _beyond_edges(experiment: Experiment, best: Winner, make: _Commands) -> list[Step]:
+    found = []
+    for edge in edges(experiment, best.cell.config):
+        words = _widened(experiment, best, edge)
+        if words is not None:
+            end = "upper" if edge.upper else "lower"
+            why = f"the best {edge.axis.label} is at the {end} edge of what was tried: go beyond it"
+            found.append(Step(why=why, command=make.extend(*words)))
+    return found
+
+
+def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | None:
+    """The flags that add values beyond the edge; None where there are none, as below one epoch."""
+    axis, values = edge.axis, experiment.axes[edge.axis.name]
+    end = max(values) if edge.upper else min(values)
+    beyond = end * 2 if edge.upper else end / 2
+    beyond = int(beyond) if axis.integer else beyond
+    try:
+        best.cell.config.replace(**{axis.field: beyond})
+    except UserError:
+        return None
+    if beyond in values:
+        return None
+    if experiment.sampler is None:
+        return [axis.flag, _exact(axis, (*values, beyond))]
+    assert experiment.samples is not None
+    bounds = (min(*values, beyond), max(*values, beyond))
+    more = experiment.samples + math.ceil(experiment.samples / 2)
+    return [axis.flag, _exact(axis, bounds), "--trials", str(more)]
+
+
+def _exact(axis: Axis, values: tuple[float, ...]) -> str:
+    """Values that read back exactly, in order."""
+    return ",".join(
+        str(int(value)) if axis.integer else repr(float(value)) for value in sorted(values)
+    )
+
+
+def _only(experiment: Experiment, best: Winner, *but: str) -> list[str]:
+    """Flags that hold every axis of a grid at the winner's value."""
+    return [
+        word
+        for name, value in best.cell.values.items()
+        if name not in but
+        for word in (AXES[name].flag, _exact(AXES[name], (value,)))
+    ]
+
+
+def _less_training(experiment: Experiment, best: Winner, make: _Commands) -> list[Step]:
+    """For a winner that overfits: a run that ends where its validation loss was lowest."""
+    turned = overfitting(best.trial)
+    if turned is None or experiment.sampler is not None:
+        return []
+    axis = AXES["epochs"]
+    if turned.epoch in experiment.axes.get("epochs", ()):
+        return []
+    epochs = _exact(axis, (turned.epoch, best.cell.config.train.epochs))
+    words = [axis.flag, epochs, *_only(experiment, best, "epochs")]
+    why = f"it was best after epoch {turned.epoch} of {turned.epochs}: try a run of that length"
+    return [Step(why=why, command=make.extend(*words))]
+
+
+def _separate(experiment: Experiment, ledger: Ledger, best: Winner, make: _Commands) -> list[Step]:
+    """Fresh seeds, where the winner is not told from the others."""
+    if not best.open or not missing_trials(experiment, ledger) <= 0:
+        return []
+    closest = best.open[0].label
+    if experiment.confirm is None:
+        k = str(max(2, min(CONFIRMED, 1 + len(best.open))))
+        why = (
+            f"not separable from {closest}: give the {k} best fresh seeds"
+            if best.test is not None
+            else f"one seed each says nothing of the spread: give the {k} best fresh seeds"
+        )
+        return [Step(why=why, command=make.extend("--confirm", k))]
+    needed = _seeds_needed(experiment, ledger, best)
+    if needed is None or needed > MOST_SEEDS:
+        return []  # whatever is between them is too small to matter: take either
+    why = f"not separable from {closest}: about {needed} fresh seeds each would tell them apart"
+    words = ("--confirm", str(experiment.confirm), "--confirm-seeds", str(needed))
+    return [Step(why=why, command=make.extend(*words))]
+
+
+def _seeds_needed(experiment: Experiment, ledger: Ledger, best: Winner) -> int | None:
+    """Seeds that tell the closest two apart with 80% power if they differ by what they seem to:
+    n = 2 (z₁ + z₂)² (sd / difference)² (Cohen 1988, chapter 2)."""
+    now = standing(experiment, ledger)
+    if now is None or best.test is None or best.test.t == 0 or not math.isfinite(best.test.t):
+        return None
+    from scipy.special import ndtri
+
+    z = float(ndtri(1 - now.alpha / 2) + ndtri(0.8))
+    needed = math.ceil(best.estimate.n * (z / best.test.t) ** 2)
+    return max(needed, experiment.confirm_seeds + 1)
+
+
+def _whole_corpus(experiment: Experiment, best: Winner, make: _Commands) -> list[Step]:
+    """A winner on a part of the corpus: on the whole, in larger batches, another rate may be best,
+    so it is looked for around the winner's."""
+    plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
+    if plan.sequences >= plan.sequences_available or experiment.preset == "seed":
+        return []
+    config, preset = best.cell.config, PRESETS[experiment.preset]
+    rate = config.train.lr_peak
+    words = [AXES["lr"].flag, _exact(AXES["lr"], (rate / 2, rate, min(1.0, rate * 2)))]
+    for axis in AXES.values():
+        if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole
+            value = axis.value(config)
+            chosen = axis.name in experiment.axes or value != axis.value(preset)
+            words += [axis.flag, _exact(axis, (value,))] if chosen else []
+    if experiment.corpus["name"] != "builtin":
+        words += ["--corpus", experiment.corpus["name"]]
+    share = plan.sequences / plan.sequences_available
+    why = f"an epoch was {share:.1%} of the corpus: look around the winner on the whole of it"
+    return [Step(why=why, command=make("search/run.py", "--preset", "seed", *words))]
+
+
+def diverged_text(ledger: Ledger) -> str | None:
+    """How many trials came to nothing."""
+    count = sum(trial.status == DIVERGED for trial in ledger.trials)
+    return f"{count} trial{'s' * (count > 1)} diverged" if count else None

@@ -1,0 +1,100 @@
+"""Configurations without their seeds, each with the trials that ran of it: what is compared."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from model.config import RunConfig
+from model.records import COMPLETE, DIVERGED
+from search.axes import AXES, cell_label
+from search.experiment import Experiment
+from search.ledger import Ledger, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One configuration and its trials, by replicate."""
+
+    label: str
+    """`lr=0.001 embed_dim=128`."""
+    config: RunConfig
+    """Its seed is 0."""
+    values: dict[str, float]
+    """The axes' values."""
+    trials: tuple[TrialRecord, ...]
+    """All that ended, in the order of their replicates."""
+    seeds: int
+    """Replicates of the search: those beyond are fresh ones, that it was not chosen by."""
+
+    @property
+    def searched(self) -> tuple[TrialRecord, ...]:
+        """Complete trials of the search itself."""
+        return tuple(t for t in self.complete if t.replicate < self.seeds)
+
+    @property
+    def fresh(self) -> tuple[TrialRecord, ...]:
+        """Complete trials of `--confirm`."""
+        return tuple(t for t in self.complete if t.replicate >= self.seeds)
+
+    @property
+    def complete(self) -> tuple[TrialRecord, ...]:
+        return tuple(t for t in self.trials if t.status == COMPLETE)
+
+    @property
+    def diverged(self) -> int:
+        """How many of its trials did."""
+        return sum(t.status == DIVERGED for t in self.trials)
+
+
+def cells(experiment: Experiment, ledger: Ledger) -> list[Cell]:
+    """Every configuration of the ledger, in the order that they first ended."""
+    found: dict[RunConfig, list[TrialRecord]] = {}
+    for trial in ledger.trials:
+        found.setdefault(_without_seed(trial.config), []).append(trial)
+    names = list(experiment.axes)
+    return [
+        Cell(
+            label=cell_label(config, names),
+            config=config,
+            values={name: AXES[name].value(config) for name in names},
+            trials=tuple(sorted(trials, key=lambda t: t.replicate)),
+            seeds=experiment.seeds,
+        )
+        for config, trials in found.items()
+    ]
+
+
+@functools.lru_cache(maxsize=10_000)
+def _without_seed(config: RunConfig) -> RunConfig:
+    return config.replace(seed=0)
+
+
+def losses(trials: tuple[TrialRecord, ...]) -> tuple[float, ...]:
+    """Final validation losses in nats."""
+    return tuple(trial.final.val_loss_nats for trial in trials)
+
+
+def mean_loss(trials: tuple[TrialRecord, ...]) -> float:
+    """Their mean; there must be one."""
+    return sum(losses(trials)) / len(trials)
+
+
+def ranked(found: list[Cell]) -> list[Cell]:
+    """Those with a result in the search, best first by the mean of its replicates. One that
+    diverged with one of its seeds comes after all that never did: it can't be relied on."""
+    with_result = [cell for cell in found if cell.searched]
+    return sorted(
+        with_result, key=lambda cell: (_diverged_in_search(cell), mean_loss(cell.searched))
+    )
+
+
+def _diverged_in_search(cell: Cell) -> bool:
+    return any(t.status == DIVERGED and t.replicate < cell.seeds for t in cell.trials)
+
+
+def same_but(cell: Cell, others: list[Cell], free: str) -> list[Cell]:
+    """The cells that differ from `cell` on axis `free` alone, itself among them."""
+    rest: Mapping[str, float] = {k: v for k, v in cell.values.items() if k != free}
+    return [o for o in others if {k: v for k, v in o.values.items() if k != free} == rest]

@@ -1,0 +1,241 @@
+"""The five lines on ledgers that can be checked by hand, and every command read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.config import RunConfig, flops_per_token
+from model.records import DIVERGED, FAILED
+from reports.answer import Answer, answer
+from reports.winner import winner, winning_trial
+from search.axes import AXES
+from search.experiment import Experiment
+from search.extension import extended_arguments
+from search.ledger import Ledger
+from search.options import axes_and_base, check_options, make_parser
+from search.presets import PRESETS, QUICK
+
+RATES = (5e-4, 1e-3, 2e-3)
+Made = tuple[Experiment, Ledger]
+
+
+def made(
+    build: Any, axes: dict[str, tuple[float, ...]], losses: dict[Any, Any], **changes: Any
+) -> Made:
+    """An experiment over one axis or a sampler's points; `losses`: of a value, one a replicate,
+    each a final loss or a tuple of the epochs'."""
+    flags = [f for n, v in axes.items() for f in (AXES[n].flag, ",".join(f"{x:g}" for x in v))]
+    command = ("search/run.py", *flags, "--preset", "quick")
+    if changes.get("sampler"):
+        command += ("--search", "tpe", "--trials", str(changes["samples"]))
+    experiment = build.plan(axes, **{"command": command, **changes})
+    [name] = axes
+    records = [
+        build.trial(
+            experiment, {name: value}, loss if isinstance(loss, tuple) else (8.0, 7.9, loss),
+            replicate=replicate,
+        )
+        for value, found in losses.items()
+        for replicate, loss in enumerate(found)
+    ]  # fmt: skip
+    return experiment, build.write(experiment, records)
+
+
+def read_back(build: Any, found: Answer) -> list[tuple[dict[str, Any], RunConfig]]:
+    """The axes and base of every search that is advised, by the search's own parser."""
+    plans = []
+    for step in found.steps:
+        words = shlex.split(step.command)
+        assert words[0] == "python" and "\n" not in step.why
+        if words[1] != "search/run.py":
+            assert (Path(__file__).parents[2] / words[1]).is_file()
+            continue
+        parser = make_parser()
+        args = parser.parse_args(words[2:])
+        if args.extend is not None:
+            args = extended_arguments(parser, build.root, args.extend, words[2:])
+        check_options(args)
+        if args.resume is None:
+            plans.append(axes_and_base(args, PRESETS[args.preset]))
+    return plans
+
+
+def test_one_seed_each_is_said_and_the_cost_is_counted(build: Any) -> None:
+    experiment, ledger = made(build, {"lr": RATES}, {5e-4: [7.2], 1e-3: [7.0], 2e-3: [7.1]})
+    found = answer(experiment, ledger)
+    lines = found.lines()
+    assert [line.split()[0] for line in lines[:5]] == ["Use", "Loss", "Costs", "Next", "Command"]
+    assert lines[0].startswith("Use        lr=0.001; a parabola puts the best rate at 0.001")
+    assert "7.0000 nats (one seed, so no interval)" in lines[1]
+    assert "one seed each: whether it is really the best can't be told" in lines[1]
+    flop = 614_400 * flops_per_token(experiment.base.model)
+    assert f"6,837,888 parameters, 614,400 tokens, {flop:.2g} FLOP" in lines[2]
+    assert "one seed each" in found.steps[0].why
+    assert lines[4] == "Command    python search/run.py --extend lr-quick --confirm 3"
+    assert found.alarms == () and len(lines) == 5
+    assert read_back(build, found)[0][0] == {"lr": RATES}
+    assert winning_trial(experiment, ledger) == ledger.best()
+
+
+def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(build: Any) -> None:
+    losses = {5e-4: [7.3, 7.31, 7.32], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.0, 7.4, 7.5]}
+    experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
+    found = answer(experiment, ledger)
+    assert found.winner is not None and found.winner.cell.values == {"lr": 1e-3}
+    assert winning_trial(experiment, ledger) == found.winner.trial
+    assert found.winner.trial.final.val_loss_nats == 7.1
+    assert "7.1100 nats (95% interval 7.0852 to 7.1348, 3 seeds)" in found.loss
+    assert "not separable from lr=0.002" in found.loss
+    assert "not separable from lr=0.002" in found.steps[0].why
+    read_back(build, found)
+
+
+def test_a_clear_winner_is_separated(build: Any) -> None:
+    losses = {5e-4: [7.5, 7.51, 7.52], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.3, 7.31, 7.32]}
+    experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
+    found = answer(experiment, ledger)
+    assert "best with >99% probability, separated from lr=0.002 (p = " in found.loss
+    assert "not separable" not in " ".join(found.lines())
+    assert "of the corpus: look around the winner" not in found.steps[0].why  # whole corpus here
+    assert found.steps[0].command == "python search/rerun.py lr-quick"
+
+
+@pytest.mark.parametrize("upper", [True, False])
+def test_the_best_at_an_edge_is_an_alarm_with_the_command_that_extends(
+    build: Any, upper: bool
+) -> None:
+    step = -0.1 if upper else 0.1
+    losses = {rate: [7 + step * i] for i, rate in enumerate(RATES)}
+    experiment, ledger = made(build, {"lr": RATES}, losses)
+    found = answer(experiment, ledger, "my place")
+    assert len(found.alarms) == 1 and ("upper" if upper else "lower") in found.alarms[0]
+    assert found.steps[0].command.endswith("--out 'my place'")
+    axes, _ = read_back(build, found)[0]
+    assert set(axes["lr"]) == {*RATES, 4e-3 if upper else 2.5e-4}
+
+
+def test_a_samplers_range_is_widened_and_it_gets_more_trials(build: Any) -> None:
+    experiment, ledger = made(
+        build, {"lr": (1e-4, 1e-2)}, {9.9e-3: [7.0], 1e-3: [7.5]}, sampler="tpe", samples=2
+    )
+    found = answer(experiment, ledger)
+    words = shlex.split(found.steps[0].command)
+    assert words[2:] == ["--extend", "lr-quick", "--lr", "0.0001,0.02", "--trials", "3"]
+    read_back(build, found)
+    confirm = next(step for step in found.steps if "--confirm" in step.command)
+    assert "--confirm 2" in confirm.command
+
+
+def test_overfitting_is_an_alarm_with_its_epoch_and_a_shorter_run_is_next(build: Any) -> None:
+    losses = {1e-3: [(7.0, 6.5, 6.9)], 5e-4: [(8.0, 7.5, 7.2)], 2e-3: [(8.0, 7.5, 7.3)]}
+    experiment, ledger = made(build, {"lr": RATES}, losses)
+    # Training loss is given as validation loss + 0.125 by the builder: here both rose.
+    found = answer(experiment, ledger)
+    assert "the best epoch isn't the last" in found.alarms[0]
+    fell = [
+        dataclasses.replace(epoch, train_loss_nats=8.0 - epoch.epoch)
+        for epoch in ledger.trials[0].epochs
+    ]
+    ledger.append(dataclasses.replace(ledger.trials[0], epochs=tuple(fell)))
+    found = answer(experiment, ledger)
+    assert found.alarms == (
+        "validation loss turned up after epoch 2 of 3 (by 0.4000 nats) while training loss fell: "
+        "overfitting",
+    )
+    assert found.steps[0].why.startswith("it was best after epoch 2 of 3")
+    axes, base = read_back(build, found)[0]
+    assert axes == {"epochs": (2, 3)} and base.train.lr_peak == 1e-3
+
+
+def test_a_long_warmup_and_seeds_that_diverged_are_alarms(build: Any) -> None:
+    base = build.plan().base.replace(warmup_steps=100)
+    experiment, ledger = made(build, {"lr": RATES}, {1e-3: [7.0]}, base=base, seeds=2)
+    ledger.append(build.trial(experiment, {"lr": 1e-3}, (), DIVERGED, replicate=1))
+    found = answer(experiment, ledger)
+    assert any(alarm.startswith("the warm-up is 33% of the run") for alarm in found.alarms)
+    assert "1 of its 2 seeds diverged" in found.alarms
+
+
+def test_what_is_unfinished_comes_first(build: Any) -> None:
+    experiment, ledger = made(build, {"lr": RATES}, {2e-3: [7.0]})
+    ledger.append(build.trial(experiment, {"lr": 1e-3}, (), FAILED, error="lost"))
+    found = answer(experiment, ledger)
+    assert found.steps[0].why == (
+        "the search is unfinished: 2 trials to go, 1 of them failed and are tried again"
+    )
+    assert found.steps[0].command == "python search/run.py --resume lr-quick"
+    assert "so far" in found.loss
+    read_back(build, found)
+
+
+def test_without_a_result_there_still_is_a_next_step(build: Any) -> None:
+    experiment, ledger = made(build, {"lr": RATES}, {})
+    found = answer(experiment, ledger)
+    assert len(found.lines()) == 5 and "no trial is complete" in found.lines()[0]
+    for rate in RATES:
+        ledger.append(build.trial(experiment, {"lr": rate}, (), DIVERGED))
+    found = answer(experiment, ledger)
+    assert found.steps[0].command == "python reports/generate.py lr-quick"
+
+
+def confirmed(build: Any, fresh: Callable[[float, int], float], most: int = 4) -> Made:
+    losses = {5e-4: [7.5], 1e-3: [7.0], 2e-3: [7.1]}
+    experiment, ledger = made(build, {"lr": RATES}, losses, confirm=2, confirm_seeds=most)
+    for rate in (1e-3, 2e-3):
+        for replicate in range(1, most + 1):
+            loss = (8.0, 7.9, fresh(rate, replicate))
+            ledger.append(build.trial(experiment, {"lr": rate}, loss, replicate=replicate))
+    return experiment, ledger
+
+
+def test_fresh_seeds_give_the_winners_number(build: Any) -> None:
+    experiment, ledger = confirmed(build, lambda rate, r: 7.2 - 100 * (rate - 1e-3) + r / 1000)
+    found = answer(experiment, ledger)
+    assert found.use.startswith("lr=0.002")
+    assert "4 fresh seeds" in found.loss and "separated from lr=0.001" in found.loss
+    assert found.winner is not None and found.winner.trial.replicate == 1
+    assert winner(experiment, ledger) == found.winner
+
+
+def test_when_the_seeds_are_spent_the_number_that_would_tell_is_advised(build: Any) -> None:
+    losses = {1e-3: (7.20, 7.24, 7.22, 7.26), 2e-3: (7.19, 7.21, 7.23, 7.20)}
+    experiment, ledger = confirmed(build, lambda rate, replicate: losses[rate][replicate - 1])
+    found = answer(experiment, ledger)
+    assert "not separable from lr=0.001" in found.loss
+    # Two looks share 5%; t = 1.52 with four seeds each, and 3.08 are wanted for 80% power.
+    step = next(step for step in found.steps if "--confirm-seeds" in step.command)
+    difference, spread = 0.0225, math.sqrt((0.0258**2 + 0.0171**2) / 2)
+    needed = 2 * ((2.2414 + 0.8416) * spread / difference) ** 2
+    assert abs(int(shlex.split(step.command)[-1]) - needed) < 1.1
+    assert "fresh seeds each would tell them apart" in step.why
+    read_back(build, found)
+
+
+def test_a_part_of_the_corpus_leads_to_the_whole_around_the_winner(build: Any) -> None:
+    base = QUICK.replace(epochs=3, embed_dim=64)
+    losses = {5e-4: [7.5, 7.5], 1e-3: [7.1, 7.1], 2e-3: [7.3, 7.3]}
+    experiment, ledger = made(build, {"lr": RATES}, losses, base=base, seeds=2)
+    found = answer(experiment, ledger)
+    assert found.steps[0].why.startswith("an epoch was 1.1% of the corpus")
+    axes, wanted = read_back(build, found)[0]
+    assert axes == {"lr": RATES} and wanted == PRESETS["seed"].replace(embed_dim=64)
+
+
+def test_power_laws_are_fitted_where_there_are_points(build: Any) -> None:
+    epochs = (1, 2, 4, 8)
+    experiment, ledger = made(
+        build,
+        {"epochs": epochs},
+        {n: [(*(9 - 0.1 * i for i in range(n - 1)), 6 + n**-0.5)] for n in epochs},
+    )
+    found = answer(experiment, ledger)
+    assert [law.what for law in found.laws] == ["epochs"]
+    assert found.laws[0].exponent == pytest.approx(0.5, rel=1e-2)
+    assert found.best_rate is None
