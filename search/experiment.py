@@ -78,6 +78,9 @@ class Experiment:
     """The experiment whose finished trials it takes over."""
     max_disk_bytes: int | None = None
     """What the experiment's folder may hold (`search/disk.py`); None: as much as there is."""
+    cells: tuple[dict[str, float], ...] | None = None
+    """A grid's cells where they are not the whole product of its axes, whose values are then those
+    that occur."""
 
     def corpus_folder(self, folder: Path) -> Path:
         """Where the corpus of the experiment in `folder` is: beside the experiments, so that the
@@ -87,6 +90,8 @@ class Experiment:
     @property
     def planned_trials(self) -> int:
         """Trials of the whole plan."""
+        if self.cells is not None:
+            return len(self.cells) * self.seeds
         cells = math.prod(map(len, self.axes.values())) if self.samples is None else self.samples
         return cells * self.seeds
 
@@ -147,6 +152,11 @@ def _check_plan(experiment: Experiment) -> None:
             raise ValueError(f"axis {name!r} with the values {values}")
         for value in values:
             experiment.base.replace(**{AXES[name].field: value})
+    for cell in experiment.cells or ():
+        if set(cell) != set(experiment.axes) or experiment.sampler is not None:
+            raise ValueError(f"cells: {cell} has not the axes of this grid")
+        if any(value not in experiment.axes[name] for name, value in cell.items()):
+            raise ValueError(f"cells: {cell} has a value that its axis has not")
     machine = experiment.hardware
     kinds = {"cores": int, "memory_gb": int | float, "gpus": list}
     for name, kind in kinds.items():

@@ -67,6 +67,8 @@ def _is_planned(record: TrialRecord, experiment: Experiment) -> bool:
         inside = of_axis[0] <= value <= of_axis[1] if experiment.sampler else value in of_axis
         if not inside:
             return False
+    if experiment.cells is not None and values not in experiment.cells:
+        return False
     if record.replicate >= experiment.seeds:
         return False
     return make_trial(experiment, values, record.replicate).trial_id == record.trial_id

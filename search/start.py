@@ -23,6 +23,7 @@ from search.code_version import code_hashes
 from search.cost import BUILTIN_TOKENS
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
+from search.named_grids import CLAIMS, claims_plan
 from search.options import axes_and_base
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
@@ -68,14 +69,18 @@ def prepare_builtin(root: Path) -> Corpus:
 def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
     preset = args.preset or default_preset(device)[0]
-    axes, base = axes_and_base(args, PRESETS[preset].replace(precision=best_precision(device)))
+    base, cells = PRESETS[preset].replace(precision=best_precision(device)), None
+    if args.grid == CLAIMS:
+        axes, base, cells = claims_plan(args, base, preset)
+    else:
+        axes, base = axes_and_base(args, base)
     machine = hardware()
-    trials = args.seeds * (args.trials or math.prod(map(len, axes.values())))
+    trials = args.seeds * (args.trials or len(cells or ()) or math.prod(map(len, axes.values())))
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
     concurrent, threads, gpus = _share_machine(args, device, len(machine["gpus"]), trials)
     now = datetime.datetime.now(datetime.UTC)
-    kind = args.search or "-".join(axes) or "one"
+    kind = args.search or (CLAIMS if cells else "-".join(axes)) or "one"
     return Experiment(
         name=check_name(f"{kind}-{preset}-{now:%Y%m%d-%H%M%S}" if args.name is None else args.name),
         created_at=now.isoformat(timespec="seconds"),
@@ -100,6 +105,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         code=code_hashes(),
         extends=args.extend,
         max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
+        cells=cells,
     )
 
 
