@@ -84,7 +84,7 @@ def longer_training(evidence: Evidence) -> Finding:
 def still_longer_training(evidence: Evidence) -> Finding:
     """15 and 20 epochs are better than 10."""
     lengths = evidence.lengths
-    extended = {"epochs": float(lengths.extended)}
+    extended: Values = {"epochs": lengths.extended}
     return _lower(evidence, [({"epochs": epochs}, extended) for epochs in lengths.longer])
 
 

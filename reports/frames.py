@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from model.config import RunConfig
+from model.config import RunConfig, flops_per_token
 from model.records import COMPLETE, EpochRecord
 from search.axes import AXES, Axis, cell_label
 from search.experiment import Experiment
@@ -34,6 +34,8 @@ _TRIAL = (
     "steps_per_second",
     "tokens_per_second",
     "total_seconds",
+    "flop",
+    "varied",
     "attempts",
     "pack",
     "taken_from",
@@ -53,14 +55,41 @@ def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> st
 
 
 def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
-    """One row a trial, with a column for each axis. A grid is in the order of its axes' values, a
-    sampler's trials by validation loss."""
+    """One row a trial, with a column for each axis. A grid is in the order of its cells or of its
+    axes' values, a sampler's trials by validation loss."""
     best = ledger.best()
     axes = list(experiment.axes)
     rows = [_trial_row(experiment, trial, trial is best) for trial in ledger.trials]
     frame = pd.DataFrame(rows, columns=[*_TRIAL, *(name for name in axes if name not in _TRIAL)])
-    order = [*axes, "replicate"] if experiment.sampler is None else ["val_loss_nats"]
-    return frame.sort_values(order, kind="stable", ignore_index=True)
+    if experiment.sampler is not None:
+        return frame.sort_values("val_loss_nats", kind="stable", ignore_index=True)
+    if experiment.cells is None:
+        return frame.sort_values([*axes, "replicate"], kind="stable", ignore_index=True)
+    cells = [tuple(cell[name] for name in axes) for cell in experiment.cells]
+    place = [cells.index(cell) for cell in frame[axes].itertuples(index=False, name=None)]
+    frame = frame.assign(place=place).sort_values(["place", "replicate"], kind="stable")
+    return frame.drop(columns="place").reset_index(drop=True)
+
+
+def varied(experiment: Experiment, config: RunConfig) -> str | None:
+    """What sets a cell apart from the baseline, for grids that vary one axis at a time; None for
+    others."""
+    if experiment.cells is None:
+        return None
+    names = [
+        axis.label
+        for axis in map(AXES.__getitem__, experiment.axes)
+        if axis.value(config) != axis.value(experiment.base)
+    ]
+    return " and ".join(names) or "baseline"
+
+
+def trained_flop(trial: TrialRecord) -> float:
+    """Floating-point operations of the steps that a trial did."""
+    tokens = trial.steps * trial.config.train.batch_size * trial.config.model.seq_len
+    if trial.status == COMPLETE:
+        tokens = trial.final.tokens_seen  # its last batch of an epoch may be short
+    return float(tokens * flops_per_token(trial.config.model))
 
 
 def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[str, Any]:
@@ -73,6 +102,8 @@ def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[s
         "epochs_done": len(trial.epochs),
         "steps": trial.steps,
         "total_seconds": trial.timing.total(),
+        "flop": trained_flop(trial),
+        "varied": varied(experiment, trial.config),
         "attempts": trial.attempts,
         "pack": trial.pack,
         "taken_from": trial.taken_from,

@@ -15,7 +15,7 @@ from model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from reports.columns import show
 from reports.frames import WARMUP_SHARE_LIMIT, edges, epochs_frame, trial_label, trials_frame
 from search.experiment import Experiment
-from search.ledger import Ledger
+from search.ledger import Ledger, TrialRecord
 
 TERMINAL_WIDTH = 100
 _NO_REASON = {
@@ -25,9 +25,10 @@ _NO_REASON = {
 }
 
 
-def experiments(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
+def experiments(experiment: Experiment, ledger: Ledger, cost: bool = False) -> pd.DataFrame:
     """The complete trials, as in the assignment: experiment, epochs, losses, perplexity, time,
-    notes."""
+    notes. With `cost`, for a page with more room than a terminal, also floating-point operations
+    and what a cell varies."""
     trials = trials_frame(experiment, ledger)
     trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
     best = ledger.best()
@@ -40,7 +41,11 @@ def experiments(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
         for trial in trials.to_dict("records")
     ]
     names = ["experiment", "epochs", "train_loss_nats", "val_loss_nats", "val_perplexity"]
-    return trials[[*names, "val_bits_per_byte", "total_seconds", "notes"]]
+    names += ["val_bits_per_byte", "total_seconds"]
+    if cost:
+        names += ["flop"]
+        names[1:1] = ["varied"] if experiment.cells is not None else []
+    return trials[[*names, "notes"]]
 
 
 def _notes(trial: Mapping[Hashable, Any]) -> list[str]:
@@ -67,6 +72,7 @@ def without_result(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
             "status": trial["status"],
             "epochs_done": f"{trial['epochs_done']} of {trial['epochs']}",
             "total_seconds": trial["total_seconds"],
+            "flop": trial["flop"],
             "reason": _NO_REASON[trial["status"]] if pd.isna(reason := trial["reason"]) else reason,
         }
         for trial in trials[trials["status"] != COMPLETE].to_dict("records")
@@ -74,11 +80,10 @@ def without_result(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def best_by_epoch(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
-    """The best trial's epochs; improvement is the fall of perplexity since epoch 1."""
+def by_epoch(experiment: Experiment, ledger: Ledger, trial: TrialRecord | None) -> pd.DataFrame:
+    """A complete trial's epochs; improvement is the fall of perplexity since epoch 1."""
     frame = epochs_frame(experiment, ledger)
-    best = ledger.best()
-    frame = frame[frame["trial_id"] == (best.trial_id if best else None)]
+    frame = frame[frame["trial_id"] == (trial.trial_id if trial else None)]
     frame = frame.sort_values("epoch", ignore_index=True)
     perplexity = frame["val_perplexity"]
     improvement = 1 - perplexity / perplexity.iloc[0] if len(frame) else perplexity
@@ -86,6 +91,13 @@ def best_by_epoch(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     frame["improvement"] = improvement.where(frame["epoch"] > 1)
     names = ["epoch", "train_loss_nats", "val_loss_nats", "val_perplexity", "improvement"]
     return frame[[*names, "lr_last", "grad_norm_mean", "steps_per_second"]]
+
+
+def baseline_trial(experiment: Experiment, ledger: Ledger) -> TrialRecord | None:
+    """The first complete trial of the configuration that the axes vary."""
+    base = experiment.base.replace(seed=0)
+    found = [trial for trial in ledger.complete() if trial.config.replace(seed=0) == base]
+    return min(found, key=lambda trial: trial.replicate, default=None)
 
 
 def reruns(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
