@@ -119,7 +119,6 @@ COLUMNS = {
     "epochs_done": Column(heading="Epochs done"),
     "reason": Column(heading="Reason"),
     # cells and their replicates
-    "varied": Column(heading="Varied"),
     "seeds": Column(heading="Seeds finished"),
     "val_loss_sd": _number("Spread (sd)", "{:.4f}"),
     "val_loss_interval": Column(heading="95% interval", numeric=True),

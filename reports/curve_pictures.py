@@ -6,6 +6,7 @@ import pandas as pd
 
 from reports import curves
 from reports.columns import counted
+from reports.drawing import MANY
 from reports.picture import Picture, png_of
 
 
@@ -16,6 +17,8 @@ def learning_pictures(epochs: pd.DataFrame) -> list[Picture]:
         "measured with dropout, so it may lie above validation loss; a validation line that turns "
         "up while training falls is overfitting."
     )
+    if epochs["trial_id"].nunique() > MANY:
+        words += " Grey lines are validation losses; the best three settings are in colour."
     against = (
         ("tokens_seen", "loss_by_tokens", "training tokens", words),
         (

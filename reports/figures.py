@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from reports.drawing import (
     LOSS_LABEL,
@@ -56,9 +56,7 @@ def loss_against(trials: pd.DataFrame, axis: Axis, others: Sequence[str]) -> Fig
     }
     ring |= {"markeredgecolor": "#000000", "markeredgewidth": 1.8}
     axes.plot([best[axis.name]], [best["val_loss_nats"]], **ring)
-    handles.append(
-        Line2D([], [], label=f"best: {best['experiment']}, {best['val_loss_nats']:.3f}", **ring)
-    )
+    handles.append(Line2D([], [], label=f"lowest: {best['val_loss_nats']:.3f} nats", **ring))
     value_axis(axes, axis, sorted(trials[axis.name].unique()))
     axes.set_ylabel("validation " + LOSS_LABEL)
     add_legend(figure, handles)
@@ -143,9 +141,11 @@ def loss_against_cost(trials: pd.DataFrame) -> Figure:
     if len(front) < len(trials):
         handles.append(Line2D([], [], label="beaten in cost and loss", **rest))
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda flop, _: f"{flop:.0e}".replace("+", "")))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("floating-point operations of the training (log scale)")
     axes.set_ylabel("validation " + LOSS_LABEL)
-    axes.tick_params(axis="x", which="minor", labelbottom=False)
     add_legend(figure, handles)
     return figure
 

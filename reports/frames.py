@@ -35,14 +35,18 @@ _TRIAL = (
     "tokens_per_second",
     "total_seconds",
     "flop",
-    "varied",
     "attempts",
     "pack",
     "taken_from",
     "reason",
     "best",
 )
-_EPOCH = ("trial_id", "experiment", *(f.name for f in dataclasses.fields(EpochRecord)))
+_EPOCH = (
+    "trial_id",
+    "experiment",
+    "configuration",
+    *(f.name for f in dataclasses.fields(EpochRecord)),
+)
 
 WARMUP_SHARE_LIMIT = 0.2
 """A longer warm-up leaves too little of the run at a useful rate."""
@@ -71,17 +75,28 @@ def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     return frame.drop(columns="place").reset_index(drop=True)
 
 
-def varied(experiment: Experiment, config: RunConfig) -> str | None:
-    """What sets a cell apart from the baseline, for grids that vary one axis at a time; None for
-    others."""
+def is_star(experiment: Experiment) -> bool:
+    """Whether the grid varies one axis at a time around its base, as `--grid claims` does."""
     if experiment.cells is None:
-        return None
-    names = [
-        axis.label
-        for axis in map(AXES.__getitem__, experiment.axes)
-        if axis.value(config) != axis.value(experiment.base)
-    ]
-    return " and ".join(names) or "baseline"
+        return False
+    base = {name: AXES[name].value(experiment.base) for name in experiment.axes}
+    near = [sum(cell[name] != base[name] for name in base) <= 1 for cell in experiment.cells]
+    return sum(near) > len(near) / 2
+
+
+def setting_label(experiment: Experiment, config: RunConfig) -> str:
+    """The cell as tables and legends call it; around a base, only what sets it apart."""
+    names = list(experiment.axes)
+    if not is_star(experiment):
+        return cell_label(config, names)
+    apart = [n for n in names if AXES[n].value(config) != AXES[n].value(experiment.base)]
+    return cell_label(config, apart) if apart else "baseline"
+
+
+def row_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
+    """The same with the seed's number where there are several."""
+    label = setting_label(experiment, config)
+    return f"{label}, seed {replicate + 1}" if experiment.seeds > 1 else label
 
 
 def trained_flop(trial: TrialRecord) -> float:
@@ -95,7 +110,7 @@ def trained_flop(trial: TrialRecord) -> float:
 def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "trial_id": trial.trial_id,
-        "experiment": trial_label(experiment, trial.config, trial.replicate),
+        "experiment": row_label(experiment, trial.config, trial.replicate),
         "replicate": trial.replicate,
         "status": trial.status,
         "epochs": trial.config.train.epochs,
@@ -103,7 +118,6 @@ def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[s
         "steps": trial.steps,
         "total_seconds": trial.timing.total(),
         "flop": trained_flop(trial),
-        "varied": varied(experiment, trial.config),
         "attempts": trial.attempts,
         "pack": trial.pack,
         "taken_from": trial.taken_from,
@@ -132,7 +146,8 @@ def epochs_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     rows = [
         {
             "trial_id": trial.trial_id,
-            "experiment": trial_label(experiment, trial.config, trial.replicate),
+            "experiment": row_label(experiment, trial.config, trial.replicate),
+            "configuration": setting_label(experiment, trial.config),
             **vars(epoch),
         }
         for trial in ledger.complete()

@@ -28,11 +28,12 @@ def gallery(experiment: Experiment, ledger: Ledger) -> list[Picture]:
     # In the tables' order, so that a trial has the same place in every legend.
     epochs = trials[["trial_id"]].merge(epochs, on="trial_id", how="left")
     pictures = [*learning_pictures(epochs), perplexity_picture(epochs), gap_picture(epochs)]
-    pictures += [
-        axis_picture(*around_base(trials, experiment, name), name)
-        for name in experiment.axes
-        if around_base(trials, experiment, name)[0][name].nunique() >= 2
-    ]
+    # A sampler's other axes have Optuna's slices.
+    names = [name for name in experiment.axes if experiment.sampler is None or name == "lr"]
+    for name in names:
+        shown, others = around_base(trials, experiment, name)
+        if shown[name].nunique() >= 2:
+            pictures.append(axis_picture(shown, others, name))
     pictures += heat_map_pictures(trials, experiment)
     if len(trials) > 1:
         pictures.append(cost_picture(trials))

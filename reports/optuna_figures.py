@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.drawing import PALETTE, TEXT_POINTS
 from search.axes import AXES, Axis
@@ -68,13 +70,27 @@ def _distribution(axis: Axis, values: Sequence[Any]) -> optuna.distributions.Bas
 
 def parallel_coordinates(study: optuna.Study) -> Figure:
     """A line a trial through its settings, the darker the lower its loss."""
-    return _drawn(lambda plots: plots.plot_parallel_coordinate(study), 6.5, 4.2)
+    figure = _drawn(lambda plots: plots.plot_parallel_coordinate(study), 9, 4.8)
+    main = figure.axes[0]
+    place = (0.07, 0.1, 0.78, 0.86)
+    for axes in figure.axes:
+        for lines in axes.collections:
+            lines.set_cmap("cividis")  # no line fades into the page
+        if axes.get_label() == "<colorbar>":
+            axes.remove()  # the first axis says the same
+            continue
+        axes.set_position(place)
+        for label in axes.get_yticklabels():  # lines run behind the axes' numbers
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.75})
+    names = ["loss (nats)", *(label.get_text() for label in main.get_xticklabels()[1:])]
+    main.set_xticks(main.get_xticks(), labels=names, rotation=0)
+    return figure
 
 
 def slices(study: optuna.Study) -> Figure:
     """Loss against each axis alone."""
     width = max(6.5, 2.4 * len(study.best_params))
-    return _drawn(lambda plots: plots.plot_slice(study), width, 3.6)
+    return _drawn(lambda plots: plots.plot_slice(study), width, 3.6, fitted=True)
 
 
 def importances(study: optuna.Study) -> tuple[Figure, dict[str, float]]:
@@ -102,8 +118,9 @@ def contour(study: optuna.Study, names: Sequence[str]) -> Figure:
     return _drawn(lambda plots: plots.plot_contour(study, params=list(names)), 6.5, 4.6)
 
 
-def _drawn(draw: Callable[[Any], Any], width: float, height: float) -> Figure:
-    """What Optuna draws, at our size, with pyplot's state as it was before."""
+def _drawn(draw: Callable[[Any], Any], width: float, height: float, fitted: bool = False) -> Figure:
+    """What Optuna draws, at our size, with pyplot's state as it was before. `fitted` is for what
+    has no axes on top of each other."""
     matplotlib.use("Agg")  # no display
     import matplotlib.pyplot as plt
     from optuna.visualization import matplotlib as plots
@@ -114,14 +131,27 @@ def _drawn(draw: Callable[[Any], Any], width: float, height: float) -> Figure:
         axes = getattr(drawn, "flat", [drawn])[0]
         figure: Figure = axes.figure
         figure.set_size_inches(width, height)
-        figure.set_layout_engine("constrained")
+        if fitted:
+            figure.set_layout_engine("constrained")
         figure.suptitle("")
         for panel in figure.axes:
+            _plain_numbers(panel, panels=len(figure.axes) if fitted else 1)
+            panel.xaxis.label.set_fontsize(TEXT_POINTS - 1)
             panel.set_title("")  # the page has a title above
             if panel.get_ylabel() == "Objective Value":
                 panel.set_ylabel("validation loss (nats)")
         plt.close(figure)
     return figure
+
+
+def _plain_numbers(axes: Axes, panels: int) -> None:
+    """`0.002` instead of `2 x 10^-3` on logarithmic axes, fewer of them on narrow panels."""
+    subs = (1, 2, 5) if panels == 1 else (1,)
+    for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
+        if scale == "log":
+            axis.set_major_locator(LogLocator(subs=subs))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
 
 @contextmanager

@@ -11,8 +11,7 @@ import pandas as pd
 from model.config import RunConfig
 from model.records import COMPLETE, STATUSES
 from reports.claim_evidence import Evidence, val_loss
-from reports.frames import trained_flop, trials_frame, varied
-from search.axes import cell_label
+from reports.frames import row_label, setting_label, trained_flop, trials_frame
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
 
@@ -35,8 +34,7 @@ def configurations(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     for config, trials in cells_of(experiment, ledger).items():
         done = [trial for trial in trials if trial.status == COMPLETE]
         row: dict[str, Any] = {
-            "experiment": cell_label(config, list(experiment.axes)),
-            "varied": varied(experiment, config),
+            "experiment": setting_label(experiment, config),
             "seeds": _endings(trials),
         }
         if done:
@@ -52,10 +50,8 @@ def configurations(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
             interval = evidence.level(done, val_loss)
             row["val_loss_interval"] = f"{interval.low:.4f} to {interval.high:.4f}"
         rows.append(row)
-    names = ["experiment", "varied", "seeds", "train_loss_nats", "val_loss_nats", "val_loss_sd"]
+    names = ["experiment", "seeds", "train_loss_nats", "val_loss_nats", "val_loss_sd"]
     names += ["val_loss_interval", "total_seconds", "flop"]
-    if experiment.cells is None:
-        names.remove("varied")
     return pd.DataFrame(rows, columns=names)
 
 
@@ -83,7 +79,7 @@ def rerun_commands(
             came_out = "to the bit" if again[-1].same_bits else f"{difference:+.2e} nats"
         rows.append(
             {
-                "experiment": cell_label(trial.config, list(experiment.axes)),
+                "experiment": row_label(experiment, trial.config, trial.replicate),
                 "came_out": came_out,
                 "command": f"{start} --trial {trial_id}",
             }

@@ -9,7 +9,7 @@ from reports import findings, setup_tables, tables
 from reports.claim_evidence import Evidence
 from reports.claims import claims_table
 from reports.columns import times
-from reports.frames import epoch_plan, trial_label, trials_frame
+from reports.frames import epoch_plan, is_star, setting_label, trial_label, trials_frame
 from reports.parts import Section, Table
 from reports.replicates import configurations, rerun_commands
 from reports.scaling_laws import expectations
@@ -86,11 +86,15 @@ def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
         frame=frame,
         marked_row=[note.startswith("best") for note in frame["notes"]].index(True),
     )
+    paragraphs = []
+    if is_star(experiment):
+        base = cell_label(experiment.base, list(experiment.axes))
+        paragraphs = [f"One axis is varied at a time around the baseline, {base}."]
     cells = configurations(experiment, ledger)
     if len(cells) == len(ledger.trials):  # one seed each: the same rows again
-        return Section(title="Experiments", tables=[trials])
+        return Section(title="Experiments", paragraphs=paragraphs, tables=[trials])
     best = ledger.best()
-    label = cell_label(best.config, list(experiment.axes)) if best else None
+    label = setting_label(experiment, best.config) if best else None
     means = Table(
         name="configurations",
         caption="Configurations: means over the finished seeds, the spread (standard deviation) "
@@ -98,7 +102,7 @@ def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
         frame=cells,
         marked_row=cells["experiment"].tolist().index(label),
     )
-    return Section(title="Experiments", tables=[means, trials])
+    return Section(title="Experiments", paragraphs=paragraphs, tables=[means, trials])
 
 
 def without_result_section(experiment: Experiment, ledger: Ledger) -> Section:

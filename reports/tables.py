@@ -27,8 +27,8 @@ _NO_REASON = {
 
 def experiments(experiment: Experiment, ledger: Ledger, cost: bool = False) -> pd.DataFrame:
     """The complete trials, as in the assignment: experiment, epochs, losses, perplexity, time,
-    notes. With `cost`, for a page with more room than a terminal, also floating-point operations
-    and what a cell varies."""
+    notes. With `cost`, for a page with more room than a terminal, also floating-point
+    operations."""
     trials = trials_frame(experiment, ledger)
     trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
     best = ledger.best()
@@ -42,10 +42,7 @@ def experiments(experiment: Experiment, ledger: Ledger, cost: bool = False) -> p
     ]
     names = ["experiment", "epochs", "train_loss_nats", "val_loss_nats", "val_perplexity"]
     names += ["val_bits_per_byte", "total_seconds"]
-    if cost:
-        names += ["flop"]
-        names[1:1] = ["varied"] if experiment.cells is not None else []
-    return trials[[*names, "notes"]]
+    return trials[[*names, *(["flop"] if cost else []), "notes"]]
 
 
 def _notes(trial: Mapping[Hashable, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from reports import drawing, figures
 from reports.columns import counted
+from reports.frames import is_star
 from reports.picture import Picture, png_of
 from search.axes import AXES
 from search.experiment import Experiment
@@ -18,7 +19,7 @@ def around_base(
     trials of a product, but of a grid that varies one axis at a time those with the base's other
     settings."""
     others = [other for other in experiment.axes if other != name]
-    if experiment.cells is None:
+    if not is_star(experiment):
         return trials, others
     for other in others:
         trials = trials[trials[other] == AXES[other].value(experiment.base)]
