@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from model.config import RunConfig
 from model.records import COMPLETE, DIVERGED
 from search.axes import AXES, cell_label
+from search.axis import Value
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
+from search.objective import MaxCost, cost_of_record, parse_max_cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +23,14 @@ class Cell:
     """`lr=0.001 embed_dim=128`."""
     config: RunConfig
     """Its seed is 0."""
-    values: dict[str, float]
+    values: dict[str, Value]
     """The axes' values."""
     trials: tuple[TrialRecord, ...]
     """All that ended, in the order of their replicates."""
     seeds: int
     """Replicates of the search: those beyond are fresh ones, that it was not chosen by."""
+    max_cost: MaxCost | None = None
+    """What it may cost to be chosen."""
 
     @property
     def searched(self) -> tuple[TrialRecord, ...]:
@@ -43,6 +47,13 @@ class Cell:
         return tuple(t for t in self.trials if t.status == COMPLETE)
 
     @property
+    def affordable(self) -> bool:
+        """Whether it came to cost no more than it may, as the mean of its trials in the search."""
+        limit = self.max_cost
+        costs = [] if limit is None else [cost_of_record(t, limit.unit) for t in self.searched]
+        return limit is None or not costs or sum(costs) / len(costs) <= limit.most
+
+    @property
     def diverged(self) -> int:
         """How many of its trials did."""
         return sum(t.status == DIVERGED for t in self.trials)
@@ -53,7 +64,7 @@ def cells(experiment: Experiment, ledger: Ledger) -> list[Cell]:
     found: dict[RunConfig, list[TrialRecord]] = {}
     for trial in ledger.trials:
         found.setdefault(_without_seed(trial.config), []).append(trial)
-    names = list(experiment.axes)
+    names, limit = list(experiment.axes), parse_max_cost(experiment.max_cost)
     return [
         Cell(
             label=cell_label(config, names),
@@ -61,6 +72,7 @@ def cells(experiment: Experiment, ledger: Ledger) -> list[Cell]:
             values={name: AXES[name].value(config) for name in names},
             trials=tuple(sorted(trials, key=lambda t: t.replicate)),
             seeds=experiment.seeds,
+            max_cost=limit,
         )
         for config, trials in found.items()
     ]
@@ -82,9 +94,10 @@ def mean_loss(trials: tuple[TrialRecord, ...]) -> float:
 
 
 def ranked(found: list[Cell]) -> list[Cell]:
-    """Those with a result in the search, best first by the mean of its replicates. One that
+    """Those with a result in the search within `--max-cost`, best first by the mean of its
+    replicates. One that
     diverged with one of its seeds comes after all that never did: it can't be relied on."""
-    with_result = [cell for cell in found if cell.searched]
+    with_result = [cell for cell in found if cell.searched and cell.affordable]
     return sorted(
         with_result, key=lambda cell: (_diverged_in_search(cell), mean_loss(cell.searched))
     )
@@ -96,5 +109,5 @@ def _diverged_in_search(cell: Cell) -> bool:
 
 def same_but(cell: Cell, others: list[Cell], free: str) -> list[Cell]:
     """The cells that differ from `cell` on axis `free` alone, itself among them."""
-    rest: Mapping[str, float] = {k: v for k, v in cell.values.items() if k != free}
+    rest: Mapping[str, Value] = {k: v for k, v in cell.values.items() if k != free}
     return [o for o in others if {k: v for k, v in o.values.items() if k != free} == rest]

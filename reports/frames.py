@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from model.config import RunConfig
+from model.config import RunConfig, flops_per_token
 from model.records import COMPLETE, EpochRecord
 from reports.winner import winning_trial
 from search.axes import AXES, Axis, cell_label
@@ -35,13 +35,19 @@ _TRIAL = (
     "steps_per_second",
     "tokens_per_second",
     "total_seconds",
+    "flop",
     "attempts",
     "pack",
     "taken_from",
     "reason",
     "best",
 )
-_EPOCH = ("trial_id", "experiment", *(f.name for f in dataclasses.fields(EpochRecord)))
+_EPOCH = (
+    "trial_id",
+    "experiment",
+    "configuration",
+    *(f.name for f in dataclasses.fields(EpochRecord)),
+)
 
 WARMUP_SHARE_LIMIT = 0.2
 """A longer warm-up leaves too little of the run at a useful rate."""
@@ -57,26 +63,65 @@ def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> st
 
 
 def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
-    """One row a trial, with a column for each axis. A grid is in the order of its axes' values, a
-    sampler's trials by validation loss."""
+    """One row a trial, with a column for each axis. A grid is in the order of its cells or of its
+    axes' values, a sampler's trials by validation loss."""
     best = winning_trial(experiment, ledger)
     axes = list(experiment.axes)
     rows = [_trial_row(experiment, trial, trial is best) for trial in ledger.trials]
     frame = pd.DataFrame(rows, columns=[*_TRIAL, *(name for name in axes if name not in _TRIAL)])
-    order = [*axes, "replicate"] if experiment.sampler is None else ["val_loss_nats"]
-    return frame.sort_values(order, kind="stable", ignore_index=True)
+    if experiment.sampler is not None:
+        return frame.sort_values("val_loss_nats", kind="stable", ignore_index=True)
+    if experiment.cells is None:
+        return frame.sort_values([*axes, "replicate"], kind="stable", ignore_index=True)
+    cells = [tuple(cell[name] for name in axes) for cell in experiment.cells]
+    place = [cells.index(cell) for cell in frame[axes].itertuples(index=False, name=None)]
+    frame = frame.assign(place=place).sort_values(["place", "replicate"], kind="stable")
+    return frame.drop(columns="place").reset_index(drop=True)
+
+
+def is_star(experiment: Experiment) -> bool:
+    """Whether the grid varies one axis at a time around its base, as `--grid claims` does."""
+    if experiment.cells is None:
+        return False
+    base = {name: AXES[name].value(experiment.base) for name in experiment.axes}
+    near = [sum(cell[name] != base[name] for name in base) <= 1 for cell in experiment.cells]
+    return sum(near) > len(near) / 2
+
+
+def setting_label(experiment: Experiment, config: RunConfig) -> str:
+    """The cell as tables and legends call it; around a base, only what sets it apart."""
+    names = list(experiment.axes)
+    if not is_star(experiment):
+        return cell_label(config, names)
+    apart = [n for n in names if AXES[n].value(config) != AXES[n].value(experiment.base)]
+    return cell_label(config, apart) if apart else "baseline"
+
+
+def row_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
+    """The same with the seed's number where there are several."""
+    label = setting_label(experiment, config)
+    return f"{label}, seed {replicate + 1}" if experiment.seeds > 1 else label
+
+
+def trained_flop(trial: TrialRecord) -> float:
+    """Floating-point operations of the steps that a trial did."""
+    tokens = trial.steps * trial.config.train.batch_size * trial.config.model.seq_len
+    if trial.status == COMPLETE:
+        tokens = trial.final.tokens_seen  # its last batch of an epoch may be short
+    return float(tokens * flops_per_token(trial.config.model))
 
 
 def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "trial_id": trial.trial_id,
-        "experiment": trial_label(experiment, trial.config, trial.replicate),
+        "experiment": row_label(experiment, trial.config, trial.replicate),
         "replicate": trial.replicate,
         "status": trial.status,
         "epochs": trial.config.train.epochs,
         "epochs_done": len(trial.epochs),
         "steps": trial.steps,
         "total_seconds": trial.timing.total(),
+        "flop": trained_flop(trial),
         "attempts": trial.attempts,
         "pack": trial.pack,
         "taken_from": trial.taken_from,
@@ -105,7 +150,8 @@ def epochs_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     rows = [
         {
             "trial_id": trial.trial_id,
-            "experiment": trial_label(experiment, trial.config, trial.replicate),
+            "experiment": row_label(experiment, trial.config, trial.replicate),
+            "configuration": setting_label(experiment, trial.config),
             **vars(epoch),
         }
         for trial in ledger.complete()

@@ -16,7 +16,7 @@ from reports.columns import show
 from reports.frames import WARMUP_SHARE_LIMIT, edges, epochs_frame, trial_label, trials_frame
 from reports.winner import winning_trial
 from search.experiment import Experiment
-from search.ledger import Ledger
+from search.ledger import Ledger, TrialRecord
 
 TERMINAL_WIDTH = 100
 _NO_REASON = {
@@ -26,9 +26,10 @@ _NO_REASON = {
 }
 
 
-def experiments(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
+def experiments(experiment: Experiment, ledger: Ledger, cost: bool = False) -> pd.DataFrame:
     """The complete trials, as in the assignment: experiment, epochs, losses, perplexity, time,
-    notes."""
+    notes. With `cost`, for a page with more room than a terminal, also floating-point
+    operations."""
     trials = trials_frame(experiment, ledger)
     trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
     best = winning_trial(experiment, ledger)
@@ -41,7 +42,8 @@ def experiments(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
         for trial in trials.to_dict("records")
     ]
     names = ["experiment", "epochs", "train_loss_nats", "val_loss_nats", "val_perplexity"]
-    return trials[[*names, "val_bits_per_byte", "total_seconds", "notes"]]
+    names += ["val_bits_per_byte", "total_seconds"]
+    return trials[[*names, *(["flop"] if cost else []), "notes"]]
 
 
 def _notes(trial: Mapping[Hashable, Any]) -> list[str]:
@@ -68,6 +70,7 @@ def without_result(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
             "status": trial["status"],
             "epochs_done": f"{trial['epochs_done']} of {trial['epochs']}",
             "total_seconds": trial["total_seconds"],
+            "flop": trial["flop"],
             "reason": _NO_REASON[trial["status"]] if pd.isna(reason := trial["reason"]) else reason,
         }
         for trial in trials[trials["status"] != COMPLETE].to_dict("records")
@@ -75,11 +78,10 @@ def without_result(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def best_by_epoch(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
-    """The best trial's epochs; improvement is the fall of perplexity since epoch 1."""
+def by_epoch(experiment: Experiment, ledger: Ledger, trial: TrialRecord | None) -> pd.DataFrame:
+    """A complete trial's epochs; improvement is the fall of perplexity since epoch 1."""
     frame = epochs_frame(experiment, ledger)
-    best = winning_trial(experiment, ledger)
-    frame = frame[frame["trial_id"] == (best.trial_id if best else None)]
+    frame = frame[frame["trial_id"] == (trial.trial_id if trial else None)]
     frame = frame.sort_values("epoch", ignore_index=True)
     perplexity = frame["val_perplexity"]
     improvement = 1 - perplexity / perplexity.iloc[0] if len(frame) else perplexity
@@ -87,6 +89,13 @@ def best_by_epoch(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     frame["improvement"] = improvement.where(frame["epoch"] > 1)
     names = ["epoch", "train_loss_nats", "val_loss_nats", "val_perplexity", "improvement"]
     return frame[[*names, "lr_last", "grad_norm_mean", "steps_per_second"]]
+
+
+def baseline_trial(experiment: Experiment, ledger: Ledger) -> TrialRecord | None:
+    """The first complete trial of the configuration that the axes vary."""
+    base = experiment.base.replace(seed=0)
+    found = [trial for trial in ledger.complete() if trial.config.replace(seed=0) == base]
+    return min(found, key=lambda trial: trial.replicate, default=None)
 
 
 def reruns(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:

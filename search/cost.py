@@ -87,7 +87,7 @@ def plan_lines(
     seconds = _seconds_per_flop(experiment, trials)
     here = scale / at_once * sum(map(operator.mul, flops, map(seconds, trials)))
     cost = f"Cost       about {duration(here)} here"
-    if experiment.preset != "seed":
+    if experiment.preset != "seed" and experiment.cells is None:
         in_split = corpus.manifest.splits["train"].tokens if corpus else BUILTIN_TOKENS
         seed_flops = [
             share * _seed_flops(experiment, trial, in_split)

@@ -24,6 +24,7 @@ from data.paths import existing
 from model.config import RunConfig, parameter_count
 from model.records import COMPLETE, FAILED
 from reports.columns import storage
+from reports.winner import winning_trial
 from search.axes import AXES, apply_axes
 from search.confirm import missing_trials
 from search.experiment import Experiment
@@ -140,7 +141,7 @@ class DiskLimit:
             return
         files = files_below(self.folder)
         over = self._expected_bytes(files) - limit
-        for path in removable(self.ledger, self.folder, files):
+        for path in removable(self.experiment, self.ledger, self.folder, files):
             if over <= 0:
                 return
             over -= files[path]
@@ -167,11 +168,13 @@ class DiskLimit:
         return sum(files.values()) - running + max(running, most)
 
 
-def removable(ledger: Ledger, folder: Path, files: Iterable[Path]) -> list[Path]:
+def removable(
+    experiment: Experiment, ledger: Ledger, folder: Path, files: Iterable[Path]
+) -> list[Path]:
     """Those of `files` that may go, in the order they should: checkpoints of trials without a
-    result, then of complete ones from the worst to the second best. A failed trial may go on from
-    its own."""
-    best = ledger.best()
+    result, then of complete ones from the worst to the best, but the winner's. A failed trial may
+    go on from its own."""
+    best = winning_trial(experiment, ledger)
     done = sorted(ledger.complete(), key=lambda t: t.final.val_loss_nats, reverse=True)
     useless = [t for t in ledger.trials if t.status not in (COMPLETE, FAILED)]
     home, found = folder / "checkpoints", defaultdict(list)

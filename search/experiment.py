@@ -94,7 +94,8 @@ class Experiment:
     kinds: dict[str, str] = dataclasses.field(default_factory=dict)
     """How a sampler reads an axis: linear, log or choices; a missing one has the axis' own way."""
     cells: tuple[dict[str, Value], ...] | None = None
-    """The cells of a grid, where they are not the whole product (`search/limits.py`)."""
+    """The cells of a grid, where they are not the whole product of its axes (`search/limits.py`,
+    `search/named_grids.py`)."""
     objectives: tuple[str, ...] = ("val_loss",)
     """What is minimised: val_loss, or val_loss and one of `search.objective.COSTS`."""
     max_cost: str | None = None
@@ -109,6 +110,8 @@ class Experiment:
     """Experiments that it began with (`search/warm_start.py`)."""
     known_points: tuple[KnownPoint, ...] = ()
     """What a sampler was told of them: kept here, since they may be deleted."""
+    named_grid: str | None = None
+    """claims, whose cells are no product (`search/named_grids.py`)."""
 
     @property
     def space(self) -> Space:
@@ -204,8 +207,10 @@ def _check_plan(experiment: Experiment) -> None:
             raise ValueError(f"axis {name!r} with the values {values}")
     experiment.space.check(sampled=experiment.sampler is not None)
     for cell in experiment.cells or ():
-        if set(cell) != set(experiment.axes):
-            raise ValueError(f"a cell of {sorted(cell)}")
+        if set(cell) != set(experiment.axes) or experiment.sampler is not None:
+            raise ValueError(f"cells: {cell} has not the axes of this grid")
+        if any(value not in experiment.axes[name] for name, value in cell.items()):
+            raise ValueError(f"cells: {cell} has a value that its axis has not")
         apply_axes(experiment.base, cell)
     parse_objectives(",".join(experiment.objectives))
     parse_max_cost(experiment.max_cost)

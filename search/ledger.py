@@ -29,8 +29,6 @@ from model.records import (
     EpochRecord,
     Timing,
 )
-from search.experiment import read_experiment
-from search.objective import MaxCost, parse_max_cost
 
 SCHEMA_VERSION = 2
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -175,8 +173,6 @@ class Ledger:
         self._trials: dict[str, TrialRecord] = {}
         self.reruns: list[RerunRecord] = []
         self.damaged: list[str] = []
-        self.max_cost: MaxCost | None = None
-        """What a trial may have cost to be the best."""
         try:
             content = path.read_bytes() if path.exists() else b""
         except OSError as error:
@@ -247,21 +243,16 @@ class Ledger:
         return [t for t in self.trials if t.status == COMPLETE]
 
     def best(self) -> TrialRecord | None:
-        """The complete trial with the lowest final validation loss, of those within the
-        experiment's `--max-cost`."""
-        limit = self.max_cost
-        able = [t for t in self.complete() if limit is None or limit.held_by(t)]
-        return min(able, key=lambda t: t.final.val_loss_nats, default=None)
+        """The complete trial with the lowest final validation loss."""
+        return min(self.complete(), key=lambda t: t.final.val_loss_nats, default=None)
 
 
 def open_ledger(folder: Path, skip_damaged: bool) -> Ledger:
-    """The ledger of the experiment in `folder`, which knows its `--max-cost`; a line of warning for
-    each one passed over.
+    """The ledger of the experiment in `folder`; a line of warning for each one passed over.
 
     Raises `UserError` on a damaged line that is not to be passed over.
     """
     ledger = Ledger(folder / "ledger.jsonl", skip_damaged)
-    ledger.max_cost = parse_max_cost(read_experiment(folder).max_cost)
     for damage in ledger.damaged:
         print(f"Warning    {damage}: passed over, its trial counts as not run", flush=True)
     return ledger

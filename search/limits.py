@@ -36,6 +36,8 @@ def limited(experiment: Experiment) -> Experiment:
     if experiment.sampler is not None:
         _check_enough(experiment)
         return experiment
+    if experiment.named_grid is not None:
+        return experiment
     whole, space = grid_cells(experiment.axes), experiment.space
     divided = [cell for cell in whole if space.config(cell) is not None]
     if len(divided) < len(whole) and not {"n_heads", "embed_dim"} <= set(experiment.axes):
@@ -50,7 +52,7 @@ def limited(experiment: Experiment) -> Experiment:
 
 def left_out_lines(experiment: Experiment) -> list[str]:
     """How many cells of the grid are left out and why; nothing where none is."""
-    if experiment.cells is None:
+    if experiment.cells is None or experiment.named_grid is not None:
         return []
     whole = grid_cells(experiment.axes)
     undivided = sum(experiment.space.config(cell) is None for cell in whole)

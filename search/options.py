@@ -18,6 +18,7 @@ Search learning rate, epochs, width and context length of a small GPT.
 example:
   python search/run.py --grid lr                           the assignment's four learning rates
   python search/run.py --grid lr,embed_dim --lr 5e-4,1e-3  a product, with values of your own
+  python search/run.py --grid claims                       the runs that test its report's claims
   python search/run.py --search tpe --trials 20            Optuna over lr, epochs and embed_dim
   python search/run.py --search tpe --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
   python search/run.py --resume lr-quick-20261122-180000   go on after a kill
@@ -32,7 +33,9 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     what = parser.add_argument_group("what to search")
-    what.add_argument("--grid", metavar="AXES", help=f"of {', '.join(AXES)}; several: a product")
+    what.add_argument(
+        "--grid", metavar="AXES", help=f"of {', '.join(AXES)}; several: a product; or claims"
+    )
     for axis in (axis for axis in AXES.values() if axis.has_flag):
         low_high = f"{axis.low:g},{axis.high:g}"
         default = ",".join(f"{value:g}" for value in axis.grid)

@@ -83,7 +83,7 @@ def replicate_seed(config: RunConfig, base_seed: int, replicate: int) -> int:
 
 
 def grid_trials(experiment: Experiment) -> list[Trial]:
-    """All trials of a grid: cells in the axes' order, replicates innermost.
+    """All trials of a grid: its own cells, or all in the axes' order; replicates innermost.
 
     Raises `UserError` with every impossible cell, not only the first.
     """

@@ -2,6 +2,7 @@
 
     python search/rerun.py                 # the newest experiment
     python search/rerun.py NAME
+    python search/rerun.py NAME --trial ID # another than the best; the report lists the ids
 
 The search sees the validation split only. This is where test is looked at, and the ledger keeps
 a record of each look.
@@ -32,7 +33,7 @@ from reports.winner import winning_trial
 from search.axes import cell_label
 from search.confirm import missing_trials, trials_so_far
 from search.experiment import command_line, find_experiment, only_driver, read_experiment
-from search.ledger import RerunRecord, TrialRecord, open_ledger
+from search.ledger import Ledger, RerunRecord, TrialRecord, open_ledger
 
 PROMPT = "The president of the United States"
 
@@ -44,6 +45,7 @@ def main() -> int:
         "example: python search/rerun.py lr-quick-20261122-180000",
     )
     parser.add_argument("name", nargs="?", help="of the experiment (the newest)")
+    parser.add_argument("--trial", metavar="ID", help="another trial than the best")
     parser.add_argument(
         "--skip-damaged", action="store_true", help="pass over damaged lines of the ledger"
     )
@@ -54,7 +56,7 @@ def main() -> int:
     experiment = read_experiment(folder)
     with only_driver(folder):
         ledger = open_ledger(folder, args.skip_damaged)
-        best = winning_trial(experiment, ledger)
+        best = _named(ledger, args.trial) if args.trial else winning_trial(experiment, ledger)
         if best is None:
             raise UserError(f"{folder.name}: no trial is complete; finish it with --resume first")
         if experiment.device == "cuda" and best_device() != "cuda":
@@ -80,6 +82,16 @@ def main() -> int:
     # On a GPU sums may be taken in another order each time, and a pack's are rounded otherwise.
     expected = experiment.device == "cpu" and record.same_machine and best.pack == 1
     return 1 if expected and not record.same_bits else 0
+
+
+def _named(ledger: Ledger, trial_id: str) -> TrialRecord:
+    """The complete trial of this id. Raises `UserError`."""
+    for trial in ledger.complete():
+        if trial.trial_id == trial_id:
+            return trial
+    raise UserError(
+        f"--trial {trial_id}: no complete trial of this id in {ledger.path}; the report lists them"
+    )
 
 
 def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainResult:

@@ -35,6 +35,7 @@ from search.experiment import (
 )
 from search.extension import extended_arguments, extension_line, take_over
 from search.ledger import Ledger, open_ledger
+from search.named_grids import CLAIMS, claims_line
 from search.options import check_options, make_parser
 from search.packing import choose_pack
 from search.plan import Trial
@@ -80,6 +81,8 @@ def main() -> int:
     taken = []
     if experiment.extends is not None and corpus is not None:
         taken = [extension_line(root, experiment)]
+    if args.grid == CLAIMS:
+        taken.append(claims_line(preset))
     print("\n".join([f"Preset     {preset}: {preset_why}", *taken]), flush=True)
     if args.trials_per_gpu == "auto":
         chosen, why = choose_trials_per_gpu(experiment)

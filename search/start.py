@@ -17,6 +17,7 @@ from data.errors import UserError
 from model.batches import RunLength, check_validation
 from model.config import parameter_count
 from model.device import best_device, best_precision, hardware, usable_cores, versions
+from search.axis import Value
 from search.code_version import code_hashes
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
@@ -24,6 +25,7 @@ from search.flags_noise import warm_starts
 from search.flags_recipe import recipe_fields
 from search.flags_space import read_space
 from search.limits import corners, drawn, limited
+from search.named_grids import CLAIMS, claims_plan
 from search.objective import BUILTIN_TOKENS, parse_objectives
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
@@ -70,17 +72,22 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
     preset = args.preset or default_preset(device)[0]
     recipe = PRESETS[preset].replace(precision=best_precision(device), **recipe_fields(args))
-    space = read_space(args, recipe)
-    axes, base = dict(space.axes), space.base
+    cells: tuple[dict[str, Value], ...] | None = None
+    if args.grid == CLAIMS:
+        axes, base, cells = claims_plan(args, recipe, preset)
+        kinds: dict[str, str] = {}
+    else:
+        space = read_space(args, recipe)
+        axes, base, kinds = dict(space.axes), space.base, dict(space.kinds)
     machine = hardware()
-    trials = args.seeds * (args.trials or math.prod(map(len, axes.values())))
+    trials = args.seeds * (args.trials or len(cells or ()) or math.prod(map(len, axes.values())))
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
     if args.search is None and base.train.schedule == "wsd":
-        trials //= len(axes.get("epochs", (0,)))  # trunks
+        trials = -(-trials // len(axes.get("epochs", (0,))))  # trunks
     concurrent, threads, gpus = _share_machine(args, device, len(machine["gpus"]), trials)
     now = datetime.datetime.now(datetime.UTC)
-    kind = args.search or "-".join(axes) or "one"
+    kind = args.search or (CLAIMS if cells else "-".join(axes)) or "one"
     return Experiment(
         name=check_name(f"{kind}-{preset}-{now:%Y%m%d-%H%M%S}" if args.name is None else args.name),
         created_at=now.isoformat(timespec="seconds"),
@@ -105,12 +112,14 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         code=code_hashes(),
         extends=args.extend,
         max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
-        kinds=dict(space.kinds),
+        kinds=kinds,
         objectives=parse_objectives(args.objective),
         max_cost=args.max_cost,
         confirm=args.confirm,
         confirm_seeds=args.confirm_seeds,
         warm_starts=warm_starts(args),
+        cells=cells,
+        named_grid=args.grid if args.grid == CLAIMS else None,
     )
 
 

@@ -24,6 +24,8 @@ from model.records import (
 from search.axes import apply_axes, grid_cells
 from search.experiment import Experiment
 from search.ledger import Ledger, RerunRecord, TrialRecord
+from search.named_grids import LENGTHS, claims_cells
+from search.presets import PRESETS
 
 VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "ray": "2.60.0"}
 # The assignment's 10,000,249 tokens over eight segments: 156,252 sequences of 64.
@@ -218,6 +220,39 @@ class Builder:
             for number, (cell, seed) in enumerate(drawn)
         ]
         return experiment, self.write(experiment, records)
+
+    def claims(self, preset: str = "quick", seeds: int = 3) -> tuple[Experiment, Ledger]:
+        """`--grid claims`, every trial finished: wider, longer and at 1e-3 is better; contexts of
+        128 tokens help and of 256 don't; five epochs are the last that help."""
+        base = PRESETS[preset]
+        cells = tuple(claims_cells(base, preset))
+        axes = {name: tuple(sorted({cell[name] for cell in cells})) for name in cells[0]}
+        command = ("search/run.py", "--grid", "claims", "--preset", preset)
+        experiment = plan(
+            axes,
+            name=f"claims-{preset}",
+            preset=preset,
+            base=base,
+            cells=cells,
+            seeds=seeds,
+            command=command,
+        )
+        records = [
+            _claims_record(experiment, cell, seed) for cell in cells for seed in range(seeds)
+        ]
+        return experiment, self.write(experiment, records)
+
+
+def _claims_record(experiment: Experiment, cell: dict[str, float], seed: int) -> TrialRecord:
+    epochs = int(cell["epochs"])
+    end = 7.5 + 0.4 * abs(math.log10(cell["lr"] / 1e-3)) - 0.1 * math.log2(cell["embed_dim"] / 128)
+    end += {64: 0.0, 128: -0.2, 256: 0.2}[int(cell["seq_len"])]
+    most = LENGTHS[experiment.preset].longer[0]
+    losses = []
+    for number in range(1, epochs + 1):
+        fallen = end - 0.3 * math.log2(min(number, most)) + 0.05 * max(0, number - most)
+        losses.append(fallen + 0.01 * (seed - 1))
+    return trial(experiment, cell, losses, replicate=seed)
 
 
 def _drawn(chance: random.Random) -> dict[str, float]:

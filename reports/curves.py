@@ -1,0 +1,150 @@
+"""The learning curves: functions from a DataFrame of complete trials' epochs to a Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from reports.drawing import (
+    CROWD,
+    HIGHLIGHTED,
+    LOSS_LABEL,
+    MANY,
+    MARKERS,
+    PALETTE,
+    REST,
+    add_legend,
+    look_of,
+    new_figure,
+)
+
+
+def learning_curves(epochs: pd.DataFrame, against: str) -> Figure:
+    """Training (dashed, hollow) and validation loss (solid, filled) of each trial against
+    `tokens_seen` or `wall_seconds`."""
+    figure, axes = new_figure()
+    handles = []
+    scale, unit = _unit(epochs[against].max(), against)
+    for trial, label, look in _trials(epochs):
+        if label is not None:
+            axes.plot(
+                trial[against] / scale,
+                trial["train_loss_nats"],
+                linestyle="--",
+                markerfacecolor="w",
+                **look,
+            )
+            handles.append(Line2D([], [], label=label, **look))
+        axes.plot(trial[against] / scale, trial["val_loss_nats"], **look)
+    styles = look_of("#333333", "o")
+    handles += _rest_handle(epochs)
+    handles.append(Line2D([], [], label="validation", **styles))
+    handles.append(Line2D([], [], label="training", linestyle="--", markerfacecolor="w", **styles))
+    axes.set_xlim(left=0)
+    axes.set_xlabel(_AGAINST[against].format(unit))
+    axes.set_ylabel(LOSS_LABEL)
+    add_legend(figure, handles)
+    return figure
+
+
+_AGAINST = {
+    "tokens_seen": "training tokens seen ({}repeats counted)",
+    "wall_seconds": "time since the trial's start ({})",
+}
+
+
+def _unit(largest: float, against: str) -> tuple[float, str]:
+    """What to divide an axis' values by, and the unit's name."""
+    if against == "tokens_seen":
+        units = ((1e6, "millions, "), (1e3, "thousands, "), (1, ""))
+        return next(pair for pair in units if largest >= pair[0] or pair[0] == 1)
+    times = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))
+    return next((scale, name) for least, scale, name in times if largest >= least)
+
+
+def perplexity_by_epoch(epochs: pd.DataFrame) -> Figure:
+    """Validation perplexity of each trial; on a log axis where it falls tenfold or more."""
+    figure, axes = new_figure()
+    handles = []
+    for trial, label, look in _trials(epochs):
+        axes.plot(trial["epoch"], trial["val_perplexity"], **look)
+        if label is not None:
+            handles.append(Line2D([], [], label=label, **look))
+    log = epochs["val_perplexity"].max() >= 10 * epochs["val_perplexity"].min()
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if log else "{x:,g}"))
+    _epoch_axis(axes, epochs)
+    axes.set_ylabel("validation perplexity" + (" (log scale)" if log else ""))
+    add_legend(figure, handles + _rest_handle(epochs))
+    return figure
+
+
+def _trials(epochs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str | None, dict[str, Any]]]:
+    """Each trial's epochs, its label if the legend is to name it, and its look.
+
+    With few trials each has a colour, in the order of their labels' first appearance; with many
+    only the best, above the others, the very best on top.
+    """
+    by_trial = dict(iter(epochs.sort_values("epoch").groupby("trial_id", sort=False)))
+    order = list(epochs["trial_id"].unique())
+    shown = order
+    if len(order) > MANY:
+        final = {t: by_trial[t]["val_loss_nats"].iloc[-1] for t in order}
+        # Of each configuration its best seed: three seeds of one setting say less than three.
+        settings = {t: by_trial[t]["configuration"].iloc[0] for t in order}
+        first = {settings[t]: t for t in sorted(order, key=final.__getitem__, reverse=True)}
+        shown = sorted(first.values(), key=final.__getitem__)[:HIGHLIGHTED]
+    for trial_id in [t for t in order if t not in shown]:
+        yield by_trial[trial_id], None, _faint(len(by_trial[trial_id]), len(order))
+    for place, trial_id in enumerate(shown):
+        look = look_of(PALETTE[place], MARKERS[place])
+        if len(order) > MANY:
+            look["zorder"] = 3 + HIGHLIGHTED - place  # lines are at 2
+        yield by_trial[trial_id], str(by_trial[trial_id]["experiment"].iloc[0]), look
+
+
+def _faint(epochs: int, trials: int) -> dict[str, Any]:
+    """A trial among the rest: the fainter the more there are, so that their density shows."""
+    alpha = max(0.12, min(0.7, 25 / trials))
+    look = {"color": REST, "linewidth": 0.8, "markersize": 4, "alpha": alpha}
+    # A run of one epoch is a point; hundreds of lines need no points on them.
+    return look | {"marker": "." if epochs == 1 or trials <= CROWD else ""}
+
+
+def _rest_handle(epochs: pd.DataFrame) -> list[Line2D]:
+    count = epochs["trial_id"].nunique()
+    if count <= MANY:
+        return []
+    label = f"{count - HIGHLIGHTED} other trials"
+    return [Line2D([], [], label=label, color=REST, marker=".")]
+
+
+def _epoch_axis(axes: Axes, epochs: pd.DataFrame) -> None:
+    # Half an epoch on both sides: a run of one epoch is a point in the middle, not on the frame.
+    axes.set_xlim(0.5, epochs["epoch"].max() + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+
+
+def generalisation_gap(epochs: pd.DataFrame) -> Figure:
+    """Validation less training loss of each trial by epoch; zero is marked."""
+    figure, axes = new_figure()
+    handles = []
+    axes.axhline(0, color="#333333", linewidth=1)
+    for trial, label, look in _trials(epochs):
+        axes.plot(trial["epoch"], trial["val_loss_nats"] - trial["train_loss_nats"], **look)
+        if label is not None:
+            handles.append(Line2D([], [], label=label, **look))
+    _epoch_axis(axes, epochs)
+    axes.set_ylabel("validation − training loss (nats)")
+    add_legend(figure, handles + _rest_handle(epochs))
+    return figure

@@ -1,0 +1,79 @@
+"""What all figures share: canvas, colours, markers, legend, axes.
+
+Drawn on Figure objects (no pyplot, no global state), so that they need no display. Colours are
+Okabe and Ito's, told apart by colour-blind readers; its yellow, faint on white, is left out for
+grey. Every trial has a marker of its own besides its colour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from search.axes import Axis
+
+# https://jfly.uni-koeln.de/color/ (Okabe and Ito 2008)
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+REST = "#B3B3B3"
+MANY = 8
+"""More trials than this are not told apart by colour: the best few are, the rest are grey."""
+HIGHLIGHTED = 3
+CROWD = 100
+"""More trials than this are lines without markers."""
+MANY_BARS = 14
+"""More bars than this don't fit a page's height legibly: a dot each instead."""
+
+TEXT_POINTS = 12
+"""Large for the figures' 6.5 inches, so that a phone's 3.5 still show it."""
+LOSS_LABEL = "loss (nats per token)"
+
+
+def new_figure(width_inches: float = 6.5, height_inches: float = 4.0) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.grid(color="#E5E5E5", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=TEXT_POINTS)
+    axes.xaxis.label.set_fontsize(TEXT_POINTS + 1)
+    axes.yaxis.label.set_fontsize(TEXT_POINTS + 1)
+    return figure, axes
+
+
+def add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Below the axes, where it can't cover data, on a strip that it adds to the height."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), 70 // (longest + 7)))  # 70 characters fit in a line
+    figure.set_figheight(figure.get_figheight() + 0.27 * math.ceil(len(handles) / columns))
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=TEXT_POINTS,
+    )
+
+
+def look_of(colour: str, marker: str) -> dict[str, Any]:
+    return {"color": colour, "marker": marker, "markersize": 7}
+
+
+def value_axis(axes: Axes, axis: Axis, values: Sequence[float]) -> None:
+    if axis.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if len(values) <= MANY:
+        axes.xaxis.set_major_locator(FixedLocator(list(values)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif axis.log:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    parts = ([axis.unit] if axis.unit else []) + (["log scale"] if axis.log else [])
+    axes.set_xlabel(axis.label + (f" ({', '.join(parts)})" if parts else ""))

@@ -1,0 +1,32 @@
+"""A drawn figure with what a reader needs beside it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 160
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A drawn figure and its words."""
+
+    name: str
+    """Its file is figures/NAME.png."""
+    title: str
+    alt: str
+    """What it shows, for those who can't see it."""
+    caption: str
+    """What to see in it."""
+    png: bytes
+
+
+def png_of(figure: Figure) -> bytes:
+    """The figure's file. Without the version of matplotlib in it, the same ledger gives the same
+    bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()

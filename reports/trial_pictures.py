@@ -1,0 +1,130 @@
+"""The figures of finished trials with their words."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports import drawing, figures
+from reports.columns import counted
+from reports.frames import is_star
+from reports.picture import Picture, png_of
+from search.axes import AXES
+from search.experiment import Experiment
+
+
+def around_base(
+    trials: pd.DataFrame, experiment: Experiment, name: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """The trials to plot against axis `name`, and the axes whose settings are told apart: all
+    trials of a product, but of a grid that varies one axis at a time those with the base's other
+    settings."""
+    others = [other for other in experiment.axes if other != name]
+    if not is_star(experiment):
+        return trials, others
+    for other in others:
+        trials = trials[trials[other] == AXES[other].value(experiment.base)]
+    return trials, []
+
+
+def axis_picture(trials: pd.DataFrame, others: list[str], name: str) -> Picture:
+    axis = AXES[name]
+    best = trials.sort_values("val_loss_nats", kind="stable").iloc[0]
+    found = f"The lowest, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
+    return Picture(
+        name=f"loss_against_{name}",
+        title=f"Validation loss against {axis.label}",
+        alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
+        caption=f"{found} A minimum inside the plot is a tuned {axis.label}; one at its edge "
+        "asks for more values on that side. Points above each other are seeds of one setting; the "
+        "line joins their means.",
+        png=png_of(figures.loss_against(trials, axis, others)),
+    )
+
+
+def heat_map_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Picture]:
+    """Of a grid over epochs and width."""
+    across, up = AXES["epochs"], AXES["embed_dim"]
+    if experiment.sampler is not None or not {across.name, up.name} <= set(experiment.axes):
+        return []
+    if trials[across.name].nunique() < 2 or trials[up.name].nunique() < 2:
+        return []
+    best = trials.sort_values("val_loss_nats", kind="stable").iloc[0]
+    found = (
+        f"The lowest, {best['val_loss_nats']:.3f} nats, is at {best[across.name]:g} epochs and "
+        f"width {best[up.name]:g}."
+    )
+    return [
+        Picture(
+            name="loss_heat_map",
+            title="Validation loss over epochs and width",
+            alt=f"Heat map of the lowest validation loss by epochs and embedding dimension. "
+            f"{found}",
+            caption=f"{found} Darker is lower; each cell is the best over all else that varies, "
+            "and – was not tried. Both axes cost more to the right and to the top.",
+            png=png_of(figures.heat_map(trials, across, up)),
+        )
+    ]
+
+
+def cost_picture(trials: pd.DataFrame) -> Picture:
+    front = figures.pareto_front(trials)
+    cheapest, best = front.iloc[0], front.iloc[-1]
+    found = (
+        f"{counted(len(front), 'trial')} of {len(trials)} are best at their cost, from "
+        f"{cheapest['val_loss_nats']:.3f} nats for {cheapest['flop']:.1e} FLOP to "
+        f"{best['val_loss_nats']:.3f} for {best['flop']:.1e}."
+    )
+    return Picture(
+        name="loss_against_cost",
+        title="Validation loss against cost",
+        alt=f"Validation loss against floating-point operations with the Pareto front. {found}",
+        caption=f"{found} What lies above the stepped line cost more than a better trial. A front "
+        "that is still steep at its right end says that more training would pay.",
+        png=png_of(figures.loss_against_cost(trials)),
+    )
+
+
+def throughput_picture(trials: pd.DataFrame, experiment: Experiment) -> Picture:
+    speed = trials["tokens_per_second"] / 1000
+    slowest, fastest = f"{speed.min():.1f}", f"{speed.max():.1f}"
+    spread = fastest if slowest == fastest else f"from {slowest} to {fastest}"
+    spread += " thousand tokens per second"
+    packed = (
+        " Trials in a pack share their process: together they are faster by the size of the pack."
+        if (trials["pack"] > 1).any()
+        else ""
+    )
+    colour = "; the best trial is orange" if len(trials) <= drawing.MANY_BARS else ""
+    return Picture(
+        name="throughput",
+        title="Training speed",
+        alt=f"Training speed of {counted(len(trials), 'trial')}, {spread}.",
+        caption=f"Without evaluation and checkpoints, {spread}{colour}. "
+        f"{counted(experiment.max_concurrent, 'trial')} ran at a time with "
+        f"{counted(experiment.threads_per_trial, 'thread')} each: "
+        f"speeds that differ can also mean a busy machine.{packed}",
+        png=png_of(figures.throughput(trials)),
+    )
+
+
+def predicted_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Picture]:
+    """Of a search that made a prediction and has ended as planned."""
+    seconds = getattr(experiment, "predicted_seconds", None)
+    if not seconds or len(trials) < experiment.planned_trials:
+        return []
+    # Trials that run at a time share the clock; the prediction is of the clock.
+    predicted = seconds * experiment.max_concurrent
+    actual = (trials["total_seconds"] / trials["pack"]).sum()
+    found = (
+        f"All trials together took {actual / predicted:.0%} of the time that the plan predicted."
+    )
+    return [
+        Picture(
+            name="predicted_time",
+            title="Predicted against actual time",
+            alt=f"Actual seconds of each trial against predicted ones. {found}",
+            caption=f"{found} Above the dashed line a trial took longer than its share of the "
+            "prediction, which is by floating-point operations.",
+            png=png_of(figures.predicted_time(trials, predicted)),
+        )
+    ]

@@ -1,0 +1,103 @@
+"""`--grid claims`: the runs that put the claims of the assignment's report to the test.
+
+    python search/run.py --grid claims --preset seed --seeds 3    # its recipe, on the whole corpus
+    python search/run.py --grid claims --preset quick             # a laptop's size, 10 minutes
+
+One search around the baseline, one axis varied at a time, so that the claims share their cells;
+`reports/claims.py` reads them back. No torch, no Ray: reports use it too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from data.errors import UserError
+from model.config import RunConfig
+from search.axes import AXES
+from search.axis import Value
+
+CLAIMS = "claims"
+Cell = dict[str, Value]
+
+_VARIED = ("lr", "epochs", "embed_dim", "seq_len")
+LEARNING_RATES = (3e-4, 5e-4, 1e-3, 2e-3)
+WIDTHS = (64, 128, 256)
+CONTEXTS = (64, 128, 256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """The epochs that the claims speak of."""
+
+    baseline: int
+    """The preset's own."""
+    extended: int
+    longer: tuple[int, int]
+    """What the assignment's report expects further gains from."""
+
+
+LENGTHS = {
+    "seed": Lengths(baseline=3, extended=10, longer=(15, 20)),
+    # The others keep about the assignment's ratios to the baseline.
+    "quick": Lengths(baseline=1, extended=3, longer=(5, 7)),
+}
+
+
+def claims_cells(base: RunConfig, preset: str) -> list[Cell]:
+    """Every cell that a claim needs, the baseline first, none twice."""
+    lengths = LENGTHS[preset]
+    baseline: Cell = {name: AXES[name].value(base) for name in _VARIED}
+    epochs = (lengths.extended, *lengths.longer)
+    cells = [baseline, *(baseline | {"lr": value} for value in LEARNING_RATES)]
+    cells += [baseline | {"epochs": value} for value in epochs]
+    cells += [baseline | {"embed_dim": value} for value in WIDTHS]
+    # The expected perplexity of a wider model is about the final model, the extended one.
+    cells += [baseline | {"epochs": lengths.extended, "embed_dim": max(WIDTHS)}]
+    cells += [baseline | {"seq_len": value} for value in CONTEXTS]
+    return [cell for place, cell in enumerate(cells) if cell not in cells[:place]]
+
+
+def claims_plan(
+    args: argparse.Namespace, base: RunConfig, preset: str
+) -> tuple[dict[str, tuple[float, ...]], RunConfig, tuple[Cell, ...]]:
+    """Axes with the values that occur, base and cells of `--grid claims`. A flag with one value
+    fixes its axis, and the cells that vary it are left out. Raises `UserError`."""
+    for flag in ("search", "space", "max_cost"):
+        if getattr(args, flag) is not None:
+            name = flag.replace("_", "-")
+            raise UserError(f"--grid claims has cells of its own: leave out --{name}")
+    fixed: Cell = {}
+    for axis in AXES.values():
+        text = getattr(args, axis.name, None)
+        values = () if text is None else axis.parse(text)
+        if len(values) > 1:
+            raise UserError(
+                f"{axis.flag} {text}: --grid claims has values of its own; give one to fix it, or "
+                f"take --grid {axis.name}"
+            )
+        if values:
+            fixed[axis.name] = values[0]
+    base = base.replace(**{AXES[name].field: value for name, value in fixed.items()})
+    names = [name for name in _VARIED if name not in fixed]
+    cells = [
+        {name: cell[name] for name in names}
+        for cell in claims_cells(base, preset)
+        if all(AXES[name].value(base) == cell[name] for name in _VARIED if name in fixed)
+    ]
+    if len(cells) < 2:
+        raise UserError("--grid claims: every axis is fixed to one value; leave one open")
+    axes = {name: tuple(sorted({cell[name] for cell in cells})) for name in names}
+    return axes, base, tuple(cells)
+
+
+def claims_line(preset: str) -> str:
+    """What a plan says of the claims' size."""
+    lengths = LENGTHS[preset]
+    epochs = ", ".join(map(str, (lengths.baseline, lengths.extended, *lengths.longer)))
+    if preset == "seed":
+        return f"Claims     the assignment's recipe, {epochs} epochs"
+    return (
+        f"Claims     at the {preset} preset's size: {epochs} epochs stand for the assignment's 3, "
+        "10, 15, 20; its absolute numbers need --preset seed"
+    )
