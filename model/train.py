@@ -15,9 +15,18 @@ from data.corpus import Corpus
 from model.config import RunConfig
 from model.device import describe_device
 from model.hooks import Hooks, Progress
-from model.loop import Diverged, Run
+from model.loop import Diverged, Run, Stopped
 from model.packed_loop import PackedRun
-from model.records import COMPLETE, DIVERGED, CheckpointRef, Device, EpochRecord, Timing
+from model.records import (
+    COMPLETE,
+    DIVERGED,
+    STOPPED,
+    CheckpointRef,
+    Device,
+    EpochRecord,
+    RungRecord,
+    Timing,
+)
 
 __all__ = ["Hooks", "Progress", "TrainResult", "train", "train_packed"]
 
@@ -31,7 +40,7 @@ class TrainResult:
     """How a run ended."""
 
     status: str
-    """complete or diverged."""
+    """complete, stopped or diverged."""
     error: str | None
     """Why it diverged."""
     epochs: tuple[EpochRecord, ...]
@@ -42,6 +51,7 @@ class TrainResult:
     """The final weights, its path relative to `checkpoint_dir`; None without one."""
     pack: int = 1
     """Runs trained together; the timing is the pack's."""
+    rungs: tuple[RungRecord, ...] = ()
 
 
 def train(
@@ -52,20 +62,26 @@ def train(
     checkpoint_dir: Path | None = None,
     checkpoint_every_seconds: float = CHECKPOINT_EVERY_SECONDS,
     hooks: Hooks | None = None,
+    rungs: bool = False,
 ) -> TrainResult:
     """Train `config` on `corpus` to its end, going on from the newest checkpoint if there is one.
 
     Sets torch's global random state. Raises `UserError` for a configuration that this corpus
     can't serve; a non-finite loss or gradient is a result (status `diverged`), not an exception.
+    With `rungs` validation is scored on the way too (`model/rungs.py`), where a hook may end the
+    run (status `stopped`); it leaves all numbers as they are without.
     """
-    run = Run(config, corpus, device, checkpoint_dir, checkpoint_every_seconds, hooks or Hooks())
-    error = None
+    where = corpus, device, checkpoint_dir, checkpoint_every_seconds
+    run = Run(config, *where, hooks or Hooks(), rungs=rungs)
+    status, error = COMPLETE, None
     try:
         while not run.done:
             run.train_epoch()
+    except Stopped:
+        status = STOPPED
     except Diverged as reason:
-        error = str(reason)
-    return _result(run, error)
+        status, error = DIVERGED, str(reason)
+    return _result(run, status, error)
 
 
 def train_packed(
@@ -99,13 +115,14 @@ def train_packed(
     pack = PackedRun(runs)
     pack.train()
     pairs = zip(runs, pack.errors, strict=True)
-    return [_result(run, error, len(runs)) for run, error in pairs]
+    return [_result(run, DIVERGED if error else COMPLETE, error, len(runs)) for run, error in pairs]
 
 
-def _result(run: Run, error: str | None, pack: int = 1) -> TrainResult:
-    final = None if error else run.save_final()  # before the timing is read: it takes part in it
+def _result(run: Run, status: str, error: str | None, pack: int = 1) -> TrainResult:
+    # Before the timing is read: it takes part in it.
+    final = run.save_final() if status == COMPLETE else None
     return TrainResult(
-        status=DIVERGED if error else COMPLETE,
+        status=status,
         error=error,
         epochs=tuple(run.position.epochs),
         steps=run.position.steps,
@@ -113,4 +130,5 @@ def _result(run: Run, error: str | None, pack: int = 1) -> TrainResult:
         device=describe_device(run.device),
         checkpoint=final,
         pack=pack,
+        rungs=tuple(run.position.rungs),
     )
