@@ -2,15 +2,18 @@
 
 A loss half-way down a decaying schedule says little about another trial's end, so rungs lie at the
 same shares of every schedule that decays all the way, and at the same numbers of tokens under a
-constant rate with a decay at the end (wsd), as long as that decay hasn't begun.
+constant rate with a decay at the end (wsd), as long as that decay hasn't begun. No torch here.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from model.batches import RunLength
 from model.config import TrainConfig
+
+if TYPE_CHECKING:
+    from model.batches import RunLength
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
 """Of all steps."""

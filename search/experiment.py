@@ -26,6 +26,7 @@ from data.paths import artifacts_root
 from model.config import RunConfig
 from search.axes import AXES
 from search.presets import PRESETS
+from search.stopping import STOPPERS
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -78,6 +79,8 @@ class Experiment:
     """The experiment whose finished trials it takes over."""
     max_disk_bytes: int | None = None
     """What the experiment's folder may hold (`search/disk.py`); None: as much as there is."""
+    stopper: str | None = None
+    """One of `search.stopping.STOPPERS`; None: no rungs are scored."""
 
     def corpus_folder(self, folder: Path) -> Path:
         """Where the corpus of the experiment in `folder` is: beside the experiments, so that the
@@ -147,6 +150,8 @@ def _check_plan(experiment: Experiment) -> None:
             raise ValueError(f"axis {name!r} with the values {values}")
         for value in values:
             experiment.base.replace(**{AXES[name].field: value})
+    if experiment.stopper not in (None, *STOPPERS):
+        raise ValueError(f"stopper {experiment.stopper!r}")
     machine = experiment.hardware
     kinds = {"cores": int, "memory_gb": int | float, "gpus": list}
     for name, kind in kinds.items():

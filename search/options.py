@@ -7,6 +7,7 @@ import math
 
 from data.errors import ArgumentParser, UserError, is_count
 from model.config import RunConfig
+from search import flags_stopping
 from search.axes import AXES, Axis, axis_named
 from search.experiment import Experiment
 from search.presets import PRESETS
@@ -55,6 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
     )
+    flags_stopping.add_flags(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
     where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
@@ -125,6 +127,7 @@ def check_options(args: argparse.Namespace) -> None:
             f"--resume takes the plan from the experiment: leave out {' '.join(given)}, or begin "
             f"another with --extend {args.resume}"
         )
+    flags_stopping.check_flags(args)
     axes = [getattr(args, axis.name) for axis in AXES.values()]
     if args.resume is None and all(value is None for value in [args.grid, args.search, *axes]):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")

@@ -10,7 +10,7 @@ from typing import Any
 from ray import tune
 from tqdm import tqdm
 
-from model.records import COMPLETE
+from model.records import COMPLETE, STOPPED
 from reports.columns import duration
 from search.experiment import Experiment
 from search.ledger import Ledger
@@ -109,6 +109,8 @@ class ProgressLine(tune.Callback):
                 f"validation loss {end.val_loss_nats:.4f} nats, perplexity "
                 f"{end.val_perplexity:,.1f}, {record.timing.total():,.0f} s"
             )
+        elif record.status == STOPPED:
+            text = str(record.error)
         else:
             text = f"{record.status}: {record.error}"
         tqdm.write(f"  {trial.label}: {text}", file=sys.stderr)

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from model.records import COMPLETE, DIVERGED
+from model.records import COMPLETE, DIVERGED, STOPPED
 from search.axes import AXES
 from search.trainable import OBJECTIVE
 
@@ -64,7 +64,7 @@ class LedgerOptunaSearch(OptunaSearch):
         ranges: Mapping[str, Sequence[float]],
         sampler: str,
         base_seed: int,
-        finished: Sequence[tuple[Mapping[str, float], float]],
+        finished: Sequence[tuple[Mapping[str, float], float | Mapping[int, float]]],
         unfinished: Sequence[Mapping[str, float]],
     ) -> None:
         """
@@ -72,14 +72,16 @@ class LedgerOptunaSearch(OptunaSearch):
             ranges: (low, high) of each axis.
             sampler: one of `search.options.SAMPLERS`.
             base_seed: the search's seed.
-            finished: values and objective of the trials in the ledger.
+            finished: values and objective of the trials in the ledger; of stopped ones the curve,
+                loss by `search.stopping.curve_step`.
             unfinished: values of trials that were started and must go on first.
         """
         self._sampler_name, self._base_seed = sampler, base_seed
         self._suggested: set[Values] = set()
+        self._distributions = make_space(ranges)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         super().__init__(
-            make_space(ranges),
+            self._distributions,
             metric=OBJECTIVE,
             mode="min",
             sampler=make_sampler(sampler, suggestion_seed(base_seed, 0)),
@@ -87,10 +89,22 @@ class LedgerOptunaSearch(OptunaSearch):
         assert self._ot_study is not None
         self.study: optuna.Study = self._ot_study
         for values, objective in finished:
-            self.add_evaluated_point(_prefixed(values), objective)
+            if isinstance(objective, Mapping):
+                self._add_stopped(values, objective)
+            else:
+                self.add_evaluated_point(_prefixed(values), objective)
             self._suggested.add(_values(values))
         for values in unfinished:
             self.study.enqueue_trial(_prefixed(values))
+
+    def _add_stopped(self, values: Mapping[str, float], curve: Mapping[int, float]) -> None:
+        trial = optuna.trial.create_trial(
+            state=TrialState.PRUNED,
+            params=_prefixed(values),
+            distributions=self._distributions,
+            intermediate_values=dict(curve),
+        )
+        self.study.add_trial(trial)
 
     def suggest(self, trial_id: str) -> Any:
         """Values that were not suggested before: over a few whole numbers a sampler repeats itself.
@@ -117,12 +131,16 @@ class LedgerOptunaSearch(OptunaSearch):
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if result["kind"] == "epoch":
-            self._ot_trials[trial_id].report(result[OBJECTIVE], result["epoch"])
+        if result["kind"] in ("epoch", "rung"):
+            self._ot_trials[trial_id].report(result[OBJECTIVE], result["curve_step"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        if result is not None and result.get("status") == STOPPED:
+            self.study.tell(self._ot_trials[trial_id], state=TrialState.PRUNED)
+            self._completed_trials.add(trial_id)
+            return
         told = result is not None and result.get("status") in (COMPLETE, DIVERGED)
         super().on_trial_complete(trial_id, result if told else None, error or not told)
 

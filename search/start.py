@@ -23,6 +23,7 @@ from search.code_version import code_hashes
 from search.cost import BUILTIN_TOKENS
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
+from search.flags_stopping import with_flags
 from search.options import axes_and_base
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
@@ -68,7 +69,8 @@ def prepare_builtin(root: Path) -> Corpus:
 def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
     preset = args.preset or default_preset(device)[0]
-    axes, base = axes_and_base(args, PRESETS[preset].replace(precision=best_precision(device)))
+    base = with_flags(args, PRESETS[preset].replace(precision=best_precision(device)))
+    axes, base = axes_and_base(args, base)
     machine = hardware()
     trials = args.seeds * (args.trials or math.prod(map(len, axes.values())))
     if (args.pack or "auto") != "auto":
@@ -100,6 +102,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         code=code_hashes(),
         extends=args.extend,
         max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
+        stopper=args.stop,
     )
 
 

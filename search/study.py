@@ -21,6 +21,7 @@ from model.records import COMPLETE, STOPPED
 from search.axes import AXES
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
+from search.rung_files import record_curve
 from search.sampler import axis_distribution
 
 _STATES = {COMPLETE: TrialState.COMPLETE, STOPPED: TrialState.PRUNED}
@@ -68,7 +69,9 @@ def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
             else CategoricalDistribution(values)
             for name, values in experiment.axes.items()
         },
-        intermediate_values={epoch.epoch: epoch.val_loss_nats for epoch in record.epochs},
+        intermediate_values=record_curve(record)
+        if record.rungs
+        else {epoch.epoch: epoch.val_loss_nats for epoch in record.epochs},
         user_attrs={
             "trial_id": record.trial_id,
             "status": record.status,

@@ -6,6 +6,7 @@ folder to the ledger.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import gc
 import math
@@ -19,7 +20,7 @@ from ray import tune
 
 from data.corpus import open_corpus
 from model.device import describe_device, versions
-from model.records import COMPLETE, FAILED, CheckpointRef, EpochRecord, Timing
+from model.records import COMPLETE, FAILED, STOPPED, CheckpointRef, EpochRecord, RungRecord, Timing
 from model.train import Hooks, Progress, TrainResult, train, train_packed
 from search.experiment import Experiment, read_experiment
 from search.faults import (
@@ -32,7 +33,9 @@ from search.faults import (
 )
 from search.ledger import TrialRecord
 from search.plan import Trial, trials_of
+from search.rung_files import Decider
 from search.sharing import hold_to_share
+from search.stopping import NEVER, curve_step
 from search.trial_folder import (
     Start,
     note_first_step,
@@ -121,11 +124,17 @@ def _train(
             "device": experiment.device,
             "checkpoint_every_seconds": experiment.checkpoint_every_seconds,
         }
-        hooks = [_tune_hooks(*pair) for pair in zip(trials, folders, strict=True)]
+        rule = experiment.stopper or NEVER
+        deciders = [Decider(rule, experiment_folder, t.trial_id, t.config) for t in trials]
+        hooks = [_tune_hooks(*three) for three in zip(trials, folders, deciders, strict=True)]
         configs = [trial.config for trial in trials]
         if len(trials) > 1:
             return [*train_packed(configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options)]
-        return [train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)]
+        options["rungs"] = experiment.stopper is not None
+        ended = train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)
+        if ended.status == STOPPED:
+            ended = dataclasses.replace(ended, error=deciders[0].reason)
+        return [ended]
     except Exception as exception:  # any fault of one trial must not stop the others
         if is_storage_fault(exception):
             raise
@@ -166,14 +175,16 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
         attempts=attempts,
         ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         pack=result.pack if result else 1,
+        rungs=result.rungs if result else (),
     )
 
 
-def _tune_hooks(trial: Trial, folder: Path) -> Hooks:
+def _tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
     # Tune wants the metric in every report; before the first epoch there is only the loss of
     # guessing evenly.
     objective = math.log(trial.config.model.vocab_size)
     reported_at = -math.inf
+    curve_at = 0
 
     def on_progress(progress: Progress) -> None:
         nonlocal reported_at
@@ -193,24 +204,44 @@ def _tune_hooks(trial: Trial, folder: Path) -> Hooks:
         )
 
     def on_epoch(record: EpochRecord) -> None:
-        nonlocal objective
+        nonlocal objective, curve_at
         objective = record.val_loss_nats
+        share = record.epoch / trial.config.train.epochs
+        curve_at = curve_step(trial.config, share, record.tokens_seen)
         tune.report(
             {
                 OBJECTIVE: objective,
                 "kind": "epoch",
                 "member": trial.trial_id,
                 "epoch": record.epoch,
+                "curve_step": curve_at,
                 "train_loss_nats": record.train_loss_nats,
                 "val_loss_nats": record.val_loss_nats,
                 "lr": record.lr_last,
             }
         )
 
+    def on_rung(record: RungRecord) -> bool:
+        nonlocal objective
+        objective = record.val_loss_nats
+        at = curve_step(trial.config, record.share, record.tokens_seen)
+        if at != curve_at:  # else it is an epoch's end, which was reported
+            tune.report(
+                {
+                    OBJECTIVE: objective,
+                    "kind": "rung",
+                    "member": trial.trial_id,
+                    "step": record.step,
+                    "curve_step": at,
+                    "val_loss_nats": record.val_loss_nats,
+                }
+            )
+        return decider.stops(record)
+
     def on_start(step: int) -> None:
         note_first_step(folder, step)
 
-    return Hooks(on_start=on_start, on_progress=on_progress, on_epoch=on_epoch)
+    return Hooks(on_start=on_start, on_progress=on_progress, on_epoch=on_epoch, on_rung=on_rung)
 
 
 def _last_report(record: TrialRecord) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ray.tune.error import TuneError
 from tqdm import tqdm
 
 from model.batches import RunLength
-from model.records import COMPLETE, FAILED
+from model.records import COMPLETE, FAILED, STOPPED
 from search.axes import AXES
 from search.early_end import EarlyEnd, NoStorage, RayLost
 from search.events import TensorBoardEvents
@@ -35,6 +35,7 @@ from search.packing import make_packs
 from search.plan import Trial, grid_trials, make_trial, steps_flops
 from search.progress import ProgressLine
 from search.recorder import Recorder, collect_outcomes
+from search.rung_files import record_curve
 from search.sampler import LedgerOptunaSearch
 from search.trainable import run_trials
 from search.trial_folder import Started, forget_outcome, read_started, trial_folder
@@ -168,13 +169,14 @@ class Search:
     def _make_sampler(self) -> LedgerOptunaSearch:
         experiment = self.experiment
         assert experiment.sampler is not None
-        finished = []
+        finished: list[tuple[dict[str, float], float | dict[int, float]]] = []
         for record in self.ledger.trials:
             if record.trial_id in self.ledger.ended():
                 values = {name: AXES[name].value(record.config) for name in experiment.axes}
                 guessing = math.log(record.config.model.vocab_size)
                 loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
-                finished.append((values, loss))
+                stopped = record.status == STOPPED
+                finished.append((values, record_curve(record) if stopped else loss))
         return LedgerOptunaSearch(
             ranges=experiment.axes,
             sampler=experiment.sampler,

@@ -39,7 +39,9 @@ def run(search: LedgerOptunaSearch, start: int, stop: int) -> list[tuple[dict[st
         assert suggestion is not None
         values = suggestion["values"]
         loss = objective(values)
-        search.on_trial_result(str(number), {OBJECTIVE: loss + 1, "kind": "epoch", "epoch": 1})
+        search.on_trial_result(
+            str(number), {OBJECTIVE: loss + 1, "kind": "epoch", "curve_step": 1000}
+        )
         result = {OBJECTIVE: loss, "kind": "end", "status": COMPLETE}
         search.on_trial_complete(str(number), result)
         done.append((values, loss))
@@ -124,5 +126,5 @@ def test_progress_reports_are_not_taken_for_epochs() -> None:
     search = make([], [])
     search.suggest("0")
     search.on_trial_result("0", {OBJECTIVE: 10.8, "kind": "progress", "step": 3})
-    search.on_trial_result("0", {OBJECTIVE: 8.0, "kind": "epoch", "epoch": 1})
-    assert search.study.trials[0].intermediate_values == {1: 8.0}
+    search.on_trial_result("0", {OBJECTIVE: 8.0, "kind": "epoch", "curve_step": 1000})
+    assert search.study.trials[0].intermediate_values == {1000: 8.0}
