@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 from data import checked_json
+from data.atomic_file import atomic_file
 from data.errors import UserError
 from data.locks import only_process
 from data.paths import artifacts_root
@@ -81,6 +82,11 @@ class Experiment:
     """What the experiment's folder may hold (`search/disk.py`); None: as much as there is."""
     stopper: str | None = None
     """One of `search.stopping.STOPPERS`; None: no rungs are scored."""
+    budget_seconds: float | None = None
+    """From the command's start, resumed parts added up; None: no limit. Then a sampler's `samples`
+    are at most so many, and when the budget is spent those that there were."""
+    predicted_seconds: float | None = None
+    """What the command was predicted to take."""
 
     def corpus_folder(self, folder: Path) -> Path:
         """Where the corpus of the experiment in `folder` is: beside the experiments, so that the
@@ -111,6 +117,13 @@ class Experiment:
                 f"--name {self.name}: {folder} can't be made ({error.strerror}); "
                 "take another --name or --out"
             ) from None
+
+
+def replace_experiment(folder: Path, experiment: Experiment) -> None:
+    """Write its `experiment.json` anew, whole or not at all."""
+    fields = checked_json.seal({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(experiment)})
+    with atomic_file(folder / "experiment.json") as file:
+        file.write(json.dumps(fields, indent=1, allow_nan=False).encode())
 
 
 def read_experiment(folder: Path) -> Experiment:
@@ -150,6 +163,9 @@ def _check_plan(experiment: Experiment) -> None:
             raise ValueError(f"axis {name!r} with the values {values}")
         for value in values:
             experiment.base.replace(**{AXES[name].field: value})
+    for seconds in (experiment.budget_seconds, experiment.predicted_seconds):
+        if seconds is not None and seconds <= 0:
+            raise ValueError(f"a budget or prediction of {seconds} s")
     if experiment.stopper not in (None, *STOPPERS):
         raise ValueError(f"stopper {experiment.stopper!r}")
     machine = experiment.hardware

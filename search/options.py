@@ -7,7 +7,7 @@ import math
 
 from data.errors import ArgumentParser, UserError, is_count
 from model.config import RunConfig
-from search import flags_stopping
+from search import flags_budget, flags_stopping
 from search.axes import AXES, Axis, axis_named
 from search.experiment import Experiment
 from search.presets import PRESETS
@@ -57,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
     )
     flags_stopping.add_flags(parser)
+    flags_budget.add_flags(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
     where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
@@ -128,11 +129,12 @@ def check_options(args: argparse.Namespace) -> None:
             f"another with --extend {args.resume}"
         )
     flags_stopping.check_flags(args)
+    flags_budget.check_flags(args)
     axes = [getattr(args, axis.name) for axis in AXES.values()]
     if args.resume is None and all(value is None for value in [args.grid, args.search, *axes]):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")
-    if args.search is not None and args.trials is None:
-        raise UserError("--search needs --trials N: how many configurations to try")
+    if args.search is not None and args.trials is None and args.budget is None:
+        raise UserError("--search needs --trials N: how many configurations to try; or --budget")
     if args.search is None and args.trials is not None:
         raise UserError("--trials goes with --search; a grid tries all its cells")
     if args.search is not None and args.seeds > 1:
@@ -168,7 +170,7 @@ def axes_and_base(
         axes[name] = given.pop(name, (axis.low, axis.high) if args.search else axis.grid)
         if args.search:
             _check_range(axis, axes[name], base)
-    if args.search:
+    if args.search and args.trials is not None:
         _check_enough(axes, args.trials)
     base = base.replace(**{AXES[name].field: values[0] for name, values in given.items()})
     planned = (args.trials or math.prod(map(len, axes.values()))) * args.seeds

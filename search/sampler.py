@@ -19,10 +19,14 @@ from ray.tune.search.optuna import OptunaSearch
 
 from model.records import COMPLETE, DIVERGED, STOPPED
 from search.axes import AXES
+from search.budget_gate import BudgetGate
 from search.trainable import OBJECTIVE
 
 MOST_REPEATS_OF_SAMPLER, MOST_REPEATS = 20, 2000
 """After so many repeats on end values are drawn evenly; after so many, there are no new ones."""
+MOST_TOO_LONG = 10
+"""After so many suggestions that don't fit into what is left of the budget it is over: to look on
+for one that does would fill the end with the cheapest."""
 Values = tuple[tuple[str, float], ...]
 _PREFIX = "values/"
 """Tune nests `values/lr` as {"values": {"lr": ...}}, which is what the trainable takes."""
@@ -66,6 +70,7 @@ class LedgerOptunaSearch(OptunaSearch):
         base_seed: int,
         finished: Sequence[tuple[Mapping[str, float], float | Mapping[int, float]]],
         unfinished: Sequence[Mapping[str, float]],
+        gate: BudgetGate | None = None,
     ) -> None:
         """
         Args:
@@ -75,9 +80,11 @@ class LedgerOptunaSearch(OptunaSearch):
             finished: values and objective of the trials in the ledger; of stopped ones the curve,
                 loss by `search.stopping.curve_step`.
             unfinished: values of trials that were started and must go on first.
+            gate: refuses what would end after the search's budget is spent.
         """
         self._sampler_name, self._base_seed = sampler, base_seed
         self._suggested: set[Values] = set()
+        self._gate = gate
         self._distributions = make_space(ranges)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         super().__init__(
@@ -112,7 +119,7 @@ class LedgerOptunaSearch(OptunaSearch):
         A repeat is told as failed, which samplers pass over, so that it leaves no trace in what
         comes after.
         """
-        number = len(self._suggested)
+        number, too_long = len(self._suggested), 0
         for attempt in range(MOST_REPEATS):
             seed = suggestion_seed(self._base_seed, number, attempt)
             stubborn = attempt >= MOST_REPEATS_OF_SAMPLER
@@ -124,10 +131,16 @@ class LedgerOptunaSearch(OptunaSearch):
             suggestion = super().suggest(trial_id)
             assert suggestion is not None
             values = _values(suggestion["values"])
-            if values not in self._suggested:
+            fits = self._gate is None or self._gate.fits(suggestion["values"])
+            if fits and values not in self._suggested:
                 self._suggested.add(values)
+                if self._gate is not None:
+                    self._gate.begin(trial_id, suggestion["values"])
                 return suggestion
             self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+            too_long += not fits
+            if too_long == MOST_TOO_LONG:
+                break
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -23,8 +23,9 @@ from search.code_version import code_hashes
 from search.cost import BUILTIN_TOKENS
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
+from search.flags_budget import parse_budget
 from search.flags_stopping import with_flags
-from search.options import axes_and_base
+from search.options import MOST_TRIALS, axes_and_base
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
 from search.sharing import gpus_of_trial
@@ -72,7 +73,8 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     base = with_flags(args, PRESETS[preset].replace(precision=best_precision(device)))
     axes, base = axes_and_base(args, base)
     machine = hardware()
-    trials = args.seeds * (args.trials or math.prod(map(len, axes.values())))
+    product = MOST_TRIALS if args.search else math.prod(map(len, axes.values()))
+    trials = args.seeds * (args.trials or product)
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
     concurrent, threads, gpus = _share_machine(args, device, len(machine["gpus"]), trials)
@@ -86,7 +88,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         base=base,
         axes=axes,
         sampler=args.search,
-        samples=args.trials,
+        samples=args.trials or (MOST_TRIALS if args.search else None),
         seeds=args.seeds,
         base_seed=args.seed,
         corpus_hash="",
@@ -103,6 +105,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         extends=args.extend,
         max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
         stopper=args.stop,
+        budget_seconds=None if args.budget is None else parse_budget(args.budget),
     )
 
 
