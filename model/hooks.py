@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from model.records import EpochRecord
+from model.records import EpochRecord, RungRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,3 +28,5 @@ class Hooks:
     checkpoint has."""
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_epoch: Callable[[EpochRecord], None] = lambda record: None
+    on_rung: Callable[[RungRecord], bool] = lambda record: False
+    """True ends the run there, with the status `stopped`."""

@@ -27,7 +27,8 @@ from model.gpt import GPT
 from model.hooks import Hooks, Progress
 from model.loss_gpu import triton_runs
 from model.optim import lr_at
-from model.records import CheckpointRef, EpochRecord, Timing
+from model.records import CheckpointRef, EpochRecord, RungRecord, Timing
+from model.rungs import rung_steps, tokens_after
 from model.step import Step
 
 PROGRESS_EVERY_SECONDS = 1.0
@@ -35,6 +36,10 @@ PROGRESS_EVERY_SECONDS = 1.0
 
 class Diverged(Exception):
     """A loss or gradient is infinite or not a number, or the loss has exploded."""
+
+
+class Stopped(Exception):
+    """A hook ended the run at a rung."""
 
 
 @dataclass
@@ -53,6 +58,7 @@ class _Position:
     """Steps taken over from a longer run (`model/trunk.py`)."""
     trunk_seconds: float = 0.0
     """Of `timing`, what that run spent on them."""
+    rungs: list[RungRecord] = field(default_factory=list)
 
 
 class Run:
@@ -68,6 +74,7 @@ class Run:
         hooks: Hooks,
         *,
         packed: bool = False,
+        rungs: bool = False,
     ) -> None:
         started = time.perf_counter()
         self.config, self.corpus, self.device, self.hooks = config, corpus, device, hooks
@@ -77,6 +84,7 @@ class Run:
         self.val_set = corpus.dataset("val", config.model.seq_len)
         check_validation(len(self.val_set), config.model.seq_len)
         self.length = run_length(config.train, config.model.seq_len, len(self.train_set))
+        self.rung_steps = rung_steps(config.train, self.length) if rungs else ()
         self.sequences = evenly_spaced(self.length.sequences, len(self.train_set))
         keep_freed_memory()
         use_device(device)
@@ -114,6 +122,10 @@ class Run:
                 return
             if self.progress_is_due():
                 self.report_progress()
+            # Before a checkpoint: what goes on from it has been scored. An epoch's end is its own.
+            if self.rung_is_due() and self.position.epoch_steps < self.length.steps_per_epoch:
+                self.report_progress()
+                self.end_rung(self._validate(f"step {self.position.steps}"))
             if self.checkpoint_is_due():
                 self.report_progress()  # never keep a state that has diverged
                 self.save_step()
@@ -181,15 +193,36 @@ class Run:
             )
         )
 
-    def end_epoch(self) -> None:
-        """Evaluate, and make the epoch's record."""
-        position, train = self.position, self.config.train
-        epoch = len(position.epochs) + 1
-        val_loss = evaluate(self.model, self.val_set, tokens=train.val_tokens)
+    def rung_is_due(self) -> bool:
+        return self.position.steps in self.rung_steps
+
+    def end_rung(self, val_loss: float) -> None:
+        """Make the rung's record. Raises `Stopped` if the hook says so."""
+        position, seq_len = self.position, self.config.model.seq_len
+        record = RungRecord(
+            step=position.steps,
+            tokens_seen=tokens_after(position.steps, self.config.train, seq_len, self.length),
+            schedule_tokens=self.config.train.epochs * self.length.sequences * seq_len,
+            val_loss_nats=val_loss,
+        )
+        position.rungs.append(record)
+        if self.hooks.on_rung(record):
+            raise Stopped
+
+    def _validate(self, after: str) -> float:
+        """The loss in nats; raises `Diverged` if it is not finite."""
+        val_loss = evaluate(self.model, self.val_set, tokens=self.config.train.val_tokens)
         self.charge("evaluation_seconds")
         # A large one is overfitting, not an explosion; from 700 nats on its perplexity is infinite.
         if not math.isfinite(perplexity(val_loss)):
-            raise Diverged(f"validation loss not finite after epoch {epoch}")
+            raise Diverged(f"validation loss not finite after {after}")
+        return val_loss
+
+    def end_epoch(self) -> None:
+        """Evaluate, and make the epoch's record."""
+        position = self.position
+        epoch = len(position.epochs) + 1
+        val_loss = self._validate(f"epoch {epoch}")
         sums = self.one_step.sums.read()
         record = EpochRecord(
             epoch=epoch,
@@ -208,6 +241,8 @@ class Run:
         position.epoch_steps, position.epoch_seconds = 0, 0.0
         self.one_step.sums.begin_epoch()
         self.hooks.on_epoch(record)
+        if self.rung_is_due():
+            self.end_rung(val_loss)
 
     def charge(self, part: str) -> float:
         """Count the time since `mark` for this part of the timing; returns it in seconds."""
@@ -298,4 +333,5 @@ class Run:
         position = content["position"]
         position["epochs"] = [EpochRecord(**epoch) for epoch in position["epochs"]]
         position["timing"] = Timing(**position["timing"])
+        position["rungs"] = [RungRecord(**rung) for rung in position.get("rungs", [])]
         self.position = _Position(**position)

@@ -47,6 +47,25 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RungRecord:
+    """A validation on the way (`model/rungs.py`)."""
+
+    step: int
+    """Optimizer steps done."""
+    tokens_seen: int
+    """Training tokens since the run's start, repeats counted."""
+    schedule_tokens: int
+    """Training tokens of the whole run: its horizon."""
+    val_loss_nats: float
+    """Mean cross-entropy a token, on the tokens that are scored after an epoch."""
+
+    @property
+    def share(self) -> float:
+        """Of the run's tokens."""
+        return self.tokens_seen / self.schedule_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """Where a trial's seconds went; resumed parts add up."""
 

@@ -15,9 +15,18 @@ from data.corpus import Corpus
 from model.config import RunConfig
 from model.device import describe_device
 from model.hooks import Hooks, Progress
-from model.loop import Diverged, Run
+from model.loop import Diverged, Run, Stopped
 from model.packed_loop import PackedRun
-from model.records import COMPLETE, DIVERGED, CheckpointRef, Device, EpochRecord, Timing
+from model.records import (
+    COMPLETE,
+    DIVERGED,
+    STOPPED,
+    CheckpointRef,
+    Device,
+    EpochRecord,
+    RungRecord,
+    Timing,
+)
 
 __all__ = ["Hooks", "Progress", "TrainResult", "train", "train_packed"]
 
@@ -31,7 +40,7 @@ class TrainResult:
     """How a run ended."""
 
     status: str
-    """complete or diverged."""
+    """complete, stopped or diverged."""
     error: str | None
     """Why it diverged."""
     epochs: tuple[EpochRecord, ...]
@@ -46,6 +55,7 @@ class TrainResult:
     """Of `steps`, those that a longer run took for it (`model/trunk.py`)."""
     trunk_seconds: float = 0.0
     """Of `timing`, what they took there: the timing is that of the whole run from its start."""
+    rungs: tuple[RungRecord, ...] = ()
 
 
 def train(
@@ -56,20 +66,26 @@ def train(
     checkpoint_dir: Path | None = None,
     checkpoint_every_seconds: float = CHECKPOINT_EVERY_SECONDS,
     hooks: Hooks | None = None,
+    rungs: bool = False,
 ) -> TrainResult:
     """Train `config` on `corpus` to its end, going on from the newest checkpoint if there is one.
 
     Sets torch's global random state. Raises `UserError` for a configuration that this corpus
     can't serve; a non-finite loss or gradient is a result (status `diverged`), not an exception.
+    With `rungs` validation is scored on the way too (`model/rungs.py`), where a hook may end the
+    run (status `stopped`); it leaves all numbers as they are without.
     """
-    run = Run(config, corpus, device, checkpoint_dir, checkpoint_every_seconds, hooks or Hooks())
-    error = None
+    where = corpus, device, checkpoint_dir, checkpoint_every_seconds
+    run = Run(config, *where, hooks or Hooks(), rungs=rungs)
+    status, error = COMPLETE, None
     try:
         while not run.done:
             run.train_epoch()
+    except Stopped:
+        status = STOPPED
     except Diverged as reason:
-        error = str(reason)
-    return result_of(run, error)
+        status, error = DIVERGED, str(reason)
+    return result_of(run, status, error)
 
 
 def train_packed(
@@ -103,14 +119,18 @@ def train_packed(
     pack = PackedRun(runs)
     pack.train()
     pairs = zip(runs, pack.errors, strict=True)
-    return [result_of(run, error, len(runs)) for run, error in pairs]
+    return [
+        result_of(run, DIVERGED if error else COMPLETE, error, len(runs)) for run, error in pairs
+    ]
 
 
-def result_of(run: Run, error: str | None, pack: int = 1) -> TrainResult:
-    """How `run`, which is done or has diverged, ended; with its final weights written."""
-    final = None if error else run.save_final()  # before the timing is read: it takes part in it
+def result_of(run: Run, status: str, error: str | None, pack: int = 1) -> TrainResult:
+    """How `run`, which has ended with this status, ended; with the final weights of a complete one
+    written."""
+    # Before the timing is read: it takes part in it.
+    final = run.save_final() if status == COMPLETE else None
     return TrainResult(
-        status=DIVERGED if error else COMPLETE,
+        status=status,
         error=error,
         epochs=tuple(run.position.epochs),
         steps=run.position.steps,
@@ -120,4 +140,5 @@ def result_of(run: Run, error: str | None, pack: int = 1) -> TrainResult:
         pack=pack,
         trunk_steps=run.position.trunk_steps,
         trunk_seconds=run.position.trunk_seconds,
+        rungs=tuple(run.position.rungs),
     )

@@ -23,6 +23,7 @@ from model.batches import run_length
 from model.config import RunConfig
 from model.hooks import Hooks
 from model.loop import Diverged, Run
+from model.records import COMPLETE, DIVERGED
 from model.train import TrainResult, result_of, train
 
 
@@ -85,7 +86,7 @@ def train_branches(
             trunk.train_epoch()
     except Diverged as reason:
         error = str(reason)
-    yield longest, result_of(trunk, error)
+    yield longest, result_of(trunk, DIVERGED if error else COMPLETE, error)
 
 
 def _branch_off(trunk: Run, config: RunConfig, folder: Path) -> str | None:
@@ -106,5 +107,5 @@ def _branch_off(trunk: Run, config: RunConfig, folder: Path) -> str | None:
 
 def _diverged_with(trunk: Run, error: str) -> TrainResult:
     """What a shorter run that would have diverged at the trunk's step came to."""
-    ended = result_of(trunk, error)
+    ended = result_of(trunk, DIVERGED, error)
     return dataclasses.replace(ended, trunk_steps=ended.steps, trunk_seconds=ended.timing.total())

@@ -1,110 +1,63 @@
-"""What a search will cost here, from a few measured training steps, said before it starts."""
+"""What a search will cost here, said before it starts, and what it did cost."""
 
 from __future__ import annotations
 
-import operator
-import time
-from collections.abc import Callable
-
-import torch
-
 from data.corpus import Corpus
-from model.batches import RunLength
-from model.config import RunConfig, flops_per_token
-from model.gpt import GPT
-from model.packed_step import PackedStep
-from model.step import Step
-from reports.columns import duration
+from reports.columns import duration, storage
 from search.axes import AXES, apply_axes
 from search.axis import CHOICES
 from search.branches import price_line, shared_steps
 from search.disk import disk_line
+from search.estimate import WORKER_BYTES, Estimator
 from search.experiment import Experiment
 from search.limits import left_out_lines
 from search.objective import BUILTIN_TOKENS
 from search.plan import Trial, steps_flops, trial_tokens
 from search.presets import PRESETS
 
-MEASURED_SECONDS = 1.0
+DRIVER_BYTES = 900e6
+"""The driver with Ray's own processes (2026-11-24)."""
 LONG_WARMUP = 0.2
 """A warm-up of more than this share of a run gets a warning."""
-
-
-def measure_tokens_per_second(
-    config: RunConfig, device: str, threads: int, pack: int = 1, seconds: float = MEASURED_SECONDS
-) -> float:
-    """Training tokens a second of `pack` trials of this shape in one process, all of them
-    together, on random tokens. Leaves torch with `threads` threads."""
-    torch.set_num_threads(threads)
-    members = [
-        Step(GPT(config.model, config.width_ratio).to(device).train(), config.train, device)
-        for _ in range(pack)
-    ]
-    shape = (config.train.batch_size, config.model.seq_len)
-    tokens, lr = torch.randint(config.model.vocab_size, shape), config.train.lr_peak
-    packed = PackedStep(members) if pack > 1 else None
-
-    def take(steps: int) -> None:
-        for _ in range(steps):
-            if packed is None:
-                members[0](tokens, tokens, lr)
-            else:
-                packed([tokens] * pack, [tokens] * pack, [lr] * pack)
-        members[-1].sums.read()  # waits for the device
-
-    take(3)
-    started, steps, at_once = time.perf_counter(), 0, 1
-    while time.perf_counter() - started < seconds:
-        take(at_once)
-        steps += at_once
-        at_once = min(2 * at_once, 32)  # as in training, a GPU must not be waited for at each step
-    return steps * pack * tokens.numel() / (time.perf_counter() - started)
 
 
 def plan_lines(
     experiment: Experiment,
     trials: list[Trial],
     corpus: Corpus | None,
-    length: Callable[[Trial], RunLength],
+    estimator: Estimator,
+    seconds: float,
 ) -> list[str]:
     """What will be trained, on what machine, and how long it will take, a line each.
 
-    A sampler's `trials` are a sample of its space; the plan is scaled from them.
+    A sampler's `trials` are a sample of its space; the plan is scaled from them. `seconds` is
+    what all is predicted to take.
     """
-    machine, parallel = experiment.hardware, experiment.max_concurrent
+    machine, parallel, length = experiment.hardware, experiment.max_concurrent, estimator.length
     scale, threads = experiment.planned_trials / len(trials), experiment.threads_per_trial
-    # Trials that share a GPU may take turns there: counted as if they did.
-    at_once = min(parallel, len(machine["gpus"])) if experiment.device == "cuda" else parallel
     shared = shared_steps(experiment, trials, length)
     trained = [1 - shared.get(t.trial_id, 0) / length(t).total_steps for t in trials]
-    flops = [
-        share * steps_flops(t.config, length(t).total_steps)
-        for t, share in zip(trials, trained, strict=True)
-    ]
-    tokens = scale * sum(
-        share * trial_tokens(t.config, length(t)) for t, share in zip(trials, trained, strict=True)
-    )
-    seconds = _seconds_per_flop(experiment, trials)
-    here = scale / at_once * sum(map(operator.mul, flops, map(seconds, trials)))
-    cost = f"Cost       about {duration(here)} here"
-    if experiment.preset != "seed" and experiment.cells is None:
+    pairs = list(zip(trials, trained, strict=True))
+    tokens = scale * sum(share * trial_tokens(t.config, length(t)) for t, share in pairs)
+    flops = scale * sum(share * steps_flops(t.config, length(t).total_steps) for t, share in pairs)
+    cost = f"Cost       about {duration(seconds)} here"
+    if experiment.preset != "seed" and experiment.named_grid is None:
         in_split = corpus.manifest.splits["train"].tokens if corpus else BUILTIN_TOKENS
-        seed_flops = [
-            share * _seed_flops(experiment, trial, in_split)
-            for trial, share in zip(trials, trained, strict=True)
-        ]
-        there = scale / at_once * sum(map(operator.mul, seed_flops, map(seconds, trials)))
-        cost += f"; with --preset seed about {duration(there)}"
+        there = sum(
+            share * _seed_seconds(experiment, trial, in_split, estimator) for trial, share in pairs
+        )
+        cost += f"; with --preset seed about {duration(scale * there / parallel)}"
     sampler = f" by {experiment.sampler}" if experiment.sampler else ""
     packs = f" packs of up to {experiment.pack}" if experiment.pack > 1 else ""
     lines = [
         f"Search     {_axes_text(experiment)}: {experiment.planned_trials} trials{sampler}, "
-        f"{tokens:,.0f} training tokens, {scale * sum(flops):.2g} FLOP",
+        f"{tokens:,.0f} training tokens, {flops:.2g} FLOP",
         f"Machine    {', '.join(machine['gpus']) or machine['processor']}: "
         f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "
         f"{experiment.base.train.precision}",
         *price_line(experiment, trials, length),
         cost,
+        _memory_line(experiment, estimator),
         disk_line(experiment, [trial.config for trial in trials]),
         *left_out_lines(experiment),
         f"Experiment {experiment.name}",
@@ -119,6 +72,16 @@ def plan_lines(
     return lines
 
 
+def _memory_line(experiment: Experiment, estimator: Estimator) -> str:
+    """The peak of the processes measured, and what a worker and the driver add."""
+    each, trials = estimator.speed_of.memory_mb * 1e6, experiment.max_concurrent
+    if experiment.device == "cuda":
+        return f"Memory     about {storage(each)} of a GPU for each of {trials} at a time"
+    each += WORKER_BYTES
+    total = trials * each + DRIVER_BYTES
+    return f"Memory     about {storage(total)} at most, {storage(each)} for each trial at a time"
+
+
 def _axes_text(experiment: Experiment) -> str:
     texts = []
     for name, values in experiment.axes.items():
@@ -129,28 +92,27 @@ def _axes_text(experiment: Experiment) -> str:
     return "; ".join(texts) or "one configuration"
 
 
-def _seconds_per_flop(experiment: Experiment, trials: list[Trial]) -> Callable[[Trial], float]:
-    """Seconds of one floating-point operation in a trial's training, measured at the narrowest,
-    the middle and the widest of the trials; others take the nearest width's."""
-    widths = sorted({t.config.model.embed_dim for t in trials})
-    measured = {widths[0], widths[len(widths) // 2], widths[-1]}
-    machine = experiment.device, experiment.threads_per_trial, experiment.pack
-    rates = {}
-    for width in sorted(measured):
-        config = next(t.config for t in trials if t.config.model.embed_dim == width)
-        tokens_per_second = measure_tokens_per_second(config, *machine)
-        rates[width] = tokens_per_second * flops_per_token(config.model)
-    return lambda trial: 1 / rates[min(rates, key=lambda w: abs(w - trial.config.model.embed_dim))]
-
-
-def _seed_flops(experiment: Experiment, trial: Trial, tokens: int) -> float:
-    """Floating-point operations of the same trial under the `seed` preset, whose epoch is the
-    corpus; what the command line fixed stays fixed."""
-    preset = PRESETS[experiment.preset]
+def _seed_seconds(experiment: Experiment, trial: Trial, tokens: int, estimator: Estimator) -> float:
+    """Training time of the same trial under the `seed` preset, whose epoch is the corpus of
+    `tokens`; what the command line fixed stays fixed."""
+    preset, base = PRESETS[experiment.preset], experiment.base
     cell = {
         axis.name: axis.value(trial.config)
         for axis in AXES.values()
-        if axis.name in trial.values or axis.value(experiment.base) != axis.value(preset)
+        if axis.name in trial.values or axis.value(base) != axis.value(preset)
     }
-    config = apply_axes(PRESETS["seed"], cell)
-    return float(config.train.epochs * tokens * flops_per_token(config.model))
+    config = apply_axes(PRESETS["seed"], cell).replace(precision=base.train.precision)
+    if base.train.tokens_per_epoch != preset.train.tokens_per_epoch:
+        tokens = min(tokens, base.train.tokens_per_epoch or tokens)
+    return config.train.epochs * tokens / estimator.speed_of(config).training
+
+
+def end_line(experiment: Experiment, used: float) -> str:
+    """The predicted time against the real one."""
+    text = f"Time       {duration(used)}"
+    if experiment.predicted_seconds is not None:
+        off = used / experiment.predicted_seconds - 1
+        text += f"; predicted were {duration(experiment.predicted_seconds)} ({off:+.0%})"
+    if experiment.budget_seconds is not None:
+        text += f"; the budget was {duration(experiment.budget_seconds)}"
+    return text

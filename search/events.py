@@ -76,6 +76,9 @@ class TensorBoardEvents(tune.Callback):
         if result["kind"] == "progress":
             file.add("train/loss_nats", result["train_loss_nats"], result["step"])
             return
+        if result["kind"] == "rung":
+            file.add("rung/val_loss_nats", result["val_loss_nats"], result["step"])
+            return
         for tag in ("train_loss_nats", "val_loss_nats", "lr"):
             file.add(f"epoch/{tag}", result[tag], result["epoch"])
 

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 from data import checked_json
+from data.atomic_file import atomic_file
 from data.errors import UserError
 from data.locks import only_process
 from data.paths import artifacts_root
@@ -29,6 +30,7 @@ from search.axis import Value
 from search.objective import parse_max_cost, parse_objectives
 from search.presets import PRESETS
 from search.space import Space
+from search.stopping import STOPPERS
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -100,7 +102,6 @@ class Experiment:
     """What is minimised: val_loss, or val_loss and one of `search.objective.COSTS`."""
     max_cost: str | None = None
     """What the best configuration may cost, such as 5e14flop, 30s or 8Mparam; None: anything."""
-
     confirm: int | None = None
     """How many of the best get fresh seeds after the search (`search/confirm.py`)."""
     confirm_seeds: int = 8
@@ -112,6 +113,13 @@ class Experiment:
     """What a sampler was told of them: kept here, since they may be deleted."""
     named_grid: str | None = None
     """claims, whose cells are no product (`search/named_grids.py`)."""
+    stopper: str | None = None
+    """One of `search.stopping.STOPPERS`; None: no rungs are scored."""
+    budget_seconds: float | None = None
+    """From the command's start, resumed parts added up; None: no limit. Then a sampler's `samples`
+    are at most so many, and when the budget is spent those that there were."""
+    predicted_seconds: float | None = None
+    """What the command was predicted to take."""
 
     @property
     def space(self) -> Space:
@@ -161,6 +169,13 @@ class Experiment:
                 f"--name {self.name}: {folder} can't be made ({error.strerror}); "
                 "take another --name or --out"
             ) from None
+
+
+def replace_experiment(folder: Path, experiment: Experiment) -> None:
+    """Write its `experiment.json` anew, whole or not at all."""
+    fields = checked_json.seal({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(experiment)})
+    with atomic_file(folder / "experiment.json") as file:
+        file.write(json.dumps(fields, indent=1, allow_nan=False).encode())
 
 
 def read_experiment(folder: Path) -> Experiment:
@@ -214,6 +229,11 @@ def _check_plan(experiment: Experiment) -> None:
         apply_axes(experiment.base, cell)
     parse_objectives(",".join(experiment.objectives))
     parse_max_cost(experiment.max_cost)
+    for seconds in (experiment.budget_seconds, experiment.predicted_seconds):
+        if seconds is not None and seconds <= 0:
+            raise ValueError(f"a budget or prediction of {seconds} s")
+    if experiment.stopper not in (None, *STOPPERS):
+        raise ValueError(f"stopper {experiment.stopper!r}")
     machine = experiment.hardware
     kinds = {"cores": int, "memory_gb": int | float, "gpus": list}
     for name, kind in kinds.items():

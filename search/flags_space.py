@@ -216,7 +216,9 @@ def _check_sampled(space: Space, args: argparse.Namespace) -> None:
             f"--search cmaes: it takes ranges only, and {', '.join(listed)} has choices; fix it "
             "with --space AXIS=value, give it a range, or use --search tpe"
         )
-    if args.trials > space.size():  # what is impossible is left out later
+    if (
+        args.trials is not None and args.trials > space.size()
+    ):  # what is impossible is left out later
         raise UserError(
             f"--trials {args.trials}: there are only {space.size():.0f} configurations to try"
         )

@@ -27,6 +27,7 @@ from model.records import (
     CheckpointRef,
     Device,
     EpochRecord,
+    RungRecord,
     Timing,
 )
 
@@ -72,6 +73,8 @@ class TrialRecord:
     (`model/trunk.py`), which paid for them."""
     trunk_seconds: float = 0.0
     """Of `timing`, what these took there: `timing` is that of the whole run from its start."""
+    rungs: tuple[RungRecord, ...] = ()
+    """Validations on the way, in order; none without `--stop`."""
 
     @property
     def final(self) -> EpochRecord:
@@ -150,6 +153,12 @@ def _check_numbers(record: TrialRecord | RerunRecord) -> None:
             raise ValueError(f"epoch {epoch.epoch} where {number} is due")
         _check_loss(epoch.train_loss_nats)
         _check_loss(epoch.val_loss_nats, epoch.val_perplexity)
+    for before, rung in zip((None, *record.rungs), record.rungs, strict=False):
+        _check_loss(rung.val_loss_nats)
+        if rung.step <= (before.step if before else 0):
+            raise ValueError(f"a rung at step {rung.step} after one at {before and before.step}")
+        if not 0 < rung.tokens_seen <= rung.schedule_tokens:
+            raise ValueError(f"a rung at {rung.tokens_seen} of {rung.schedule_tokens} tokens")
 
 
 def _check_loss(nats: float, perplexity: float | None = None) -> None:

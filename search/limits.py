@@ -99,6 +99,8 @@ def _size(experiment: Experiment, values: Mapping[str, Value]) -> tuple[float, f
 def _check_enough(experiment: Experiment) -> None:
     space, trials = experiment.space, experiment.samples
     assert trials is not None
+    if experiment.budget_seconds is not None:
+        trials = 1  # then `samples` are the most that are tried
     if space.size() <= ENUMERATED:
         every = list(space.every())
         there_are = sum(map(allowed(experiment), every))

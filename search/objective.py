@@ -104,8 +104,13 @@ def cost_of_record(record: TrialRecord, unit: str) -> float:
         return float(parameter_count(record.config.model))
     if unit == SECONDS:
         return record.timing.training_seconds / record.pack
-    tokens = record.epochs[-1].tokens_seen if record.epochs else 0
-    return float(tokens * flops_per_token(record.config.model))
+    return float(tokens_seen(record) * flops_per_token(record.config.model))
+
+
+def tokens_seen(record: TrialRecord) -> int:
+    """Training tokens of the record's epochs and rungs, the last of which may lie beyond."""
+    epochs = [epoch.tokens_seen for epoch in record.epochs]
+    return max([0, *epochs, *(rung.tokens_seen for rung in record.rungs)])
 
 
 def pareto_front(

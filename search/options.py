@@ -6,7 +6,7 @@ import argparse
 import math
 
 from data.errors import ArgumentParser, UserError, is_count
-from search import flags_noise, flags_recipe, flags_space
+from search import flags_budget, flags_noise, flags_recipe, flags_space, flags_stopping
 from search.axes import AXES
 from search.experiment import Experiment
 from search.flags_space import SAMPLERS
@@ -56,6 +56,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     flags_recipe.add_flags(parser)
     flags_noise.add_flags(parser)
+    flags_stopping.add_flags(parser)
+    flags_budget.add_flags(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
     where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
@@ -128,13 +130,15 @@ def check_options(args: argparse.Namespace) -> None:
             f"--resume takes the plan from the experiment: leave out {' '.join(given)}, or begin "
             f"another with --extend {args.resume}"
         )
+    flags_stopping.check_flags(args)
+    flags_budget.check_flags(args)
     axes = [getattr(args, axis.name) for axis in AXES.values() if axis.has_flag]
     what = [args.grid, args.search, args.space, *axes]
     if args.resume is None and all(value is None for value in what):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")
     flags_space.check_flags(args)
-    if args.search is not None and args.trials is None:
-        raise UserError("--search needs --trials N: how many configurations to try")
+    if args.search is not None and args.trials is None and args.budget is None:
+        raise UserError("--search needs --trials N: how many configurations to try; or --budget")
     if args.search is None and args.trials is not None:
         raise UserError("--trials goes with --search; a grid tries all its cells")
     if args.search is not None and args.seeds > 1:

@@ -14,9 +14,9 @@ import torch
 
 from data.errors import UserError
 from model.config import RunConfig
-from search.cost import measure_tokens_per_second
 from search.experiment import Experiment
 from search.plan import Trial, grid_trials
+from search.speed import measure_tokens_per_second
 
 SIZES = (1, 2, 4, 8)
 """What `--pack auto` tries."""

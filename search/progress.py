@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import time
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from typing import Any
 from ray import tune
 from tqdm import tqdm
 
-from model.records import COMPLETE
+from model.records import COMPLETE, STOPPED
 from reports.columns import duration
+from search.clock import Clock
 from search.experiment import Experiment
 from search.ledger import Ledger
 from search.plan import ReportedTrials, Trial, steps_flops, trials_of
@@ -37,6 +39,7 @@ class ProgressLine(tune.Callback):
         work: Mapping[str, float],
         planned: int,
         shared: Mapping[str, int],
+        clock: Clock,
     ) -> None:
         """
         Args:
@@ -45,7 +48,12 @@ class ProgressLine(tune.Callback):
             planned: trials of the whole search.
             shared: steps that a trial takes over from its trunk, by its id, where it does; they
                 are not in its work.
+            clock: the search's; it is the measure of a sampler's with a budget.
         """
+        self.clock = clock
+        in_time = experiment.sampler is not None and experiment.budget_seconds is not None
+        self.budget = experiment.budget_seconds if in_time else None
+        self.best = ledger.best()
         self.experiment, self.ledger, self.planned = experiment, ledger, planned
         self.shared = shared
         self.reported = ReportedTrials(experiment)
@@ -70,6 +78,8 @@ class ProgressLine(tune.Callback):
         self._redraw()
 
     def _share_done(self) -> float:
+        if self.budget is not None:
+            return min(1.0, self.clock.used() / self.budget)
         known = sum(self.work.values())
         mean = known / len(self.work) if self.work else 1.0
         total = known + mean * max(0, self.planned - len(self.work))
@@ -124,26 +134,34 @@ class ProgressLine(tune.Callback):
         if record is None:
             return
         if record.status == COMPLETE:
+            self.best = self.ledger.best()
             end = record.final
             text = (
                 f"validation loss {end.val_loss_nats:.4f} nats, perplexity "
                 f"{end.val_perplexity:,.1f}, {record.timing.total():,.0f} s"
             )
+        elif record.status == STOPPED:
+            text = str(record.error)
         else:
             text = f"{record.status}: {record.error}"
         tqdm.write(f"  {trial.label}: {text}", file=sys.stderr)
 
     def _redraw(self) -> None:
         ended = len(self.ledger.ended())
-        self.bar.set_description_str(f"{ended}/{self.planned} trials", refresh=False)
+        planned = f"/{self.planned}" if self.budget is None else ""
+        self.bar.set_description_str(f"{ended}{planned} trials", refresh=False)
         rate = f"{sum(self.rates.values()):.1f} steps/s" if self.rates else "starting"
         rate = "done" if ended == self.planned else rate
         losses = list(self.running.values())[:_SHOWN]
         share = self._share_done()
-        self.bar.set_postfix_str("; ".join([*self._time_left(share), rate, *losses]), refresh=False)
+        best = [f"best {self.best.final.val_loss_nats:.4f}"] if self.best else []
+        words = [*self._time_left(share), *best, rate, *losses]
+        self.bar.set_postfix_str("; ".join(words), refresh=False)
         self.bar.update(max(0.0, share - self.bar.n))
 
     def _time_left(self, share: float) -> list[str]:
+        if self.budget is not None:
+            return _until(self.budget - self.clock.used(), "at most ")
         if not self.steps_seen:
             return []
         now = time.monotonic()
@@ -152,8 +170,17 @@ class ProgressLine(tune.Callback):
         began, share_then = self.begun
         if share - share_then < _ENOUGH:
             return []
-        return [f"{duration((now - began) * (1 - share) / (share - share_then))} left"]
+        return _until((now - began) * (1 - share) / (share - share_then))
 
     def close(self) -> None:
         """Leave the line as it is and go to the next."""
         self.bar.close()
+
+
+def _until(seconds: float, most: str = "") -> list[str]:
+    """The time left and the clock's at its end; the day too, unless it is today."""
+    seconds = max(0.0, seconds)
+    now = datetime.datetime.now()
+    end = now + datetime.timedelta(seconds=seconds)
+    at = f"{end:%H:%M}" if end.date() == now.date() else f"{end:%a %H:%M}"
+    return [f"{most}{duration(seconds)} left, ends {at}"]

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from data.corpus import Corpus, open_corpus
 from data.errors import UserError, run_command
 from data.paths import artifacts_root, check_writable
 from model.batches import RunLength
+from model.config import RunConfig
 from model.records import DIVERGED, FAILED
 from reports.answer import answer
 from reports.tables import as_text, experiments
 from search.axes import cell_label
+from search.budget import before_it_is_known, settle, within_budget
+from search.clock import Clock, process_start
 from search.code_version import refuse_other_beginnings
 from search.confirm import confirm_line, missing_trials, trials_so_far
-from search.cost import plan_lines
+from search.cost import end_line, plan_lines
 from search.disk import check_limit, check_space
 from search.environment import prepare_environment
+from search.estimate import keep_real_speeds, make_estimator
 from search.experiment import (
     Experiment,
     command_line,
@@ -33,7 +39,7 @@ from search.experiment import (
     only_driver,
     read_experiment,
 )
-from search.extension import extended_arguments, extension_line, take_over
+from search.extension import extended_arguments, extension_line, finished_trials, take_over
 from search.ledger import Ledger, open_ledger
 from search.named_grids import CLAIMS, claims_line
 from search.options import check_options, make_parser
@@ -64,6 +70,7 @@ def main() -> int:
         check_writable(root)
     if args.resume is not None:
         return resume(root, args.resume, args.skip_damaged)
+    started = process_start()
     device = choose_device(args.device)
     preset, preset_why = (args.preset, "as asked") if args.preset else default_preset(device)
     corpus = corpus_if_prepared(root, args.corpus)
@@ -73,7 +80,7 @@ def main() -> int:
         raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
     pack, reason = (1, None) if args.pack == "auto" else choose_pack(args.pack, experiment)
     # Before anything is said, measured or made.
-    packed = dataclasses.replace(experiment, pack=pack)
+    packed = before_it_is_known(dataclasses.replace(experiment, pack=pack))
     trials = check_trials(packed, length_in(corpus))
     check_limit(packed)
     if not args.dry_run:
@@ -94,19 +101,45 @@ def main() -> int:
     if reason:
         print(f"Packing    {reason}", flush=True)
     experiment = dataclasses.replace(experiment, pack=pack)
-    trials = check_trials(experiment, length_in(corpus))
-    check_limit(experiment)
-    print("\n".join(plan_lines(experiment, trials, corpus, length_in(corpus))), flush=True)
+    if corpus is None and experiment.budget_seconds is not None and not args.dry_run:
+        corpus = prepare_builtin(root)  # what that takes is a part of the budget
+        experiment = on_corpus(experiment, corpus)
+    experiment, lines = plan(experiment, corpus, root, started)
+    print("\n".join(lines), flush=True)
     if experiment.confirm is not None:
         print(confirm_line(experiment), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")
         return 0
+    began = time.time()
     corpus = corpus or prepare_builtin(root)
-    experiment = with_corpus(experiment, corpus)
+    assert experiment.predicted_seconds is not None
+    # Nobody can tell before what a download takes.
+    predicted = experiment.predicted_seconds + time.time() - began
+    experiment = with_corpus(dataclasses.replace(experiment, predicted_seconds=predicted), corpus)
     check_trials(experiment, length_in(corpus))
     experiment.write(folder)
-    return run(experiment, folder, length_in(corpus))
+    return run(experiment, folder, length_in(corpus), started)
+
+
+def plan(
+    experiment: Experiment, corpus: Corpus | None, root: Path, started: float
+) -> tuple[Experiment, list[str]]:
+    """The experiment as it fits into its budget, with what it will take, and the lines that say so.
+    `started`: when the command was, in seconds since 1970."""
+    length = length_in(corpus)
+    trials = check_trials(experiment, length)
+    estimator = make_estimator(experiment, trials, corpus, length, root)
+    used = time.time() - started
+    experiment, expected, trials, lines = within_budget(experiment, trials, estimator, used)
+    check_limit(expected)
+    taken: set[RunConfig] = set()
+    if experiment.extends is not None and corpus is not None:
+        finished = finished_trials(root, with_corpus(experiment, corpus))
+        taken = {record.config for record in finished}
+    seconds = estimator.search(expected, trials, taken)
+    lines += plan_lines(expected, trials, corpus, estimator, seconds)
+    return dataclasses.replace(experiment, predicted_seconds=used + seconds), lines
 
 
 def resume(root: Path, name: str, skip_damaged: bool) -> int:
@@ -117,16 +150,18 @@ def resume(root: Path, name: str, skip_damaged: bool) -> int:
     corpus = corpus_if_prepared(root, experiment.corpus["name"])
     refuse_other_beginnings(experiment, corpus.content_hash if corpus else None)
     assert corpus is not None
-    return run(experiment, folder, length_in(corpus), skip_damaged)
+    return run(experiment, folder, length_in(corpus), process_start(), skip_damaged)
 
 
 def run(
     experiment: Experiment,
     folder: Path,
     length: Callable[[Trial], RunLength],
+    started: float,
     skip_damaged: bool = False,
 ) -> int:
-    """Train what is missing, then print the table. 0 if every trial ended well."""
+    """Train what is missing, then print the table. 0 if every trial ended well. `started`: when the
+    command was, in seconds since 1970."""
     root = folder.parents[1]
     flags = ["--skip-damaged"] if skip_damaged else []
     again = command_line("search/run.py", "--resume", experiment.name, *flags, root=root)
@@ -136,10 +171,14 @@ def run(
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
         if experiment.extends is not None:
             take_over(experiment, folder, ledger)
-        reason = _search(experiment, folder, ledger, length)
+        clock, trained_before = Clock(folder, started), {t.trial_id for t in ledger.trials}
+        reason = _search(experiment, folder, ledger, length, clock)
+        clock.note()
         if reason is not None:
             print(f"\n{reason}; {_done(experiment, ledger)} are in the ledger. Go on with: {again}")
             return 1
+        experiment = settle(experiment, folder, ledger)
+        keep_real_speeds(experiment, ledger, root, trained_before)
         print_results(experiment, root, ledger)
         from search.study import write_study  # imports Ray
 
@@ -148,20 +187,31 @@ def run(
         except OSError as error:
             print(f"{error}; every trial is in the ledger. Write it with: {again}")
             return 1
+        clock.note()
+        print(end_line(experiment, clock.used()), flush=True)
     return _say_what_failed(experiment, folder, ledger, again)
 
 
 def _search(
-    experiment: Experiment, folder: Path, ledger: Ledger, length: Callable[[Trial], RunLength]
+    experiment: Experiment,
+    folder: Path,
+    ledger: Ledger,
+    length: Callable[[Trial], RunLength],
+    clock: Clock,
 ) -> str | None:
     """Run what is missing. Returns why that ended early, if it did."""
+    estimator = None
+    if experiment.budget_seconds is not None and experiment.sampler is not None:
+        corpus = open_corpus(experiment.corpus_folder(folder))
+        drawn = check_trials(experiment, length)
+        estimator = make_estimator(experiment, drawn, corpus, length, folder.parents[1])
     try:
         prepare_environment(experiment.threads_per_trial)
         from search.tuner import CANNOT_GO_ON, Search  # Ray reads the environment at import
     except KeyboardInterrupt:
         return "Interrupted"
     try:
-        Search(experiment, folder, ledger, length).run()
+        Search(experiment, folder, ledger, length, clock, estimator).run()
     except KeyboardInterrupt:
         return "Interrupted"
     except CANNOT_GO_ON as error:

@@ -19,6 +19,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from model.records import COMPLETE, DIVERGED, STOPPED
 from search.axis import Value
+from search.budget_gate import BudgetGate
 from search.samplers import distribution, make_sampler
 from search.space import Space
 from search.trainable import OBJECTIVE
@@ -28,6 +29,9 @@ MOST_REPEATS_OF_SAMPLER, MOST_REPEATS = 20, 2000
 no new ones."""
 MOST_REPEATS_OF_GP = 2
 """The same for the Gaussian process: each costs a fit, and it would repeat itself."""
+MOST_TOO_LONG = 10
+"""After so many suggestions that don't fit into what is left of the budget it is over: to look on
+for one that does would fill the end with the cheapest."""
 STATES = {
     COMPLETE: TrialState.COMPLETE,
     DIVERGED: TrialState.COMPLETE,
@@ -93,6 +97,7 @@ class LedgerOptunaSearch(OptunaSearch):
         allowed: Callable[[Mapping[str, Value]], bool] = lambda values: True,
         tell: Callable[[Mapping[str, Value], Mapping[str, Any]], Told] | None = None,
         objectives: int = 1,
+        gate: BudgetGate | None = None,
     ) -> None:
         """
         Args:
@@ -104,10 +109,12 @@ class LedgerOptunaSearch(OptunaSearch):
             allowed: whether values may be suggested; others are drawn again.
             tell: makes what is told of a trial of its values and its last report to Tune.
             objectives: how many there are, 1 or 2.
+            gate: refuses what would end after the search's budget is spent.
         """
         self._sampler_name, self._base_seed = sampler, base_seed
         self._allowed, self._tell = allowed, tell or _told
         self._suggested: set[Values] = set()
+        self._gate = gate
         self._distributions = {_PREFIX + name: distribution(space, name) for name in space.axes}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         metrics = [OBJECTIVE, "cost"][:objectives]
@@ -150,22 +157,28 @@ class LedgerOptunaSearch(OptunaSearch):
         A repeat is told as failed, which samplers pass over, so that it leaves no trace in what
         comes after.
         """
-        number = len(self._suggested)
+        number, too_long = len(self._suggested), 0
         for attempt in range(MOST_REPEATS):
             self.study.sampler = self._make_sampler(number, attempt)
             suggestion = super().suggest(trial_id)
             assert suggestion is not None
             values = _values(suggestion["values"])
             if values not in self._suggested and self._allowed(suggestion["values"]):
-                self._suggested.add(values)
-                return suggestion
+                if self._gate is None or self._gate.fits(suggestion["values"]):
+                    self._suggested.add(values)
+                    if self._gate is not None:
+                        self._gate.begin(trial_id, suggestion["values"])
+                    return suggestion
+                too_long += 1
             self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+            if too_long == MOST_TOO_LONG:
+                break
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         one = len(self.study.directions) == 1  # Optuna takes no curves of two objectives
-        if result["kind"] == "epoch" and one:
-            self._ot_trials[trial_id].report(result[OBJECTIVE], result["epoch"])
+        if result["kind"] in ("epoch", "rung") and one:
+            self._ot_trials[trial_id].report(result[OBJECTIVE], result["curve_step"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

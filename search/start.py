@@ -21,9 +21,11 @@ from search.axis import Value
 from search.code_version import code_hashes
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
+from search.flags_budget import parse_budget
 from search.flags_noise import warm_starts
 from search.flags_recipe import recipe_fields
-from search.flags_space import read_space
+from search.flags_space import MOST_TRIALS, read_space
+from search.flags_stopping import with_flags
 from search.limits import corners, drawn, limited
 from search.named_grids import CLAIMS, claims_plan
 from search.objective import BUILTIN_TOKENS, parse_objectives
@@ -72,6 +74,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
     preset = args.preset or default_preset(device)[0]
     recipe = PRESETS[preset].replace(precision=best_precision(device), **recipe_fields(args))
+    recipe = with_flags(args, recipe)
     cells: tuple[dict[str, Value], ...] | None = None
     if args.grid == CLAIMS:
         axes, base, cells = claims_plan(args, recipe, preset)
@@ -80,7 +83,8 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         space = read_space(args, recipe)
         axes, base, kinds = dict(space.axes), space.base, dict(space.kinds)
     machine = hardware()
-    trials = args.seeds * (args.trials or len(cells or ()) or math.prod(map(len, axes.values())))
+    product = math.prod(map(len, axes.values())) if cells is None else len(cells)
+    trials = args.seeds * (args.trials or (MOST_TRIALS if args.search else product))
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
     if args.search is None and base.train.schedule == "wsd":
@@ -88,7 +92,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     concurrent, threads, gpus = _share_machine(args, device, len(machine["gpus"]), trials)
     now = datetime.datetime.now(datetime.UTC)
     kind = args.search or (CLAIMS if cells else "-".join(axes)) or "one"
-    return Experiment(
+    made = Experiment(
         name=check_name(f"{kind}-{preset}-{now:%Y%m%d-%H%M%S}" if args.name is None else args.name),
         created_at=now.isoformat(timespec="seconds"),
         command=("search/run.py", *sys.argv[1:]),
@@ -96,7 +100,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         base=base,
         axes=axes,
         sampler=args.search,
-        samples=args.trials,
+        samples=args.trials or (MOST_TRIALS if args.search else None),
         seeds=args.seeds,
         base_seed=args.seed,
         corpus_hash="",
@@ -120,7 +124,15 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         warm_starts=warm_starts(args),
         cells=cells,
         named_grid=args.grid if args.grid == CLAIMS else None,
+        stopper=args.stop,
+        budget_seconds=None if args.budget is None else parse_budget(args.budget),
     )
+    if made.has_branches and made.stopper is not None:
+        raise UserError(
+            f"--stop {made.stopper}: under --schedule wsd runs that differ in epochs share a trunk, "
+            "which none of them can leave early; leave --stop out"
+        )
+    return made
 
 
 def with_corpus(experiment: Experiment, corpus: Corpus) -> Experiment:

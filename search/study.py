@@ -23,7 +23,17 @@ from model.records import COMPLETE, STOPPED
 from search.axes import AXES
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
-from search.objective import COSTS, FLOP, LOSS, PARAMETERS, SECONDS, cost_of_record, parse_max_cost
+from search.objective import (
+    COSTS,
+    FLOP,
+    LOSS,
+    PARAMETERS,
+    SECONDS,
+    cost_of_record,
+    parse_max_cost,
+    tokens_seen,
+)
+from search.rung_files import record_curve
 from search.samplers import distribution
 
 _STATES = {COMPLETE: TrialState.COMPLETE, STOPPED: TrialState.PRUNED}
@@ -88,7 +98,7 @@ def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
             else CategoricalDistribution(values)
             for name, values in experiment.axes.items()
         },
-        intermediate_values={epoch.epoch: epoch.val_loss_nats for epoch in record.epochs},
+        intermediate_values=record_curve(record),
         user_attrs={
             "trial_id": record.trial_id,
             "status": record.status,
@@ -98,7 +108,7 @@ def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
             "training_seconds": costs[SECONDS],
             "flop": costs[FLOP],
             "parameters": costs[PARAMETERS],
-            "tokens": record.epochs[-1].tokens_seen if record.epochs else 0,
+            "tokens": tokens_seen(record),
             "peak_memory_mb": max((e.peak_memory_mb for e in record.epochs), default=None),
         },
         constraints=None if limit is None else {"max_cost": costs[limit.unit] - limit.most},

@@ -13,6 +13,7 @@ from search.axis import Value
 from search.experiment import Experiment
 from search.ledger import TrialRecord
 from search.objective import SECONDS, cost_of_record, counted_cost, parse_max_cost
+from search.rung_files import record_curve
 from search.sampler import Told
 from search.trainable import OBJECTIVE
 
@@ -22,10 +23,11 @@ def told(experiment: Experiment, record: TrialRecord) -> Told:
     values = {name: AXES[name].value(record.config) for name in experiment.axes}
     guessing = math.log(record.config.model.vocab_size)
     loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
-    curve = {epoch.epoch: epoch.val_loss_nats for epoch in record.epochs}
     one = len(experiment.objectives) == 1
     seconds = cost_of_record(record, SECONDS)
-    return _told(experiment, values, record.status, loss, seconds, curve if one else {})
+    return _told(
+        experiment, values, record.status, loss, seconds, record_curve(record) if one else {}
+    )
 
 
 def told_of_report(

@@ -6,6 +6,7 @@ folder to the ledger.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import gc
 import math
@@ -21,7 +22,7 @@ from ray import tune
 from data.corpus import Corpus, open_corpus
 from model.config import RunConfig
 from model.device import describe_device, versions
-from model.records import COMPLETE, FAILED, CheckpointRef, EpochRecord, Timing
+from model.records import COMPLETE, FAILED, STOPPED, CheckpointRef, EpochRecord, RungRecord, Timing
 from model.train import Hooks, Progress, TrainResult, train, train_packed
 from model.trunk import share_trunk, train_branches
 from search.experiment import Experiment, read_experiment
@@ -36,7 +37,9 @@ from search.faults import (
 from search.ledger import TrialRecord
 from search.objective import SECONDS, cost_of_record
 from search.plan import Trial, trials_of
+from search.rung_files import Decider
 from search.sharing import hold_to_share
+from search.stopping import NEVER, curve_step
 from search.trial_folder import (
     Start,
     note_first_step,
@@ -128,10 +131,16 @@ def _train(
         return []
     folders = [trial_folder(experiment_folder, trial.trial_id) for trial in trials]
     try:
-        corpus, configs, hooks, options = _what_to_train(experiment, trials, experiment_folder)
+        corpus, configs, hooks, deciders, options = _what_to_train(
+            experiment, trials, experiment_folder
+        )
         if len(trials) > 1:
             return [*train_packed(configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options)]
-        return [train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)]
+        options["rungs"] = experiment.stopper is not None
+        ended = train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)
+        if ended.status == STOPPED:
+            ended = dataclasses.replace(ended, error=deciders[0].reason)
+        return [ended]
     except Exception as exception:  # any fault of one trial must not stop the others
         if is_storage_fault(exception):
             raise
@@ -151,7 +160,7 @@ def _train_branches(
     folders = [trial_folder(experiment_folder, trial.trial_id) for trial in trials]
     left = list(trials)
     try:
-        corpus, configs, hooks, options = _what_to_train(experiment, trials, experiment_folder)
+        corpus, configs, hooks, _, options = _what_to_train(experiment, trials, experiment_folder)
         for number, result in train_branches(
             configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options
         ):
@@ -170,15 +179,20 @@ def _train_branches(
 
 def _what_to_train(
     experiment: Experiment, trials: list[Trial], experiment_folder: Path
-) -> tuple[Corpus, list[RunConfig], list[Hooks], dict[str, Any]]:
-    """Corpus, configurations, hooks and what else `train` is told."""
+) -> tuple[Corpus, list[RunConfig], list[Hooks], list[Decider], dict[str, Any]]:
+    """Corpus, configurations, hooks, who decides at rungs, and what else `train` is told."""
     corpus = open_corpus(experiment.corpus_folder(experiment_folder))
-    hooks = [_tune_hooks(t, trial_folder(experiment_folder, t.trial_id)) for t in trials]
-    options = {
+    rule = experiment.stopper or NEVER
+    deciders = [Decider(rule, experiment_folder, t.trial_id, t.config) for t in trials]
+    hooks = [
+        _tune_hooks(t, trial_folder(experiment_folder, t.trial_id), decider)
+        for t, decider in zip(trials, deciders, strict=True)
+    ]
+    options: dict[str, Any] = {
         "device": experiment.device,
         "checkpoint_every_seconds": experiment.checkpoint_every_seconds,
     }
-    return corpus, [trial.config for trial in trials], hooks, options
+    return corpus, [trial.config for trial in trials], hooks, deciders, options
 
 
 def _note_fault(exception: Exception, folders: list[Path]) -> str:
@@ -219,14 +233,16 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
         pack=result.pack if result else 1,
         trunk_steps=result.trunk_steps if result else 0,
         trunk_seconds=result.trunk_seconds if result else 0.0,
+        rungs=result.rungs if result else (),
     )
 
 
-def _tune_hooks(trial: Trial, folder: Path) -> Hooks:
+def _tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
     # Tune wants the metric in every report; before the first epoch there is only the loss of
     # guessing evenly.
     objective = math.log(trial.config.model.vocab_size)
     reported_at = -math.inf
+    curve_at = 0
 
     def on_progress(progress: Progress) -> None:
         nonlocal reported_at
@@ -246,24 +262,44 @@ def _tune_hooks(trial: Trial, folder: Path) -> Hooks:
         )
 
     def on_epoch(record: EpochRecord) -> None:
-        nonlocal objective
+        nonlocal objective, curve_at
         objective = record.val_loss_nats
+        share = record.epoch / trial.config.train.epochs
+        curve_at = curve_step(trial.config, share, record.tokens_seen)
         tune.report(
             {
                 OBJECTIVE: objective,
                 "kind": "epoch",
                 "member": trial.trial_id,
                 "epoch": record.epoch,
+                "curve_step": curve_at,
                 "train_loss_nats": record.train_loss_nats,
                 "val_loss_nats": record.val_loss_nats,
                 "lr": record.lr_last,
             }
         )
 
+    def on_rung(record: RungRecord) -> bool:
+        nonlocal objective
+        objective = record.val_loss_nats
+        at = curve_step(trial.config, record.share, record.tokens_seen)
+        if at != curve_at:  # else it is an epoch's end, which was reported
+            tune.report(
+                {
+                    OBJECTIVE: objective,
+                    "kind": "rung",
+                    "member": trial.trial_id,
+                    "step": record.step,
+                    "curve_step": at,
+                    "val_loss_nats": record.val_loss_nats,
+                }
+            )
+        return decider.stops(record)
+
     def on_start(step: int) -> None:
         note_first_step(folder, step)
 
-    return Hooks(on_start=on_start, on_progress=on_progress, on_epoch=on_epoch)
+    return Hooks(on_start=on_start, on_progress=on_progress, on_epoch=on_epoch, on_rung=on_rung)
 
 
 def _last_report(record: TrialRecord) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import functools
 import math
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,15 @@ from ray.tune.error import TuneError
 from tqdm import tqdm
 
 from model.batches import RunLength
+from model.checkpoint import step_files
 from model.records import FAILED
+from search.axis import Value
 from search.branches import shared_steps, trunk_groups
+from search.budget_gate import BudgetGate, NoteClock
+from search.clock import Clock
 from search.confirm import is_fresh, standing, trials_so_far
 from search.early_end import EarlyEnd, NoStorage, RayLost
+from search.estimate import Estimator
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
 from search.faults import OUT_OF_MEMORY
@@ -35,6 +40,7 @@ from search.limits import allowed
 from search.local_ray import LocalRay, local_ray
 from search.packing import make_packs
 from search.plan import Trial, grid_trials, make_trial, steps_flops
+from search.prediction import NEXT_TRIAL_SECONDS
 from search.progress import ProgressLine
 from search.recorder import Recorder, collect_outcomes
 from search.sampler import LedgerOptunaSearch
@@ -63,10 +69,13 @@ class Search:
         folder: Path,
         ledger: Ledger,
         length: Callable[[Trial], RunLength],
+        clock: Clock,
+        estimator: Estimator | None = None,
     ) -> None:
         """`ledger` grows as trials end. `length` gives a trial's number of steps, for the progress
-        line."""
+        line; `estimator` its seconds, where a sampler has a budget."""
         self.experiment, self.folder, self.ledger, self.length = experiment, folder, ledger, length
+        self.clock, self.estimator = clock, estimator
         self.session = uuid.uuid4().hex
         self.tried_alone: set[str] = set()
         collect_outcomes(folder, ledger)
@@ -149,13 +158,16 @@ class Search:
             for t in trials or ()
         }
         events = TensorBoardEvents(experiment, folder)
-        progress = ProgressLine(experiment, ledger, work, trials_so_far(experiment, ledger), shared)
+        gate = self._make_gate()
+        planned = trials_so_far(experiment, ledger)
+        progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock)
         try:
             with local_ray(experiment, folder) as here, few_wakeups():
                 early_end = EarlyEnd(here.find_lost)
                 recorder = Recorder(experiment, folder, ledger)
-                callbacks = [early_end, recorder, events, progress, ForgetMetrics()]
-                tuner = self._make_tuner(trials, alone, here, callbacks)
+                noting = [NoteClock(self.clock), *filter(None, [gate])]
+                callbacks = [early_end, recorder, events, progress, ForgetMetrics(), *noting]
+                tuner = self._make_tuner(trials, alone, here, callbacks, gate)
                 early_end.listen()  # only now: `ray.init` puts a handler of its own, which aborts
                 try:
                     tuner.fit()
@@ -171,6 +183,7 @@ class Search:
         alone: bool,
         here: LocalRay,
         callbacks: list[tune.Callback],
+        gate: BudgetGate | None,
     ) -> tune.Tuner:
         experiment = self.experiment
         gpus = (
@@ -186,7 +199,7 @@ class Search:
             cells = [[{"values": t.values, "replicate": t.replicate} for t in p] for p in packs]
             space["pack"] = tune.grid_search(cells)
         else:
-            options = {"search_alg": self._make_sampler(), "num_samples": self._missing()}
+            options = {"search_alg": self._make_sampler(gate), "num_samples": self._missing()}
         trainable = functools.partial(
             run_trials, experiment_folder=self.folder, session=self.session, alone=alone
         )
@@ -208,7 +221,23 @@ class Search:
             ),
         )
 
-    def _make_sampler(self) -> LedgerOptunaSearch:
+    def _make_gate(self) -> BudgetGate | None:
+        """For a sampler with a budget."""
+        experiment, estimator = self.experiment, self.estimator
+        if experiment.budget_seconds is None or experiment.sampler is None or estimator is None:
+            return None
+
+        def seconds_left(values: Mapping[str, Value]) -> float:
+            trial = make_trial(experiment, values, 0)
+            files = step_files(trial_folder(self.folder, trial.trial_id))
+            done = int(files[0].stem.removeprefix("step_")) if files else 0
+            share = 1 - done / self.length(trial).total_steps
+            return NEXT_TRIAL_SECONDS + share * estimator.seconds(trial)
+
+        workers = experiment.max_concurrent
+        return BudgetGate(experiment.budget_seconds, workers, self.clock, seconds_left)
+
+    def _make_sampler(self, gate: BudgetGate | None) -> LedgerOptunaSearch:
         experiment = self.experiment
         assert experiment.sampler is not None
         ended = self.ledger.ended()
@@ -222,6 +251,7 @@ class Search:
             allowed=allowed(experiment),
             tell=functools.partial(told_of_report, experiment),
             objectives=len(experiment.objectives),
+            gate=gate,
         )
 
     def _unfinished(self) -> list[Started]:

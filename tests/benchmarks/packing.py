@@ -17,8 +17,8 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
 
 from model.config import RunConfig
 from model.device import best_device, best_precision, describe_device
-from search.cost import measure_tokens_per_second
 from search.packing import SIZES
+from search.speed import measure_tokens_per_second
 
 
 def main() -> None:

@@ -70,7 +70,9 @@ def run(search: LedgerOptunaSearch, start: int, stop: int) -> list[tuple[dict[st
         assert suggestion is not None
         values = suggestion["values"]
         loss = objective(values)
-        search.on_trial_result(str(number), {OBJECTIVE: loss + 1, "kind": "epoch", "epoch": 1})
+        search.on_trial_result(
+            str(number), {OBJECTIVE: loss + 1, "kind": "epoch", "curve_step": 1000}
+        )
         result = {OBJECTIVE: loss, "kind": "end", "status": COMPLETE}
         search.on_trial_complete(str(number), result)
         done.append((values, loss))
@@ -225,8 +227,8 @@ def test_progress_reports_are_not_taken_for_epochs() -> None:
     search = make([], [])
     search.suggest("0")
     search.on_trial_result("0", {OBJECTIVE: 10.8, "kind": "progress", "step": 3})
-    search.on_trial_result("0", {OBJECTIVE: 8.0, "kind": "epoch", "epoch": 1})
-    assert search.study.trials[0].intermediate_values == {1: 8.0}
+    search.on_trial_result("0", {OBJECTIVE: 8.0, "kind": "epoch", "curve_step": 1000})
+    assert search.study.trials[0].intermediate_values == {1000: 8.0}
 
 
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "cmaes"])
@@ -277,7 +279,9 @@ def test_two_objectives_and_resumed_the_same(sampler: str) -> None:
             values = search.suggest(str(number))["values"]
             status = DIVERGED if number == 4 else COMPLETE
             loss = 10.8 if status == DIVERGED else objective(values)
-            search.on_trial_result(str(number), {OBJECTIVE: 9.0, "kind": "epoch", "epoch": 1})
+            search.on_trial_result(
+                str(number), {OBJECTIVE: 9.0, "kind": "epoch", "curve_step": 1000}
+            )
             result = {OBJECTIVE: loss, "kind": "end", "status": status}
             search.on_trial_complete(str(number), result)
             done.append(told(values, result))
@@ -315,16 +319,16 @@ def test_a_sampler_learns_what_takes_too_long(sampler: str) -> None:
 def test_a_stopped_trial_is_told_as_pruned_with_its_curve_also_on_resume() -> None:
     search = make([], [])
     values = search.suggest("0")["values"]
-    search.on_trial_result("0", {OBJECTIVE: 8.0, "kind": "epoch", "epoch": 1})
+    search.on_trial_result("0", {OBJECTIVE: 8.0, "kind": "epoch", "curve_step": 1000})
     search.on_trial_complete("0", {OBJECTIVE: 10.8, "kind": "end", "status": STOPPED})
-    told = Told(values=values, status=STOPPED, objective=10.8, curve={1: 8.0})
+    told = Told(values=values, status=STOPPED, objective=10.8, curve={1000: 8.0})
     resumed = LedgerOptunaSearch(
         space=space_of(RANGES), sampler="tpe", base_seed=0, finished=[told], unfinished=[]
     )
     for study in (search.study, resumed.study):
         [trial] = study.trials
         assert trial.state == TrialState.PRUNED
-        assert trial.intermediate_values == {1: 8.0}
+        assert trial.intermediate_values == {1000: 8.0}
 
 
 @pytest.mark.parametrize("heads", [(1, 2, 4, 8), (3, 4), (5,)])
