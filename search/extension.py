@@ -21,7 +21,7 @@ from search.ledger import Ledger, TrialRecord
 from search.plan import make_trial
 from search.trial_folder import trial_folder
 
-_OWN = ("name", "resume", "extend", "dry_run", "out")
+_OWN = ("name", "resume", "extend", "dry_run", "out", "warm_start")
 """Flags that are never taken from the other experiment's command."""
 
 
@@ -51,7 +51,7 @@ def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
     folder = find_experiment(root, experiment.extends)
     ledger = Ledger(folder / "ledger.jsonl")
     ended = [record for record in ledger.trials if record.trial_id in ledger.ended()]
-    finished = [record for record in ended if _is_planned(record, experiment)]
+    finished = [record for record in ended if is_planned(record, experiment)]
     if not finished:
         raise UserError(
             f"--extend {experiment.extends}: none of its {len(ended)} finished trials is in this "
@@ -60,7 +60,9 @@ def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
     return finished
 
 
-def _is_planned(record: TrialRecord, experiment: Experiment) -> bool:
+def is_planned(record: TrialRecord, experiment: Experiment) -> bool:
+    """Whether a trial of another experiment is one of this plan: the same configuration, seed and
+    corpus."""
     values = {name: AXES[name].value(record.config) for name in experiment.axes}
     for name, value in values.items():
         of_axis = experiment.axes[name]
@@ -81,13 +83,19 @@ def take_over(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     other = folder.parent / experiment.extends
     if ledger.trials and not other.exists():
         return
-    for record in finished_trials(root, experiment):
+    copy_trials(finished_trials(root, experiment), other, folder, ledger)
+
+
+def copy_trials(records: Sequence[TrialRecord], other: Path, folder: Path, ledger: Ledger) -> None:
+    """Copy these records of the experiment in `other`, and their weights, where they are not there
+    yet."""
+    for record in records:
         if record.trial_id in ledger.ended():
             continue
         if record.checkpoint is not None and (other / record.checkpoint.path).is_file():
             trial_folder(folder, record.trial_id).mkdir(parents=True, exist_ok=True)
             _link(other / record.checkpoint.path, folder / record.checkpoint.path)
-        taken_from = record.taken_from or experiment.extends
+        taken_from = record.taken_from or other.name
         ledger.append(dataclasses.replace(record, taken_from=taken_from))
 
 

@@ -49,6 +49,7 @@ from search.start import (
     prepare_builtin,
     with_corpus,
 )
+from search.warm_start import look, take_over_warm, with_known_points
 
 
 def main() -> int:
@@ -79,6 +80,8 @@ def main() -> int:
     taken = []
     if experiment.extends is not None and corpus is not None:
         taken = [extension_line(root, with_corpus(experiment, corpus))]
+    if experiment.warm_starts and corpus is not None:
+        taken += [found.line for found in look(root, with_corpus(experiment, corpus))]
     print("\n".join([f"Preset     {preset}: {preset_why}", *taken]), flush=True)
     if args.trials_per_gpu == "auto":
         chosen, why = choose_trials_per_gpu(experiment)
@@ -99,7 +102,7 @@ def main() -> int:
         print("Dry run: nothing was downloaded or trained.")
         return 0
     corpus = corpus or prepare_builtin(root)
-    experiment = with_corpus(experiment, corpus)
+    experiment = with_known_points(root, with_corpus(experiment, corpus))
     check_trials(experiment, length_in(corpus))
     experiment.write(folder)
     return run(experiment, folder, length_in(corpus))
@@ -132,6 +135,7 @@ def run(
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
         if experiment.extends is not None:
             take_over(experiment, folder, ledger)
+        take_over_warm(experiment, folder, ledger)
         reason = _search(experiment, folder, ledger, length)
         if reason is not None:
             print(f"\n{reason}; {_done(experiment, ledger)} are in the ledger. Go on with: {again}")

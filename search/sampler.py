@@ -66,6 +66,7 @@ class LedgerOptunaSearch(OptunaSearch):
         base_seed: int,
         finished: Sequence[tuple[Mapping[str, float], float]],
         unfinished: Sequence[Mapping[str, float]],
+        known: Sequence[tuple[Mapping[str, float], float]] = (),
     ) -> None:
         """
         Args:
@@ -74,6 +75,8 @@ class LedgerOptunaSearch(OptunaSearch):
             base_seed: the search's seed.
             finished: values and objective of the trials in the ledger.
             unfinished: values of trials that were started and must go on first.
+            known: values and objective of other experiments' trials (`--warm-start`); they may be
+                suggested again, since this ledger lacks them.
         """
         self._sampler_name, self._base_seed = sampler, base_seed
         self._suggested: set[Values] = set()
@@ -86,6 +89,8 @@ class LedgerOptunaSearch(OptunaSearch):
         )
         assert self._ot_study is not None
         self.study: optuna.Study = self._ot_study
+        for values, objective in known:
+            self.add_evaluated_point(_prefixed(values), objective)
         for values, objective in finished:
             self.add_evaluated_point(_prefixed(values), objective)
             self._suggested.add(_values(values))

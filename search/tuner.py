@@ -217,6 +217,7 @@ class Search:
             base_seed=experiment.base_seed,
             finished=finished,
             unfinished=[started.values for started in self._unfinished()],
+            known=[(point.values, point.objective) for point in experiment.known_points],
         )
 
     def _unfinished(self) -> list[Started]:
