@@ -43,6 +43,9 @@ class KnownPoint:
     values: dict[str, Value]
     """The axes' values."""
     objective: float
+    """Validation loss in nats."""
+    seconds: float
+    """Of training."""
 
 
 @dataclass(frozen=True, kw_only=True)

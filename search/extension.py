@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.errors import UserError
+from model.records import STOPPED
 from search.axes import AXES, grid_cells
 from search.code_version import code_hashes
 from search.experiment import Experiment, find_experiment, read_experiment
@@ -21,9 +22,10 @@ from search.flags_space import merged
 from search.ledger import Ledger, TrialRecord
 from search.limits import allowed
 from search.plan import make_trial
+from search.stopping import NEVER
 from search.trial_folder import trial_folder
 
-_OWN = ("name", "resume", "extend", "dry_run", "out")
+_OWN = ("name", "resume", "extend", "dry_run", "out", "warm_start")
 """Flags that are never taken from the other experiment's command."""
 
 
@@ -56,7 +58,7 @@ def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
     folder = find_experiment(root, experiment.extends)
     ledger = Ledger(folder / "ledger.jsonl")
     ended = [record for record in ledger.trials if record.trial_id in ledger.ended()]
-    finished = [record for record in ended if _is_planned(record, experiment)]
+    finished = [record for record in ended if is_planned(record, experiment)]
     if not finished:
         raise UserError(
             f"--extend {experiment.extends}: none of its {len(ended)} finished trials is in this "
@@ -65,7 +67,9 @@ def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
     return finished
 
 
-def _is_planned(record: TrialRecord, experiment: Experiment) -> bool:
+def is_planned(record: TrialRecord, experiment: Experiment) -> bool:
+    """Whether a trial of another experiment is one of this plan: the same configuration, seed and
+    corpus."""
     values = {name: AXES[name].value(record.config) for name in experiment.axes}
     if experiment.sampler is not None:
         inside = all(experiment.space.contains(*pair) for pair in values.items())
@@ -73,6 +77,8 @@ def _is_planned(record: TrialRecord, experiment: Experiment) -> bool:
     else:
         inside = values in (experiment.cells or grid_cells(experiment.axes))
     if not inside:
+        return False
+    if record.status == STOPPED and experiment.stopper in (None, NEVER):
         return False
     fresh_seeds = experiment.confirm_seeds if experiment.confirm is not None else 0
     if record.replicate >= experiment.seeds + fresh_seeds:
@@ -88,13 +94,19 @@ def take_over(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     other = folder.parent / experiment.extends
     if ledger.trials and not other.exists():
         return
-    for record in finished_trials(root, experiment):
+    copy_trials(finished_trials(root, experiment), other, folder, ledger)
+
+
+def copy_trials(records: Sequence[TrialRecord], other: Path, folder: Path, ledger: Ledger) -> None:
+    """Copy these records of the experiment in `other`, and their weights, where they are not there
+    yet."""
+    for record in records:
         if record.trial_id in ledger.ended():
             continue
         if record.checkpoint is not None and (other / record.checkpoint.path).is_file():
             trial_folder(folder, record.trial_id).mkdir(parents=True, exist_ok=True)
             _link(other / record.checkpoint.path, folder / record.checkpoint.path)
-        taken_from = record.taken_from or experiment.extends
+        taken_from = record.taken_from or other.name
         ledger.append(dataclasses.replace(record, taken_from=taken_from))
 
 

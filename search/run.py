@@ -57,6 +57,7 @@ from search.start import (
     prepare_builtin,
     with_corpus,
 )
+from search.warm_start import look, take_over_warm, with_known_points
 
 
 def main() -> int:
@@ -88,6 +89,8 @@ def main() -> int:
     taken = []
     if experiment.extends is not None and corpus is not None:
         taken = [extension_line(root, experiment)]
+    if experiment.warm_starts and corpus is not None:
+        taken += [found.line for found in look(root, experiment)]
     if args.grid == CLAIMS:
         taken.append(claims_line(preset))
     print("\n".join([f"Preset     {preset}: {preset_why}", *taken]), flush=True)
@@ -117,6 +120,7 @@ def main() -> int:
     # Nobody can tell before what a download takes.
     predicted = experiment.predicted_seconds + time.time() - began
     experiment = with_corpus(dataclasses.replace(experiment, predicted_seconds=predicted), corpus)
+    experiment = with_known_points(root, experiment)
     check_trials(experiment, length_in(corpus))
     experiment.write(folder)
     return run(experiment, folder, length_in(corpus), started)
@@ -137,6 +141,9 @@ def plan(
     if experiment.extends is not None and corpus is not None:
         finished = finished_trials(root, with_corpus(experiment, corpus))
         taken = {record.config for record in finished}
+    if corpus is not None:
+        found = look(root, with_corpus(experiment, corpus))
+        taken |= {record.config for one in found for record in one.taken}
     seconds = estimator.search(expected, trials, taken)
     lines += plan_lines(expected, trials, corpus, estimator, seconds)
     return dataclasses.replace(experiment, predicted_seconds=used + seconds), lines
@@ -171,6 +178,7 @@ def run(
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
         if experiment.extends is not None:
             take_over(experiment, folder, ledger)
+        take_over_warm(experiment, folder, ledger)
         clock, trained_before = Clock(folder, started), {t.trial_id for t in ledger.trials}
         reason = _search(experiment, folder, ledger, length, clock)
         clock.note()

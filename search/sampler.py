@@ -94,6 +94,7 @@ class LedgerOptunaSearch(OptunaSearch):
         base_seed: int,
         finished: Sequence[Told],
         unfinished: Sequence[Mapping[str, Value]],
+        known: Sequence[Told] = (),
         allowed: Callable[[Mapping[str, Value]], bool] = lambda values: True,
         tell: Callable[[Mapping[str, Value], Mapping[str, Any]], Told] | None = None,
         objectives: int = 1,
@@ -106,6 +107,8 @@ class LedgerOptunaSearch(OptunaSearch):
             base_seed: the search's seed.
             finished: the trials in the ledger, in its order.
             unfinished: values of trials that were started and must go on first.
+            known: of other experiments' trials (`--warm-start`); they may be suggested again, since
+                this ledger lacks them.
             allowed: whether values may be suggested; others are drawn again.
             tell: makes what is told of a trial of its values and its last report to Tune.
             objectives: how many there are, 1 or 2.
@@ -126,9 +129,9 @@ class LedgerOptunaSearch(OptunaSearch):
         )
         assert self._ot_study is not None
         self.study: optuna.Study = self._ot_study
-        for told in finished:
+        for told in (*known, *finished):
             self.study.add_trial(self._frozen(told))
-            self._suggested.add(_values(told.values))
+        self._suggested.update(_values(told.values) for told in finished)
         for values in unfinished:
             self.study.enqueue_trial(_prefixed(values))
 

@@ -129,7 +129,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     )
     if made.has_branches and made.stopper is not None:
         raise UserError(
-            f"--stop {made.stopper}: under --schedule wsd runs that differ in epochs share a trunk, "
+            f"--stop {made.stopper}: under --schedule wsd runs of several epochs share a trunk, "
             "which none of them can leave early; leave --stop out"
         )
     return made

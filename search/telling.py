@@ -10,7 +10,7 @@ from typing import Any
 from model.records import COMPLETE
 from search.axes import AXES, apply_axes
 from search.axis import Value
-from search.experiment import Experiment
+from search.experiment import Experiment, KnownPoint
 from search.ledger import TrialRecord
 from search.objective import SECONDS, cost_of_record, counted_cost, parse_max_cost
 from search.rung_files import record_curve
@@ -36,6 +36,11 @@ def told_of_report(
     """Of a trial's values and its last report; its curve was told epoch by epoch."""
     seconds = result["training_seconds"]
     return _told(experiment, values, result["status"], result[OBJECTIVE], seconds, {})
+
+
+def told_of_point(experiment: Experiment, point: KnownPoint) -> Told:
+    """Of another experiment's result (`--warm-start`)."""
+    return _told(experiment, point.values, COMPLETE, point.objective, point.seconds, {})
 
 
 def _told(

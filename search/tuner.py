@@ -44,7 +44,7 @@ from search.prediction import NEXT_TRIAL_SECONDS
 from search.progress import ProgressLine
 from search.recorder import Recorder, collect_outcomes
 from search.sampler import LedgerOptunaSearch
-from search.telling import told, told_of_report
+from search.telling import told, told_of_point, told_of_report
 from search.trainable import run_trials
 from search.trial_folder import Started, forget_outcome, read_started, trial_folder
 
@@ -248,6 +248,7 @@ class Search:
             base_seed=experiment.base_seed,
             finished=[told(experiment, t) for t in searched if t.trial_id in ended],
             unfinished=[started.values for started in self._unfinished()],
+            known=[told_of_point(experiment, point) for point in experiment.known_points],
             allowed=allowed(experiment),
             tell=functools.partial(told_of_report, experiment),
             objectives=len(experiment.objectives),

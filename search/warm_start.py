@@ -1,0 +1,150 @@
+"""`--warm-start NAME…`: a search that begins with what others on the same corpus found.
+
+Two things are taken from each. Finished trials of this very plan (the same configuration, corpus
+and seeds: the same trial id) go into the new ledger, as `--extend` has them, and are never trained
+again. And a sampler is told every other result whose configuration differs from its base on its
+axes alone, as a known point: those are kept in `experiment.json`, so that once the search has begun
+the other experiments may be deleted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.errors import UserError
+from model.records import COMPLETE, STOPPED
+from search.axes import AXES, apply_axes
+from search.axis import Value
+from search.code_version import code_hashes
+from search.experiment import Experiment, KnownPoint, find_experiment, read_experiment
+from search.extension import copy_trials, is_planned
+from search.ledger import Ledger, TrialRecord
+from search.limits import allowed
+from search.objective import SECONDS, cost_of_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What one experiment has for another."""
+
+    name: str
+    taken: tuple[TrialRecord, ...]
+    """Finished trials of the new plan."""
+    points: tuple[KnownPoint, ...]
+    """For a sampler: further results in its ranges."""
+    outside: int
+    """Results outside of its ranges."""
+    different: int
+    """Results of configurations that differ elsewhere too."""
+    other_code: bool
+    """Whether another version of the program made it."""
+
+    @property
+    def line(self) -> str:
+        """For the plan."""
+        parts = [f"{len(self.taken)} trials are taken over"]
+        if self.points:
+            parts.append(f"{len(self.points)} results are told to the sampler")
+        left_out = [
+            f"{count} {why}"
+            for count, why in (
+                (self.outside, "outside of the ranges"),
+                (self.different, "of other configurations"),
+            )
+            if count
+        ]
+        parts += [f"left out: {', '.join(left_out)}"] if left_out else []
+        code = "; made by other code" if self.other_code else ""
+        return f"Warm start {self.name}: {'; '.join(parts)}{code}"
+
+
+def look(root: Path, experiment: Experiment) -> list[Found]:
+    """What the experiments named by `--warm-start` have; a trial that two of them have is the
+    first's. Raises `UserError` if one is not there, is on another corpus or has nothing."""
+    found: list[Found] = []
+    known: set[str] = set()
+    for name in experiment.warm_starts:
+        folder = find_experiment(root, name)
+        other = read_experiment(folder)
+        if other.corpus_hash != experiment.corpus_hash:
+            raise UserError(
+                f"--warm-start {name}: it is on the corpus {other.corpus['name']} with another "
+                f"content than {experiment.corpus['name']} here; losses on them don't compare"
+            )
+        ledger = Ledger(folder / "ledger.jsonl")
+        ended = [t for t in ledger.trials if t.trial_id in ledger.ended() - known]
+        known |= {t.trial_id for t in ended}
+        one = _sort(name, experiment, ended, other.code != code_hashes())
+        if not one.taken and not one.points:
+            raise UserError(
+                f"--warm-start {name}: of its {len(ledger.ended())} finished trials none can be "
+                f"used ({one.outside} outside of the ranges, {one.different} of other "
+                "configurations); leave it out"
+            )
+        found.append(one)
+    return found
+
+
+def _sort(
+    name: str, experiment: Experiment, ended: Sequence[TrialRecord], other_code: bool
+) -> Found:
+    taken, points = [], []
+    outside = different = 0
+    for record in ended:
+        values = {axis: AXES[axis].value(record.config) for axis in experiment.axes}
+        if is_planned(record, experiment):
+            taken.append(record)
+        elif record.status == STOPPED:
+            continue  # it has no loss, and its rungs are of that search
+        elif not _same_but_for_axes(record, experiment):
+            different += 1
+        elif experiment.sampler is None or not in_space(experiment, values):
+            outside += 1
+        else:
+            guessing = math.log(record.config.model.vocab_size)
+            loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
+            seconds = cost_of_record(record, SECONDS)
+            points.append(KnownPoint(values=values, objective=loss, seconds=seconds))
+    return Found(
+        name=name,
+        taken=tuple(taken),
+        points=tuple(points),
+        outside=outside,
+        different=different,
+        other_code=other_code,
+    )
+
+
+def _same_but_for_axes(record: TrialRecord, experiment: Experiment) -> bool:
+    values = {name: AXES[name].value(record.config) for name in experiment.axes}
+    return apply_axes(experiment.base, values).replace(seed=0) == record.config.replace(seed=0)
+
+
+def in_space(experiment: Experiment, values: Mapping[str, Value]) -> bool:
+    """Whether a sampler could have suggested these values."""
+    contained = (experiment.space.contains(*pair) for pair in values.items())
+    return all(contained) and allowed(experiment)(values)
+
+
+def with_known_points(root: Path, experiment: Experiment) -> Experiment:
+    """`experiment` with all that its sampler is to be told; an extended one's known points too."""
+    points = [point for found in look(root, experiment) for point in found.points]
+    if experiment.extends is not None and experiment.sampler is not None:
+        before = read_experiment(find_experiment(root, experiment.extends))
+        if set(before.axes) == set(experiment.axes):
+            points += [p for p in before.known_points if in_space(experiment, p.values)]
+    return dataclasses.replace(experiment, known_points=tuple(points))
+
+
+def take_over_warm(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+    """Copy the finished trials of the plan into `ledger`, with their weights, from those
+    experiments that are still there: a resumed search has most likely done it before."""
+    root = folder.parents[1]
+    there = [name for name in experiment.warm_starts if (folder.parent / name).is_dir()]
+    experiment = dataclasses.replace(experiment, warm_starts=tuple(there))
+    for found in look(root, experiment):
+        copy_trials(found.taken, folder.parent / found.name, folder, ledger)
