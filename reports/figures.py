@@ -25,7 +25,8 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-from search.axes import Axis
+from search.axes import AXES, Axis
+from search.axis import Value
 
 # https://jfly.uni-koeln.de/color/ (Okabe and Ito 2008)
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
@@ -167,6 +168,8 @@ def loss_against(trials: pd.DataFrame, axis: Axis, others: Sequence[str]) -> Fig
     """Final validation loss against an axis' values: a line for each setting of the `others`, a
     point for each trial, the best ringed."""
     figure, axes = _figure()
+    if axis.categorical:  # as words, which stand side by side
+        trials = trials.assign(**{axis.name: trials[axis.name].map(axis.exact)})
     groups = list(trials.groupby(list(others), sort=True)) if others else [((), trials)]
     told_apart = len(groups) <= MANY
     if not told_apart:
@@ -177,10 +180,11 @@ def loss_against(trials: pd.DataFrame, axis: Axis, others: Sequence[str]) -> Fig
         look = _look(colour, marker)
         alpha = 1.0 if told_apart else 0.45  # a crowd's density shows
         axes.plot(group[axis.name], group["val_loss_nats"], linestyle="", alpha=alpha, **look)
-        if told_apart:  # a line through the replicates' means
-            means = group.groupby(axis.name)["val_loss_nats"].mean()
-            axes.plot(means.index, means, color=colour, linewidth=1.5)
-            label = ", ".join(f"{n}={v:g}" for n, v in zip(others, values, strict=True))
+        if told_apart:
+            if not axis.categorical:  # a line through the replicates' means
+                means = group.groupby(axis.name)["val_loss_nats"].mean()
+                axes.plot(means.index, means, color=colour, linewidth=1.5)
+            label = ", ".join(f"{n}={AXES[n].show(v)}" for n, v in zip(others, values, strict=True))
             handles.append(Line2D([], [], label=label or "trials", **look))
     best = trials.sort_values("val_loss_nats", kind="stable").iloc[0]
     ring: dict[str, Any] = {
@@ -200,7 +204,11 @@ def loss_against(trials: pd.DataFrame, axis: Axis, others: Sequence[str]) -> Fig
     return figure
 
 
-def _value_axis(axes: Axes, axis: Axis, values: Sequence[float]) -> None:
+def _value_axis(axes: Axes, axis: Axis, values: Sequence[Value]) -> None:
+    if axis.categorical:
+        axes.set_xlabel(axis.label)
+        axes.margins(x=0.25)
+        return
     if axis.log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())

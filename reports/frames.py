@@ -16,6 +16,7 @@ import pandas as pd
 from model.config import RunConfig
 from model.records import COMPLETE, EpochRecord
 from search.axes import AXES, Axis, cell_label
+from search.axis import CHOICES, LOG, Value
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
 
@@ -115,7 +116,7 @@ class Edge:
     """An axis whose best value is the last one tried: the optimum may lie beyond."""
 
     axis: Axis
-    value: float
+    value: Value
     upper: bool
     """Whether it is the highest value; else the lowest."""
 
@@ -124,13 +125,17 @@ def edges(experiment: Experiment, config: RunConfig) -> list[Edge]:
     """The axes on which `config` is at the edge of what was searched."""
     found = []
     for name, values in experiment.axes.items():
-        axis = AXES[name]
+        axis, kind = AXES[name], experiment.space.kind(name)
+        if axis.categorical:
+            continue  # its values have no order
         value, low, high = axis.value(config), min(values), max(values)
         if low == high:
             continue
-        # A sampler hardly ever draws the bound itself, so a margin counts as the edge.
-        margin = 0.0 if experiment.sampler is None else 0.05
-        scale = math.log if axis.log else float
+        # A sampler hardly ever draws the bound of a range itself, so a margin counts as the edge.
+        ranged = experiment.sampler is not None and kind != CHOICES
+        margin = 0.05 if ranged else 0.0
+        log = kind == LOG if ranged else axis.log
+        scale = math.log if log and low > 0 else float
         place = (scale(value) - scale(low)) / (scale(high) - scale(low))
         if place <= margin or place >= 1 - margin:
             found.append(Edge(axis=axis, value=value, upper=place > 0.5))

@@ -80,12 +80,14 @@ def _perplexity(epochs: pd.DataFrame) -> Picture:
 def _against(trials: pd.DataFrame, name: str, others: list[str]) -> Picture:
     axis = AXES[name]
     best = trials.sort_values("val_loss_nats", kind="stable").iloc[0]
-    found = f"The lowest, {best['val_loss_nats']:.3f} nats, is at {best[name]:g}."
+    found = f"The lowest, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
     return Picture(
         name=f"loss_against_{name}",
         title=f"Validation loss against {axis.label}",
         alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
-        caption=f"{found} A minimum inside the plot is a tuned {axis.label}; one at its edge "
+        caption=found
+        if axis.categorical
+        else f"{found} A minimum inside the plot is a tuned {axis.label}; one at its edge "
         "asks for more values on that side.",
         png=_png(figures.loss_against(trials, axis, others)),
     )

@@ -110,7 +110,7 @@ def build_page(experiment: Experiment, ledger: Ledger, out: str | None = None) -
 
 def _architecture(experiment: Experiment) -> Section:
     varied = [
-        f"{AXES[name].label} ({', '.join(f'{value:g}' for value in values)})"
+        f"{AXES[name].label} ({', '.join(map(AXES[name].show, values))})"
         for name, values in experiment.axes.items()
         if hasattr(experiment.base.model, AXES[name].field)
     ]

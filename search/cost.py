@@ -137,7 +137,8 @@ def _seed_flops(experiment: Experiment, trial: Trial, tokens: int) -> float:
     cell = {
         axis.name: axis.value(trial.config)
         for axis in AXES.values()
-        if axis.name in trial.values or axis.value(experiment.base) != axis.value(preset)
+        if axis.name in trial.values
+        or axis.value(experiment.base) not in (None, axis.value(preset))
     }
     config = apply_axes(PRESETS["seed"], cell)
     return float(config.train.epochs * tokens * flops_per_token(config.model))
