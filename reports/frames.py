@@ -40,6 +40,7 @@ _TRIAL = (
     "taken_from",
     "reason",
     "best",
+    "too_dear",
 )
 _EPOCH = ("trial_id", "experiment", *(f.name for f in dataclasses.fields(EpochRecord)))
 
@@ -58,7 +59,11 @@ def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     sampler's trials by validation loss."""
     best = ledger.best()
     axes = list(experiment.axes)
-    rows = [_trial_row(experiment, trial, trial is best) for trial in ledger.trials]
+    rows = [
+        _trial_row(experiment, trial, trial is best)
+        | {"too_dear": ledger.max_cost is not None and not ledger.max_cost.held_by(trial)}
+        for trial in ledger.trials
+    ]
     frame = pd.DataFrame(rows, columns=[*_TRIAL, *(name for name in axes if name not in _TRIAL)])
     order = [*axes, "replicate"] if experiment.sampler is None else ["val_loss_nats"]
     return frame.sort_values(order, kind="stable", ignore_index=True)

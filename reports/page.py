@@ -16,6 +16,7 @@ import pandas as pd
 from reports import findings, setup_tables, tables
 from reports.columns import Shown, day_and_time, one_line, show, times
 from reports.frames import trial_label
+from reports.front import front_sentence, front_table, limit_sentence
 from reports.gallery import Picture, gallery
 from search.axes import AXES
 from search.experiment import Experiment
@@ -92,6 +93,7 @@ def build_page(experiment: Experiment, ledger: Ledger, out: str | None = None) -
         _training(experiment),
         _data(experiment),
         _experiments(experiment, ledger),
+        _front(experiment, ledger),
         _without_result(experiment, ledger),
         _by_epoch(experiment, ledger),
         Section(title="Figures", pictures=gallery(experiment, ledger)),
@@ -174,9 +176,17 @@ def _experiments(experiment: Experiment, ledger: Ledger) -> Section:
         caption="Finished trials; losses in nats per token, perplexity and bits per byte on the "
         "validation split",
         frame=frame,
-        marked_row=[note.startswith("best") for note in frame["notes"]].index(True),
+        marked_row=next((i for i, n in enumerate(frame["notes"]) if n.startswith("best")), None),
     )
-    return Section(title="Experiments", tables=[table])
+    paragraphs = [sentence] if (sentence := limit_sentence(ledger)) else []
+    return Section(title="Experiments", paragraphs=paragraphs, tables=[table])
+
+
+def _front(experiment: Experiment, ledger: Ledger) -> Section:
+    if len(experiment.objectives) < 2 or (frame := front_table(experiment, ledger)).empty:
+        return Section(title="Pareto front")
+    table = Table(name="front", caption=front_sentence(experiment, ledger), frame=frame)
+    return Section(title="Pareto front", tables=[table])
 
 
 def _without_result(experiment: Experiment, ledger: Ledger) -> Section:

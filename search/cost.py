@@ -84,10 +84,12 @@ def plan_lines(
         there = scale / at_once * sum(map(operator.mul, seed_flops, map(seconds, trials)))
         cost += f"; with --preset seed about {duration(there)}"
     sampler = f" by {experiment.sampler}" if experiment.sampler else ""
+    goal = "" if len(experiment.objectives) == 1 else f"; {' against '.join(experiment.objectives)}"
+    goal += f"; at most {experiment.max_cost}" if experiment.max_cost else ""
     packs = f" packs of up to {experiment.pack}" if experiment.pack > 1 else ""
     lines = [
         f"Search     {_axes_text(experiment)}: {experiment.planned_trials} trials{sampler}, "
-        f"{tokens:,.0f} training tokens, {scale * sum(flops):.2g} FLOP",
+        f"{tokens:,.0f} training tokens, {scale * sum(flops):.2g} FLOP{goal}",
         f"Machine    {', '.join(machine['gpus']) or machine['processor']}: "
         f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "
         f"{experiment.base.train.precision}",

@@ -18,6 +18,7 @@ from data.errors import UserError, run_command
 from data.paths import artifacts_root, check_writable
 from model.batches import RunLength
 from model.records import DIVERGED, FAILED
+from reports.front import front_sentence, front_table, limit_sentence
 from reports.tables import as_text, experiments
 from search.axes import cell_label
 from search.code_version import refuse_other_beginnings
@@ -186,10 +187,21 @@ def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
     if ledger.complete():
         print(as_text(experiments(experiment, ledger)))
         print()
+        _print_front(experiment, ledger)
     name = experiment.name
     print(f"Ledger     {ledger.path}")
     print(f"Report     {command_line('reports/generate.py', name, root=root)}")
     print(f"Rerun      {command_line('search/rerun.py', name, root=root)}", flush=True)
+
+
+def _print_front(experiment: Experiment, ledger: Ledger) -> None:
+    """The Pareto front where there are two objectives, and what --max-cost excludes."""
+    if len(experiment.objectives) > 1:
+        print(front_sentence(experiment, ledger))
+        if not (front := front_table(experiment, ledger)).empty:
+            print(f"\n{as_text(front)}\n")
+    if (sentence := limit_sentence(ledger)) is not None:
+        print(f"{sentence}\n")
 
 
 if __name__ == "__main__":
