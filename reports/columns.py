@@ -112,6 +112,7 @@ COLUMNS = {
     "lr_last": _number("Learning rate", "{:.3g}"),
     "grad_norm_mean": _number("Gradient norm", "{:.3f}"),
     "steps_per_second": _number("Steps/s", "{:.2f}"),
+    "training_seconds": Column(heading="Training", write=duration, numeric=True),
     "total_seconds": Column(heading="Time", write=duration, numeric=True),
     "notes": Column(heading="Notes"),
     # trials without a result

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from search.axes import Axis
+from search.axis import Axis, Value
 
 # https://jfly.uni-koeln.de/color/ (Okabe and Ito 2008)
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
@@ -65,7 +65,11 @@ def look_of(colour: str, marker: str) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "markersize": 7}
 
 
-def value_axis(axes: Axes, axis: Axis, values: Sequence[float]) -> None:
+def value_axis(axes: Axes, axis: Axis, values: Sequence[Value]) -> None:
+    if axis.categorical:
+        axes.set_xlabel(axis.label)
+        axes.margins(x=0.25)
+        return
     if axis.log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())

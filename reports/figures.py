@@ -25,13 +25,15 @@ from reports.drawing import (
     new_figure,
     value_axis,
 )
-from search.axes import Axis
+from search.axes import AXES, Axis
 
 
 def loss_against(trials: pd.DataFrame, axis: Axis, others: Sequence[str]) -> Figure:
     """Final validation loss against an axis' values: a line for each setting of the `others`, a
     point for each trial, the best ringed."""
     figure, axes = new_figure()
+    if axis.categorical:  # as words, which stand side by side
+        trials = trials.assign(**{axis.name: trials[axis.name].map(axis.exact)})
     groups = list(trials.groupby(list(others), sort=True)) if others else [((), trials)]
     told_apart = len(groups) <= MANY
     if not told_apart:
@@ -42,10 +44,11 @@ def loss_against(trials: pd.DataFrame, axis: Axis, others: Sequence[str]) -> Fig
         look = look_of(colour, marker)
         alpha = 1.0 if told_apart else 0.45  # a crowd's density shows
         axes.plot(group[axis.name], group["val_loss_nats"], linestyle="", alpha=alpha, **look)
-        if told_apart:  # a line through the replicates' means
-            means = group.groupby(axis.name)["val_loss_nats"].mean()
-            axes.plot(means.index, means, color=colour, linewidth=1.5)
-            label = ", ".join(f"{n}={v:g}" for n, v in zip(others, values, strict=True))
+        if told_apart:
+            if not axis.categorical:  # a line through the replicates' means
+                means = group.groupby(axis.name)["val_loss_nats"].mean()
+                axes.plot(means.index, means, color=colour, linewidth=1.5)
+            label = ", ".join(f"{n}={AXES[n].show(v)}" for n, v in zip(others, values, strict=True))
             handles.append(Line2D([], [], label=label or "trials", **look))
     best = trials.sort_values("val_loss_nats", kind="stable").iloc[0]
     ring: dict[str, Any] = {

@@ -12,6 +12,7 @@ from reports.columns import duration, times
 from reports.frames import Edge, edges, epoch_plan, trial_label
 from reports.winner import winning_trial
 from search.axes import AXES, Axis
+from search.axis import Value
 from search.confirm import missing_trials, trials_so_far
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
@@ -105,8 +106,8 @@ def _edge_note(edge: Edge, experiment: Experiment) -> str:
     kind = "grid" if experiment.sampler is None else "searched range"
     end, beyond = ("upper", "above") if edge.upper else ("lower", "below")
     return (
-        f"The best {edge.axis.label}, {edge.value:g}, is at the {end} edge of the {kind}: "
-        f"a better one may lie {beyond} it."
+        f"The best {edge.axis.label}, {edge.axis.show(edge.value)}, is at the {end} edge of the "
+        f"{kind}: a better one may lie {beyond} it."
     )
 
 
@@ -187,8 +188,10 @@ def _search_further(experiment: Experiment, best: TrialRecord, home: str) -> lis
     for edge in edges(experiment, best.config):
         beyond = edge.value * 2 if edge.upper else edge.value / 2
         beyond = int(beyond) if edge.axis.integer else beyond
+        if beyond == edge.value:
+            continue
         try:
-            best.config.replace(**{edge.axis.field: beyond})
+            best.config.replace(**edge.axis.fields(beyond))
         except UserError:
             continue  # such as zero epochs: there is nothing beyond this edge
         cell = {name: (AXES[name].value(best.config),) for name in experiment.axes}
@@ -209,8 +212,13 @@ def _same_otherwise(experiment: Experiment) -> str:
     flags = "".join(
         _flag(axis, [axis.value(experiment.base)])
         for axis in AXES.values()
-        if axis.name not in experiment.axes and axis.value(experiment.base) != axis.value(preset)
+        if axis.name not in experiment.axes
+        and axis.value(experiment.base) not in (None, axis.value(preset))
     )
+    if len(experiment.objectives) > 1:
+        flags += f" --objective {','.join(experiment.objectives)}"
+    if experiment.max_cost is not None:
+        flags += f" --max-cost {shlex.quote(experiment.max_cost)}"
     if experiment.corpus["name"] != "builtin":
         flags += f" --corpus {shlex.quote(experiment.corpus['name'])}"
     if experiment.base_seed != 0:
@@ -220,13 +228,12 @@ def _same_otherwise(experiment: Experiment) -> str:
     return flags
 
 
-def _flags(axes: dict[str, tuple[float, ...]]) -> str:
+def _flags(axes: dict[str, tuple[Value, ...]]) -> str:
     return "".join(
         _flag(AXES[name], values) for name, values in axes.items() if values != AXES[name].grid
     )
 
 
-def _flag(axis: Axis, values: Sequence[float]) -> str:
+def _flag(axis: Axis, values: Sequence[Value]) -> str:
     """The axis' flag with values that read back exactly."""
-    exact = (str(int(value)) if axis.integer else repr(float(value)) for value in values)
-    return f" {axis.flag} {','.join(exact)}"
+    return " " + axis.option(",".join(map(axis.exact, values)))

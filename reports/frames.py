@@ -17,8 +17,10 @@ from model.config import RunConfig, flops_per_token
 from model.records import COMPLETE, EpochRecord
 from reports.winner import winning_trial
 from search.axes import AXES, Axis, cell_label
+from search.axis import CHOICES, LOG, Value
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
+from search.objective import parse_max_cost
 
 _RESULTS = ("train_loss_nats", "val_loss_nats", "val_perplexity", "val_bits_per_byte")
 _TRIAL = (
@@ -41,6 +43,7 @@ _TRIAL = (
     "taken_from",
     "reason",
     "best",
+    "too_dear",
 )
 _EPOCH = (
     "trial_id",
@@ -66,8 +69,12 @@ def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     """One row a trial, with a column for each axis. A grid is in the order of its cells or of its
     axes' values, a sampler's trials by validation loss."""
     best = winning_trial(experiment, ledger)
-    axes = list(experiment.axes)
-    rows = [_trial_row(experiment, trial, trial is best) for trial in ledger.trials]
+    axes, limit = list(experiment.axes), parse_max_cost(experiment.max_cost)
+    rows = [
+        _trial_row(experiment, trial, trial is best)
+        | {"too_dear": limit is not None and not limit.held_by(trial)}
+        for trial in ledger.trials
+    ]
     frame = pd.DataFrame(rows, columns=[*_TRIAL, *(name for name in axes if name not in _TRIAL)])
     if experiment.sampler is not None:
         return frame.sort_values("val_loss_nats", kind="stable", ignore_index=True)
@@ -165,7 +172,7 @@ class Edge:
     """An axis whose best value is the last one tried: the optimum may lie beyond."""
 
     axis: Axis
-    value: float
+    value: Value
     upper: bool
     """Whether it is the highest value; else the lowest."""
 
@@ -174,13 +181,17 @@ def edges(experiment: Experiment, config: RunConfig) -> list[Edge]:
     """The axes on which `config` is at the edge of what was searched."""
     found = []
     for name, values in experiment.axes.items():
-        axis = AXES[name]
+        axis, kind = AXES[name], experiment.space.kind(name)
+        if axis.categorical:
+            continue  # its values have no order
         value, low, high = axis.value(config), min(values), max(values)
         if low == high:
             continue
-        # A sampler hardly ever draws the bound itself, so a margin counts as the edge.
-        margin = 0.0 if experiment.sampler is None else 0.05
-        scale = math.log if axis.log else float
+        # A sampler hardly ever draws the bound of a range itself, so a margin counts as the edge.
+        ranged = experiment.sampler is not None and kind != CHOICES
+        margin = 0.05 if ranged else 0.0
+        log = kind == LOG if ranged else axis.log
+        scale = math.log if log and low > 0 else float
         place = (scale(value) - scale(low)) / (scale(high) - scale(low))
         if place <= margin or place >= 1 - margin:
             found.append(Edge(axis=axis, value=value, upper=place > 0.5))

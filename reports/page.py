@@ -53,6 +53,7 @@ def build_page(experiment: Experiment, ledger: Ledger, out: str | None = None) -
         sections.training_section(experiment),
         sections.data_section(experiment),
         sections.experiments_section(experiment, ledger),
+        sections.front_section(experiment, ledger),
         sections.without_result_section(experiment, ledger),
         sections.by_epoch_section(experiment, ledger),
         Section(title="Figures", pictures=gallery(experiment, ledger)),

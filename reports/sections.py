@@ -10,6 +10,7 @@ from reports.claim_evidence import Evidence
 from reports.claims import claims_table
 from reports.columns import times
 from reports.frames import epoch_plan, is_star, setting_label, trial_label, trials_frame
+from reports.front import front_sentence, front_table, limit_sentence
 from reports.parts import Section, Table
 from reports.replicates import configurations, rerun_commands
 from reports.scaling_laws import expectations
@@ -21,7 +22,7 @@ from search.ledger import Ledger
 
 def architecture_section(experiment: Experiment) -> Section:
     varied = [
-        f"{AXES[name].label} ({', '.join(f'{value:g}' for value in values)})"
+        f"{AXES[name].label} ({', '.join(map(AXES[name].show, values))})"
         for name, values in experiment.axes.items()
         if hasattr(experiment.base.model, AXES[name].field)
     ]
@@ -85,12 +86,12 @@ def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
         caption="Finished trials; losses in nats per token, perplexity and bits per byte on the "
         "validation split, FLOP of the training",
         frame=frame,
-        marked_row=[note.startswith("best") for note in frame["notes"]].index(True),
+        marked_row=next((i for i, n in enumerate(frame["notes"]) if n.startswith("best")), None),
     )
-    paragraphs = []
+    paragraphs = [sentence] if (sentence := limit_sentence(experiment, ledger)) else []
     if is_star(experiment):
         base = cell_label(experiment.base, list(experiment.axes))
-        paragraphs = [f"One axis is varied at a time around the baseline, {base}."]
+        paragraphs += [f"One axis is varied at a time around the baseline, {base}."]
     cells = configurations(experiment, ledger)
     if len(cells) == len(ledger.trials):  # one seed each: the same rows again
         return Section(title="Experiments", paragraphs=paragraphs, tables=[trials])
@@ -101,9 +102,16 @@ def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
         caption="Configurations: means over the finished seeds, the spread (standard deviation) "
         "and the 95% interval of the mean validation loss; time and FLOP of one seed",
         frame=cells,
-        marked_row=cells["experiment"].tolist().index(label),
+        marked_row=cells["experiment"].tolist().index(label) if label else None,
     )
     return Section(title="Experiments", paragraphs=paragraphs, tables=[means, trials])
+
+
+def front_section(experiment: Experiment, ledger: Ledger) -> Section:
+    if len(experiment.objectives) < 2 or (frame := front_table(experiment, ledger)).empty:
+        return Section(title="Pareto front")
+    table = Table(name="front", caption=front_sentence(experiment, ledger), frame=frame)
+    return Section(title="Pareto front", tables=[table])
 
 
 def without_result_section(experiment: Experiment, ledger: Ledger) -> Section:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from model.config import RunConfig, TrainConfig, parameter_count, parameter_table
+from model.config import RunConfig, parameter_count, parameter_table
 from reports.columns import counted, day_and_time, one_line, storage
 from reports.frames import epoch_plan
 from search.axes import AXES
+from search.axis import CHOICES
 from search.experiment import Experiment
 
 
@@ -29,18 +30,19 @@ def architecture(config: RunConfig) -> pd.DataFrame:
 
 def recipe(experiment: Experiment) -> pd.DataFrame:
     """How every trial was trained; an axis of the search shows all its values."""
-    train, model = experiment.base.train, experiment.base.model
+    train = experiment.base.train
     rows = {
         "Loss": "cross-entropy of the next token",
-        "Optimizer": f"AdamW (β₁ = {train.beta1:g}, β₂ = {train.beta2:g}, "
-        f"weight decay {train.weight_decay:g} on matrices only)",
+        "Optimizer": f"AdamW (β₁ = {_axis(experiment, 'beta1')}, β₂ = "
+        f"{_axis(experiment, 'beta2')}, weight decay {_axis(experiment, 'weight_decay')} on "
+        "matrices only)",
         "Learning rate": f"{_axis(experiment, 'lr')}, linear warm-up, then linear decay to 0",
-        "Warm-up": _warmup(train),
+        "Warm-up": _warmup(experiment),
         "Epochs": _axis(experiment, "epochs"),
         "Context length": f"{_axis(experiment, 'seq_len')} tokens",
         "Batch": _batch(experiment),
         "Gradient clipping": f"to a global norm of {train.grad_clip_norm:g}",
-        "Dropout": f"{model.dropout:g}",
+        "Dropout": _axis(experiment, "dropout"),
         "Precision": f"{train.precision} (losses summed in fp32)",
         "Validation": "after each epoch, on "
         + (f"{train.val_tokens:,} tokens" if train.val_tokens else "the whole split"),
@@ -53,13 +55,18 @@ def recipe(experiment: Experiment) -> pd.DataFrame:
 def _axis(experiment: Experiment, name: str) -> str:
     values = experiment.axes.get(name)
     if values is None:
-        return f"{AXES[name].value(experiment.base):g}"
-    if experiment.sampler is not None:
+        return AXES[name].show(AXES[name].value(experiment.base))
+    if experiment.sampler is not None and experiment.space.kind(name) != CHOICES:
         return f"{min(values):g} to {max(values):g} (searched by {experiment.sampler})"
-    return ", ".join(f"{value:g}" for value in values) + " (searched)" * (len(values) > 1)
+    by = f" by {experiment.sampler}" if experiment.sampler is not None else ""
+    shown = ", ".join(map(AXES[name].show, values))
+    return shown + f" (searched{by})" * (len(values) > 1)
 
 
-def _warmup(train: TrainConfig) -> str:
+def _warmup(experiment: Experiment) -> str:
+    train = experiment.base.train
+    if "warmup_fraction" in experiment.axes:
+        return f"{_axis(experiment, 'warmup_fraction')} of all steps"
     if train.warmup_fraction is not None:
         return f"{train.warmup_fraction:.3g} of all steps"
     return f"{train.warmup_steps:,} steps"
@@ -67,8 +74,8 @@ def _warmup(train: TrainConfig) -> str:
 
 def _batch(experiment: Experiment) -> str:
     size, length = experiment.base.train.batch_size, experiment.base.model.seq_len
-    if "seq_len" in experiment.axes:
-        return f"{size} sequences"
+    if "seq_len" in experiment.axes or "batch_size" in experiment.axes:
+        return f"{_axis(experiment, 'batch_size')} sequences"
     return f"{size} sequences of {length} tokens = {size * length:,} tokens"
 
 

@@ -52,6 +52,8 @@ def _notes(trial: Mapping[Hashable, Any]) -> list[str]:
         notes.append(f"validation loss rose after epoch {trial['lowest_epoch']:.0f}")
     if trial["warmup_share"] > WARMUP_SHARE_LIMIT:
         notes.append(f"warm-up is {trial['warmup_share']:.0%} of the run")
+    if trial["too_dear"]:
+        notes.append("above --max-cost")
     if trial["pack"] > 1:
         notes.append(f"time is of a pack of {trial['pack']}")
     if trial["attempts"] > 1:

@@ -34,7 +34,9 @@ def axis_picture(trials: pd.DataFrame, others: list[str], name: str) -> Picture:
         name=f"loss_against_{name}",
         title=f"Validation loss against {axis.label}",
         alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
-        caption=f"{found} A minimum inside the plot is a tuned {axis.label}; one at its edge "
+        caption=found
+        if axis.categorical
+        else f"{found} A minimum inside the plot is a tuned {axis.label}; one at its edge "
         "asks for more values on that side. Points above each other are seeds of one setting; the "
         "line joins their means.",
         png=png_of(figures.loss_against(trials, axis, others)),

@@ -115,10 +115,9 @@ class Axis:
 
     def exact(self, value: Value) -> str:
         """A value that `parse` reads back as it was."""
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, str):
-            return value
+        if self.categorical:
+            text = str(value)  # also of NumPy's truth values
+            return text.lower() if text.lower() in _TRUTH else text
         return str(int(value)) if self.integer else repr(float(value))
 
     def value(self, config: RunConfig) -> Value:

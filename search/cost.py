@@ -48,10 +48,12 @@ def plan_lines(
         )
         cost += f"; with --preset seed about {duration(scale * there / parallel)}"
     sampler = f" by {experiment.sampler}" if experiment.sampler else ""
+    goal = "" if len(experiment.objectives) == 1 else f"; {' against '.join(experiment.objectives)}"
+    goal += f"; at most {experiment.max_cost}" if experiment.max_cost else ""
     packs = f" packs of up to {experiment.pack}" if experiment.pack > 1 else ""
     lines = [
         f"Search     {_axes_text(experiment)}: {experiment.planned_trials} trials{sampler}, "
-        f"{tokens:,.0f} training tokens, {flops:.2g} FLOP",
+        f"{tokens:,.0f} training tokens, {flops:.2g} FLOP{goal}",
         f"Machine    {', '.join(machine['gpus']) or machine['processor']}: "
         f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "
         f"{experiment.base.train.precision}",
@@ -99,7 +101,7 @@ def _seed_seconds(experiment: Experiment, trial: Trial, tokens: int, estimator: 
     cell = {
         axis.name: axis.value(trial.config)
         for axis in AXES.values()
-        if axis.name in trial.values or axis.value(base) != axis.value(preset)
+        if axis.name in trial.values or axis.value(base) not in (None, axis.value(preset))
     }
     config = apply_axes(PRESETS["seed"], cell).replace(precision=base.train.precision)
     if base.train.tokens_per_epoch != preset.train.tokens_per_epoch:

@@ -22,6 +22,7 @@ from model.batches import RunLength
 from model.config import RunConfig
 from model.records import DIVERGED, FAILED
 from reports.answer import answer
+from reports.front import front_sentence, front_table, limit_sentence
 from reports.tables import as_text, experiments
 from search.axes import cell_label
 from search.budget import before_it_is_known, settle, within_budget
@@ -251,12 +252,23 @@ def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
     if ledger.complete():
         print(as_text(experiments(experiment, ledger)))
         print()
+    _print_front(experiment, ledger)
     out = None if root == artifacts_root() else str(root)
     print("\n".join(answer(experiment, ledger, out).lines()) + "\n")
     name = experiment.name
     print(f"Ledger     {ledger.path}")
     print(f"Report     {command_line('reports/generate.py', name, root=root)}")
     print(f"Rerun      {command_line('search/rerun.py', name, root=root)}", flush=True)
+
+
+def _print_front(experiment: Experiment, ledger: Ledger) -> None:
+    """The Pareto front where there are two objectives, and what --max-cost excludes."""
+    if len(experiment.objectives) > 1:
+        print(front_sentence(experiment, ledger))
+        if not (front := front_table(experiment, ledger)).empty:
+            print(f"\n{as_text(front)}\n")
+    if (sentence := limit_sentence(experiment, ledger)) is not None:
+        print(f"{sentence}\n")
 
 
 if __name__ == "__main__":

@@ -120,15 +120,15 @@ class LedgerOptunaSearch(OptunaSearch):
         self._gate = gate
         self._distributions = {_PREFIX + name: distribution(space, name) for name in space.axes}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        metrics = [OBJECTIVE, "cost"][:objectives]
+        sampler_of_first = self._make_sampler(0, 0)
         super().__init__(
-            self._distributions,
-            metric=metrics if objectives > 1 else OBJECTIVE,
-            mode=["min"] * objectives if objectives > 1 else "min",
-            sampler=self._make_sampler(0, 0),
+            self._distributions, metric=OBJECTIVE, mode="min", sampler=sampler_of_first
         )
-        assert self._ot_study is not None
-        self.study: optuna.Study = self._ot_study
+        # Tune is told of the first objective only: it demands each metric in every report.
+        self.study = optuna.create_study(
+            directions=["minimize"] * objectives, sampler=sampler_of_first
+        )
+        self._ot_study = self.study  # type: ignore[assignment]
         for told in (*known, *finished):
             self.study.add_trial(self._frozen(told))
         self._suggested.update(_values(told.values) for told in finished)
@@ -177,6 +177,9 @@ class LedgerOptunaSearch(OptunaSearch):
             if too_long == MOST_TOO_LONG:
                 break
         return Searcher.FINISHED
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: Tune's own state is never read again, and a study of many trials is large."""
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         one = len(self.study.directions) == 1  # Optuna takes no curves of two objectives

@@ -12,8 +12,9 @@ from model.config import RunConfig
 from reports.findings import next_steps
 from search.axes import grid_cells
 from search.experiment import Experiment
+from search.flags_space import read_space
 from search.ledger import Ledger
-from search.options import axes_and_base, check_options, make_parser
+from search.options import check_options, make_parser
 from search.presets import PRESETS, QUICK, SEED
 
 GPU = {"processor": "EPYC", "cores": 2, "memory_gb": 24.0, "gpus": ["H100"]}
@@ -55,7 +56,8 @@ def read_back(
     assert words[:2] == ["python", "search/run.py"]
     args = make_parser().parse_args(words[2:])
     check_options(args)
-    return args, *axes_and_base(args, PRESETS[args.preset])
+    space = read_space(args, PRESETS[args.preset])
+    return args, dict(space.axes), space.base
 
 
 @pytest.mark.parametrize("case", CASES)

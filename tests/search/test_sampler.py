@@ -25,7 +25,9 @@ RANGES: dict[str, tuple[Value, ...]] = {
     "epochs": (1, 20),
     "embed_dim": (32, 256),
 }
-N = 16
+N = 13
+"""Beyond the ten random suggestions that the Gaussian process begins with."""
+SLOW_GP = pytest.param("gp", marks=pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +88,7 @@ def undisturbed(request: Any) -> tuple[str, list[tuple[dict[str, Any], float]]]:
     return request.param, run(make([], [], sampler=request.param), 0, N)
 
 
-@pytest.mark.parametrize("cut", [1, 11, 15])
+@pytest.mark.parametrize("cut", [1, 11, 12])
 def test_resumed_between_trials_the_suggestions_are_the_same(cut: int, undisturbed: Any) -> None:
     sampler, whole = undisturbed
     assert run(make(whole[:cut], [], sampler=sampler), cut, N) == whole[cut:]
@@ -94,8 +96,8 @@ def test_resumed_between_trials_the_suggestions_are_the_same(cut: int, undisturb
 
 def test_resumed_within_a_trial_it_comes_first_and_the_rest_are_the_same(undisturbed: Any) -> None:
     sampler, whole = undisturbed
-    resumed = make(whole[:12], [whole[12][0]], sampler=sampler)
-    assert run(resumed, 12, N) == whole[12:]
+    resumed = make(whole[:11], [whole[11][0]], sampler=sampler)
+    assert run(resumed, 11, N) == whole[11:]
 
 
 def test_resumed_with_two_at_a_time_nothing_is_suggested_twice(undisturbed: Any) -> None:
@@ -118,7 +120,7 @@ def test_a_sobol_sequence_fills_every_sixteenth_of_an_axis_once_also_when_resume
     assert sorted(places) == list(range(16))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
+@pytest.mark.parametrize("sampler", ["tpe", SLOW_GP, "cmaes"])
 def test_what_learns_comes_nearer_to_the_best_than_chance(sampler: str) -> None:
     space = space_of({"lr": (1e-4, 1e-2), "dropout": (0.0, 0.4)})
 
@@ -150,16 +152,14 @@ def test_cma_learns_what_optunas_own_does() -> None:
             values = {name.removeprefix("values/"): v for name, v in trial.params.items()}
             told.append((values, loss))
     own.ask(fixed_distributions=distributions)
-    state = b"".join(
-        bytes.fromhex(part)
-        for name, part in sorted(own.trials[-1].system_attrs.items())
-        if name.startswith("cma:optimizer")
-    )
-    expected = pickle.loads(state)
+    attributes = own.trials[-1].system_attrs
+    parts = [attributes[f"cma:optimizer:{i}"] for i in range(len(attributes) - 1)]
+    expected = pickle.loads(bytes.fromhex("".join(parts)))
     mine = cma_after(space, told)
     assert mine.generation == expected.generation == 2
-    np.testing.assert_allclose(mine.mean, expected.mean)
-    np.testing.assert_allclose(mine._C, expected._C)
+    by_name = [1, 0]  # Optuna's parameters are in the order of their names
+    np.testing.assert_allclose(mine.mean, expected.mean[by_name])
+    np.testing.assert_allclose(mine._C, expected._C[np.ix_(by_name, by_name)])
     assert mine._sigma == pytest.approx(expected._sigma)
 
 
@@ -258,7 +258,7 @@ def test_what_is_not_allowed_is_never_suggested(sampler: str) -> None:
     assert run(again, 5, 8) == found[5:]
 
 
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "cmaes"])
+@pytest.mark.parametrize("sampler", ["tpe", SLOW_GP, "qmc", "random"])
 def test_two_objectives_and_resumed_the_same(sampler: str) -> None:
     def told(values: Any, result: Any) -> Told:
         cost = values["epochs"] * values["embed_dim"]
@@ -293,7 +293,7 @@ def test_two_objectives_and_resumed_the_same(sampler: str) -> None:
     assert [t.values for t in more(whole[:11], 11)] == [t.values for t in whole[11:]]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
+@pytest.mark.parametrize("sampler", ["tpe", SLOW_GP, "cmaes"])
 def test_a_sampler_learns_what_takes_too_long(sampler: str) -> None:
     """The loss falls with the rate, and beyond 1e-3 the time is above the limit."""
     space = space_of({"lr": (1e-4, 1e-2), "dropout": (0.0, 0.4)})
@@ -307,7 +307,7 @@ def test_a_sampler_learns_what_takes_too_long(sampler: str) -> None:
         search, above = make([], [], sampler=sampler, space=space, **options), []
         for number in range(32):
             values = search.suggest(str(number))["values"]
-            above.append(values["lr"] > 1e-3)
+            above.append(values["lr"] > 1.1e-3)  # the best is at the limit itself
             loss = -math.log10(values["lr"])
             result = {OBJECTIVE: loss, "kind": "end", "status": COMPLETE}
             search.on_trial_complete(str(number), result)
