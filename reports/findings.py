@@ -12,6 +12,7 @@ from reports.columns import duration, times
 from reports.frames import Edge, edges, epoch_plan, trial_label
 from search.axes import AXES, Axis
 from search.experiment import Experiment
+from search.flags_recipe import recipe_words
 from search.ledger import Ledger, TrialRecord
 from search.presets import PRESETS
 
@@ -207,6 +208,7 @@ def _same_otherwise(experiment: Experiment) -> str:
         for axis in AXES.values()
         if axis.name not in experiment.axes and axis.value(experiment.base) != axis.value(preset)
     )
+    flags += recipe_words(experiment.base.train)
     if experiment.corpus["name"] != "builtin":
         flags += f" --corpus {shlex.quote(experiment.corpus['name'])}"
     if experiment.base_seed != 0:

@@ -149,6 +149,7 @@ def axes_and_base(
     An axis is what `--grid` names or a flag gives several values; a single value for an axis that
     `--grid` does not name fixes it in the base. Raises `UserError`.
     """
+    base = base.replace(**flags_recipe.recipe_fields(args))
     given = {
         axis.name: axis.parse(text)
         for axis in AXES.values()

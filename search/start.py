@@ -23,7 +23,6 @@ from search.code_version import code_hashes
 from search.cost import BUILTIN_TOKENS
 from search.disk import parse_size
 from search.experiment import Experiment, check_name
-from search.flags_recipe import recipe_fields
 from search.options import axes_and_base
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
@@ -69,8 +68,7 @@ def prepare_builtin(root: Path) -> Corpus:
 def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
     preset = args.preset or default_preset(device)[0]
-    recipe = PRESETS[preset].replace(precision=best_precision(device), **recipe_fields(args))
-    axes, base = axes_and_base(args, recipe)
+    axes, base = axes_and_base(args, PRESETS[preset].replace(precision=best_precision(device)))
     machine = hardware()
     trials = args.seeds * (args.trials or math.prod(map(len, axes.values())))
     if (args.pack or "auto") != "auto":
