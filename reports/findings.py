@@ -15,6 +15,7 @@ from search.axes import AXES, Axis
 from search.axis import Value
 from search.confirm import missing_trials, trials_so_far
 from search.experiment import Experiment
+from search.flags_recipe import recipe_words
 from search.ledger import Ledger, TrialRecord
 from search.presets import PRESETS
 
@@ -215,6 +216,7 @@ def _same_otherwise(experiment: Experiment) -> str:
         if axis.name not in experiment.axes
         and axis.value(experiment.base) not in (None, axis.value(preset))
     )
+    flags += recipe_words(experiment.base.train)
     if len(experiment.objectives) > 1:
         flags += f" --objective {','.join(experiment.objectives)}"
     if experiment.max_cost is not None:

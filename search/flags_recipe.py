@@ -8,6 +8,8 @@ from typing import Any
 from data.errors import UserError
 from model.config import PARAMETRIZATIONS, SCHEDULES, TrainConfig
 
+_FIELDS = ("schedule", "decay_fraction", "parametrization")
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recipe")
@@ -40,6 +42,15 @@ def check_flags(args: argparse.Namespace) -> None:
 
 def recipe_fields(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of `TrainConfig` that the flags give."""
-    names = ("schedule", "decay_fraction", "parametrization")
-    given = {name: getattr(args, name) for name in names}
+    given = {name: getattr(args, name) for name in _FIELDS}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def recipe_words(recipe: TrainConfig) -> str:
+    """The flags that give these fields, each after a space; none for the defaults."""
+    return "".join(
+        f" --{name.replace('_', '-')} {value}"
+        for name in _FIELDS
+        if (value := getattr(recipe, name)) != getattr(TrainConfig, name)
+        and (name != "decay_fraction" or recipe.schedule == "wsd")
+    )

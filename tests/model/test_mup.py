@@ -223,9 +223,20 @@ def slopes(parametrization: str, steps: int = 3) -> dict[str, float]:
     }
 
 
+def test_the_blocks_outputs_have_one_size_at_the_start_under_mup() -> None:
+    tokens = torch.arange(8 * 16).remainder(7).view(8, 16)
+    sizes: dict[str, list[float]] = {}
+    for parametrization in ("mup", "standard"):
+        models = [model_of(config_of(width, parametrization)) for width in WIDTHS]
+        sizes[parametrization] = [
+            outputs(model, tokens)["blocks.1"].abs().mean().item() for model in models
+        ]
+    assert sizes["mup"] == pytest.approx([sizes["mup"][0]] * len(WIDTHS), rel=0.1)
+    assert sizes["standard"][-1] > 3 * sizes["standard"][0]
+
+
 def test_changes_keep_their_size_with_width_under_mup_and_grow_without() -> None:
     flat, growing = slopes("mup"), slopes("standard")
-    print(flat, growing)
     assert all(abs(slope) < 0.2 for slope in flat.values()), flat
     assert growing["head"] > 0.5, growing
     assert all(growing[name] > flat[name] + 0.3 for name in LAYERS), (flat, growing)

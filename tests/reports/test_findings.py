@@ -28,6 +28,8 @@ CASES: dict[str, dict[str, Any]] = {
         "axes": {"seq_len": (32, 64)},
         "base": QUICK.replace(lr_peak=RATES[0], epochs=30, embed_dim=16),
     },
+    "wsd": {"base": QUICK.replace(schedule="wsd", decay_fraction=0.3, parametrization="mup")},
+    "cosine": {"base": QUICK.replace(schedule="cosine")},
     "own corpus": {"base": QUICK, "corpus": "my stories"},
     "several axes": {"axes": {"lr": RATES, "embed_dim": (64, 128), "epochs": (1, 2)}},
     "seeds": {"base": QUICK, "seeds": 2, "base_seed": 7},

@@ -49,6 +49,18 @@ def test_notes_on_warm_up_and_attempts(build: Any) -> None:
     ]
 
 
+def test_the_time_of_a_trunk_is_counted_once(build: Any) -> None:
+    experiment = build.plan({"epochs": (1, 3)})
+    trials = [
+        build.trial(experiment, {"epochs": 1}, (8.0,), trunk_seconds=8.0),
+        build.trial(experiment, {"epochs": 3}, (8.0, 7.5, 7.0)),
+    ]
+    alone = sum(trial.timing.total() for trial in trials)
+    ledger = build.write(experiment, trials)
+    shown = findings.headline(experiment, ledger)["Time of all trials"]
+    assert shown == f"{alone - 8:.1f} s"
+
+
 def test_the_time_of_a_pack_is_counted_once(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3, 2e-3)}, pack=2)
     trials = [build.trial(experiment, {"lr": lr}, (8.0, 7.5, 7.0), pack=2) for lr in (1e-3, 2e-3)]
