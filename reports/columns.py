@@ -137,7 +137,6 @@ COLUMNS = {
     "here_loss_nats": _number("For this corpus, once", "{:.2f}"),
     # comparisons
     "search": Column(heading="Search"),
-    "finished": Column(heading="Finished"),
     "behind": Column(heading="Behind the best", numeric=True),
     # reruns
     "trial_id": Column(heading="Trial"),

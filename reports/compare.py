@@ -42,7 +42,9 @@ def compare_page(searches: list[Search]) -> Page:
     finished = best.dropna(subset=["val_loss_nats"])
     text = "No result yet."
     marked = None
-    if len(finished):
+    if len(finished) and not _same_text(searches):
+        text = "Trained on different corpora: there is no best among them."
+    elif len(finished):
         marked = best["val_loss_nats"].tolist().index(finished["val_loss_nats"].min())
         row = show(best.loc[[marked], ["search", "experiment", "val_loss_nats"]]).rows[0]
         text = f"Best: {row[1]} of {row[0]} with a validation loss of {row[2]} nats per token."
@@ -84,9 +86,13 @@ def compare_page(searches: list[Search]) -> Page:
     )
 
 
+def _same_text(searches: list[Search]) -> bool:
+    return len({experiment.corpus_hash for experiment, _ in searches}) == 1
+
+
 def _cautions(searches: list[Search]) -> list[str]:
     notes = []
-    if len({experiment.corpus_hash for experiment, _ in searches}) > 1:
+    if not _same_text(searches):
         notes.append(
             "They were trained on different corpora: their losses are not of the same text and "
             "can't be compared."
@@ -122,7 +128,6 @@ def _best_table(searches: list[Search]) -> pd.DataFrame:
         row: dict[str, Any] = {
             "search": one_line(experiment.name),
             "experiment": None,
-            "finished": f"{len(ledger.complete())} of {experiment.planned_trials}",
         }
         if cell:
             evidence = Evidence(experiment, ledger)
@@ -135,18 +140,18 @@ def _best_table(searches: list[Search]) -> pd.DataFrame:
                 "flop": trained_flop(cell[0]),
                 "total_seconds": cell[0].timing.total() / cell[0].pack,
             }
-            if cell is not cells[leader]:
+            if cell is not cells[leader] and _same_text(searches):
                 behind = evidence.difference(cell, cells[leader], val_loss)
                 row["behind"] = behind.text("{:+.4f}")
         rows.append(row)
     names = ["search", "experiment", "val_loss_nats", "val_loss_interval", "behind"]
-    names += ["val_perplexity", "total_seconds", "flop", "finished"]
+    names += ["val_perplexity", "total_seconds", "flop"]
     return pd.DataFrame(rows, columns=names)
 
 
 def _settings(searches: list[Search]) -> pd.DataFrame:
     """A row a setting with differing values, a column a search."""
-    columns = [_described(experiment) for experiment, _ in searches]
+    columns = [_described(*search) for search in searches]
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = []
     for name in names:
@@ -158,13 +163,13 @@ def _settings(searches: list[Search]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["setting", *keys])
 
 
-def _described(experiment: Experiment) -> dict[str, str]:
+def _described(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
     axes = {
         f"axis {name}": ", ".join(AXES[name].show(value) for value in values)
         for name, values in experiment.axes.items()
     }
     fixed = {
-        field: str(value)
+        field: "unset" if value is None else str(value)
         for section in experiment.base.to_dict().values()
         for field, value in section.items()
         if field not in {AXES[name].field for name in experiment.axes}
@@ -173,7 +178,7 @@ def _described(experiment: Experiment) -> dict[str, str]:
         "command": command_line(experiment.command),
         "preset": experiment.preset,
         "sampler": experiment.sampler or "grid",
-        "trials": str(experiment.planned_trials),
+        "trials finished": f"{len(ledger.complete())} of {experiment.planned_trials}",
         "seeds": str(experiment.seeds),
         "base seed": str(experiment.base_seed),
         **axes,
