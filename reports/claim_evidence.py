@@ -139,7 +139,8 @@ class Evidence:
         """Where the baseline differs from the assignment's recipe on 10 million tokens."""
         usual = PRESETS["seed"].replace(precision=self.baseline.train.precision)
         found = [
-            f"{field.name} {getattr(mine, field.name)} instead of {getattr(theirs, field.name)}"
+            f"{field.name} {_shown(getattr(mine, field.name))} instead of "
+            f"{_shown(getattr(theirs, field.name))}"
             for mine, theirs in (
                 (self.baseline.model, usual.model),
                 (self.baseline.train, usual.train),
@@ -181,6 +182,10 @@ def _interval(mean: float, error: float, degrees: float) -> Interval:
     quantile = (1 + CONFIDENCE) / 2
     reach = error * (1.959964 if math.isinf(degrees) else float(stdtrit(degrees, quantile)))
     return Interval(mean=mean, low=mean - reach, high=mean + reach)
+
+
+def _shown(value: object) -> str:
+    return "unset" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def values_text(values: dict[str, float]) -> str:

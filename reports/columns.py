@@ -138,7 +138,7 @@ COLUMNS = {
     "here_loss_nats": _number("For this corpus, once", "{:.2f}"),
     # comparisons
     "search": Column(heading="Search"),
-    "finished": Column(heading="Finished"),
+    "behind": Column(heading="Behind the best", numeric=True),
     # reruns
     "trial_id": Column(heading="Trial"),
     "command": Column(heading="Command"),
@@ -163,9 +163,16 @@ class Shown:
     rows: list[list[str]]
 
 
+def _column(name: str) -> Column:
+    if name.startswith("search:"):
+        return Column(heading=one_line(name.removeprefix("search:")))
+    return COLUMNS[name]
+
+
 def show(frame: pd.DataFrame) -> Shown:
-    """`frame` as text, by the columns' names; a missing value is a dash."""
-    columns = [COLUMNS[str(name)] for name in frame.columns]
+    """`frame` as text, by the columns' names; a missing value is a dash. A column `search:NAME`
+    holds what is of the experiment called NAME."""
+    columns = [_column(str(name)) for name in frame.columns]
     rows = [
         [
             MISSING if pd.isna(value) else column.write(value)

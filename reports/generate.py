@@ -2,8 +2,10 @@
 
     python reports/generate.py                 # of the newest experiment
     python reports/generate.py lr-quick        # of one by name
+    python reports/generate.py A B C           # several searches compared, in comparisons/
+    python reports/generate.py --watch         # kept fresh while the search runs
 
-Reads the experiment's folder only (experiment.json and ledger.jsonl), in seconds, also while the
+Reads the experiments' folders only (experiment.json and ledger.jsonl), in seconds, also while the
 search is running. No torch, no Ray.
 """
 
@@ -12,7 +14,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 if __name__ == "__main__":  # the checkout in place of this folder, whose names are not for import
@@ -22,26 +25,29 @@ from data.errors import ArgumentParser, UserError, run_command
 from data.manifest import Manifest
 from data.paths import artifacts_root
 from reports.columns import one_line
+from reports.compare import compare_page, comparison_folder
 from reports.findings import summary
 from reports.page import Page, build_page, to_html, to_markdown
 from reports.tables import as_text, experiments
-from search.experiment import find_experiment, read_experiment
-from search.ledger import open_ledger
+from reports.watch import watch
+from search.experiment import Experiment, find_experiment, read_experiment
+from search.ledger import Ledger, open_ledger
 
 BRIEF_ROWS = 12
 """More trials than this are not all printed on the terminal."""
 
 
-def write_report(page: Page, folder: Path) -> list[Path]:
+def write_report(page: Page, folder: Path, refresh_seconds: int | None = None) -> list[Path]:
     """Write the report below `folder`, each file whole or not at all. Returns the files for
-    readers: Markdown, HTML, and the folders of figures and tables."""
+    readers: Markdown, HTML, and the folders of figures and tables. With `refresh_seconds` an open
+    page loads itself again that often."""
     figures = {f"{picture.name}.png": picture.png for picture in page.pictures}
     tables = {f"{t.name}.csv": t.frame.to_csv(index=False).encode() for t in page.tables}
     _write_all(folder / "figures", figures)
     _write_all(folder / "tables", tables)
     pages = {
         "report.md": to_markdown(page).encode(),
-        "report.html": to_html(page).encode(),
+        "report.html": to_html(page, refresh_seconds).encode(),
     }
     for name, content in pages.items():
         _write(folder / name, content)
@@ -73,7 +79,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: python reports/generate.py lr-quick",
     )
     parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="the experiment (default: the newest)"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="the experiment (default: the newest); several are compared",
+    )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="write it again whenever a trial ends, until all have or Ctrl-C",
     )
     parser.add_argument(
         "--skip-damaged", action="store_true", help="pass over damaged lines of the ledger"
@@ -89,24 +103,79 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status; raises `UserError` for what the user can mend."""
     options = _parser().parse_args(arguments)
-    folder = find_experiment(artifacts_root(options.out), options.name)
+    names, root = options.names, artifacts_root(options.out)
+    if len(names) < 2:
+        return _one(options, find_experiment(root, names[0] if names else None))
+    if len(set(names)) < len(names) or options.watch:
+        raise UserError(
+            f"{' '.join(names)}: --watch is for one experiment"
+            if options.watch
+            else f"{' '.join(names)}: an experiment is named twice"
+        )
+    with _mistakes(root):
+        searches = [_read(find_experiment(root, name), options.skip_damaged) for name in names]
+        page = compare_page(searches)
+        paths = write_report(page, comparison_folder(root, names))
+    print(one_line(page.summary))
+    print(f"\n{as_text(page.tables[0].frame)}\n")
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _read(folder: Path, skip_damaged: bool) -> tuple[Experiment, Ledger]:
+    return read_experiment(folder), open_ledger(folder, skip_damaged)
+
+
+def _one(options: argparse.Namespace, folder: Path) -> int:
+    """The report of the experiment in `folder`, once or kept fresh."""
+
+    def write(refresh_seconds: int | None) -> bool:
+        with _mistakes(folder):
+            experiment = read_experiment(folder)
+            ledger = open_ledger(folder, options.skip_damaged)
+            with _whose_fault(experiment, folder):
+                page = build_page(experiment, ledger, options.out)
+            paths = write_report(page, folder / "report", refresh_seconds)
+        if refresh_seconds is None:
+            _tell(experiment, ledger, paths)
+        else:
+            print(one_line(summary(experiment, ledger)), flush=True)
+        return len(ledger.trials) >= experiment.planned_trials
+
+    if options.watch:
+        watch(folder / "ledger.jsonl", write)
+    else:
+        write(None)
+    return 0
+
+
+@contextmanager
+def _mistakes(folder: Path) -> Iterator[None]:
+    """The machine's refusal of a file as a `UserError`."""
     try:
-        experiment = read_experiment(folder)
-        ledger = open_ledger(folder, options.skip_damaged)
-        page = build_page(experiment, ledger, options.out)
-        paths = write_report(page, folder / "report")
+        yield
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror}") from None
-    except KeyError as error:
-        raise UserError(
-            f"{folder / 'experiment.json'}: the corpus manifest in it has no {error}"
-        ) from None
+
+
+@contextmanager
+def _whose_fault(experiment: Experiment, folder: Path) -> Iterator[None]:
+    """What a manifest of another program's breaks is the user's to mend, anything else a bug."""
+    path = folder / "experiment.json"
+    try:
+        yield
     except UserError:
         raise
+    except KeyError as error:
+        raise UserError(f"{path}: the corpus manifest in it has no {error}") from None
     except (TypeError, ValueError, AttributeError):
-        # Whose fault? A manifest of another program's is the user's, anything else is a bug.
-        Manifest.from_dict(experiment.corpus, f"{folder / 'experiment.json'}: corpus")
+        Manifest.from_dict(experiment.corpus, f"{path}: corpus")
         raise
+
+
+def _tell(experiment: Experiment, ledger: Ledger, paths: Sequence[Path]) -> None:
+    """The answer, the best trials and where the report is."""
     print(one_line(summary(experiment, ledger)))
     table = experiments(experiment, ledger)
     if len(table) > BRIEF_ROWS:
@@ -116,7 +185,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{as_text(table)}\n")
     for path in paths:
         print(path)
-    return 0
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from search.ledger import TrialRecord
 if TYPE_CHECKING:
     import optuna
 
+WIDEST = 7.4
+"""Inches of a figure: more would be small print on a page."""
 LEAST_TRIALS = 5
 """Fewer say nothing about an axis."""
 
@@ -70,7 +72,7 @@ def _distribution(axis: Axis, values: Sequence[Any]) -> optuna.distributions.Bas
 
 def parallel_coordinates(study: optuna.Study) -> Figure:
     """A line a trial through its settings, the darker the lower its loss."""
-    figure = _drawn(lambda plots: plots.plot_parallel_coordinate(study), 9, 4.8)
+    figure = _drawn(lambda plots: plots.plot_parallel_coordinate(study), WIDEST, 4.4)
     main = figure.axes[0]
     place = (0.07, 0.1, 0.78, 0.86)
     for axes in figure.axes:
@@ -89,7 +91,7 @@ def parallel_coordinates(study: optuna.Study) -> Figure:
 
 def slices(study: optuna.Study) -> Figure:
     """Loss against each axis alone."""
-    width = max(6.5, 2.4 * len(study.best_params))
+    width = min(WIDEST, max(6.5, 2.4 * len(study.best_params)))
     return _drawn(lambda plots: plots.plot_slice(study), width, 3.6, fitted=True)
 
 

@@ -91,9 +91,11 @@ def _environment(autoescape: bool) -> jinja2.Environment:
     return environment
 
 
-def to_html(page: Page) -> str:
-    """One self-contained page: style and figures inside, no script, nothing fetched."""
-    return _environment(autoescape=True).get_template("report.html.j2").render(page=page)
+def to_html(page: Page, refresh_seconds: int | None = None) -> str:
+    """One self-contained page: style and figures inside, no script, nothing fetched. With
+    `refresh_seconds` an open page loads itself again that often."""
+    template = _environment(autoescape=True).get_template("report.html.j2")
+    return template.render(page=page, refresh_seconds=refresh_seconds)
 
 
 def to_markdown(page: Page) -> str:

@@ -8,6 +8,9 @@ from reports.picture import Picture, png_of
 from search.experiment import Experiment
 from search.ledger import Ledger
 
+MOST_LINES = 100
+"""More in one figure hide each other."""
+
 
 def sampler_pictures(experiment: Experiment, ledger: Ledger) -> list[Picture]:
     """Optuna's plots of the finished trials; none where they are too few to say anything."""
@@ -30,16 +33,22 @@ def sampler_pictures(experiment: Experiment, ledger: Ledger) -> list[Picture]:
     ]
     if len(experiment.axes) < 2:
         return pictures
+    best = sorted(trials, key=lambda trial: trial.final.val_loss_nats)[:MOST_LINES]
+    all_or_best = f"the best {len(best)} of {count}" if len(best) < len(trials) else count
     drawn, shares = optuna_figures.importances(study)
     first, second = list(shares)[:2]
     pictures += [
         Picture(
             name="parallel_coordinates",
             title="Settings and loss, trial by trial",
-            alt=f"Parallel coordinates of {count}: loss and the value of each axis.",
-            caption="A line is a trial, from its loss on the left through its settings; the "
-            "darker, the lower the loss. Where dark lines run together lies the region that works.",
-            png=png_of(optuna_figures.parallel_coordinates(study)),
+            alt=f"Parallel coordinates of {all_or_best}: loss and the value of each axis.",
+            caption=f"Of {all_or_best}. A line is a trial, from its loss on the left through its "
+            "settings; the darker, the lower the loss. Where dark lines run together lies the region that works.",
+            png=png_of(
+                optuna_figures.parallel_coordinates(
+                    optuna_figures.make_study(experiment.axes, best)
+                )
+            ),
         ),
         Picture(
             name="importances",

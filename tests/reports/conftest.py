@@ -221,6 +221,14 @@ class Builder:
         ]
         return experiment, self.write(experiment, records)
 
+    def tpe(self, trials: int) -> tuple[Experiment, Ledger]:
+        """What a sampler drew over learning rate, epochs and width."""
+        axes = {"lr": (1e-4, 1e-2), "epochs": (1, 20), "embed_dim": (32, 256)}
+        experiment = plan(axes, name="tpe", sampler="tpe", samples=trials)
+        drawn = [_drawn(random.Random(-number)) for number in range(trials)]
+        records = [_long_record(experiment, 20 + n, cell, 0) for n, cell in enumerate(drawn)]
+        return experiment, self.write(experiment, records)
+
     def claims(self, preset: str = "quick", seeds: int = 3) -> tuple[Experiment, Ledger]:
         """`--grid claims`, every trial finished: wider, longer and at 1e-3 is better; contexts of
         128 tokens help and of 256 don't; five epochs are the last that help."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib.pyplot
 import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports import figures
+from reports import curves, drawing, figures, optuna_figures
 from reports.frames import epochs_frame, trials_frame
 from reports.gallery import gallery
 from search.axes import AXES
@@ -35,10 +38,16 @@ def many(build: Any, count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
     return trials_frame(experiment, ledger), epochs_frame(experiment, ledger)
 
 
-def test_loss_by_epoch_has_two_lines_a_trial(build: Any) -> None:
-    figure = figures.loss_by_epoch(epochs_frame(*build.two_rates()))
+def test_learning_curves_have_two_lines_a_trial(build: Any) -> None:
+    epochs = epochs_frame(*build.two_rates())
+    axes = axes_of(curves.learning_curves(epochs, "wall_seconds"))
+    assert axes.get_xlabel() == "time since the trial's start (seconds)"
+    assert list(axes.lines[0].get_xdata()) == [6.0, 12.0, 18.0]
+    figure = curves.learning_curves(epochs, "tokens_seen")
     axes = axes_of(figure)
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss (nats per token)")
+    assert axes.get_xlabel() == "training tokens seen (thousands, repeats counted)"
+    assert axes.get_ylabel() == "loss (nats per token)"
+    assert list(axes.lines[0].get_xdata()) == [204.8, 409.6, 614.4]
     assert [list(line.get_ydata()) for line in axes.lines] == [
         [7.125, 6.625, 6.125],
         [7.0, 6.5, 6.0],
@@ -51,24 +60,25 @@ def test_loss_by_epoch_has_two_lines_a_trial(build: Any) -> None:
 
 def test_many_trials_share_one_entry_of_the_legend(build: Any) -> None:
     _, epochs = many(build)
-    figure = figures.loss_by_epoch(epochs)
+    figure = curves.learning_curves(epochs, "tokens_seen")
     labels = legend_of(figure)
-    assert len(labels) == figures.HIGHLIGHTED + 3
-    assert labels[figures.HIGHLIGHTED] == "37 other trials (validation)"
-    grey = [line for line in axes_of(figure).lines if line.get_color() == figures.REST]
+    assert len(labels) == drawing.HIGHLIGHTED + 3
+    assert labels[drawing.HIGHLIGHTED] == "37 other trials"
+    grey = [line for line in axes_of(figure).lines if line.get_color() == drawing.REST]
     assert len(grey) == 37
     top = sorted(axes_of(figure).lines, key=lambda line: line.get_zorder())[-1]
     assert top.get_ydata()[-1] == 7.0  # no other lies over it
-    assert legend_of(figures.perplexity_by_epoch(epochs)) == labels[: figures.HIGHLIGHTED + 1]
+    assert legend_of(curves.perplexity_by_epoch(epochs)) == labels[: drawing.HIGHLIGHTED + 1]
 
 
 def test_one_epoch_is_a_visible_point_in_the_middle(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3,)})
     ledger = build.write(experiment, [build.trial(experiment, {"lr": 1e-3}, (7.0,))])
-    for draw in (figures.loss_by_epoch, figures.perplexity_by_epoch):
+    for draw in (curves.generalisation_gap, curves.perplexity_by_epoch):
         axes = axes_of(draw(epochs_frame(experiment, ledger)))
         assert axes.get_xlim() == (0.5, 1.5)
-        assert all(line.get_marker() not in ("", "None", None) for line in axes.lines)
+        points = [line for line in axes.lines if list(line.get_xdata()) == [1]]
+        assert points and all(line.get_marker() not in ("", "None", None) for line in points)
         assert [tick for tick in axes.get_xticks() if 0.5 <= tick <= 1.5] == [1.0]
 
 
@@ -76,9 +86,9 @@ def test_perplexity_is_on_a_log_axis_when_it_falls_tenfold(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3,)})
     trial = build.trial(experiment, {"lr": 1e-3}, (9.0, 8.0, 6.0))
     falls = epochs_frame(experiment, build.write(experiment, [trial]))
-    assert axes_of(figures.perplexity_by_epoch(falls)).get_yscale() == "log"
+    assert axes_of(curves.perplexity_by_epoch(falls)).get_yscale() == "log"
     level = falls[falls["epoch"] > 1]
-    assert axes_of(figures.perplexity_by_epoch(level)).get_yscale() == "linear"
+    assert axes_of(curves.perplexity_by_epoch(level)).get_yscale() == "linear"
 
 
 def test_loss_against_learning_rate_is_log_and_marks_the_best(build: Any) -> None:
@@ -123,7 +133,13 @@ def test_throughput_is_a_bar_each_or_a_dot_each(build: Any) -> None:
 def test_gallery_shows_complete_trials_only_and_stays_small(build: Any) -> None:
     pictures = gallery(*build.mixed())
     # one learning rate has finished: there is nothing to plot loss against
-    assert [p.name for p in pictures] == ["loss_by_epoch", "perplexity_by_epoch", "throughput"]
+    assert [p.name for p in pictures] == [
+        "loss_by_tokens",
+        "loss_by_seconds",
+        "perplexity_by_epoch",
+        "generalisation_gap",
+        "throughput",
+    ]
     words = " ".join(picture.alt + picture.caption for picture in pictures)
     assert "7.125" in words
     assert "4.44" not in words
@@ -136,3 +152,91 @@ def test_the_same_ledger_gives_the_same_pictures(build: Any) -> None:
     first, second = gallery(experiment, ledger), gallery(experiment, ledger)
     assert [p.png for p in first] == [p.png for p in second]
     assert "loss_against_lr" in [p.name for p in first]
+
+
+def test_the_best_seed_of_each_setting_is_in_colour(build: Any) -> None:
+    """Not three seeds of the best setting."""
+    experiment, ledger = build.claims()
+    epochs = epochs_frame(experiment, ledger)
+    assert legend_of(curves.perplexity_by_epoch(epochs)) == [
+        "epochs=5, seed 1",
+        "epochs=7, seed 1",
+        "epochs=3 embed_dim=256, seed 1",
+        "33 other trials",
+    ]
+
+
+def test_generalisation_gap_is_validation_less_training(build: Any) -> None:
+    experiment = build.plan({"lr": (1e-3,)})
+    one = build.trial(experiment, {"lr": 1e-3}, (7.0, 6.0))
+    epochs = epochs_frame(experiment, build.write(experiment, [one]))
+    epochs["train_loss_nats"] = [7.5, 5.75]
+    zero, gap = axes_of(curves.generalisation_gap(epochs)).lines
+    assert list(gap.get_ydata()) == [-0.5, 0.25]
+    assert list(zero.get_ydata()) == [0, 0]
+
+
+def test_heat_map_has_a_blank_for_what_was_not_tried(build: Any) -> None:
+    experiment = build.plan({"epochs": (1, 2), "embed_dim": (64, 128), "lr": (1e-3, 2e-3)})
+    cells = [(1, 64, 1e-3, 8.0), (1, 64, 2e-3, 7.5), (2, 64, 1e-3, 7.25), (1, 128, 1e-3, 7.0)]
+    trials = [
+        build.trial(experiment, {"epochs": e, "embed_dim": d, "lr": lr}, (9.0,) * (e - 1) + (loss,))
+        for e, d, lr, loss in cells
+    ]
+    frame = trials_frame(experiment, build.write(experiment, trials))
+    axes = figures.heat_map(frame, AXES["epochs"], AXES["embed_dim"]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["7.500", "7.250", "7.000", "–"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["64", "128"]
+    (frame_of_best,) = axes.patches
+    assert frame_of_best.get_x() == -0.48 and frame_of_best.get_y() == 1 - 0.46  # 128, one epoch
+
+
+@given(
+    points=st.lists(
+        st.tuples(st.integers(1, 20).map(float), st.integers(1, 20).map(float)), min_size=1
+    )
+)
+def test_pareto_front_is_what_no_other_trial_beats(points: list[tuple[float, float]]) -> None:
+    frame = pd.DataFrame(points, columns=["flop", "val_loss_nats"])
+    front = set(figures.pareto_front(frame).itertuples(index=False, name=None))
+
+    def beaten(point: tuple[float, float]) -> bool:
+        return any(
+            other != point and other[0] <= point[0] and other[1] <= point[1] for other in points
+        )
+
+    assert front == {point for point in points if not beaten(point)}
+
+
+def test_predicted_time_lies_on_the_diagonal_when_it_was_right(build: Any) -> None:
+    trials = trials_frame(*build.two_rates())
+    axes = axes_of(figures.predicted_time(trials, trials["total_seconds"].sum()))
+    dots, _ = axes.lines
+    assert list(dots.get_xdata()) == list(dots.get_ydata()) == [20.0, 20.0]
+
+
+def test_a_samplers_search_has_optunas_plots_and_leaves_pyplot_alone(build: Any) -> None:
+    experiment, ledger = build.tpe(trials=12)
+    pictures = {picture.name: picture for picture in gallery(experiment, ledger)}
+    assert {"slices", "parallel_coordinates", "importances", "contour"} <= set(pictures)
+    assert "loss_against_lr" in pictures and "loss_against_epochs" not in pictures
+    assert "learning rate" in pictures["importances"].alt
+    assert matplotlib.pyplot.get_fignums() == []
+    again = {picture.name: picture.png for picture in gallery(experiment, ledger)}
+    assert again == {name: picture.png for name, picture in pictures.items()}
+
+
+def test_optuna_sees_finished_trials_only(build: Any) -> None:
+    experiment, ledger = build.five_hundred("tpe")
+    study = optuna_figures.make_study(experiment.axes, ledger.complete())
+    assert len(study.trials) == len(ledger.complete()) == 480
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
+    best = ledger.best()
+    assert study.best_value == best.final.val_loss_nats
+    assert study.best_params["epochs"] == best.config.train.epochs
+
+
+def test_few_trials_of_a_sampler_have_no_optuna_plots(build: Any) -> None:
+    names = [picture.name for picture in gallery(*build.tpe(trials=4))]
+    assert "slices" not in names and "loss_by_tokens" in names

@@ -60,13 +60,15 @@ def test_everything_is_written(build: Any, capsys: pytest.CaptureFixture[str]) -
     assert str(folder / "report.html") in printed
     assert max(len(line) for line in printed.splitlines() if line.startswith("lr=")) <= 100
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    figures = ("loss_by_epoch", "perplexity_by_epoch", "loss_against_lr", "throughput")
+    figures = ("loss_by_tokens", "loss_by_seconds", "perplexity_by_epoch", "generalisation_gap")
+    figures += ("loss_against_lr", "loss_against_cost", "throughput")
     tables = ("architecture", "recipe", "provenance", "training_data", "sources", "splits")
     assert names == {
         "report.html",
         "report.md",
         *(f"figures/{name}.png" for name in figures),
         *(f"tables/{name}.csv" for name in (*tables, "experiments", "best_by_epoch")),
+        *(f"tables/{name}.csv" for name in ("claims", "scaling_laws", "rerun_commands")),
     }
     csv = (folder / "tables" / "experiments.csv").read_text().splitlines()
     assert csv[0].startswith("experiment,epochs,train_loss_nats,val_loss_nats")
@@ -77,7 +79,7 @@ def test_the_page_is_self_contained(build: Any) -> None:
     build.two_rates()
     page = Elements((report(build) / "report.html").read_text())
     sources = [a["src"] for _, a in page.found if "src" in a]
-    assert len(sources) == 4
+    assert len(sources) == 7
     assert all(source and source.startswith("data:image/png;base64,") for source in sources)
     ids = {a.get("id") for a in page.named("h2")}
     assert {(a["href"] or "")[1:] for _, a in page.found if "href" in a} == ids

@@ -1,0 +1,206 @@
+"""`python reports/generate.py A B C`: several searches on one page.
+
+What differs between them, the best of each with its interval and its distance from the best of
+all, and the curves of those trials together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.claim_evidence import Evidence, val_loss
+from reports.columns import one_line, show
+from reports.curve_pictures import gap_picture, learning_pictures
+from reports.frames import trained_flop, trial_label
+from reports.page import Page
+from reports.parts import Section, Table
+from reports.setup_tables import command_line
+from search.axes import AXES
+from search.experiment import Experiment
+from search.ledger import Ledger, TrialRecord
+
+Search = tuple[Experiment, Ledger]
+LONGEST_NAME = 150
+
+
+def comparison_folder(root: Path, names: list[str]) -> Path:
+    """Where the comparison of experiments called `names` goes."""
+    name = "+".join(names)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return root / "comparisons" / name
+
+
+def compare_page(searches: list[Search]) -> Page:
+    """The whole comparison."""
+    best = _best_table(searches)
+    finished = best.dropna(subset=["val_loss_nats"])
+    text = "No result yet."
+    marked = None
+    if len(finished) and not _same_text(searches):
+        text = "Trained on different corpora: there is no best among them."
+    elif len(finished):
+        marked = best["val_loss_nats"].tolist().index(finished["val_loss_nats"].min())
+        row = show(best.loc[[marked], ["search", "experiment", "val_loss_nats"]]).rows[0]
+        text = f"Best: {row[1]} of {row[0]} with a validation loss of {row[2]} nats per token."
+    sections = [
+        Section(
+            title="The best of each",
+            paragraphs=[
+                "Losses are means over the finished seeds of the best trial's configuration, with "
+                "95% intervals; with one seed the interval is from the spread between the seeds of "
+                "other configurations, or an assumed one.",
+            ],
+            tables=[
+                Table(name="best", caption="Best configurations", frame=best, marked_row=marked)
+            ],
+        ),
+        Section(
+            title="Settings that differ",
+            tables=[
+                Table(
+                    name="settings",
+                    caption="What is not the same in all of them",
+                    frame=_settings(searches),
+                )
+            ],
+        ),
+    ]
+    epochs = _epochs(searches)
+    if len(epochs):
+        pictures = [*learning_pictures(epochs), gap_picture(epochs)]
+        sections.append(Section(title="Curves of the best", pictures=pictures))
+    names = [one_line(experiment.name) for experiment, _ in searches]
+    return Page(
+        title=" against ".join(names) if len(names) == 2 else ", ".join(names),
+        begun="",
+        summary=text,
+        headline={},
+        cautions=_cautions(searches),
+        sections=sections,
+    )
+
+
+def _same_text(searches: list[Search]) -> bool:
+    return len({experiment.corpus_hash for experiment, _ in searches}) == 1
+
+
+def _cautions(searches: list[Search]) -> list[str]:
+    notes = []
+    if not _same_text(searches):
+        notes.append(
+            "They were trained on different corpora: their losses are not of the same text and "
+            "can't be compared."
+        )
+    if len({experiment.base.train.val_tokens for experiment, _ in searches}) > 1:
+        notes.append("They were scored on different amounts of the validation split.")
+    unfinished = [
+        one_line(experiment.name)
+        for experiment, ledger in searches
+        if len(ledger.trials) < experiment.planned_trials
+    ]
+    if unfinished:
+        notes.append(f"Not finished: {', '.join(unfinished)}.")
+    return notes
+
+
+def _cell_of_best(ledger: Ledger) -> list[TrialRecord]:
+    best = ledger.best()
+    if best is None:
+        return []
+    config = best.config.replace(seed=0)
+    return [trial for trial in ledger.complete() if trial.config.replace(seed=0) == config]
+
+
+def _best_table(searches: list[Search]) -> pd.DataFrame:
+    rows = []
+    cells = [_cell_of_best(ledger) for _, ledger in searches]
+    means = [
+        sum(t.final.val_loss_nats for t in cell) / len(cell) if cell else math.inf for cell in cells
+    ]
+    leader = means.index(min(means))
+    for (experiment, ledger), cell in zip(searches, cells, strict=True):
+        row: dict[str, Any] = {
+            "search": one_line(experiment.name),
+            "experiment": None,
+        }
+        if cell:
+            evidence = Evidence(experiment, ledger)
+            level = evidence.level(cell, val_loss)
+            row |= {
+                "experiment": trial_label(experiment, cell[0].config, 0).split(", seed")[0],
+                "val_loss_nats": level.mean,
+                "val_loss_interval": f"{level.low:.4f} to {level.high:.4f}",
+                "val_perplexity": math.exp(level.mean),
+                "flop": trained_flop(cell[0]),
+                "total_seconds": cell[0].timing.total() / cell[0].pack,
+            }
+            if cell is not cells[leader] and _same_text(searches):
+                behind = evidence.difference(cell, cells[leader], val_loss)
+                row["behind"] = behind.text("{:+.4f}")
+        rows.append(row)
+    names = ["search", "experiment", "val_loss_nats", "val_loss_interval", "behind"]
+    names += ["val_perplexity", "total_seconds", "flop"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _settings(searches: list[Search]) -> pd.DataFrame:
+    """A row a setting with differing values, a column a search."""
+    columns = [_described(*search) for search in searches]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = []
+    for name in names:
+        values = [column.get(name) for column in columns]
+        if len(set(values)) > 1:
+            keys = [f"search:{experiment.name}" for experiment, _ in searches]
+            rows.append({"setting": name, **dict(zip(keys, values, strict=True))})
+    keys = [f"search:{experiment.name}" for experiment, _ in searches]
+    return pd.DataFrame(rows, columns=["setting", *keys])
+
+
+def _described(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
+    axes = {
+        f"axis {name}": ", ".join(AXES[name].show(value) for value in values)
+        for name, values in experiment.axes.items()
+    }
+    fixed = {
+        field: "unset" if value is None else str(value)
+        for section in experiment.base.to_dict().values()
+        for field, value in section.items()
+        if field not in {AXES[name].field for name in experiment.axes}
+    }
+    return {
+        "command": command_line(experiment.command),
+        "preset": experiment.preset,
+        "sampler": experiment.sampler or "grid",
+        "trials finished": f"{len(ledger.complete())} of {experiment.planned_trials}",
+        "seeds": str(experiment.seeds),
+        "base seed": str(experiment.base_seed),
+        **axes,
+        **fixed,
+        "corpus": f"{experiment.corpus['name']} {experiment.corpus_hash[:12]}",
+        "device": f"{experiment.device}, {experiment.hardware.get('processor', 'unknown')}",
+        "trials at a time": str(experiment.max_concurrent),
+        **{f"version of {name}": text for name, text in experiment.versions.items()},
+        "commit": experiment.git_commit or "unknown",
+    }
+
+
+def _epochs(searches: list[Search]) -> pd.DataFrame:
+    rows = [
+        {
+            "trial_id": experiment.name,  # the same trial may be in two searches
+            "experiment": one_line(experiment.name),
+            "configuration": experiment.name,
+            **vars(epoch),
+        }
+        for experiment, ledger in searches
+        if (best := ledger.best()) is not None
+        for epoch in best.epochs
+    ]
+    return pd.DataFrame(rows)
