@@ -19,7 +19,8 @@ from search.axes import AXES
 from search.experiment import Experiment
 from search.extension import extended_arguments
 from search.ledger import Ledger
-from search.options import axes_and_base, check_options, make_parser
+from search.flags_space import read_space
+from search.options import check_options, make_parser
 from search.presets import PRESETS, QUICK
 
 RATES = (5e-4, 1e-3, 2e-3)
@@ -63,7 +64,7 @@ def read_back(build: Any, found: Answer) -> list[tuple[dict[str, Any], RunConfig
             args = extended_arguments(parser, build.root, args.extend, words[2:])
         check_options(args)
         if args.resume is None:
-            plans.append(axes_and_base(args, PRESETS[args.preset]))
+            plans.append(read_space(args, PRESETS[args.preset]))
     return plans
 
 
