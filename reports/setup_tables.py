@@ -34,8 +34,9 @@ def recipe(experiment: Experiment) -> pd.DataFrame:
         "Loss": "cross-entropy of the next token",
         "Optimizer": f"AdamW (β₁ = {train.beta1:g}, β₂ = {train.beta2:g}, "
         f"weight decay {train.weight_decay:g} on matrices only)",
-        "Learning rate": f"{_axis(experiment, 'lr')}, linear warm-up, then linear decay to 0",
+        "Learning rate": f"{_axis(experiment, 'lr')}, linear warm-up, then {_schedule(train)}",
         "Warm-up": _warmup(train),
+        **_parametrization(train),
         "Epochs": _axis(experiment, "epochs"),
         "Context length": f"{_axis(experiment, 'seq_len')} tokens",
         "Batch": _batch(experiment),
@@ -59,9 +60,22 @@ def _axis(experiment: Experiment, name: str) -> str:
     return ", ".join(f"{value:g}" for value in values) + " (searched)" * (len(values) > 1)
 
 
+def _schedule(train: TrainConfig) -> str:
+    if train.schedule == "wsd":
+        return f"constant, then linear decay to 0 over the last {train.decay_fraction:.3g} of steps"
+    return "a cosine to a tenth" if train.schedule == "cosine" else "linear decay to 0"
+
+
+def _parametrization(train: TrainConfig) -> dict[str, str]:
+    if train.parametrization == "standard":
+        return {}
+    return {"Parametrization": f"muP, standard at width {train.mup_base_dim}"}
+
+
 def _warmup(train: TrainConfig) -> str:
     if train.warmup_fraction is not None:
-        return f"{train.warmup_fraction:.3g} of all steps"
+        of = "an epoch's steps" if train.schedule == "wsd" else "all steps"
+        return f"{train.warmup_fraction:.3g} of {of}"
     return f"{train.warmup_steps:,} steps"
 
 

@@ -119,6 +119,18 @@ def test_a_decay_that_makes_no_sense_is_refused(words: tuple[str, ...], named: s
         )
 
 
+def test_a_cell_has_the_same_seed_under_both_parametrizations() -> None:
+    words = ("--grid", "embed_dim")
+    pairs = zip(
+        grid_trials(experiment(*words)),
+        grid_trials(experiment(*words, "--parametrization", "mup")),
+        strict=True,
+    )
+    for standard, mup in pairs:
+        assert standard.config.train.seed == mup.config.train.seed
+        assert standard.trial_id != mup.trial_id
+
+
 def test_the_recipes_flags_reach_every_trial() -> None:
     words = ("--parametrization", "mup", "--decay-fraction", "0.3", "--grid", "embed_dim")
     for trial in grid_trials(experiment(*words)):
