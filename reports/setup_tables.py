@@ -36,8 +36,9 @@ def recipe(experiment: Experiment) -> pd.DataFrame:
         "Optimizer": f"AdamW (β₁ = {_axis(experiment, 'beta1')}, β₂ = "
         f"{_axis(experiment, 'beta2')}, weight decay {_axis(experiment, 'weight_decay')} on "
         "matrices only)",
-        "Learning rate": f"{_axis(experiment, 'lr')}, linear warm-up, then linear decay to 0",
+        "Learning rate": f"{_axis(experiment, 'lr')}, linear warm-up, then {_schedule(train)}",
         "Warm-up": _warmup(experiment),
+        **_parametrization(train),
         "Epochs": _axis(experiment, "epochs"),
         "Context length": f"{_axis(experiment, 'seq_len')} tokens",
         "Batch": _batch(experiment),
@@ -63,12 +64,25 @@ def _axis(experiment: Experiment, name: str) -> str:
     return shown + f" (searched{by})" * (len(values) > 1)
 
 
+def _schedule(train: TrainConfig) -> str:
+    if train.schedule == "wsd":
+        return f"constant, then linear decay to 0 over the last {train.decay_fraction:.3g} of steps"
+    return "a cosine to a tenth" if train.schedule == "cosine" else "linear decay to 0"
+
+
+def _parametrization(train: TrainConfig) -> dict[str, str]:
+    if train.parametrization == "standard":
+        return {}
+    return {"Parametrization": f"muP, standard at width {train.mup_base_dim}"}
+
+
 def _warmup(experiment: Experiment) -> str:
     train = experiment.base.train
+    of = "an epoch's steps" if train.schedule == "wsd" else "all steps"
     if "warmup_fraction" in experiment.axes:
-        return f"{_axis(experiment, 'warmup_fraction')} of all steps"
+        return f"{_axis(experiment, 'warmup_fraction')} of {of}"
     if train.warmup_fraction is not None:
-        return f"{train.warmup_fraction:.3g} of all steps"
+        return f"{train.warmup_fraction:.3g} of {of}"
     return f"{train.warmup_steps:,} steps"
 
 

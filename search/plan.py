@@ -74,8 +74,8 @@ class ReportedTrials:
 
 def replicate_seed(config: RunConfig, base_seed: int, replicate: int) -> int:
     """A seed of 31 bits. It depends on the configuration, so that no two cells share their luck,
-    but those of one trunk."""
-    fields = config.replace(seed=0).identity()
+    but those of one trunk, and those under two parametrizations, which are to be compared."""
+    fields = config.replace(seed=0, parametrization="standard").identity()
     if config.train.schedule == "wsd":  # runs of every length begin as one (`model/trunk.py`)
         del fields["train"]["epochs"]
     text = json.dumps([fields, base_seed, replicate], sort_keys=True)

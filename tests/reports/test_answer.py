@@ -18,8 +18,8 @@ from reports.winner import winner, winning_trial
 from search.axes import AXES
 from search.experiment import Experiment
 from search.extension import extended_arguments
-from search.ledger import Ledger
 from search.flags_space import read_space
+from search.ledger import Ledger
 from search.options import check_options, make_parser
 from search.presets import PRESETS, QUICK
 

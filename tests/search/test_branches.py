@@ -10,14 +10,17 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from data.corpus import open_corpus
 from data.errors import UserError
-from model.records import COMPLETE, EpochRecord
+from model.records import COMPLETE, FAILED, EpochRecord
 from model.train import train
+from search import trainable
 from search.branches import price_line, shared_steps, trunk_groups
 from search.cost import plan_lines
 from search.disk import at_a_time
@@ -26,7 +29,9 @@ from search.ledger import Ledger
 from search.options import check_options, make_parser
 from search.packing import choose_pack
 from search.plan import grid_trials
-from search.start import check_trials, length_in, make_experiment
+from search.recorder import Recorder
+from search.start import check_trials, length_in, make_experiment, with_corpus
+from search.trial_folder import read_outcome, trial_folder
 
 WSD = ("--schedule", "wsd", "--preset", "quick")
 
@@ -119,6 +124,18 @@ def test_a_decay_that_makes_no_sense_is_refused(words: tuple[str, ...], named: s
         )
 
 
+def test_a_cell_has_the_same_seed_under_both_parametrizations() -> None:
+    words = ("--grid", "embed_dim")
+    pairs = zip(
+        grid_trials(experiment(*words)),
+        grid_trials(experiment(*words, "--parametrization", "mup")),
+        strict=True,
+    )
+    for standard, mup in pairs:
+        assert standard.config.train.seed == mup.config.train.seed
+        assert standard.trial_id != mup.trial_id
+
+
 def test_the_recipes_flags_reach_every_trial() -> None:
     words = ("--parametrization", "mup", "--decay-fraction", "0.3", "--grid", "embed_dim")
     for trial in grid_trials(experiment(*words)):
@@ -139,6 +156,40 @@ def threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_branchs_fault_is_its_own_and_each_end_is_recorded_once(
+    search_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--epochs", "1,2,3", "--embed-dim", "16", "--corpus", "small")
+    asked = experiment(*words, "--cpus-per-trial", "1", "--max-concurrent", "1")
+    small = open_corpus(search_root / "corpus" / "small")
+    base = asked.base.replace(tokens_per_epoch=1024)
+    plan = with_corpus(dataclasses.replace(asked, name="branch-fault", base=base), small)
+    folder = search_root / "experiments" / plan.name
+    plan.write(folder)
+    [trials] = trunk_groups(grid_trials(plan))
+    homes = [trial_folder(folder, trial.trial_id) for trial in trials]
+    (homes[1] / "final.pt").mkdir(parents=True)  # in the way of its weights
+    cells = {"pack": [{"values": t.values, "replicate": t.replicate} for t in trials]}
+    ledger = Ledger(folder / "ledger.jsonl")
+    recorder, tune_trial = Recorder(plan, folder, ledger), SimpleNamespace(config=cells)
+    written: list[int] = []
+
+    def report(result: dict[str, Any]) -> None:
+        tune_trial.last_result = result
+        recorder.on_trial_result(0, [], tune_trial, result)
+        written.append(len(ledger.trials))
+
+    monkeypatch.setattr(trainable.tune, "report", report)
+    trainable.run_trials(cells, folder, session="a")
+    assert {0, 1, 2} <= set(written)  # a branch's record doesn't wait for its trunk
+    recorder.on_trial_complete(0, [], tune_trial)
+    outcomes = [read_outcome(home) for home in homes]
+    assert [o.status for o in outcomes if o] == [COMPLETE, FAILED, COMPLETE]
+    assert outcomes[0] is not None and outcomes[0].trunk_steps > 0
+    assert len(ledger.path.read_bytes().splitlines()) == len(ledger.trials) == 3
 
 
 @pytest.mark.usefixtures("threads")
