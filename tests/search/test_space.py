@@ -200,7 +200,7 @@ def test_an_experiment_is_read_back_as_it_was(tmp_path: Path, search_root: Path)
         (
             ("--grid", "tie_head,n_heads,embed_dim", "--embed-dim", "8,12", *heads),
             (*TPE, "--space", "tie_head=true,false", "--objective", "val_loss,cost"),
-            (*TPE, "--space", "lr=1e-4:1e-2:linear", "--max-cost", "1Tflop"),
+            (*TPE, "--space", "lr=1e-4:1e-2:linear", "--max-cost", "20Tflop"),
         )
     ):
         plan = on_corpus(experiment(*words), corpus)
