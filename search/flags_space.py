@@ -87,7 +87,7 @@ def parse_space(text: str) -> tuple[str, Given]:
     bounds = bounds if len(bounds) == 2 else [*bounds, last]
     if len(bounds) != 2 or kind not in (LINEAR, LOG):
         raise UserError(f"{option}: a range is low:high, low:high:log or low:high:linear")
-    [low], [high] = (axis.parse(bound, option) for bound in bounds)
+    low, high = (one for bound in bounds for one in axis.parse(bound.replace(",", " "), option))
     if not low < high:
         raise UserError(f"{option}: give the lower end first")
     return axis.name, Given(option=option, values=(low, high), kind=kind)

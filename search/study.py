@@ -111,7 +111,8 @@ def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
             "tokens": tokens_seen(record),
             "peak_memory_mb": max((e.peak_memory_mb for e in record.epochs), default=None),
         },
-        constraints=None if limit is None else {"max_cost": costs[limit.unit] - limit.most},
+        # In Optuna's older form, the one that optuna-dashboard shows as "infeasible".
+        system_attrs={} if limit is None else {"constraints": [costs[limit.unit] - limit.most]},
     )
     # Optuna's own would be the moment at which this file is written.
     ended = datetime.datetime.fromisoformat(record.ended_at).replace(tzinfo=None)

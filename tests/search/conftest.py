@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data.corpus import CorpusSpec, prepare_corpus
+from model.config import RunConfig
+from model.records import COMPLETE, Device, EpochRecord, Timing
+from search.ledger import TrialRecord
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -58,3 +63,47 @@ def run_script(
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def make_trial_record() -> Callable[..., TrialRecord]:
+    """`make_trial_record(name, loss, status, seconds=3, **fields)`: a record of two epochs of the
+    default configuration."""
+
+    def make(
+        name: str, loss: float = 7.0, status: str = COMPLETE, seconds: float = 3.0, **fields: Any
+    ) -> TrialRecord:
+        epochs = tuple(
+            EpochRecord(
+                epoch=number,
+                train_loss_nats=value + 0.1,
+                val_loss_nats=value,
+                val_perplexity=math.exp(value),
+                val_bits_per_byte=1.0,
+                lr_last=1e-4,
+                grad_norm_mean=0.5,
+                tokens_seen=100 * number,
+                wall_seconds=seconds * number,
+                steps_per_second=3.0,
+                peak_memory_mb=400.0 + number,
+            )
+            for number, value in ((1, loss + 1), (2, loss))
+        )
+        values: dict[str, Any] = {
+            "trial_id": name,
+            "config": RunConfig(),
+            "replicate": 0,
+            "status": status,
+            "epochs": epochs,
+            "error": None if status == COMPLETE else "because",
+            "steps": 20,
+            "timing": Timing(startup_seconds=1.0, training_seconds=seconds),
+            "device": Device(kind="cpu", name="a processor", threads=1),
+            "versions": {"python": "3.11"},
+            "checkpoint": None,
+            "attempts": 1,
+            "ended_at": "2026-01-01T00:00:10+00:00",
+        }
+        return TrialRecord(**(values | fields))
+
+    return make

@@ -1,0 +1,113 @@
+"""Reports of searches over words, truth values and choices, with two objectives and a limit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from model.records import Timing
+from reports.figures import loss_against
+from reports.findings import next_steps
+from reports.frames import edges, trials_frame
+from reports.front import front_table, limit_sentence
+from reports.page import build_page, to_html, to_markdown
+from reports.tables import as_text, experiments
+from search.axes import AXES
+from search.experiment import Experiment
+from search.ledger import Ledger
+from search.objective import parse_max_cost
+
+AXES_OF_GRID = {"tie_head": (True, False), "n_heads": (2, 4), "weight_decay": (0.1, 0.3)}
+
+
+def searched(build: Any, **changes: Any) -> tuple[Experiment, Ledger]:
+    """Eight trials, the last the best and the slowest."""
+    experiment = build.plan(AXES_OF_GRID, **changes)
+    cells = [
+        {"tie_head": tied, "n_heads": heads, "weight_decay": decay}
+        for tied in (True, False)
+        for heads in (2, 4)
+        for decay in (0.1, 0.3)
+    ]
+    records = [
+        build.trial(
+            experiment, cell, (8.0, 7.0 - i / 8), timing=Timing(training_seconds=1.0 + i % 7)
+        )
+        for i, cell in enumerate(cells)
+    ]
+    ledger = build.write(experiment, records)
+    ledger.max_cost = parse_max_cost(experiment.max_cost)
+    return experiment, ledger
+
+
+def test_a_truth_value_is_never_at_an_edge(build: Any) -> None:
+    experiment, ledger = searched(build)
+    best = ledger.best()
+    assert best is not None and not best.config.model.tie_head
+    assert [edge.axis.name for edge in edges(experiment, best.config)] == [
+        "n_heads",
+        "weight_decay",
+    ]
+
+
+def test_the_page_has_every_axis(build: Any) -> None:
+    experiment, ledger = searched(build)
+    page = build_page(experiment, ledger)
+    text = to_markdown(page)
+    assert "tie_head=false n_heads=4 weight_decay=0.3" in text
+    assert "tied head (true, false) and the attention heads (2, 4)" in text
+    assert "weight decay 0.1, 0.3 (searched)" in text
+    assert {"loss_against_tie_head", "loss_against_n_heads"} <= {p.name for p in page.pictures}
+    assert "tied head" in to_html(page)
+
+
+def test_words_stand_side_by_side_without_a_line(build: Any) -> None:
+    experiment, ledger = searched(build)
+    figure = loss_against(trials_frame(experiment, ledger), AXES["tie_head"], ["n_heads"])
+    [axes] = figure.axes
+    figure.canvas.draw()
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["true", "false"]
+    assert all(line.get_linestyle() == "None" for line in axes.get_lines())
+
+
+def test_the_next_commands_give_the_values_by_space(build: Any) -> None:
+    experiment, ledger = searched(build, objectives=("val_loss", "flop"), max_cost="1Pflop")
+    commands = [step.command for step in next_steps(experiment, ledger, None)]
+    beyond = next(c for c in commands if "--space weight_decay=0.3,0.6" in c)
+    assert "--grid tie_head,n_heads,weight_decay" in beyond
+    assert "--space tie_head=false" in beyond and "--space n_heads=4" in beyond
+    assert "--objective val_loss,flop --max-cost 1Pflop" in beyond
+
+
+def test_choices_of_a_sampler_are_at_an_edge_only_at_their_ends(build: Any) -> None:
+    axes = {"embed_dim": (16, 64, 256), "lr": (1e-4, 1e-2)}
+    experiment = build.plan(axes, sampler="tpe", samples=3, kinds={"embed_dim": "choices"})
+    inside = experiment.base.replace(embed_dim=64, lr_peak=1e-3)
+    assert edges(experiment, inside) == []
+    near = experiment.base.replace(embed_dim=256, lr_peak=9.9e-3)
+    assert [edge.axis.name for edge in edges(experiment, near)] == ["embed_dim", "lr"]
+
+
+def test_the_front_and_the_limit_are_told(build: Any) -> None:
+    experiment, ledger = searched(build, objectives=("val_loss", "seconds"), max_cost="4s")
+    table = front_table(experiment, ledger)
+    # Seconds 1..7,1; losses 7, 6.875, ... 6.125: the eighth beats the first, then what is lower.
+    assert list(table["training_seconds"]) == [1.0]
+    assert list(table["val_loss_nats"]) == [6.125]
+    assert limit_sentence(ledger) is not None and "3 finished trials cost more" in str(
+        limit_sentence(ledger)
+    )
+    notes = list(experiments(experiment, ledger)["notes"])
+    assert sum("above --max-cost" in note for note in notes) == 3
+    assert "Pareto front" in to_markdown(build_page(experiment, ledger))
+    assert "7.0" in as_text(trials_frame(experiment, ledger)[["val_loss_nats"]])
+
+
+@pytest.mark.parametrize("limit", ["0.5s", "1flop"])
+def test_where_nothing_is_within_the_limit_there_is_no_best(build: Any, limit: str) -> None:
+    experiment, ledger = searched(build, max_cost=limit)
+    assert ledger.best() is None
+    page = to_markdown(build_page(dataclasses.replace(experiment), ledger))
+    assert "8 finished trials cost more and can't be the best" in page.replace("’", "'")
