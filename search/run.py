@@ -24,6 +24,7 @@ from model.records import DIVERGED, FAILED
 from reports.tables import as_text, experiments
 from search.axes import cell_label
 from search.budget import before_it_is_known, settle, within_budget
+from search.calibration import write_cache
 from search.clock import Clock, process_start
 from search.code_version import refuse_other_beginnings
 from search.cost import end_line, plan_lines
@@ -86,7 +87,10 @@ def main() -> int:
     taken = []
     if experiment.extends is not None and corpus is not None:
         taken = [extension_line(root, with_corpus(experiment, corpus))]
-    print("\n".join([f"Preset     {preset}: {preset_why}", *taken]), flush=True)
+    head = [f"Preset     {preset}: {preset_why}", *taken]
+    if experiment.budget_seconds is None:  # which may be refused once there are speeds
+        print("\n".join(head), flush=True)
+        head = []
     if args.trials_per_gpu == "auto":
         chosen, why = choose_trials_per_gpu(experiment)
         print(f"Sharing    {why}", flush=True)
@@ -100,7 +104,7 @@ def main() -> int:
     if corpus is None and experiment.budget_seconds is not None and not args.dry_run:
         corpus = prepare_builtin(root)  # what that takes is a part of the budget
     experiment, lines = plan(experiment, corpus, root, started)
-    print("\n".join(lines), flush=True)
+    print("\n".join([*head, *lines]), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")
         return 0
@@ -131,6 +135,7 @@ def plan(
         finished = finished_trials(root, with_corpus(experiment, corpus))
         taken = {record.config for record in finished}
     seconds = estimator.search(expected, trials, taken)
+    write_cache(root, estimator.speed_of.new)
     lines += plan_lines(expected, trials, corpus, estimator, seconds)
     return dataclasses.replace(experiment, predicted_seconds=used + seconds), lines
 
