@@ -258,6 +258,12 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(content)
 
 
+def flip_third(path: Path) -> None:
+    """A bit in the middle of the third line."""
+    first, second, third, *_ = path.read_bytes().splitlines(keepends=True)
+    flip(path, len(first) + len(second) + len(third) // 2)
+
+
 def cut(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
 
@@ -336,7 +342,7 @@ EXPERIMENT_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "dropout 1.5": (lambda e: dropout(e / "experiment.json"), "dropout=1.5: give a number from 0"),
     "a ledger that is a folder": (lambda e: as_folder(e / "ledger.jsonl"), "ledger.jsonl"),
-    "a damaged line": (lambda e: flip(e / "ledger.jsonl", 3000), "line 3 is damaged"),
+    "a damaged line": (lambda e: flip_third(e / "ledger.jsonl"), "line 3 is damaged"),
     "a newer line": (lambda e: newer_line(e / "ledger.jsonl"), "schema version 9, this program"),
     "a line of another program": (
         lambda e: (e / "ledger.jsonl").write_text('{"a": 1}\n'),
