@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from model.config import RunConfig, parameter_count, parameter_table
+from model.config import RunConfig, TrainConfig, parameter_count, parameter_table
 from reports.columns import counted, day_and_time, one_line, storage
 from reports.frames import epoch_plan
 from search.axes import AXES

@@ -27,9 +27,10 @@ class _Running:
     """On the search's clock; predicted until it is known."""
     seconds: float
     """As predicted, uncorrected."""
-    share: float = 0.0
-    """Done, of what it had to do when it started."""
-    from_share: float | None = None
+    first: tuple[float, float] | None = None
+    """The clock and the share of its steps at its first report; a resumed one has done a part."""
+    last: tuple[float, float] = (0.0, 0.0)
+    """The same at its newest report."""
 
 
 class BudgetGate(tune.Callback):
@@ -48,6 +49,9 @@ class BudgetGate(tune.Callback):
         self.running: dict[str, _Running] = {}
         self.really, self.predicted = 0.0, 0.0
         self.begun = clock.used()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher, which nobody reads again
 
     @property
     def correction(self) -> float:
@@ -71,10 +75,11 @@ class BudgetGate(tune.Callback):
         return max(earliest, ends[-self.workers] + NEXT_TRIAL_SECONDS)
 
     def _end_of(self, running: _Running) -> float:
-        """Predicted; by what it has done, once that is a tenth."""
+        """Predicted; by its own speed, once a tenth is done."""
         now = self.clock.used()
-        if running.share > 0.1:
-            return now + (now - running.starts) * (1 - running.share) / running.share
+        if running.first is not None and running.last[1] - running.first[1] > 0.1:
+            (then, share_then), (time, share) = running.first, running.last
+            return max(now, time + MARGIN * (time - then) * (1 - share) / (share - share_then))
         return max(now, running.starts + MARGIN * self.correction * running.seconds)
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -87,11 +92,8 @@ class BudgetGate(tune.Callback):
         running = self.running.get(trial.trial_id)
         if running is None or result["kind"] != "progress":
             return
-        done = result["step"] / result["total_steps"]
-        if running.from_share is None:  # a resumed one begins with a part done
-            running.from_share, running.starts = done, self.clock.used()
-        left = 1 - running.from_share
-        running.share = (done - running.from_share) / left if left > 0 else 1.0
+        running.last = self.clock.used(), result["step"] / result["total_steps"]
+        running.first = running.first or running.last
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         running = self.running.pop(trial.trial_id, None)

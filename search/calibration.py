@@ -49,8 +49,11 @@ class Speed:
 class Speeds:
     """Of the shapes measured, and by them of any other."""
 
-    def __init__(self, measured: Mapping[RunConfig, Speed]) -> None:
-        self.measured = dict(measured)
+    def __init__(
+        self, measured: Mapping[RunConfig, Speed], new: Mapping[str, Speed] | None = None
+    ) -> None:
+        """`new`: by `shape_key` those of them that ROOT doesn't hold yet."""
+        self.measured, self.new = dict(measured), dict(new or {})
 
     def __call__(self, config: RunConfig) -> Speed:
         nearest = min(self.measured, key=lambda other: _distance(config, other))
@@ -97,16 +100,16 @@ def shape_key(config: RunConfig, experiment: Experiment) -> str:
 
 def speeds(experiment: Experiment, configs: Sequence[RunConfig], root: Path) -> Speeds:
     """The speeds for trials of `configs`; those that ROOT doesn't hold yet are measured, which
-    takes some seconds."""
+    takes some seconds. Nothing is written."""
     shapes = _chosen(configs)
     known = read_cache(root)
+    new: dict[str, Speed] = {}
     missing = [shape for shape in shapes if shape_key(shape, experiment) not in known]
     if missing:
         measured = zip(missing, measure(experiment, missing), strict=True)
         new = {shape_key(shape, experiment): speed for shape, speed in measured}
-        known |= new
-        write_cache(root, new)
-    return Speeds({shape: known[shape_key(shape, experiment)] for shape in shapes})
+    known |= new
+    return Speeds({shape: known[shape_key(shape, experiment)] for shape in shapes}, new)
 
 
 def _model_and_batch(config: RunConfig) -> tuple[Any, ...]:

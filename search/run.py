@@ -26,6 +26,7 @@ from reports.front import front_sentence, front_table, limit_sentence
 from reports.tables import as_text, experiments
 from search.axes import cell_label
 from search.budget import before_it_is_known, settle, within_budget
+from search.calibration import write_cache
 from search.clock import Clock, process_start
 from search.code_version import refuse_other_beginnings
 from search.confirm import confirm_line, missing_trials, trials_so_far
@@ -94,7 +95,10 @@ def main() -> int:
         taken += [found.line for found in look(root, experiment)]
     if args.grid == CLAIMS:
         taken.append(claims_line(preset))
-    print("\n".join([f"Preset     {preset}: {preset_why}", *taken]), flush=True)
+    head = [f"Preset     {preset}: {preset_why}", *taken]
+    if experiment.budget_seconds is None:  # which may be refused once there are speeds
+        print("\n".join(head), flush=True)
+        head = []
     if args.trials_per_gpu == "auto":
         chosen, why = choose_trials_per_gpu(experiment)
         print(f"Sharing    {why}", flush=True)
@@ -109,7 +113,7 @@ def main() -> int:
         corpus = prepare_builtin(root)  # what that takes is a part of the budget
         experiment = on_corpus(experiment, corpus)
     experiment, lines = plan(experiment, corpus, root, started)
-    print("\n".join(lines), flush=True)
+    print("\n".join([*head, *lines]), flush=True)
     if experiment.confirm is not None:
         print(confirm_line(experiment), flush=True)
     if args.dry_run:
@@ -146,6 +150,7 @@ def plan(
         found = look(root, with_corpus(experiment, corpus))
         taken |= {record.config for one in found for record in one.taken}
     seconds = estimator.search(expected, trials, taken)
+    write_cache(root, estimator.speed_of.new)
     lines += plan_lines(expected, trials, corpus, estimator, seconds)
     return dataclasses.replace(experiment, predicted_seconds=used + seconds), lines
 

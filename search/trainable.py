@@ -237,7 +237,7 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
     )
 
 
-def _tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
+def _tune_hooks(trial: Trial, folder: Path, decider: Decider | None = None) -> Hooks:
     # Tune wants the metric in every report; before the first epoch there is only the loss of
     # guessing evenly.
     objective = math.log(trial.config.model.vocab_size)
@@ -294,7 +294,7 @@ def _tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
                     "val_loss_nats": record.val_loss_nats,
                 }
             )
-        return decider.stops(record)
+        return decider is not None and decider.stops(record)
 
     def on_start(step: int) -> None:
         note_first_step(folder, step)

@@ -24,7 +24,7 @@ import pytest
 import torch
 
 import data.downloads
-import search.cost
+import search.calibration
 import search.packing
 import search.rerun
 import search.run
@@ -35,6 +35,7 @@ from model.config import RunConfig
 from model.evaluate import bits_per_byte, perplexity
 from model.gpt import GPT
 from model.records import COMPLETE, CheckpointRef, Device, EpochRecord, Timing
+from search.calibration import Speed
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
 from search.options import check_options, make_parser
@@ -164,8 +165,9 @@ def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
         patch.setenv("MINIGPT_HOME", str(home))
         patch.setattr(torch.cuda, "is_available", lambda: False)
         patch.setattr(torch.cuda, "device_count", lambda: 0)
-        for module in (search.cost, search.packing):
-            patch.setattr(module, "measure_tokens_per_second", lambda *a, **k: 1000.0)
+        patch.setattr(search.packing, "measure_tokens_per_second", lambda *a, **k: 1000.0)
+        speed = Speed(training=1000.0, scoring=3000.0, memory_mb=500.0)
+        patch.setattr(search.calibration, "measure", lambda plan, configs: [speed] * len(configs))
         patch.setattr(search.run, "_search", _must_not_happen)
         patch.setattr(search.rerun, "_train", _must_not_happen)
         downloads: list[object] = []

@@ -175,6 +175,14 @@ HEADS = (*TPE, "--grid", "embed_dim,n_heads")
         (("--resume", ""), "experiment '': use letters"),
         (("--resume", "done", "--lr", "1e-3"), "leave out --lr"),
         ((*LR, "--skip-damaged"), "--skip-damaged goes with --resume"),
+        ((*LR, "--stop", "soon"), "--stop: invalid choice: 'soon'"),
+        (("--grid", "lr", "--stop", "asha", "--pack", "2"), "--stop goes without --pack 2"),
+        ((*LR, "--tokens-per-epoch", "0"), "--tokens-per-epoch 0: give 1 or more"),
+        ((*LR, "--tokens-per-epoch", "100"), "an epoch has only 1 sequences"),
+        ((*LR, "--val-tokens", "-1"), "--val-tokens -1: give 1 or more"),
+        ((*LR, "--budget", "30"), "--budget 30: give a time with its unit"),
+        ((*LR, "--budget", "1s"), "of 100 steps and more take about"),
+        (("--search", "tpe", "--budget", "9s", "--corpus", "small"), "hardly a trial fits"),
         ((*LR, "--out", "x" * 5000), "File name too long"),
     ],
 )
@@ -324,6 +332,12 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(content)
 
 
+def flip_third(path: Path) -> None:
+    """A bit in the middle of the third line."""
+    first, second, third, *_ = path.read_bytes().splitlines(keepends=True)
+    flip(path, len(first) + len(second) + len(third) // 2)
+
+
 def cut(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
 
@@ -402,7 +416,7 @@ EXPERIMENT_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "dropout 1.5": (lambda e: dropout(e / "experiment.json"), "dropout=1.5: give a number from 0"),
     "a ledger that is a folder": (lambda e: as_folder(e / "ledger.jsonl"), "ledger.jsonl"),
-    "a damaged line": (lambda e: flip(e / "ledger.jsonl", 3000), "line 3 is damaged"),
+    "a damaged line": (lambda e: flip_third(e / "ledger.jsonl"), "line 3 is damaged"),
     "a newer line": (lambda e: newer_line(e / "ledger.jsonl"), "schema version 9, this program"),
     "a line of another program": (
         lambda e: (e / "ledger.jsonl").write_text('{"a": 1}\n'),

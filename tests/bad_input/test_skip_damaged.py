@@ -44,7 +44,7 @@ def test_a_resume_has_it_to_run(
 ) -> None:
     missing: set[str] = set()
 
-    def note(experiment: Any, folder: Path, ledger: Ledger, length: Any) -> str:
+    def note(experiment: Any, folder: Path, ledger: Ledger, *rest: Any) -> str:
         missing.update({damaged.trial_id} - ledger.ended())
         return "Interrupted"
 
