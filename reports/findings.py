@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from data.errors import UserError
 from model.records import COMPLETE, FAILED, STATUSES
+from reports.answer import how_sure
 from reports.columns import duration, times
 from reports.frames import Edge, edges, epoch_plan, trial_label
-from reports.winner import winning_trial
+from reports.winner import winner, winning_trial
 from search.axes import AXES, Axis
 from search.axis import Value
 from search.confirm import missing_trials, trials_so_far
@@ -94,7 +95,7 @@ def cautions(experiment: Experiment, ledger: Ledger) -> list[str]:
     best = winning_trial(experiment, ledger)
     if best is not None:
         notes += [_edge_note(edge, experiment) for edge in edges(experiment, best.config)]
-        notes += _noise(experiment, ledger, best)
+        notes += _noise(experiment, ledger)
     if len(ledger.reruns) > 1:
         notes.append(
             f"The test split has been looked at {times(len(ledger.reruns))}: each look at it "
@@ -112,26 +113,21 @@ def _edge_note(edge: Edge, experiment: Experiment) -> str:
     )
 
 
-def _noise(experiment: Experiment, ledger: Ledger, best: TrialRecord) -> list[str]:
+def _noise(experiment: Experiment, ledger: Ledger) -> list[str]:
     losses = sorted(trial.final.val_loss_nats for trial in ledger.complete())
     if len(losses) < 2:
         return []
-    lead = f"the best leads the next by {losses[1] - losses[0]:.4f} nats"
-    if experiment.seeds == 1:
+    found = winner(experiment, ledger)
+    if found is None or found.test is None:
         return [
-            f"One seed each: {lead}, and differences smaller than the spread between seeds "
-            "can't be told from chance."
+            f"One seed each: the best leads the next by {losses[1] - losses[0]:.4f} nats, and "
+            "differences smaller than the spread between seeds can't be told from chance."
         ]
-    names = list(experiment.axes)
-    cell = [AXES[name].value(best.config) for name in names]
-    same = [
-        trial.final.val_loss_nats
-        for trial in ledger.complete()
-        if [AXES[name].value(trial.config) for name in names] == cell
-    ]
+    known = found.estimate
+    seeds = f"{known.n} {'fresh ' * found.fresh}seed{'s' * (known.n > 1)}"
     return [
-        f"The best single trial is named ({lead}); the {len(same)} finished seeds of its "
-        f"configuration lie between {min(same):.4f} and {max(same):.4f} nats."
+        f"Over its {seeds} {found.cell.label} has a mean loss of {known.mean:.4f} nats: "
+        f"{how_sure(found)}."
     ]
 
 

@@ -144,8 +144,9 @@ def trials_so_far(experiment: Experiment, ledger: Ledger) -> int:
 
 def confirm_line(experiment: Experiment) -> str:
     """For the plan: how many trials it may come to."""
-    k, most = experiment.confirm, experiment.confirm_seeds
+    more = experiment.most_trials - experiment.planned_trials
     return (
-        f"Confirm    the {k} best get {FIRST_ROUND} to {most} fresh seeds each, until the winner "
-        f"is separated: up to {(k or 0) * most} more trials, not counted above"
+        f"Confirm    the {experiment.confirm} best get {FIRST_ROUND} to "
+        f"{experiment.confirm_seeds} fresh seeds each, until the winner is separated: up to "
+        f"{more} more trials, not counted above"
     )

@@ -152,7 +152,8 @@ class Experiment:
     @property
     def most_trials(self) -> int:
         """With the fresh seeds that confirming may take at most."""
-        return self.planned_trials + (self.confirm or 0) * self.confirm_seeds
+        confirmed = min(self.confirm or 0, self.planned_trials // self.seeds)
+        return self.planned_trials + confirmed * self.confirm_seeds
 
     def write(self, folder: Path) -> None:
         """Make `folder` with its `experiment.json`, whole or not at all. Raises `UserError`."""

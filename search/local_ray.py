@@ -87,7 +87,7 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
         yield LocalRay(scratch=scratch / "tune", processes=needed)
     finally:
         # Ray's processes take a second to end and this one waits for them: time to load what
-        # study.db needs.
+        # study.db and the answer need.
         loading = threading.Thread(target=_load_study)
         loading.start()
         ray.shutdown()
@@ -129,5 +129,5 @@ def _silence() -> None:
 
 
 def _load_study() -> None:
-    for name in ("search.study", "sqlalchemy.orm", "alembic.command"):
+    for name in ("search.study", "sqlalchemy.orm", "alembic.command", "scipy.special"):
         importlib.import_module(name)

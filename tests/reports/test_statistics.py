@@ -46,6 +46,13 @@ def test_welch_is_scipys(a: list[float], b: list[float]) -> None:
     )
 
 
+def test_of_very_many_groups_the_best_share_the_probability() -> None:
+    groups = [[9.0 - number / 1000, 9.001 - number / 1000] for number in range(500)]
+    found = probability_best(groups, draws=200)
+    assert found is not None and len(found) == 500 and sum(found) == pytest.approx(1)
+    assert max(found) == found[-1] and found[0] == 0
+
+
 def test_equal_bits_are_told_apart_only_if_they_differ() -> None:
     same, other = welch([7.0, 7.0], [7.0, 7.0]), welch([7.0, 7.0], [7.5, 7.5])
     assert same is not None and same.p == 1
