@@ -79,7 +79,7 @@ def main() -> int:
     if experiment.extends is not None and corpus is not None:
         taken = [extension_line(root, with_corpus(experiment, corpus))]
     if args.grid == CLAIMS:
-        taken.append(claims_line(preset))
+        taken.append(claims_line(experiment.base, preset))
     print("\n".join([f"Preset     {preset}: {preset_why}", *taken]), flush=True)
     if args.trials_per_gpu == "auto":
         chosen, why = choose_trials_per_gpu(experiment)

@@ -71,7 +71,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     preset = args.preset or default_preset(device)[0]
     base, cells = PRESETS[preset].replace(precision=best_precision(device)), None
     if args.grid == CLAIMS:
-        axes, base, cells = claims_plan(args, base, preset)
+        axes, base, cells = claims_plan(args, base)
     else:
         axes, base = axes_and_base(args, base)
     machine = hardware()
