@@ -169,8 +169,8 @@ def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> S
             Table(
                 name="scaling_laws",
                 caption="Expected loss of N parameters on D tokens by published laws, for 7.8M and "
-                f"10,000,249 as claimed, and for this model on {plan.tokens:,} tokens seen once; more than "
-                f"{math.log(experiment.base.model.vocab_size):.1f} nats, as much as even guessing, "
+                f"10,000,249 as claimed, and for this model on {plan.tokens:,} tokens seen once; "
+                f"more than even guessing's {math.log(experiment.base.model.vocab_size):.1f} nats "
                 "shows how far outside of its range a law is",
                 frame=expectations(experiment.base, max(1, plan.tokens)),
             ),
