@@ -119,6 +119,7 @@ CLAIMS = (
         words="10M tokens can be trained on within 12 GB",
         test="highest memory of a trial's process",
         judge=claim_tests.memory,
+        absolute=True,
     ),
 )
 

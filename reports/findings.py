@@ -192,8 +192,11 @@ def _search_further(experiment: Experiment, best: TrialRecord, home: str) -> lis
             NextStep(why=f"Look {side} the best {edge.axis.label}", command=start + flags + rest)
         )
     if experiment.seeds == 1:
-        flags = _flags(experiment.axes) + " --seeds 3"
-        steps.append(NextStep(why="Measure the spread between seeds", command=start + flags + rest))
+        again = start + _flags(experiment.axes) + " --seeds 3" + rest
+        if experiment.cells is not None:  # the product would be many more
+            name = shlex.quote(experiment.name)
+            again = f"python search/run.py --extend {name} --seeds 3{home}"
+        steps.append(NextStep(why="Measure the spread between seeds", command=again))
     return steps
 
 
