@@ -20,7 +20,7 @@ from reports.columns import counted
 from search.axes import AXES, apply_axes
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
-from search.named_grids import LENGTHS
+from search.named_grids import lengths_for
 from search.presets import PRESETS
 
 HOLDS, FAILS, UNTOLD, NOT_RUN = "holds", "doesn't hold", "can't be told", "not run"
@@ -88,7 +88,7 @@ class Evidence:
 
     def __init__(self, experiment: Experiment, ledger: Ledger) -> None:
         self.experiment, self.trials = experiment, ledger.complete()
-        self.lengths = LENGTHS[experiment.preset]
+        self.lengths = lengths_for(experiment.base.train.epochs)
         self.baseline = experiment.base.replace(seed=0)
         self.spread_nats, self.spread_df = self._pooled_spread()
 

@@ -77,8 +77,8 @@ def _lower(evidence: Evidence, pairs: list[tuple[Values, Values]]) -> Finding:
 
 def longer_training(evidence: Evidence) -> Finding:
     """10 epochs are better than 3."""
-    baseline = evidence.baseline.train.epochs
-    return _lower(evidence, [({"epochs": evidence.lengths.extended}, {"epochs": baseline})])
+    lengths = evidence.lengths
+    return _lower(evidence, [({"epochs": lengths.extended}, {"epochs": lengths.baseline})])
 
 
 def still_longer_training(evidence: Evidence) -> Finding:

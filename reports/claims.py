@@ -20,6 +20,7 @@ import pandas as pd
 from reports import claim_tests
 from reports.claim_evidence import NOT_RUN, UNTOLD, Evidence
 from reports.claim_tests import Finding
+from reports.columns import counted
 
 ARITHMETIC = "arithmetic"
 
@@ -31,7 +32,8 @@ class Claim:
     words: str
     """As the assignment's report has it."""
     test: str
-    """What is compared; the epochs by their role: {baseline}, {extended}, {longer}."""
+    """What is compared; the epochs by their role: {baseline}, {extended}, {longer}; {run} is the
+    baseline's with the word."""
     judge: Callable[[Evidence], Finding]
     absolute: bool = False
     """Whether it is about a number that depends on recipe and corpus."""
@@ -78,12 +80,12 @@ CLAIMS = (
     ),
     Claim(
         words="A rate of 5e-4 converges slowly, 1e-3 faster",
-        test="lr 1e-3 against 5e-4, {baseline} epochs",
+        test="lr 1e-3 against 5e-4, {run}",
         judge=claim_tests.learning_rate,
     ),
     Claim(
         words="A width of 256 is better",
-        test="embed_dim 256 against 128, {baseline} epochs",
+        test="embed_dim 256 against 128, {run}",
         judge=claim_tests.wider,
     ),
     Claim(
@@ -94,8 +96,7 @@ CLAIMS = (
     ),
     Claim(
         words="A context of 128 to 256 is better",
-        test="seq_len 128 and 256 against 64, {baseline} epochs, the same number of sequences in a "
-        "batch",
+        test="seq_len 128 and 256 against 64, {run}, the same number of sequences in a batch",
         judge=claim_tests.longer_context,
     ),
     Claim(
@@ -118,6 +119,7 @@ CLAIMS = (
         words="10M tokens can be trained on within 12 GB",
         test="highest memory of a trial's process",
         judge=claim_tests.memory,
+        absolute=True,
     ),
 )
 
@@ -127,7 +129,8 @@ def claims_table(evidence: Evidence, home: str = "") -> pd.DataFrame:
     would settle it. `home` is ` --out FOLDER` if the commands need it."""
     lengths = evidence.lengths
     words = {
-        "baseline": evidence.baseline.train.epochs,
+        "baseline": lengths.baseline,
+        "run": counted(lengths.baseline, "epoch"),
         "extended": lengths.extended,
         "longer": " and ".join(map(str, lengths.longer)),
     }

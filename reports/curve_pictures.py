@@ -59,6 +59,8 @@ def gap_picture(epochs: pd.DataFrame) -> Picture:
     last = epochs.sort_values("epoch").groupby("trial_id").last()
     gap = last["val_loss_nats"] - last["train_loss_nats"]
     ends = f"At the end it is between {gap.min():+.3f} and {gap.max():+.3f} nats."
+    if len(gap) == 1:
+        ends = f"At the end it is {gap.iloc[0]:+.3f} nats."
     return Picture(
         name="generalisation_gap",
         title="Generalisation gap",

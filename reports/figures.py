@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -28,9 +28,23 @@ from reports.drawing import (
 from search.axes import AXES, Axis
 
 
-def loss_against(trials: pd.DataFrame, axis: Axis, others: Sequence[str]) -> Figure:
+class Optimum(Protocol):
+    """Where a fitted curve is lowest, and the ends of its interval if it has one."""
+
+    @property
+    def rate(self) -> float: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def loss_against(
+    trials: pd.DataFrame, axis: Axis, others: Sequence[str], optimum: Optimum | None = None
+) -> Figure:
     """Final validation loss against an axis' values: a line for each setting of the `others`, a
-    point for each trial, the best ringed."""
+    point for each trial, the best ringed; a fitted optimum is a line across with its interval as a
+    band."""
     figure, axes = new_figure()
     if axis.categorical:  # as words, which stand side by side
         trials = trials.assign(**{axis.name: trials[axis.name].map(axis.exact)})
@@ -60,6 +74,13 @@ def loss_against(trials: pd.DataFrame, axis: Axis, others: Sequence[str]) -> Fig
     ring |= {"markeredgecolor": "#000000", "markeredgewidth": 1.8}
     axes.plot([best[axis.name]], [best["val_loss_nats"]], **ring)
     handles.append(Line2D([], [], label=f"lowest: {best['val_loss_nats']:.3f} nats", **ring))
+    if optimum is not None:
+        fitted: dict[str, Any] = {"color": PALETTE[1], "linestyle": ":", "linewidth": 2}
+        axes.axvline(optimum.rate, **fitted)
+        if optimum.low is not None and optimum.high is not None:
+            axes.axvspan(optimum.low, optimum.high, color=PALETTE[1], alpha=0.15, linewidth=0)
+        label = f"fitted optimum {optimum.rate:.2g}, 95% interval shaded"
+        handles.append(Line2D([], [], label=label, **fitted))
     value_axis(axes, axis, sorted(trials[axis.name].unique()))
     axes.set_ylabel("validation " + LOSS_LABEL)
     add_legend(figure, handles)

@@ -198,8 +198,11 @@ def _search_further(experiment: Experiment, best: TrialRecord, home: str) -> lis
             NextStep(why=f"Look {side} the best {edge.axis.label}", command=start + flags + rest)
         )
     if experiment.seeds == 1:
-        flags = _flags(experiment.axes) + " --seeds 3"
-        steps.append(NextStep(why="Measure the spread between seeds", command=start + flags + rest))
+        again = start + _flags(experiment.axes) + " --seeds 3" + rest
+        if experiment.cells is not None:  # the product would be many more
+            name = shlex.quote(experiment.name)
+            again = f"python search/run.py --extend {name} --seeds 3{home}"
+        steps.append(NextStep(why="Measure the spread between seeds", command=again))
     return steps
 
 
@@ -212,7 +215,7 @@ def _same_otherwise(experiment: Experiment) -> str:
         if axis.name not in experiment.axes
         and axis.value(experiment.base) not in (None, axis.value(preset))
     )
-    flags += recipe_words(experiment.base.train)
+    flags += recipe_words(experiment.base.train, preset.train)
     if len(experiment.objectives) > 1:
         flags += f" --objective {','.join(experiment.objectives)}"
     if experiment.max_cost is not None:

@@ -43,8 +43,8 @@ def sampler_pictures(experiment: Experiment, ledger: Ledger) -> list[Picture]:
             title="Settings and loss, trial by trial",
             alt=f"Parallel coordinates of {all_or_best}: loss and the value of each axis.",
             caption=f"Of {all_or_best}. A line is a trial, from its loss on the left through its "
-            "settings; the darker, the lower the loss. Where dark lines run together lies the region "
-            "that works.",
+            "settings; the darker, the lower the loss. Where dark lines run together lies the "
+            "region that works.",
             png=png_of(
                 optuna_figures.parallel_coordinates(
                     optuna_figures.make_study(experiment.axes, best)

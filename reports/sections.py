@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 
 from model.records import COMPLETE
@@ -177,7 +178,9 @@ def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> S
             Table(
                 name="scaling_laws",
                 caption="Expected loss of N parameters on D tokens by published laws, for 7.8M and "
-                f"10,000,249 as claimed, and for this model on {plan.tokens:,} tokens seen once",
+                f"10,000,249 as claimed, and for this model on {plan.tokens:,} tokens seen once; "
+                f"more than even guessing's {math.log(experiment.base.model.vocab_size):.1f} nats "
+                "shows how far outside of its range a law is",
                 frame=expectations(experiment.base, max(1, plan.tokens)),
             ),
         ],

@@ -26,7 +26,10 @@ def around_base(
     return trials, []
 
 
-def axis_picture(trials: pd.DataFrame, others: list[str], name: str) -> Picture:
+def axis_picture(
+    trials: pd.DataFrame, others: list[str], name: str, optimum: figures.Optimum | None = None
+) -> Picture:
+    """Loss against axis `name`, with a fitted `optimum` if there is one."""
     axis = AXES[name]
     best = trials.sort_values("val_loss_nats", kind="stable").iloc[0]
     found = f"The lowest, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
@@ -36,10 +39,10 @@ def axis_picture(trials: pd.DataFrame, others: list[str], name: str) -> Picture:
         alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
         caption=found
         if axis.categorical
-        else f"{found} A minimum inside the plot is a tuned {axis.label}; one at its edge "
-        "asks for more values on that side. Points above each other are seeds of one setting; the "
-        "line joins their means.",
-        png=png_of(figures.loss_against(trials, axis, others)),
+        else f"{found} A minimum inside the plot is the best {axis.label} of the range; one at "
+        "its edge asks for more values on that side. Points above each other are seeds of one "
+        "setting; the line joins their means.",
+        png=png_of(figures.loss_against(trials, axis, others, optimum)),
     )
 
 

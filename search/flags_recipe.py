@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from data.errors import UserError
-from model.config import PARAMETRIZATIONS, SCHEDULES, TrainConfig
+from model.config import PARAMETRIZATIONS, SCHEDULES, RunConfig, TrainConfig
 
-_FIELDS = ("schedule", "decay_fraction", "parametrization")
+_FIELDS = ("schedule", "decay_fraction", "parametrization", "tokens_per_epoch", "val_tokens")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -32,25 +31,35 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="mup: the best rate stays where it is as the width grows "
         f"({TrainConfig.parametrization})",
     )
+    group.add_argument(
+        "--tokens-per-epoch", type=int, metavar="N", help="instead of the preset's (quick 110,000)"
+    )
+    group.add_argument(
+        "--val-tokens", type=int, metavar="N", help="instead of the preset's (quick 16,384)"
+    )
 
 
 def check_flags(args: argparse.Namespace) -> None:
     """Raise `UserError` for a decay without its schedule."""
     if args.decay_fraction is not None and args.schedule != "wsd":
         raise UserError("--decay-fraction goes with --schedule wsd: the others decay all the way")
+    for name in ("tokens_per_epoch", "val_tokens"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: give 1 or more")
 
 
-def recipe_fields(args: argparse.Namespace) -> dict[str, Any]:
-    """The fields of `TrainConfig` that the flags give."""
+def with_recipe(args: argparse.Namespace, base: RunConfig) -> RunConfig:
+    """`base` with what these flags give. Raises `UserError`."""
     given = {name: getattr(args, name) for name in _FIELDS}
-    return {name: value for name, value in given.items() if value is not None}
+    return base.replace(**{name: value for name, value in given.items() if value is not None})
 
 
-def recipe_words(recipe: TrainConfig) -> str:
-    """The flags that give these fields, each after a space; none for the defaults."""
+def recipe_words(recipe: TrainConfig, preset: TrainConfig) -> str:
+    """The flags that make the fields of `preset` those of `recipe`, each after a space."""
     return "".join(
         f" --{name.replace('_', '-')} {value}"
         for name in _FIELDS
-        if (value := getattr(recipe, name)) != getattr(TrainConfig, name)
+        if (value := getattr(recipe, name)) != getattr(preset, name)
         and (name != "decay_fraction" or recipe.schedule == "wsd")
     )

@@ -16,6 +16,7 @@ from data.errors import UserError
 from model.config import RunConfig
 from search.axes import AXES, apply_axes, axis_named, find_axis
 from search.axis import CHOICES, LINEAR, LOG, Axis, Value
+from search.flags_recipe import with_recipe
 from search.objective import parse_max_cost, parse_objectives
 from search.space import Space
 
@@ -107,6 +108,7 @@ def read_space(args: argparse.Namespace, base: RunConfig) -> Space:
     An axis is what `--grid` names or a flag gives several values; a single value for an axis that
     `--grid` does not name fixes it in the base. Raises `UserError`.
     """
+    base = with_recipe(args, base)
     given = _all_given(args)
     named = [] if args.grid is None else [axis_named(p.strip()).name for p in args.grid.split(",")]
     if len(set(named)) < len(named):

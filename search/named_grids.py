@@ -16,6 +16,7 @@ from data.errors import UserError
 from model.config import RunConfig
 from search.axes import AXES
 from search.axis import Value
+from search.flags_recipe import with_recipe
 
 CLAIMS = "claims"
 Cell = dict[str, Value]
@@ -31,22 +32,25 @@ class Lengths:
     """The epochs that the claims speak of."""
 
     baseline: int
-    """The preset's own."""
+    """3 in the assignment."""
     extended: int
+    """10, its final model."""
     longer: tuple[int, int]
-    """What the assignment's report expects further gains from."""
+    """15 and 20, what it expects further gains from."""
 
 
-LENGTHS = {
-    "seed": Lengths(baseline=3, extended=10, longer=(15, 20)),
-    # The others keep about the assignment's ratios to the baseline.
-    "quick": Lengths(baseline=1, extended=3, longer=(5, 7)),
-}
+def lengths_for(baseline: int) -> Lengths:
+    """The assignment's ratios to a baseline of so many epochs: 3, 10, 15, 20 or 1, 3, 5, 7."""
+    return Lengths(
+        baseline=baseline,
+        extended=round(baseline * 10 / 3),
+        longer=(5 * baseline, round(baseline * 20 / 3)),
+    )
 
 
-def claims_cells(base: RunConfig, preset: str) -> list[Cell]:
+def claims_cells(base: RunConfig) -> list[Cell]:
     """Every cell that a claim needs, the baseline first, none twice."""
-    lengths = LENGTHS[preset]
+    lengths = lengths_for(base.train.epochs)
     baseline: Cell = {name: AXES[name].value(base) for name in _VARIED}
     epochs = (lengths.extended, *lengths.longer)
     cells = [baseline, *(baseline | {"lr": value} for value in LEARNING_RATES)]
@@ -59,7 +63,7 @@ def claims_cells(base: RunConfig, preset: str) -> list[Cell]:
 
 
 def claims_plan(
-    args: argparse.Namespace, base: RunConfig, preset: str
+    args: argparse.Namespace, base: RunConfig
 ) -> tuple[dict[str, tuple[float, ...]], RunConfig, tuple[Cell, ...]]:
     """Axes with the values that occur, base and cells of `--grid claims`. A flag with one value
     fixes its axis, and the cells that vary it are left out. Raises `UserError`."""
@@ -67,6 +71,7 @@ def claims_plan(
         if getattr(args, flag) is not None:
             name = flag.replace("_", "-")
             raise UserError(f"--grid claims has cells of its own: leave out --{name}")
+    base = with_recipe(args, base)
     fixed: Cell = {}
     for axis in AXES.values():
         text = getattr(args, axis.name, None)
@@ -82,7 +87,7 @@ def claims_plan(
     names = [name for name in _VARIED if name not in fixed]
     cells = [
         {name: cell[name] for name in names}
-        for cell in claims_cells(base, preset)
+        for cell in claims_cells(base)
         if all(AXES[name].value(base) == cell[name] for name in _VARIED if name in fixed)
     ]
     if len(cells) < 2:
@@ -91,9 +96,9 @@ def claims_plan(
     return axes, base, tuple(cells)
 
 
-def claims_line(preset: str) -> str:
+def claims_line(base: RunConfig, preset: str) -> str:
     """What a plan says of the claims' size."""
-    lengths = LENGTHS[preset]
+    lengths = lengths_for(base.train.epochs)
     epochs = ", ".join(map(str, (lengths.baseline, lengths.extended, *lengths.longer)))
     if preset == "seed":
         return f"Claims     the assignment's recipe, {epochs} epochs"

@@ -94,7 +94,7 @@ def main() -> int:
     if experiment.warm_starts and corpus is not None:
         taken += [found.line for found in look(root, experiment)]
     if args.grid == CLAIMS:
-        taken.append(claims_line(preset))
+        taken.append(claims_line(experiment.base, preset))
     head = [f"Preset     {preset}: {preset_why}", *taken]
     if experiment.budget_seconds is None:  # which may be refused once there are speeds
         print("\n".join(head), flush=True)

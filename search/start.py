@@ -23,9 +23,7 @@ from search.disk import parse_size
 from search.experiment import Experiment, check_name
 from search.flags_budget import parse_budget
 from search.flags_noise import warm_starts
-from search.flags_recipe import recipe_fields
 from search.flags_space import MOST_TRIALS, read_space
-from search.flags_stopping import with_flags
 from search.limits import corners, drawn, limited
 from search.named_grids import CLAIMS, claims_plan
 from search.objective import BUILTIN_TOKENS, parse_objectives
@@ -73,11 +71,10 @@ def prepare_builtin(root: Path) -> Corpus:
 def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
     preset = args.preset or default_preset(device)[0]
-    recipe = PRESETS[preset].replace(precision=best_precision(device), **recipe_fields(args))
-    recipe = with_flags(args, recipe)
+    recipe = PRESETS[preset].replace(precision=best_precision(device))
     cells: tuple[dict[str, Value], ...] | None = None
     if args.grid == CLAIMS:
-        axes, base, cells = claims_plan(args, recipe, preset)
+        axes, base, cells = claims_plan(args, recipe)
         kinds: dict[str, str] = {}
     else:
         space = read_space(args, recipe)

@@ -24,7 +24,7 @@ from model.records import (
 from search.axes import apply_axes, grid_cells
 from search.experiment import Experiment
 from search.ledger import Ledger, RerunRecord, TrialRecord
-from search.named_grids import LENGTHS, claims_cells
+from search.named_grids import claims_cells, lengths_for
 from search.presets import PRESETS
 
 VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "ray": "2.60.0"}
@@ -233,7 +233,7 @@ class Builder:
         """`--grid claims`, every trial finished: wider, longer and at 1e-3 is better; contexts of
         128 tokens help and of 256 don't; five epochs are the last that help."""
         base = PRESETS[preset]
-        cells = tuple(claims_cells(base, preset))
+        cells = tuple(claims_cells(base))
         axes = {name: tuple(sorted({cell[name] for cell in cells})) for name in cells[0]}
         command = ("search/run.py", "--grid", "claims", "--preset", preset)
         experiment = plan(
@@ -255,7 +255,7 @@ def _claims_record(experiment: Experiment, cell: dict[str, float], seed: int) ->
     epochs = int(cell["epochs"])
     end = 7.5 + 0.4 * abs(math.log10(cell["lr"] / 1e-3)) - 0.1 * math.log2(cell["embed_dim"] / 128)
     end += {64: 0.0, 128: -0.2, 256: 0.2}[int(cell["seq_len"])]
-    most = LENGTHS[experiment.preset].longer[0]
+    most = lengths_for(experiment.base.train.epochs).longer[0]
     losses = []
     for number in range(1, epochs + 1):
         fallen = end - 0.3 * math.log2(min(number, most)) + 0.05 * max(0, number - most)

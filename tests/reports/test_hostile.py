@@ -18,6 +18,7 @@ import pytest
 from data.errors import UserError
 from model.records import Device
 from reports import generate
+from reports.compare import compare_page
 from reports.page import Page, build_page, to_html, to_markdown
 
 PAYLOADS = [
@@ -97,6 +98,34 @@ def test_html_has_the_elements_of_a_harmless_report(build: Any, payload: str) ->
     assert hostile.leads == harmless.leads
     seen = " ".join("".join(c if c.isprintable() else " " for c in payload).split())
     assert hostile.text.count(seen) >= 10  # shown as it is, not swallowed
+
+
+def comparison_of(build: Any, word: str) -> Page:
+    """A comparison of two searches in which every text is `word`."""
+    searches = []
+    for rate in (1e-3, 2e-3):
+        plain = build.plan({"lr": (rate,)}, command=("search/run.py", str(rate)))
+        ledger = build.write(plain, [build.trial(plain, {"lr": rate}, (7.0, 6.5, 6.0))])
+        experiment = dataclasses.replace(
+            plain,
+            name=f"{word}{rate}",
+            command=("search/run.py", f"{word} {rate}"),
+            versions={word: f"{word} {rate}"},
+            hardware={"processor": f"{word} {rate}"},
+            git_commit=f"{word} {rate}",
+        )
+        searches.append((experiment, ledger))
+    return compare_page(searches)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_a_comparison_has_the_shape_of_a_harmless_one(build: Any, payload: str) -> None:
+    pages = [comparison_of(build, word) for word in ("word", payload)]
+    harmless, hostile = (Shape(to_html(page)) for page in pages)
+    assert hostile.tags == harmless.tags
+    assert hostile.leads == harmless.leads
+    lines = [[kind(line) for line in to_markdown(page).splitlines()] for page in pages]
+    assert lines[0] == lines[1]
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)

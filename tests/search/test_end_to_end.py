@@ -115,6 +115,19 @@ def test_the_rerun_has_the_same_bits_and_its_export_is_named(
     assert (folder / "report" / "report.html").is_file()
 
 
+def test_another_trial_than_the_best_is_rerun_by_its_id(
+    undisturbed: Any, run_script: Run, search_root: Path
+) -> None:
+    folder = folder_of(search_root, "lr")
+    ledger = Ledger(folder / "ledger.jsonl")
+    worst = max(ledger.complete(), key=lambda trial: trial.final.val_loss_nats)
+    rerun = run_script("search/rerun.py", "lr", "--trial", worst.trial_id)
+    assert rerun.returncode == 0, rerun.stderr
+    assert Ledger(ledger.path).reruns[-1].trial_id == worst.trial_id
+    unknown = run_script("search/rerun.py", "lr", "--trial", "abc")
+    assert unknown.returncode == 2 and "--trial abc" in unknown.stderr
+
+
 @pytest.fixture(scope="module")
 def sampled(run_script: Run) -> subprocess.CompletedProcess[str]:
     """The experiment `tpe`, with room for one trial's weights besides those of running ones."""

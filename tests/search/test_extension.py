@@ -182,3 +182,19 @@ def test_a_sampler_takes_over_what_lies_in_its_ranges(
     new = plan(tmp_path, monkeypatch, "--extend", "a", *sampler, *fixed)
     rates = [t.config.train.lr_peak for t in finished_trials(tmp_path, new)]
     assert rates == [1e-3, 2e-3]
+
+
+def test_claims_take_over_the_cells_that_are_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the others between the axes' values."""
+    words = ("--grid", "lr,embed_dim", "--lr", "3e-4,1e-3", "--embed-dim", "64,128")
+    before, folder = begin(tmp_path, monkeypatch, *words, "--preset", "quick", "--name", "lr")
+    ledger = Ledger(folder / "ledger.jsonl")
+    for trial in grid_trials(before):
+        ledger.append(record(trial))
+    claims = plan(tmp_path, monkeypatch, "--grid", "claims", "--preset", "quick")
+    claims = dataclasses.replace(claims, extends="lr")
+    taken = finished_trials(tmp_path, claims)
+    values = [(t.config.train.lr_peak, t.config.model.embed_dim) for t in taken]
+    assert sorted(values) == [(3e-4, 128), (1e-3, 64), (1e-3, 128)]
