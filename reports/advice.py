@@ -6,17 +6,21 @@ finished: only what is new is trained. No torch, no Ray.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.errors import UserError
 from model.records import DIVERGED, FAILED
 from reports.frames import WARMUP_SHARE_LIMIT, Edge, edges, epoch_plan
 from reports.winner import Winner
-from search.axes import AXES, Axis
+from search.axes import AXES
+from search.axis import CHOICES, Axis, Value
 from search.confirm import is_fresh, missing_trials, standing
 from search.experiment import Experiment
+from search.flags_recipe import recipe_words
 from search.ledger import Ledger, TrialRecord
 from search.presets import PRESETS
 
@@ -123,13 +127,23 @@ class _Commands:
     """Commands about one experiment, quoted for a shell."""
 
     def __init__(self, experiment: Experiment, out: str | None) -> None:
-        self.name, self.out = experiment.name, ["--out", out] if out else []
+        self.experiment, self.name = experiment, experiment.name
+        self.out = ["--out", out] if out else []
 
     def __call__(self, script: str, *words: str) -> str:
         return shlex.join(["python", script, *words, *self.out])
 
     def extend(self, *words: str) -> str:
         return self("search/run.py", "--extend", self.name, *words)
+
+    def along(self, axis: Axis, words: Sequence[str], best: Winner) -> str:
+        """A grid over one axis, with these `words`, at the winner's other values."""
+        experiment = self.experiment
+        words = [*words, *_only(experiment, best, axis.name)]
+        if experiment.named_grid is None:
+            return self.extend(*words)
+        begin = ["--preset", experiment.preset, "--grid", axis.name, *words, *_same(experiment)]
+        return self("search/run.py", *begin, "--warm-start", self.name)
 
 
 def _unfinished(experiment: Experiment, ledger: Ledger, make: _Commands) -> list[Step]:
@@ -145,13 +159,14 @@ def _unfinished(experiment: Experiment, ledger: Ledger, make: _Commands) -> list
 
 
 def _beyond_edges(experiment: Experiment, best: Winner, make: _Commands) -> list[Step]:
-    found = []
+    found, named = [], experiment.named_grid is not None
     for edge in edges(experiment, best.cell.config):
         words = _widened(experiment, best, edge)
         if words is not None:
             end = "upper" if edge.upper else "lower"
             why = f"the best {edge.axis.label} is at the {end} edge of what was tried: go beyond it"
-            found.append(Step(why=why, command=make.extend(*words)))
+            command = make.along(edge.axis, words, best) if named else make.extend(*words)
+            found.append(Step(why=why, command=command))
     return found
 
 
@@ -162,24 +177,26 @@ def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | No
     beyond = end * 2 if edge.upper else end / 2
     beyond = int(beyond) if axis.integer else beyond
     try:
-        best.cell.config.replace(**{axis.field: beyond})
+        best.cell.config.replace(**axis.fields(beyond))
     except UserError:
         return None
     if beyond in values:
         return None
+    widened = tuple(sorted((*values, beyond)))
     if experiment.sampler is None:
-        return [axis.flag, _exact(axis, (*values, beyond))]
+        return _words(axis, widened)
     assert experiment.samples is not None
-    bounds = (min(*values, beyond), max(*values, beyond))
-    more = experiment.samples + math.ceil(experiment.samples / 2)
-    return [axis.flag, _exact(axis, bounds), "--trials", str(more)]
+    more = ["--trials", str(experiment.samples + math.ceil(experiment.samples / 2))]
+    kind = experiment.space.kind(axis.name)
+    if kind == CHOICES:
+        return [*_words(axis, widened), *more]
+    bounds = ":".join(map(axis.exact, (widened[0], widened[-1])))
+    return ["--space", f"{axis.name}={bounds}:{kind}", *more]
 
 
-def _exact(axis: Axis, values: tuple[float, ...]) -> str:
-    """Values that read back exactly, in order."""
-    return ",".join(
-        str(int(value)) if axis.integer else repr(float(value)) for value in sorted(values)
-    )
+def _words(axis: Axis, values: Sequence[Value]) -> list[str]:
+    """The words of a command that give the axis these values, which read back exactly."""
+    return axis.option(",".join(map(axis.exact, values))).split(" ", 1)
 
 
 def _only(experiment: Experiment, best: Winner, *but: str) -> list[str]:
@@ -188,8 +205,27 @@ def _only(experiment: Experiment, best: Winner, *but: str) -> list[str]:
         word
         for name, value in best.cell.values.items()
         if name not in but
-        for word in (AXES[name].flag, _exact(AXES[name], (value,)))
+        for word in _words(AXES[name], (value,))
     ]
+
+
+def _same(experiment: Experiment) -> list[str]:
+    """Flags that make another grid differ from this one in its axes alone."""
+    preset, base = PRESETS[experiment.preset], experiment.base
+    words = shlex.split(recipe_words(base.train, preset.train))
+    for axis in AXES.values():
+        value = axis.value(base)
+        if axis.name not in experiment.axes and value not in (None, axis.value(preset)):
+            words += _words(axis, (value,))
+    if experiment.corpus["name"] != "builtin":
+        words += ["--corpus", experiment.corpus["name"]]
+    if experiment.seeds > 1:
+        words += ["--seeds", str(experiment.seeds)]
+    if experiment.base_seed != 0:
+        words += ["--seed", str(experiment.base_seed)]
+    if experiment.device == "cpu" and experiment.hardware["gpus"]:
+        words += ["--device", "cpu"]
+    return words
 
 
 def _less_training(experiment: Experiment, best: Winner, make: _Commands) -> list[Step]:
@@ -200,10 +236,9 @@ def _less_training(experiment: Experiment, best: Winner, make: _Commands) -> lis
     axis = AXES["epochs"]
     if turned.epoch in experiment.axes.get("epochs", ()):
         return []
-    epochs = _exact(axis, (turned.epoch, best.cell.config.train.epochs))
-    words = [axis.flag, epochs, *_only(experiment, best, "epochs")]
+    words = _words(axis, (turned.epoch, best.cell.config.train.epochs))
     why = f"it was best after epoch {turned.epoch} of {turned.epochs}: try a run of that length"
-    return [Step(why=why, command=make.extend(*words))]
+    return [Step(why=why, command=make.along(axis, words, best))]
 
 
 def _separate(experiment: Experiment, ledger: Ledger, best: Winner, make: _Commands) -> list[Step]:
@@ -247,13 +282,17 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: _Commands) -> list
     if plan.sequences >= plan.sequences_available or experiment.preset == "seed":
         return []
     config, preset = best.cell.config, PRESETS[experiment.preset]
-    rate = config.train.lr_peak
-    words = [AXES["lr"].flag, _exact(AXES["lr"], (rate / 2, rate, min(1.0, rate * 2)))]
+    rate, part = config.train.lr_peak, preset.train
+    recipe = dataclasses.replace(
+        config.train, tokens_per_epoch=part.tokens_per_epoch, val_tokens=part.val_tokens
+    )
+    words = _words(AXES["lr"], (rate / 2, rate, min(1.0, rate * 2)))
+    words += shlex.split(recipe_words(recipe, part))
     for axis in AXES.values():
         if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole
             value = axis.value(config)
             chosen = axis.name in experiment.axes or value != axis.value(preset)
-            words += [axis.flag, _exact(axis, (value,))] if chosen else []
+            words += _words(axis, (value,)) if chosen and value is not None else []
     if experiment.corpus["name"] != "builtin":
         words += ["--corpus", experiment.corpus["name"]]
     share = plan.sequences / plan.sequences_available

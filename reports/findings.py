@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from data.errors import UserError
 from model.records import COMPLETE, FAILED, STATUSES
 from reports.answer import how_sure
 from reports.columns import duration, times
 from reports.frames import Edge, edges, epoch_plan, trial_label
 from reports.winner import winner, winning_trial
-from search.axes import AXES, Axis
-from search.axis import Value
 from search.confirm import missing_trials, trials_so_far
 from search.experiment import Experiment
-from search.flags_recipe import recipe_words
-from search.ledger import Ledger, TrialRecord
-from search.presets import PRESETS
+from search.ledger import Ledger
 
 
 def progress(experiment: Experiment, ledger: Ledger) -> str:
@@ -129,112 +120,3 @@ def _noise(experiment: Experiment, ledger: Ledger) -> list[str]:
         f"Over its {seeds} {found.cell.label} has a mean loss of {known.mean:.4f} nats: "
         f"{how_sure(found)}."
     ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NextStep:
-    """A command worth running and why."""
-
-    why: str
-    command: str
-
-
-def next_steps(experiment: Experiment, ledger: Ledger, out: str | None) -> list[NextStep]:
-    """What to run next, the most pressing first. `out` is `--out` as it was given, if it was."""
-    name = shlex.quote(experiment.name)
-    home = f" --out {shlex.quote(out)}" if out else ""
-    steps = []
-    if missing_trials(experiment, ledger) > 0:
-        steps.append(
-            NextStep(
-                why=_why_resume(experiment, ledger),
-                command=f"python search/run.py --resume {name}{home}",
-            )
-        )
-    best = winning_trial(experiment, ledger)
-    if best is not None:
-        steps += _search_further(experiment, best, home)
-        steps.append(
-            NextStep(
-                why="Train the best configuration again, compare, and score the test split",
-                command=f"python search/rerun.py {name}{home}",
-            )
-        )
-    again = NextStep(
-        why="Make this report again", command=f"python reports/generate.py {name}{home}"
-    )
-    return [*steps, again]
-
-
-def _why_resume(experiment: Experiment, ledger: Ledger) -> str:
-    missing = not_run_yet(experiment, ledger) > 0
-    failed = any(trial.status == FAILED for trial in ledger.trials)
-    if missing and failed:
-        return "Run the trials that are missing and try those that failed again"
-    return "Try the trials that failed again" if failed else "Run the trials that are missing"
-
-
-def _search_further(experiment: Experiment, best: TrialRecord, home: str) -> list[NextStep]:
-    """For a grid: beyond the edge where the best value lies, and with more seeds."""
-    if experiment.sampler is not None or not experiment.axes:
-        return []
-    start = f"python search/run.py --preset {experiment.preset} --grid {','.join(experiment.axes)}"
-    rest = _same_otherwise(experiment) + home
-    seeds = f" --seeds {experiment.seeds}" if experiment.seeds > 1 else ""
-    steps = []
-    for edge in edges(experiment, best.config):
-        beyond = edge.value * 2 if edge.upper else edge.value / 2
-        beyond = int(beyond) if edge.axis.integer else beyond
-        if beyond == edge.value:
-            continue
-        try:
-            best.config.replace(**edge.axis.fields(beyond))
-        except UserError:
-            continue  # such as zero epochs: there is nothing beyond this edge
-        cell = {name: (AXES[name].value(best.config),) for name in experiment.axes}
-        flags = _flags({**cell, edge.axis.name: tuple(sorted((edge.value, beyond)))}) + seeds
-        side = "above" if edge.upper else "below"
-        steps.append(
-            NextStep(why=f"Look {side} the best {edge.axis.label}", command=start + flags + rest)
-        )
-    if experiment.seeds == 1:
-        again = start + _flags(experiment.axes) + " --seeds 3" + rest
-        if experiment.cells is not None:  # the product would be many more
-            name = shlex.quote(experiment.name)
-            again = f"python search/run.py --extend {name} --seeds 3{home}"
-        steps.append(NextStep(why="Measure the spread between seeds", command=again))
-    return steps
-
-
-def _same_otherwise(experiment: Experiment) -> str:
-    """The flags that make another search differ from `experiment` in its grid only."""
-    preset = PRESETS[experiment.preset]
-    flags = "".join(
-        _flag(axis, [axis.value(experiment.base)])
-        for axis in AXES.values()
-        if axis.name not in experiment.axes
-        and axis.value(experiment.base) not in (None, axis.value(preset))
-    )
-    flags += recipe_words(experiment.base.train, preset.train)
-    if len(experiment.objectives) > 1:
-        flags += f" --objective {','.join(experiment.objectives)}"
-    if experiment.max_cost is not None:
-        flags += f" --max-cost {shlex.quote(experiment.max_cost)}"
-    if experiment.corpus["name"] != "builtin":
-        flags += f" --corpus {shlex.quote(experiment.corpus['name'])}"
-    if experiment.base_seed != 0:
-        flags += f" --seed {experiment.base_seed}"
-    if experiment.device == "cpu" and experiment.hardware["gpus"]:
-        flags += " --device cpu"
-    return flags
-
-
-def _flags(axes: dict[str, tuple[Value, ...]]) -> str:
-    return "".join(
-        _flag(AXES[name], values) for name, values in axes.items() if values != AXES[name].grid
-    )
-
-
-def _flag(axis: Axis, values: Sequence[Value]) -> str:
-    """The axis' flag with values that read back exactly."""
-    return " " + axis.option(",".join(map(axis.exact, values)))

@@ -13,6 +13,7 @@ from pathlib import Path
 import jinja2
 
 from reports import findings, sections
+from reports.answer import answer
 from reports.columns import day_and_time, one_line
 from reports.gallery import gallery
 from reports.parts import Section, Table
@@ -48,7 +49,7 @@ class Page:
 def build_page(experiment: Experiment, ledger: Ledger, out: str | None = None) -> Page:
     """Everything the report says. `out` is `--out` as it was given, for the commands shown."""
     candidates = [
-        Section(title="What to run next", steps=findings.next_steps(experiment, ledger, out)),
+        Section(title="What to run next", steps=list(answer(experiment, ledger, out).steps)),
         sections.architecture_section(experiment),
         sections.training_section(experiment),
         sections.data_section(experiment),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from reports.advice import Step
 from reports.columns import Shown, show
-from reports.findings import NextStep
 from reports.picture import Picture
 
 
@@ -39,7 +39,7 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     bullets: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
-    steps: list[NextStep] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
 
     @property
     def filled(self) -> bool:

@@ -43,9 +43,16 @@ def extended_arguments(
     for own in _OWN:
         setattr(args, own, parser.get_default(own))
     args.preset, args.device = before.preset, before.device
-    space, args.space = args.space, None
+    now = parser.parse_args(words)
+    space = merged(args.space, now.space)
+    again = {text.partition("=")[0].strip() for text in now.space or ()}
+    for axis in (axis for axis in AXES.values() if axis.has_flag):
+        if getattr(now, axis.name) is not None:  # in place of how it was given before
+            space = [text for text in space or () if text.partition("=")[0].strip() != axis.name]
+        elif axis.name in again:
+            setattr(args, axis.name, None)
     args = parser.parse_args(words, namespace=args)
-    args.space = merged(space, args.space)
+    args.space = space or None
     return args
 
 

@@ -66,7 +66,8 @@ def read_back(build: Any, found: Answer) -> list[tuple[dict[str, Any], RunConfig
             args = extended_arguments(parser, build.root, args.extend, words[2:])
         check_options(args)
         if args.resume is None:
-            plans.append(read_space(args, PRESETS[args.preset]))
+            space = read_space(args, PRESETS[args.preset])
+            plans.append((dict(space.axes), space.base))
     return plans
 
 
@@ -140,7 +141,7 @@ def test_a_samplers_range_is_widened_and_it_gets_more_trials(build: Any) -> None
     )
     found = answer(experiment, ledger)
     words = shlex.split(found.steps[0].command)
-    assert words[2:] == ["--extend", "lr-quick", "--lr", "0.0001,0.02", "--trials", "3"]
+    assert words[2:] == ["--extend", "lr-quick", "--space", "lr=0.0001:0.02:log", "--trials", "3"]
     read_back(build, found)
     confirm = next(step for step in found.steps if "--confirm" in step.command)
     assert "--confirm 2" in confirm.command
