@@ -83,14 +83,22 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     ]
     if model.width_ratio != 1:
         groups += mup.take_hidden_matrices(groups[0], model, config.weight_decay)
+    if capturable:
+        put_rates_on(device, groups)
     return _AdamW(
         groups,
-        lr=torch.tensor(config.lr_peak, device=device) if capturable else config.lr_peak,
+        lr=config.lr_peak,
         betas=(config.beta1, config.beta2),
         weight_decay=config.weight_decay,
         fused=True,
         capturable=capturable,
     )
+
+
+def put_rates_on(device: torch.device, groups: list[dict[str, Any]]) -> None:
+    """Give each group a rate on the device, its own: a shared one would be the last group's."""
+    for group in groups:
+        group["lr"] = torch.zeros((), device=device)  # each step sets it
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -82,7 +82,7 @@ def test_head_against_float64(
 
 def make_step(config: RunConfig, device: str, dtype: torch.dtype = torch.float32) -> Step:
     torch.manual_seed(0)
-    model = GPT(config.model).to(device, dtype).train()
+    model = GPT(config.model, config.width_ratio).to(device, dtype).train()
     model.draw_dropout_from(torch.Generator(device).manual_seed(1))
     return Step(model, config.train, device)
 
@@ -95,7 +95,7 @@ def take(one_step: Step, sizes: list[int], lr: float = 1e-3) -> None:
 
 
 def stream(one_step: Step) -> Tensor:
-    generator = one_step.model.dropout.generator
+    generator = one_step.model.dropout.generators[0]
     assert generator is not None
     return generator.get_state()
 
@@ -233,11 +233,13 @@ def test_a_resumed_run_ends_with_the_same_bits(
 
 
 @pytest.mark.parametrize("devices", [("cpu", "cuda"), ("cuda", "cpu")])
+@pytest.mark.parametrize("parametrization", ["standard", "mup"])
 def test_a_checkpoint_goes_on_on_the_other_device(
-    tiny: RunConfig, devices: tuple[str, str]
+    tiny: RunConfig, devices: tuple[str, str], parametrization: str
 ) -> None:
     """Weights and optimizer; a random stream is of its kind of device."""
-    first, second = (make_step(tiny.replace(dropout=0.0), device) for device in devices)
+    config = tiny.replace(dropout=0.0, parametrization=parametrization, mup_base_dim=4)
+    first, second = (make_step(config, device) for device in devices)
     take(first, [8] * 4)
     second.model.load_state_dict(first.model.state_dict())
     second.load_optimizer(copy.deepcopy(first.optimizer.state_dict()))

@@ -17,7 +17,7 @@ from model import checkpoint
 from model.config import RunConfig
 from model.export import transformers_config, transformers_weights
 from model.gpt import GPT
-from model.optim import make_optimizer, set_lr
+from model.optim import make_optimizer, put_rates_on, set_lr
 from model.step import Step
 from model.train import train, train_packed
 
@@ -92,6 +92,17 @@ def test_initialisation_rates_and_decay_follow_the_papers_table(tie_head: bool) 
             assert after["weight_decay"] == pytest.approx(0.3 * ratio**decay)
     counted = sum(len(group["params"]) for group in optimizers[1].param_groups)
     assert counted == len(list(models[1].parameters()))
+
+
+def test_rates_that_lie_on_a_device_are_each_groups_own() -> None:
+    config = config_of(256, "mup")
+    optimizer = make_optimizer(model_of(config), config.train)
+    put_rates_on(torch.device("cpu"), optimizer.param_groups)
+    places = [group["lr"].data_ptr() for group in optimizer.param_groups]
+    set_lr(optimizer, 0.01)
+    rates = [group["lr"].item() for group in optimizer.param_groups]
+    assert rates == pytest.approx([0.01, 0.01, 0.01 / 8])
+    assert [group["lr"].data_ptr() for group in optimizer.param_groups] == places
 
 
 def reference_logits(model: GPT, tokens: Tensor, ratio: float) -> Tensor:
