@@ -27,6 +27,7 @@ from data.paths import artifacts_root
 from model.config import RunConfig
 from search.axes import AXES, apply_axes
 from search.axis import Value
+from search.flags_space import SAMPLERS
 from search.objective import parse_max_cost, parse_objectives
 from search.presets import PRESETS
 from search.space import Space
@@ -65,7 +66,7 @@ class Experiment:
     """A grid: the values of each axis. A sampler: the axes' names with their (low, high), or with
     the values to choose from (`kinds`)."""
     sampler: str | None
-    """None for a grid, else the sampler's name (`search.samplers.SAMPLERS`)."""
+    """None for a grid, else the sampler's name (`search.flags_space.SAMPLERS`)."""
     samples: int | None
     """How many configurations a sampler tries; None for a grid."""
     seeds: int
@@ -219,6 +220,8 @@ def _check_plan(experiment: Experiment) -> None:
     for point in experiment.known_points:
         if set(point.values) != set(experiment.axes):
             raise ValueError(f"a known point with the values {point.values}")
+    if experiment.sampler not in (None, *SAMPLERS):
+        raise ValueError(f"sampler {experiment.sampler!r}")
     if (experiment.sampler is None) != (experiment.samples is None):
         raise ValueError("a sampler and its number of samples go together")
     for name, values in experiment.axes.items():

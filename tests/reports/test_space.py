@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -68,7 +67,7 @@ def test_words_stand_side_by_side_without_a_line(build: Any) -> None:
     figure = loss_against(trials_frame(experiment, ledger), AXES["tie_head"], ["n_heads"])
     [axes] = figure.axes
     figure.canvas.draw()
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["true", "false"]
+    assert {text.get_text() for text in axes.get_xticklabels()} == {"true", "false"}
     assert all(line.get_linestyle() == "None" for line in axes.get_lines())
 
 
@@ -94,9 +93,7 @@ def test_the_front_and_the_limit_are_told(build: Any) -> None:
     # Seconds 1..7,1; losses 7, 6.875, ... 6.125: the eighth beats the first, then what is lower.
     assert list(table["training_seconds"]) == [1.0]
     assert list(table["val_loss_nats"]) == [6.125]
-    assert limit_sentence(ledger) is not None and "3 finished trials cost more" in str(
-        limit_sentence(ledger)
-    )
+    assert "3 finished trials cost more" in str(limit_sentence(ledger))
     notes = list(experiments(experiment, ledger)["notes"])
     assert sum("above --max-cost" in note for note in notes) == 3
     assert "Pareto front" in to_markdown(build_page(experiment, ledger))
@@ -107,5 +104,5 @@ def test_the_front_and_the_limit_are_told(build: Any) -> None:
 def test_where_nothing_is_within_the_limit_there_is_no_best(build: Any, limit: str) -> None:
     experiment, ledger = searched(build, max_cost=limit)
     assert ledger.best() is None
-    page = to_markdown(build_page(dataclasses.replace(experiment), ledger))
+    page = to_markdown(build_page(experiment, ledger))
     assert "8 finished trials cost more and can't be the best" in page.replace("’", "'")
