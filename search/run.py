@@ -71,8 +71,6 @@ def main() -> int:
     device = choose_device(args.device)
     preset, preset_why = (args.preset, "as asked") if args.preset else default_preset(device)
     corpus = corpus_if_prepared(root, args.corpus)
-    if corpus is None and args.budget is not None and not args.dry_run:
-        corpus = prepare_builtin(root)  # what that takes is a part of the budget
     experiment = make_experiment(args, device)
     folder = root / "experiments" / experiment.name
     if folder.exists():
