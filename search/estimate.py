@@ -20,8 +20,10 @@ from search.prediction import Work, search_seconds, work_seconds
 
 BUILTIN_VALIDATION_TOKENS = 260_000
 """Of the built-in corpus, for a plan made before it is prepared."""
-WORKER_BYTES = 200e6
-"""What Ray adds to a process that trains (2026-11-24)."""
+WORKER_BYTES = 400e6
+"""What a worker has beyond a process that trains one trial: Ray, and what a second trial in the
+same process adds (2026-11-24, width 128: 528 MB measured, 745 and 960 MB after a worker's first
+and second trial)."""
 LEAST_SECONDS = 5.0
 """Of training, to tell a speed."""
 

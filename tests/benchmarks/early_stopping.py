@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--compare", action="store_true", help="the first NAME is the grid")
     parser.add_argument("--run", action="store_true", help="run the six searches first")
     parser.add_argument("--prefix", default="early", help="of their names (early)")
-    parser.add_argument("--trials", type=int, default=16, help="of each search (16)")
+    parser.add_argument("--trials", type=int, default=24, help="of each search (24)")
     parser.add_argument("--rule", default="asha", help="asha or median (asha)")
     parser.add_argument("--corpus", default="builtin")
     parser.add_argument("--flags", default="", help="more flags of search/run.py, in one word")

@@ -112,7 +112,7 @@ def put_clocks_into_the_search() -> None:
 
     run.prepare_environment = prepare_and_wrap
     run.corpus_if_prepared = stamped("verify_corpus", run.corpus_if_prepared)
-    run.plan_lines = stamped("measure_cost", run.plan_lines)
+    run.make_estimator = stamped("measure_cost", run.make_estimator)
     run.print_results = stamped("table", run.print_results)
 
 

@@ -253,7 +253,7 @@ def test_the_plan_names_time_memory_and_disk_and_the_seed_preset_keeps_what_was_
     assert "102,400 training tokens" in lines
     # 4 rates × 3 epochs × 25,600 tokens at 1,000 a second, two at a time
     assert "Cost       about 2.0 min here; with --preset seed about 2.6 min" in lines
-    assert "Memory     about 2.3 GB at most, 700.0 MB for each trial" in lines
+    assert "Memory     about 2.7 GB at most, 900.0 MB for each trial" in lines
     assert "Disk " in lines
 
 
