@@ -56,7 +56,7 @@ class Answer:
             "Command": self.steps[0].command,
         }
         five = [f"{title:<{INDENT}}{text}" for title, text in named.items()]
-        return five + [f"{'Warning':<{INDENT}}{alarm}" for alarm in self.alarms]
+        return five + [f"{'Caution':<{INDENT}}{alarm}" for alarm in self.alarms]
 
 
 def answer(experiment: Experiment, ledger: Ledger, out: str | None = None) -> Answer:

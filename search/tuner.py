@@ -11,7 +11,8 @@ import functools
 import math
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ class Search:
         self.clock, self.estimator = clock, estimator
         self.session = uuid.uuid4().hex
         self.tried_alone: set[str] = set()
+        self.held, self.rounds = ExitStack(), 0
+        self.here: LocalRay | None = None
         collect_outcomes(folder, ledger)
         self.failed_before = [record for record in ledger.trials if record.status == FAILED]
         for record in self.failed_before:
@@ -85,12 +88,29 @@ class Search:
 
     def run(self) -> None:
         """Raises KeyboardInterrupt, or one of CANNOT_GO_ON."""
-        if self._missing() > 0:
-            self._run_round(self._of_the_search)
-        while due := self._due():
-            self._run_round(self._due)
-            if self._due() == due:  # nothing of it ended: another round would not either
-                break
+        with self.held:
+            if self._missing() > 0:
+                self._run_round(self._of_the_search)
+            while due := self._due():
+                self._run_round(self._due)
+                if self._due() == due:  # nothing of it ended: another round would not either
+                    break
+
+    @contextmanager
+    def _ray(self) -> Iterator[LocalRay]:
+        """A Ray that stays for the next round, unless something went wrong here: a start and an
+        end take seconds."""
+        if self.here is None:
+            self.here = self.held.enter_context(local_ray(self.experiment, self.folder))
+        try:
+            yield self.here
+        except BaseException:
+            self._end_ray()
+            raise
+
+    def _end_ray(self) -> None:
+        self.here = None
+        self.held.close()
 
     def _of_the_search(self) -> list[Trial] | None:
         """Trials of the grid that are missing; None for what a sampler suggests."""
@@ -120,7 +140,9 @@ class Search:
                 tqdm.write(f"  {lost}: it is started again", file=sys.stderr)
         hungry = self._take_hungry_trials()
         if hungry:
+            self._end_ray()  # and with it whatever holds memory
             self._run_tune(hungry, alone=True)
+            self._end_ray()
 
     def _settled(self) -> set[str]:
         """Ids of the trials that this run has no more to do with."""
@@ -162,7 +184,7 @@ class Search:
         planned = trials_so_far(experiment, ledger)
         progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock)
         try:
-            with local_ray(experiment, folder) as here, few_wakeups():
+            with self._ray() as here, few_wakeups():
                 early_end = EarlyEnd(here.find_lost)
                 recorder = Recorder(experiment, folder, ledger)
                 noting = [NoteClock(self.clock), *filter(None, [gate])]
@@ -189,6 +211,7 @@ class Search:
         gpus = (
             min(1.0, math.ceil(experiment.gpus_per_trial)) if alone else experiment.gpus_per_trial
         )
+        self.rounds += 1
         options: dict[str, Any] = {}
         space: dict[str, Any] = {}
         if trials is not None:
@@ -213,7 +236,7 @@ class Search:
                 **options,
             ),
             run_config=tune.RunConfig(
-                name="tune",
+                name=f"tune-{self.rounds}",
                 storage_path=str(here.scratch),
                 verbose=0,
                 callbacks=callbacks,
