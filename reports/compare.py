@@ -183,7 +183,7 @@ def _described(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
         "base seed": str(experiment.base_seed),
         **axes,
         **fixed,
-        "corpus": f"{experiment.corpus['name']} {experiment.corpus_hash[:12]}",
+        "corpus": f"{experiment.corpus.get('name')} {experiment.corpus_hash[:12]}",
         "device": f"{experiment.device}, {experiment.hardware.get('processor', 'unknown')}",
         "trials at a time": str(experiment.max_concurrent),
         **{f"version of {name}": text for name, text in experiment.versions.items()},

@@ -81,7 +81,8 @@ def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     if experiment.cells is None:
         return frame.sort_values([*axes, "replicate"], kind="stable", ignore_index=True)
     cells = [tuple(cell[name] for name in axes) for cell in experiment.cells]
-    place = [cells.index(cell) for cell in frame[axes].itertuples(index=False, name=None)]
+    found = frame[axes].itertuples(index=False, name=None)
+    place = [cells.index(cell) if cell in cells else len(cells) for cell in found]
     frame = frame.assign(place=place).sort_values(["place", "replicate"], kind="stable")
     return frame.drop(columns="place").reset_index(drop=True)
 

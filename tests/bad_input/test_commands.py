@@ -311,7 +311,6 @@ def test_export(attempt: Any, home: Path, words: tuple[str, ...], named: str) ->
         (("never",), "no experiment 'never'"),
         (("../done",), "'../done'"),
         (("",), "''"),
-        (("done", "begun"), "unrecognized arguments: begun"),
         (("--fast",), "unrecognized arguments: --fast"),
         (("done", "--out", "nowhere"), "no experiment 'done'"),
         (("--out", "nowhere"), "begin with"),
@@ -320,6 +319,20 @@ def test_export(attempt: Any, home: Path, words: tuple[str, ...], named: str) ->
 )
 def test_rerun_and_report(attempt: Any, script: str, words: tuple[str, ...], named: str) -> None:
     attempt(script, *words).refused(named)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((RERUN, "done", "begun"), "unrecognized arguments: begun"),
+        ((RERUN, "done", "--trial", "nothing"), "--trial nothing: no complete trial"),
+        ((REPORT, "done", "done"), "done done: an experiment is named twice"),
+        ((REPORT, "done", "begun", "--watch"), "--watch is for one experiment"),
+        ((REPORT, "done", "never"), "no experiment 'never'"),
+    ],
+)
+def test_one_or_several_experiments(attempt: Any, words: tuple[str, ...], named: str) -> None:
+    attempt(*words).refused(named)
 
 
 def test_rerun_without_a_complete_trial(attempt: Any) -> None:

@@ -287,5 +287,12 @@ def _long_record(
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures as empty files, for tests of what stands around them."""
+    for module in ("curve_pictures", "trial_pictures", "sampler_gallery"):
+        monkeypatch.setattr(f"reports.{module}.png_of", lambda figure: b"")
+
+
+@pytest.fixture
 def build(tmp_path: Path) -> Builder:
     return Builder(tmp_path / "root")

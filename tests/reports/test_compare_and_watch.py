@@ -16,6 +16,8 @@ from reports.columns import show
 from reports.compare import compare_page, comparison_folder
 from search.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def two(build: Any, **changes: Any) -> list[Any]:
     """Two searches with three seeds each: 7.0 with a batch of 32, 6.5 with one of 16."""

@@ -90,6 +90,7 @@ def test_the_page_is_self_contained(build: Any) -> None:
     assert "default-src 'none'" in str(page.named("meta"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_are_inert(build: Any) -> None:
     evil = "<script>alert(1)</script>"
     source = build.manifest()["sources"][0] | {"title": evil, "attribution": f"{evil}\n# x"}
@@ -123,6 +124,7 @@ def test_markdown_text_stays_in_its_cell(text: str) -> None:
     assert re.search(r"(?<!\\)(?:\\\\)*[`*\[\]]", cell) is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_tables_of_markdown_have_even_rows(build: Any) -> None:
     experiment, ledger = build.mixed()
     ledger.append(build.rerun(ledger.best(), 7.125))
@@ -132,6 +134,7 @@ def test_tables_of_markdown_have_even_rows(build: Any) -> None:
             assert len(unescaped_cells(before)) == len(unescaped_cells(line))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_losses_of_unfinished_trials_are_nowhere(build: Any) -> None:
     build.mixed()
     folder = report(build)
@@ -160,6 +163,7 @@ def test_without_any_result(build: Any, ended: list[str]) -> None:
     assert "![" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_cautions(build: Any) -> None:
     experiment, ledger = build.two_rates()
     cautions = build_page(experiment, ledger).cautions

@@ -21,6 +21,8 @@ from reports import generate
 from reports.compare import compare_page
 from reports.page import Page, build_page, to_html, to_markdown
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 PAYLOADS = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
