@@ -204,14 +204,21 @@ def test_a_manifest_without_a_key_is_named(build: Any) -> None:
         report(build)
 
 
-def test_the_command_needs_neither_torch_nor_ray(build: Any, tmp_path: Path) -> None:
-    build.two_rates()
+@pytest.mark.parametrize("sampler", [False, True])
+def test_the_command_needs_neither_torch_nor_ray(build: Any, sampler: bool) -> None:
+    """Optuna only for a sampler's plots."""
+    if sampler:
+        build.tpe(trials=6)
+    else:
+        build.two_rates()
     code = (
         "import sys, runpy; sys.argv = ['reports/generate.py', '--out', sys.argv[1]]\n"
         "try:\n    runpy.run_path('reports/generate.py', run_name='__main__')\n"
         "except SystemExit as end:\n    assert end.code == 0, end.code\n"
-        "heavy = {'torch', 'ray', 'optuna', 'transformers', 'matplotlib.pyplot'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "heavy = {'torch', 'ray', 'transformers', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        f"for_samplers = {{'optuna', 'matplotlib.pyplot'}} & set(sys.modules)\n"
+        f"assert bool(for_samplers) is {sampler}, for_samplers\n"
     )
     subprocess.run([sys.executable, "-c", code, str(build.root)], cwd=ROOT, check=True)
 
