@@ -7,7 +7,6 @@ constant rate with a decay at the end (wsd), as long as that decay hasn't begun.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from model.config import TrainConfig
@@ -19,23 +18,17 @@ SHARES = (1 / 8, 1 / 4, 1 / 2)
 """Of all steps."""
 
 
-def schedule_of(train: TrainConfig) -> str:
-    """The schedule's name."""
-    return str(getattr(train, "schedule", "linear"))
-
-
 def rung_steps(train: TrainConfig, length: RunLength) -> tuple[int, ...]:
     """The optimizer steps after which validation is scored, ascending and before the last.
 
     With wsd after 1/4, 1/2, 1, 2, 4, ... epochs that are over when the decay begins.
     """
     total = length.total_steps
-    if schedule_of(train) != "wsd":
+    if train.schedule != "wsd":
         steps = {round(share * total) for share in SHARES}
         return tuple(sorted(step for step in steps if 0 < step < total))
-    decay = math.ceil(getattr(train, "decay_fraction", 0.2) * total)
     steps, after = set(), 0.25
-    while round(after * length.steps_per_epoch) <= total - decay:
+    while round(after * length.steps_per_epoch) <= length.constant_until:
         steps.add(round(after * length.steps_per_epoch))
         after *= 2
     return tuple(sorted(step for step in steps if 0 < step < total))

@@ -46,15 +46,15 @@ class Answer:
     laws: tuple[PowerLaw, ...]
     """Loss against epochs, against parameters: where there are points enough."""
 
+    @property
+    def told(self) -> dict[str, str]:
+        """The first three lines, under their titles."""
+        return {"Use": self.use, "Loss": self.loss, "Costs": self.cost}
+
     def lines(self) -> list[str]:
         """The five lines, and one for each alarm."""
-        named = {
-            "Use": self.use,
-            "Loss": self.loss,
-            "Costs": self.cost,
-            "Next": self.steps[0].why,
-            "Command": self.steps[0].command,
-        }
+        first = self.steps[0]
+        named = {**self.told, "Next": first.why, "Command": first.command}
         five = [f"{title:<{INDENT}}{text}" for title, text in named.items()]
         return five + [f"{'Caution':<{INDENT}}{alarm}" for alarm in self.alarms]
 

@@ -1,11 +1,12 @@
-"""What the ledger says in sentences: the answer, how far it can be trusted, what to run next."""
+"""What the ledger says in sentences: the summary, its numbers, how far it can be trusted."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from model.records import COMPLETE, FAILED, STATUSES
-from reports.answer import how_sure
 from reports.columns import duration, times
-from reports.frames import Edge, edges, epoch_plan, trial_label
+from reports.frames import epoch_plan, trial_label
 from reports.winner import winner, winning_trial
 from search.confirm import missing_trials, trials_so_far
 from search.experiment import Experiment
@@ -50,12 +51,13 @@ def summary(experiment: Experiment, ledger: Ledger) -> str:
 
 def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
     """The few numbers that stand first on the page."""
-    best = winning_trial(experiment, ledger)
-    tiles = {}
-    if best is not None:
+    found, tiles = winner(experiment, ledger), {}
+    if found is not None:
+        best, seeds = found.trial, found.estimate.n
+        of = f" (mean of {seeds} seeds)" if seeds > 1 else ""
         tiles = {
             "Best": trial_label(experiment, best.config, best.replicate),
-            "Validation loss": f"{best.final.val_loss_nats:.4f} nats",
+            "Validation loss": f"{found.estimate.mean:.4f} nats{of}",
             "Perplexity": f"{best.final.val_perplexity:,.2f}",
             "Bits per byte": f"{best.final.val_bits_per_byte:.4f}",
         }
@@ -67,8 +69,8 @@ def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
     return tiles | {"Trials finished": finished, "Time of all trials": duration(seconds)}
 
 
-def cautions(experiment: Experiment, ledger: Ledger) -> list[str]:
-    """What a reader must know before believing the summary."""
+def cautions(experiment: Experiment, ledger: Ledger, alarms: Sequence[str]) -> list[str]:
+    """What a reader must know before believing the summary; `alarms` are the answer's."""
     notes = []
     if missing := not_run_yet(experiment, ledger):
         of_all = trials_so_far(experiment, ledger)
@@ -83,40 +85,10 @@ def cautions(experiment: Experiment, ledger: Ledger) -> list[str]:
             f"An epoch here is {plan.tokens:,} tokens, {share:.1%} of the corpus (preset "
             f"{experiment.preset}): these are not results of training on the whole of it."
         )
-    best = winning_trial(experiment, ledger)
-    if best is not None:
-        notes += [_edge_note(edge, experiment) for edge in edges(experiment, best.config)]
-        notes += _noise(experiment, ledger)
+    notes += [f"{alarm[0].upper()}{alarm[1:]}." for alarm in alarms]
     if len(ledger.reruns) > 1:
         notes.append(
             f"The test split has been looked at {times(len(ledger.reruns))}: each look at it "
             "makes its score a little less of a test."
         )
     return notes
-
-
-def _edge_note(edge: Edge, experiment: Experiment) -> str:
-    kind = "grid" if experiment.sampler is None else "searched range"
-    end, beyond = ("upper", "above") if edge.upper else ("lower", "below")
-    return (
-        f"The best {edge.axis.label}, {edge.axis.show(edge.value)}, is at the {end} edge of the "
-        f"{kind}: a better one may lie {beyond} it."
-    )
-
-
-def _noise(experiment: Experiment, ledger: Ledger) -> list[str]:
-    losses = sorted(trial.final.val_loss_nats for trial in ledger.complete())
-    if len(losses) < 2:
-        return []
-    found = winner(experiment, ledger)
-    if found is None or found.test is None:
-        return [
-            f"One seed each: the best leads the next by {losses[1] - losses[0]:.4f} nats, and "
-            "differences smaller than the spread between seeds can't be told from chance."
-        ]
-    known = found.estimate
-    seeds = f"{known.n} {'fresh ' * found.fresh}seed{'s' * (known.n > 1)}"
-    return [
-        f"Over its {seeds} {found.cell.label} has a mean loss of {known.mean:.4f} nats: "
-        f"{how_sure(found)}."
-    ]

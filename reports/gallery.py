@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from model.records import COMPLETE
 from reports.curve_pictures import gap_picture, learning_pictures, perplexity_picture
+from reports.fits import best_rate
 from reports.frames import epochs_frame, trials_frame
 from reports.picture import Picture
 from reports.trial_pictures import (
@@ -33,7 +34,10 @@ def gallery(experiment: Experiment, ledger: Ledger) -> list[Picture]:
     for name in names:
         shown, others = around_base(trials, experiment, name)
         if shown[name].nunique() >= 2:
-            pictures.append(axis_picture(shown, others, name))
+            fits = name == "lr" and not others
+            points = shown["lr"].tolist(), shown["val_loss_nats"].tolist()
+            optimum = best_rate(*points) if fits else None
+            pictures.append(axis_picture(shown, others, name, optimum))
     pictures += heat_map_pictures(trials, experiment)
     if len(trials) > 1:
         pictures.append(cost_picture(trials))

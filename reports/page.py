@@ -48,8 +48,13 @@ class Page:
 
 def build_page(experiment: Experiment, ledger: Ledger, out: str | None = None) -> Page:
     """Everything the report says. `out` is `--out` as it was given, for the commands shown."""
+    found = answer(experiment, ledger, out)
     candidates = [
-        Section(title="What to run next", steps=list(answer(experiment, ledger, out).steps)),
+        Section(
+            title="The answer",
+            bullets=[f"{title}: {text}" for title, text in found.told.items()],
+            steps=list(found.steps),
+        ),
         sections.architecture_section(experiment),
         sections.training_section(experiment),
         sections.data_section(experiment),
@@ -66,7 +71,7 @@ def build_page(experiment: Experiment, ledger: Ledger, out: str | None = None) -
         begun=day_and_time(experiment.created_at),
         summary=findings.summary(experiment, ledger),
         headline=findings.headline(experiment, ledger),
-        cautions=findings.cautions(experiment, ledger),
+        cautions=findings.cautions(experiment, ledger, found.alarms),
         sections=[section for section in candidates if section.filled],
     )
 

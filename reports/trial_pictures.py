@@ -114,7 +114,7 @@ def throughput_picture(trials: pd.DataFrame, experiment: Experiment) -> Picture:
 
 def predicted_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Picture]:
     """Of a search that made a prediction and has ended as planned."""
-    seconds = getattr(experiment, "predicted_seconds", None)
+    seconds = experiment.predicted_seconds
     if not seconds or len(trials) < experiment.planned_trials:
         return []
     # Trials that run at a time share the clock; the prediction is of the clock.

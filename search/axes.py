@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from data.errors import UserError
-from model.config import RunConfig
+from model.config import SCHEDULES, RunConfig
 from search.axis import Axis, Value
 
 AXES = {
@@ -157,6 +157,15 @@ AXES = {
             label="tied head",
             grid=(True, False),
             choices=(True, False),
+        ),
+        Axis(
+            # Linear to zero beats a cosine to a tenth in most comparisons (Bergsma et al. 2025, arXiv
+            # 2502.15938); wsd matches the cosine (Hägele et al. 2024, arXiv 2405.18392).
+            name="schedule",
+            field="schedule",
+            label="schedule",
+            grid=SCHEDULES,
+            choices=SCHEDULES,
         ),
     )
 }

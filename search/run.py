@@ -26,7 +26,7 @@ from reports.front import front_sentence, front_table, limit_sentence
 from reports.tables import as_text, experiments
 from search.axes import cell_label
 from search.budget import before_it_is_known, settle, within_budget
-from search.calibration import write_cache
+from search.calibration import Speed, write_cache
 from search.clock import Clock, process_start
 from search.code_version import refuse_other_beginnings
 from search.confirm import confirm_line, missing_trials, trials_so_far
@@ -112,7 +112,7 @@ def main() -> int:
     if corpus is None and experiment.budget_seconds is not None and not args.dry_run:
         corpus = prepare_builtin(root)  # what that takes is a part of the budget
         experiment = on_corpus(experiment, corpus)
-    experiment, lines = plan(experiment, corpus, root, started)
+    experiment, lines, measured = plan(experiment, corpus, root, started)
     print("\n".join([*head, *lines]), flush=True)
     if experiment.confirm is not None:
         print(confirm_line(experiment), flush=True)
@@ -128,14 +128,15 @@ def main() -> int:
     experiment = with_known_points(root, experiment)
     check_trials(experiment, length_in(corpus))
     experiment.write(folder)
+    write_cache(root, measured)
     return run(experiment, folder, length_in(corpus), started)
 
 
 def plan(
     experiment: Experiment, corpus: Corpus | None, root: Path, started: float
-) -> tuple[Experiment, list[str]]:
-    """The experiment as it fits into its budget, with what it will take, and the lines that say so.
-    `started`: when the command was, in seconds since 1970."""
+) -> tuple[Experiment, list[str], dict[str, Speed]]:
+    """The experiment as it fits into its budget, with what it will take; the lines that say so; and
+    the speeds measured for it. `started`: when the command was, in seconds since 1970."""
     length = length_in(corpus)
     trials = check_trials(experiment, length)
     estimator = make_estimator(experiment, trials, corpus, length, root)
@@ -150,9 +151,9 @@ def plan(
         found = look(root, with_corpus(experiment, corpus))
         taken |= {record.config for one in found for record in one.taken}
     seconds = estimator.search(expected, trials, taken)
-    write_cache(root, estimator.speed_of.new)
     lines += plan_lines(expected, trials, corpus, estimator, seconds)
-    return dataclasses.replace(experiment, predicted_seconds=used + seconds), lines
+    planned = dataclasses.replace(experiment, predicted_seconds=used + seconds)
+    return planned, lines, estimator.speed_of.new
 
 
 def resume(root: Path, name: str, skip_damaged: bool) -> int:

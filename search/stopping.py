@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from model.config import RunConfig
 from model.records import RungRecord
-from model.rungs import SHARES, schedule_of
+from model.rungs import SHARES
 
 NEVER = "never"
 STOPPERS = ("asha", "median", NEVER)
@@ -51,8 +51,8 @@ def find_comparable(config: RunConfig, rung: RungRecord, other: Scored) -> RungR
     Of the same schedule; with wsd, whose rungs all lie before the decay, where both have seen as
     many tokens; with any other where both have the same horizon and are at the same share of it.
     """
-    schedule = schedule_of(config.train)
-    if schedule_of(other.config.train) != schedule:
+    schedule = config.train.schedule
+    if other.config.train.schedule != schedule:
         return None
     for its in other.rungs:
         alike = (
@@ -109,7 +109,7 @@ def _is_behind(rule: str, loss: float, others: Sequence[float]) -> bool:
 
 
 def _where(config: RunConfig, rung: RungRecord) -> str:
-    if schedule_of(config.train) == "wsd":
+    if config.train.schedule == "wsd":
         return f"after {rung.tokens_seen:,} tokens"
     nearest = min(SHARES, key=lambda share: abs(share - rung.share))
     return f"at {Fraction(nearest)} of its run"
@@ -126,4 +126,4 @@ def curve_step(config: RunConfig, share: float, tokens_seen: int) -> int:
     TPE takes that stopped trial for the better one that came further by this count, and of two
     that came equally far the one with the lower loss.
     """
-    return tokens_seen if schedule_of(config.train) == "wsd" else round(1000 * share)
+    return tokens_seen if config.train.schedule == "wsd" else round(1000 * share)

@@ -14,7 +14,7 @@ import pytest
 from model.config import RunConfig, flops_per_token
 from model.records import DIVERGED, FAILED
 from reports.answer import Answer, answer
-from reports.findings import cautions
+from reports.findings import headline
 from reports.tables import experiments
 from reports.winner import winner, winning_trial
 from search.axes import AXES
@@ -101,12 +101,11 @@ def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(build: Any) -
     read_back(build, found)
 
 
-def test_the_reports_caution_and_its_table_follow_the_winner(build: Any) -> None:
+def test_the_reports_tile_and_its_table_follow_the_winner(build: Any) -> None:
     losses = {5e-4: [7.3, 7.31, 7.32], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.0, 7.4, 7.5]}
     experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
-    noise = cautions(experiment, ledger)[-1]
-    assert noise.startswith("Over its 3 seeds lr=0.001 has a mean loss of 7.1100 nats: best with")
-    assert "not separable from lr=0.002" in noise
+    tile = headline(experiment, ledger)["Validation loss"]
+    assert tile == "7.1100 nats (mean of 3 seeds)"
     table = experiments(experiment, ledger)
     assert list(table["experiment"][table["notes"] == "best"]) == ["lr=0.001, seed 1"]
 
