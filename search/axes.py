@@ -159,8 +159,8 @@ AXES = {
             choices=(True, False),
         ),
         Axis(
-            # Linear to zero beats a cosine to a tenth in most comparisons (Bergsma et al. 2025, arXiv
-            # 2502.15938); wsd matches the cosine (Hägele et al. 2024, arXiv 2405.18392).
+            # Linear to zero is better than to a tenth (Bergsma et al. 2025, arXiv 2502.15938); wsd
+            # matches the cosine (Hägele et al. 2024, arXiv 2405.18392).
             name="schedule",
             field="schedule",
             label="schedule",

@@ -70,22 +70,24 @@ def test_only_the_same_share_of_the_same_horizon_is_compared(
     assert (found == others) if comparable else (found is None)
 
 
-def test_under_wsd_the_same_tokens_are_compared_whatever_the_horizon(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("search.stopping.schedule_of", lambda train: "wsd")
+def under_wsd(other: Scored) -> Scored:
+    return dataclasses.replace(other, config=other.config.replace(schedule="wsd"))
+
+
+def test_under_wsd_the_same_tokens_are_compared_whatever_the_horizon() -> None:
+    own = OWN.replace(schedule="wsd")
     longer = rung(8.0, share=0.125, horizon=2 * HORIZON)
-    assert find_comparable(OWN, rung(7.0), scored(1e-3, longer)) == longer
-    assert find_comparable(OWN, rung(7.0), scored(1e-3, rung(8.0, horizon=2 * HORIZON))) is None
-    reason = why_stop("median", OWN, rung(9.0), [scored(1e-3 * k, longer) for k in (1, 2, 3)])
+    assert find_comparable(own, rung(7.0), under_wsd(scored(1e-3, longer))) == longer
+    later = under_wsd(scored(1e-3, rung(8.0, horizon=2 * HORIZON)))
+    assert find_comparable(own, rung(7.0), later) is None
+    others = [under_wsd(scored(1e-3 * k, longer)) for k in (1, 2, 3)]
+    reason = why_stop("median", own, rung(9.0), others)
     assert reason == "stopped after 20,000 tokens: 9.00 nats, 4th of 4 there"
 
 
-def test_other_schedules_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "search.stopping.schedule_of", lambda train: "wsd" if train.lr_peak > 0.1 else "linear"
-    )
-    assert find_comparable(OWN, rung(7.0), scored(1e-3, rung(8.0))) is None
+def test_other_schedules_are_not_compared() -> None:
+    assert find_comparable(OWN, rung(7.0), scored(1e-3, rung(8.0))) is not None
+    assert find_comparable(OWN, rung(7.0), under_wsd(scored(1e-3, rung(8.0)))) is None
 
 
 @given(
