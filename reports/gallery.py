@@ -35,8 +35,9 @@ def gallery(experiment: Experiment, ledger: Ledger) -> list[Picture]:
         shown, others = around_base(trials, experiment, name)
         if shown[name].nunique() >= 2:
             fits = name == "lr" and not others
-            points = shown["lr"].tolist(), shown["val_loss_nats"].tolist()
-            optimum = best_rate(*points) if fits else None
+            optimum = (
+                best_rate(shown["lr"].tolist(), shown["val_loss_nats"].tolist()) if fits else None
+            )
             pictures.append(axis_picture(shown, others, name, optimum))
     pictures += heat_map_pictures(trials, experiment)
     if len(trials) > 1:

@@ -10,7 +10,7 @@ import torch
 
 from data.corpus import Corpus
 from model import checkpoint
-from model.batches import RunLength
+from model.batches import RunLength, run_length
 from model.config import RunConfig, TrainConfig
 from model.evaluate import evaluate
 from model.gpt import GPT
@@ -124,17 +124,13 @@ def test_resumed_past_a_rung_it_is_not_scored_again(
     assert result.rungs == train(tiny, corpus, rungs=True).rungs
 
 
-class Wsd(TrainConfig):
-    schedule = "wsd"
-    decay_fraction = 0.2
-
-
 @pytest.mark.parametrize("epochs", [1, 2, 5, 10])
 def test_under_wsd_rungs_are_at_the_same_tokens_and_before_the_decay(epochs: int) -> None:
-    config = Wsd(epochs=epochs, batch_size=4)
-    length = RunLength(
-        sequences=400, steps_per_epoch=100, total_steps=100 * epochs, warmup_steps=10
+    config = TrainConfig(
+        epochs=epochs, batch_size=4, schedule="wsd", warmup_steps=10, tokens_per_epoch=400 * 64
     )
+    length = run_length(config, 64, 400)
+    assert length.total_steps == 100 * epochs
     steps = rung_steps(config, length)
     expected = [step for step in (25, 50, 100, 200, 400, 800) if step <= 80 * epochs]
     assert list(steps) == expected

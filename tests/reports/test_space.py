@@ -13,10 +13,10 @@ from reports.frames import edges, trials_frame
 from reports.front import front_table, limit_sentence
 from reports.page import build_page, to_html, to_markdown
 from reports.tables import as_text, experiments
+from reports.winner import winning_trial
 from search.axes import AXES
 from search.experiment import Experiment
 from search.ledger import Ledger
-from search.objective import parse_max_cost
 
 AXES_OF_GRID = {"tie_head": (True, False), "n_heads": (2, 4), "weight_decay": (0.1, 0.3)}
 
@@ -36,9 +36,7 @@ def searched(build: Any, **changes: Any) -> tuple[Experiment, Ledger]:
         )
         for i, cell in enumerate(cells)
     ]
-    ledger = build.write(experiment, records)
-    ledger.max_cost = parse_max_cost(experiment.max_cost)
-    return experiment, ledger
+    return experiment, build.write(experiment, records)
 
 
 def test_a_truth_value_is_never_at_an_edge(build: Any) -> None:
@@ -93,7 +91,7 @@ def test_the_front_and_the_limit_are_told(build: Any) -> None:
     # Seconds 1..7,1; losses 7, 6.875, ... 6.125: the eighth beats the first, then what is lower.
     assert list(table["training_seconds"]) == [1.0]
     assert list(table["val_loss_nats"]) == [6.125]
-    assert "3 finished trials cost more" in str(limit_sentence(ledger))
+    assert "3 finished trials cost more" in str(limit_sentence(experiment, ledger))
     notes = list(experiments(experiment, ledger)["notes"])
     assert sum("above --max-cost" in note for note in notes) == 3
     assert "Pareto front" in to_markdown(build_page(experiment, ledger))
@@ -103,6 +101,6 @@ def test_the_front_and_the_limit_are_told(build: Any) -> None:
 @pytest.mark.parametrize("limit", ["0.5s", "1flop"])
 def test_where_nothing_is_within_the_limit_there_is_no_best(build: Any, limit: str) -> None:
     experiment, ledger = searched(build, max_cost=limit)
-    assert ledger.best() is None
+    assert winning_trial(experiment, ledger) is None
     page = to_markdown(build_page(experiment, ledger))
     assert "8 finished trials cost more and can't be the best" in page.replace("’", "'")

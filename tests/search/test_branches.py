@@ -22,8 +22,10 @@ from model.records import COMPLETE, FAILED, EpochRecord
 from model.train import train
 from search import trainable
 from search.branches import price_line, shared_steps, trunk_groups
+from search.calibration import Speed, Speeds
 from search.cost import plan_lines
 from search.disk import at_a_time
+from search.estimate import Estimator
 from search.experiment import Experiment, read_experiment
 from search.ledger import Ledger
 from search.options import check_options, make_parser
@@ -34,6 +36,8 @@ from search.start import check_trials, length_in, make_experiment, with_corpus
 from search.trial_folder import read_outcome, trial_folder
 
 WSD = ("--schedule", "wsd", "--preset", "quick")
+
+SPEED = Speed(training=2000.0, scoring=6000.0, memory_mb=700.0)
 
 
 def options(*words: str) -> argparse.Namespace:
@@ -84,7 +88,13 @@ def test_the_plan_counts_what_is_trained() -> None:
         words = ("--schedule", name, "--epochs", "1,2,4,8", "--embed-dim", "16")
         words += ("--cpus-per-trial", "1", "--max-concurrent", "1")
         plan = make_experiment(options(*words, "--preset", "quick"), "cpu")
-        line = "\n".join(plan_lines(plan, grid_trials(plan), None, length_in(None)))
+        estimator = Estimator(
+            plan,
+            Speeds({plan.base: SPEED}),
+            10_000,
+            length_in(None),
+        )
+        line = "\n".join(plan_lines(plan, grid_trials(plan), None, estimator, 60.0))
         tokens = line.split("trials, ")[1].split(" training tokens")[0]
         counted[name] = int(tokens.replace(",", ""))
         assert ("9.4 epochs are trained instead of 15" in line) == (name == "wsd")

@@ -40,6 +40,7 @@ from search.prediction import (
     work_seconds,
 )
 from search.sampler import LedgerOptunaSearch
+from search.space import Space
 from search.start import check_trials, length_in, make_experiment
 from search.trainable import OBJECTIVE
 
@@ -334,7 +335,7 @@ def test_what_does_not_fit_is_not_suggested_and_the_search_ends() -> None:
     clock = Clock(Path("nowhere"), started=0.0, now=now)
     gate = BudgetGate(100.0, 1, clock, lambda values: 20.0 if values["lr"] < 1e-3 else 500.0)
     search = LedgerOptunaSearch(
-        ranges={"lr": (1e-4, 1e-2)},
+        space=Space(axes={"lr": (1e-4, 1e-2)}, kinds={}, base=RunConfig()),
         sampler="tpe",
         base_seed=0,
         finished=[],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from model.batches import run_length
 from model.config import RunConfig, flops_per_token
 from model.gpt import GPT
 from model.records import COMPLETE, DIVERGED, FAILED, STOPPED
+from reports.winner import winning_trial
 from search.ledger import Ledger, TrialRecord
 from search.objective import (
     cost_of_record,
@@ -23,6 +25,8 @@ from search.objective import (
     parse_objectives,
     run_tokens,
 )
+from search.options import make_parser
+from search.start import make_experiment
 
 Make = Callable[..., TrialRecord]
 
@@ -112,16 +116,20 @@ def test_the_front_is_what_no_other_beats(known: list[TrialRecord]) -> None:
 
 def test_the_best_is_within_the_limit(known: list[TrialRecord], tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    for record in known:
-        ledger.append(record)
-    ledger.max_cost = parse_max_cost("3s")
+    for number, record in enumerate(known, start=1):  # each of a configuration of its own
+        config = record.config.replace(lr_peak=1e-4 * number)
+        ledger.append(dataclasses.replace(record, config=config))
+
+    grid = make_experiment(make_parser().parse_args(["--grid", "lr"]), "cpu")
+
+    def best_within(limit: str | None) -> TrialRecord | None:
+        return winning_trial(dataclasses.replace(grid, max_cost=limit), ledger)
+
     able = [r for r in ledger.complete() if r.timing.training_seconds <= 3]
-    best, unlimited = ledger.best(), min(r.final.val_loss_nats for r in ledger.complete())
-    assert best is not None and best.timing.training_seconds <= 3
-    assert best.final.val_loss_nats == min(r.final.val_loss_nats for r in able) > unlimited
-    assert all(
-        r.timing.training_seconds <= 3
-        for r in pareto_front(ledger.trials, "seconds", ledger.max_cost)
-    )
-    ledger.max_cost = parse_max_cost("0.5s")
-    assert ledger.best() is None
+    best, unlimited = best_within("3s"), best_within(None)
+    assert best is not None and best.timing.training_seconds <= 3 and unlimited is not None
+    assert best.final.val_loss_nats == min(r.final.val_loss_nats for r in able)
+    assert best.final.val_loss_nats > unlimited.final.val_loss_nats
+    front = pareto_front(ledger.trials, "seconds", parse_max_cost("3s"))
+    assert front and all(r.timing.training_seconds <= 3 for r in front)
+    assert best_within("0.5s") is None

@@ -12,8 +12,10 @@ from data.corpus import open_corpus
 from data.errors import UserError
 from model.config import RunConfig, flops_per_token, parameter_count
 from search.axes import AXES, apply_axes
+from search.calibration import Speed, Speeds
 from search.cost import plan_lines
 from search.disk import largest_config
+from search.estimate import Estimator
 from search.experiment import Experiment, read_experiment
 from search.extension import extended_arguments
 from search.flags_space import read_space
@@ -25,6 +27,8 @@ from search.space import Space
 from search.start import check_trials, length_in, make_experiment, on_corpus
 
 TPE = ("--search", "tpe", "--trials", "3")
+
+SPEED = Speed(training=2000.0, scoring=6000.0, memory_mb=700.0)
 
 
 def space_of(*words: str) -> Space:
@@ -188,7 +192,13 @@ def test_the_plan_says_what_is_searched_and_what_is_left_out(search_root: Path) 
     words = ("--grid", "embed_dim,n_heads,tie_head", "--embed-dim", "8", "--space", "n_heads=3,4")
     plan = on_corpus(experiment(*words), corpus)
     trials = check_trials(plan, length_in(corpus))
-    text = "\n".join(plan_lines(plan, trials, corpus, length_in(corpus)))
+    estimator = Estimator(
+        plan,
+        Speeds({plan.base: SPEED}),
+        10_000,
+        length_in(corpus),
+    )
+    text = "\n".join(plan_lines(plan, trials, corpus, estimator, 60.0))
     assert "tie_head = true, false: 2 trials" in text
     assert "Left out   2 of 4 cells" in text
 

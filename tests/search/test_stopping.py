@@ -22,7 +22,8 @@ from search.ledger import Ledger, TrialRecord, decode, encode
 from search.options import check_options, make_parser
 from search.plan import Trial, grid_trials
 from search.rung_files import Decider, all_scored, read_rungs, record_curve, write_rungs
-from search.sampler import LedgerOptunaSearch
+from search.sampler import LedgerOptunaSearch, Told
+from search.space import Space
 from search.start import make_experiment
 from search.stopping import Scored, find_comparable, why_stop
 from search.study import write_study
@@ -206,12 +207,12 @@ def test_stopped_trials_are_in_the_table_without_results_and_pruned_in_the_study
 # --- Optuna
 
 
-def make(finished: list[object]) -> LedgerOptunaSearch:
+def make(finished: list[Told]) -> LedgerOptunaSearch:
     return LedgerOptunaSearch(
-        ranges={"lr": (1e-4, 1e-2), "embed_dim": (32, 256)},
+        space=Space(axes={"lr": (1e-4, 1e-2), "embed_dim": (32, 256)}, kinds={}, base=RunConfig()),
         sampler="tpe",
         base_seed=0,
-        finished=finished,  # type: ignore[arg-type]
+        finished=finished,
         unfinished=[],
     )
 
@@ -220,9 +221,9 @@ def loss_of(values: dict[str, float]) -> float:
     return 7 + (math.log10(values["lr"]) + 3) ** 2
 
 
-def run(search: LedgerOptunaSearch, start: int, stop: int) -> list[tuple[dict[str, float], object]]:
+def run(search: LedgerOptunaSearch, start: int, stop: int) -> list[Told]:
     """Every trial that is not a third is stopped at 1/4."""
-    done: list[tuple[dict[str, float], object]] = []
+    done: list[Told] = []
     for number in range(start, stop):
         suggestion = search.suggest(str(number))
         assert suggestion is not None
@@ -235,7 +236,8 @@ def run(search: LedgerOptunaSearch, start: int, stop: int) -> list[tuple[dict[st
         if number % 3 == 0:
             end[OBJECTIVE] = loss_of(values)
         search.on_trial_complete(str(number), end)
-        done.append((values, curve if number % 3 else loss_of(values)))
+        status, loss = str(end["status"]), float(end[OBJECTIVE])
+        done.append(Told(values=values, status=status, objective=loss, curve=curve))
     return done
 
 
@@ -244,7 +246,7 @@ def test_stopped_trials_are_told_as_pruned_with_their_curve_and_rebuilt_so() -> 
     whole = run(search, 0, 18)
     states = [trial.state for trial in search.study.trials]
     assert states == [TrialState.PRUNED if n % 3 else TrialState.COMPLETE for n in range(18)]
-    assert search.study.trials[1].intermediate_values == whole[1][1]
+    assert search.study.trials[1].intermediate_values == whole[1].curve
     for cut in (4, 12):
         assert run(make(whole[:cut]), cut, 18) == whole[cut:]
 
@@ -254,8 +256,13 @@ def test_tpe_learns_from_the_curves_of_stopped_trials() -> None:
 
     def mean_lr(good_low: bool) -> float:
         lrs = [10 ** (-4 + 2 * k / 11) for k in range(12)]
-        finished: list[object] = [
-            ({"lr": lr, "embed_dim": 128}, {125: 8.0 + (k if good_low else 11 - k) / 10})
+        finished = [
+            Told(
+                values={"lr": lr, "embed_dim": 128},
+                status=STOPPED,
+                objective=10.8,
+                curve={125: 8.0 + (k if good_low else 11 - k) / 10},
+            )
             for k, lr in enumerate(lrs)
         ]
         search = make(finished)

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from model.config import RunConfig
 from model.device import versions
 from model.records import COMPLETE, DIVERGED, FAILED, CheckpointRef, EpochRecord, Timing
 from search.experiment import Experiment, read_experiment
 from search.extension import extended_arguments
 from search.ledger import Ledger, TrialRecord
 from search.options import check_options, make_parser
-from search.plan import Trial, grid_trials, make_trial
-from search.sampler import LedgerOptunaSearch
+from search.plan import Trial, grid_trials
+from search.sampler import LedgerOptunaSearch, Told
+from search.space import Space
 from search.start import make_experiment
 from search.warm_start import look, take_over_warm, with_known_points
 
@@ -176,38 +178,31 @@ def test_another_corpus_and_a_missing_experiment_are_refused(
 
 
 def test_what_is_known_moves_a_samplers_suggestions_and_may_be_tried_again() -> None:
-    axes = {"lr": (1e-4, 1e-2), "epochs": (1, 3)}
-    points = [
-        ({"lr": 10 ** (-4 + i / 12), "epochs": 1 + i % 3}, abs(i - 18) / 9) for i in range(25)
-    ]
-
-    def suggestions(known: list[tuple[dict[str, float], float]]) -> list[float]:
-        search = LedgerOptunaSearch(
-            ranges=axes, sampler="tpe", base_seed=0, finished=[], unfinished=[], known=known
+    def search_with(axes: dict[str, tuple[float, ...]], known: list[Told]) -> LedgerOptunaSearch:
+        return LedgerOptunaSearch(
+            space=Space(axes=axes, kinds={}, base=RunConfig()),
+            sampler="tpe",
+            base_seed=0,
+            finished=[],
+            unfinished=[],
+            known=known,
         )
+
+    def told(values: dict[str, float], loss: float) -> Told:
+        return Told(values=values, status=COMPLETE, objective=loss)
+
+    def suggestions(known: list[Told]) -> list[float]:
+        search = search_with({"lr": (1e-4, 1e-2), "epochs": (1, 3)}, known)
         return [search.suggest(str(number))["values"]["lr"] for number in range(12)]
 
     best = 10 ** (-4 + 18 / 12)
-    told, untold = (
+    points = [
+        told({"lr": 10 ** (-4 + i / 12), "epochs": 1 + i % 3}, abs(i - 18) / 9) for i in range(25)
+    ]
+    near, far = (
         sum(abs(math.log(rate / best)) for rate in suggestions(known)) for known in (points, [])
     )
-    assert told < untold / 1.5
-    integers = {"epochs": (1, 3)}
-    search = LedgerOptunaSearch(
-        ranges=integers,
-        sampler="tpe",
-        base_seed=0,
-        finished=[],
-        unfinished=[],
-        known=[({"epochs": number}, 7.0) for number in (1, 2, 3)],
-    )
+    assert near < far / 1.5
+    search = search_with({"epochs": (1, 3)}, [told({"epochs": n}, 7.0) for n in (1, 2, 3)])
     tried = {search.suggest(str(number))["values"]["epochs"] for number in range(3)}
     assert tried == {1, 2, 3}
-
-
-def test_the_same_trial_has_the_same_id_in_both_plans(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    [trial, _] = grid(tmp_path, monkeypatch, "a", "--lr", "1e-3,2e-3")
-    new = plan(tmp_path, monkeypatch, *SAMPLER, "--grid", "lr", "--warm-start", "a")
-    assert make_trial(new, {"lr": 1e-3}, 0).trial_id == trial.trial_id
