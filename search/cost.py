@@ -40,7 +40,8 @@ def plan_lines(
     pairs = list(zip(trials, trained, strict=True))
     tokens = scale * sum(share * trial_tokens(t.config, length(t)) for t, share in pairs)
     flops = scale * sum(share * steps_flops(t.config, length(t).total_steps) for t, share in pairs)
-    cost = f"Cost       about {duration(seconds)} here"
+    most = "at most " if experiment.stopper in ("asha", "median") else ""  # nobody knows who stops
+    cost = f"Cost       {most}about {duration(seconds)} here"
     if experiment.preset != "seed" and experiment.named_grid is None:
         in_split = corpus.manifest.splits["train"].tokens if corpus else BUILTIN_TOKENS
         there = sum(
@@ -114,7 +115,8 @@ def end_line(experiment: Experiment, used: float) -> str:
     text = f"Time       {duration(used)}"
     if experiment.predicted_seconds is not None:
         off = used / experiment.predicted_seconds - 1
-        text += f"; predicted were {duration(experiment.predicted_seconds)} ({off:+.0%})"
+        most = "at most " if experiment.stopper in ("asha", "median") else ""
+        text += f"; predicted were {most}{duration(experiment.predicted_seconds)} ({off:+.0%})"
     if experiment.budget_seconds is not None:
         text += f"; the budget was {duration(experiment.budget_seconds)}"
     return text
