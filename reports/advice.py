@@ -9,15 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.errors import UserError
 from model.records import DIVERGED, FAILED
+from reports.commands import Commands, flag_words
 from reports.frames import WARMUP_SHARE_LIMIT, Edge, edges, epoch_plan
 from reports.winner import Winner
 from search.axes import AXES
-from search.axis import CHOICES, Axis, Value
+from search.axis import CHOICES
 from search.confirm import is_fresh, missing_trials, standing
 from search.experiment import Experiment
 from search.flags_recipe import recipe_words
@@ -103,7 +103,7 @@ def steps(
     Args:
         out: `--out` as it was given, if it was.
     """
-    make = _Commands(experiment, out)
+    make = Commands(experiment, out)
     found = _unfinished(experiment, ledger, make)
     if best is None:
         return found or [
@@ -123,30 +123,7 @@ def steps(
     return [*found, rerun]
 
 
-class _Commands:
-    """Commands about one experiment, quoted for a shell."""
-
-    def __init__(self, experiment: Experiment, out: str | None) -> None:
-        self.experiment, self.name = experiment, experiment.name
-        self.out = ["--out", out] if out else []
-
-    def __call__(self, script: str, *words: str) -> str:
-        return shlex.join(["python", script, *words, *self.out])
-
-    def extend(self, *words: str) -> str:
-        return self("search/run.py", "--extend", self.name, *words)
-
-    def along(self, axis: Axis, words: Sequence[str], best: Winner) -> str:
-        """A grid over one axis, with these `words`, at the winner's other values."""
-        experiment = self.experiment
-        words = [*words, *_only(experiment, best, axis.name)]
-        if experiment.named_grid is None:
-            return self.extend(*words)
-        begin = ["--preset", experiment.preset, "--grid", axis.name, *words, *_same(experiment)]
-        return self("search/run.py", *begin, "--warm-start", self.name)
-
-
-def _unfinished(experiment: Experiment, ledger: Ledger, make: _Commands) -> list[Step]:
+def _unfinished(experiment: Experiment, ledger: Ledger, make: Commands) -> list[Step]:
     missing = missing_trials(experiment, ledger)
     if missing <= 0:
         return []
@@ -158,7 +135,7 @@ def _unfinished(experiment: Experiment, ledger: Ledger, make: _Commands) -> list
     return [Step(why=why, command=make("search/run.py", "--resume", experiment.name))]
 
 
-def _beyond_edges(experiment: Experiment, best: Winner, make: _Commands) -> list[Step]:
+def _beyond_edges(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
     found, named = [], experiment.named_grid is not None
     for edge in edges(experiment, best.cell.config):
         words = _widened(experiment, best, edge)
@@ -184,51 +161,17 @@ def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | No
         return None
     widened = tuple(sorted((*values, beyond)))
     if experiment.sampler is None:
-        return _words(axis, widened)
+        return flag_words(axis, widened)
     assert experiment.samples is not None
     more = ["--trials", str(experiment.samples + math.ceil(experiment.samples / 2))]
     kind = experiment.space.kind(axis.name)
     if kind == CHOICES:
-        return [*_words(axis, widened), *more]
+        return [*flag_words(axis, widened), *more]
     bounds = ":".join(map(axis.exact, (widened[0], widened[-1])))
     return ["--space", f"{axis.name}={bounds}:{kind}", *more]
 
 
-def _words(axis: Axis, values: Sequence[Value]) -> list[str]:
-    """The words of a command that give the axis these values, which read back exactly."""
-    return axis.option(",".join(map(axis.exact, values))).split(" ", 1)
-
-
-def _only(experiment: Experiment, best: Winner, *but: str) -> list[str]:
-    """Flags that hold every axis of a grid at the winner's value."""
-    return [
-        word
-        for name, value in best.cell.values.items()
-        if name not in but
-        for word in _words(AXES[name], (value,))
-    ]
-
-
-def _same(experiment: Experiment) -> list[str]:
-    """Flags that make another grid differ from this one in its axes alone."""
-    preset, base = PRESETS[experiment.preset], experiment.base
-    words = shlex.split(recipe_words(base.train, preset.train))
-    for axis in AXES.values():
-        value = axis.value(base)
-        if axis.name not in experiment.axes and value not in (None, axis.value(preset)):
-            words += _words(axis, (value,))
-    if experiment.corpus["name"] != "builtin":
-        words += ["--corpus", experiment.corpus["name"]]
-    if experiment.seeds > 1:
-        words += ["--seeds", str(experiment.seeds)]
-    if experiment.base_seed != 0:
-        words += ["--seed", str(experiment.base_seed)]
-    if experiment.device == "cpu" and experiment.hardware["gpus"]:
-        words += ["--device", "cpu"]
-    return words
-
-
-def _less_training(experiment: Experiment, best: Winner, make: _Commands) -> list[Step]:
+def _less_training(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
     """For a winner that overfits: a run that ends where its validation loss was lowest."""
     turned = overfitting(best.trial)
     if turned is None or experiment.sampler is not None:
@@ -236,12 +179,12 @@ def _less_training(experiment: Experiment, best: Winner, make: _Commands) -> lis
     axis = AXES["epochs"]
     if turned.epoch in experiment.axes.get("epochs", ()):
         return []
-    words = _words(axis, (turned.epoch, best.cell.config.train.epochs))
+    words = flag_words(axis, (turned.epoch, best.cell.config.train.epochs))
     why = f"it was best after epoch {turned.epoch} of {turned.epochs}: try a run of that length"
     return [Step(why=why, command=make.along(axis, words, best))]
 
 
-def _separate(experiment: Experiment, ledger: Ledger, best: Winner, make: _Commands) -> list[Step]:
+def _separate(experiment: Experiment, ledger: Ledger, best: Winner, make: Commands) -> list[Step]:
     """Fresh seeds, where the winner is not told from the others."""
     if not best.open or not missing_trials(experiment, ledger) <= 0:
         return []
@@ -275,7 +218,7 @@ def _seeds_needed(experiment: Experiment, ledger: Ledger, best: Winner) -> int |
     return max(needed, experiment.confirm_seeds + 1)
 
 
-def _whole_corpus(experiment: Experiment, best: Winner, make: _Commands) -> list[Step]:
+def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
     """A winner on a part of the corpus: on the whole, in larger batches, another rate may be best,
     so it is looked for around the winner's."""
     plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
@@ -286,13 +229,13 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: _Commands) -> list
     recipe = dataclasses.replace(
         config.train, tokens_per_epoch=part.tokens_per_epoch, val_tokens=part.val_tokens
     )
-    words = _words(AXES["lr"], (rate / 2, rate, min(1.0, rate * 2)))
+    words = flag_words(AXES["lr"], (rate / 2, rate, min(1.0, rate * 2)))
     words += shlex.split(recipe_words(recipe, part))
     for axis in AXES.values():
         if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole
             value = axis.value(config)
             chosen = axis.name in experiment.axes or value != axis.value(preset)
-            words += _words(axis, (value,)) if chosen and value is not None else []
+            words += flag_words(axis, (value,)) if chosen and value is not None else []
     if experiment.corpus["name"] != "builtin":
         words += ["--corpus", experiment.corpus["name"]]
     share = plan.sequences / plan.sequences_available

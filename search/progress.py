@@ -17,7 +17,7 @@ from search.clock import Clock
 from search.experiment import Experiment
 from search.ledger import Ledger
 from search.plan import ReportedTrials, Trial, steps_flops, trials_of
-from search.trainable import MEMBER_END
+from search.tune_reports import MEMBER_END
 
 _SHOWN = 4
 """Running trials named on the line; more don't fit."""

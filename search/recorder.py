@@ -13,8 +13,9 @@ from search.experiment import Experiment
 from search.faults import NO_STORAGE
 from search.ledger import Ledger
 from search.plan import ReportedTrials, Trial, trials_of
-from search.trainable import MEMBER_END, make_record
+from search.trainable import make_record
 from search.trial_folder import clean, read_outcome, read_started, trial_folder
+from search.tune_reports import MEMBER_END
 
 
 class Recorder(tune.Callback):

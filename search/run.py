@@ -6,32 +6,28 @@ python search/run.py --grid lr --preset quick --device cpu      # a laptop's siz
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data.corpus import Corpus, open_corpus
-from data.errors import UserError, run_command
+from data.corpus import open_corpus
+from data.errors import run_command
 from data.paths import artifacts_root, check_writable
 from model.batches import RunLength
-from model.config import RunConfig
 from model.records import DIVERGED, FAILED
 from reports.answer import answer
 from reports.front import front_sentence, front_table, limit_sentence
 from reports.tables import as_text, experiments
 from search.axes import cell_label
-from search.budget import before_it_is_known, settle, within_budget
-from search.calibration import Speed, write_cache
+from search.begin import begin
+from search.budget import settle
 from search.clock import Clock, process_start
 from search.code_version import refuse_other_beginnings
-from search.confirm import confirm_line, missing_trials, trials_so_far
-from search.cost import end_line, plan_lines
-from search.disk import check_limit, check_space
+from search.confirm import missing_trials, trials_so_far
+from search.cost import end_line
 from search.environment import prepare_environment
 from search.estimate import keep_real_speeds, make_estimator
 from search.experiment import (
@@ -41,25 +37,17 @@ from search.experiment import (
     only_driver,
     read_experiment,
 )
-from search.extension import extended_arguments, extension_line, finished_trials, take_over
+from search.extension import extended_arguments, take_over
 from search.ledger import Ledger, open_ledger
-from search.named_grids import CLAIMS, claims_line
 from search.options import check_options, make_parser
-from search.packing import choose_pack
 from search.plan import Trial
-from search.presets import default_preset
-from search.sharing import choose_trials_per_gpu
 from search.start import (
     check_trials,
     choose_device,
     corpus_if_prepared,
     length_in,
-    make_experiment,
-    on_corpus,
-    prepare_builtin,
-    with_corpus,
 )
-from search.warm_start import look, take_over_warm, with_known_points
+from search.warm_start import take_over_warm
 
 
 def main() -> int:
@@ -74,86 +62,11 @@ def main() -> int:
     if args.resume is not None:
         return resume(root, args.resume, args.skip_damaged)
     started = process_start()
-    device = choose_device(args.device)
-    preset, preset_why = (args.preset, "as asked") if args.preset else default_preset(device)
-    corpus = corpus_if_prepared(root, args.corpus)
-    experiment = on_corpus(make_experiment(args, device), corpus)
-    folder = root / "experiments" / experiment.name
-    if folder.exists():
-        raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
-    pack, reason = (1, None) if args.pack == "auto" else choose_pack(args.pack, experiment)
-    # Before anything is said, measured or made.
-    packed = before_it_is_known(dataclasses.replace(experiment, pack=pack))
-    trials = check_trials(packed, length_in(corpus))
-    check_limit(packed)
-    if not args.dry_run:
-        check_space(packed, [trial.config for trial in trials], root)
-    taken = []
-    if experiment.extends is not None and corpus is not None:
-        taken = [extension_line(root, experiment)]
-    if experiment.warm_starts and corpus is not None:
-        taken += [found.line for found in look(root, experiment)]
-    if args.grid == CLAIMS:
-        taken.append(claims_line(experiment.base, preset))
-    head = [f"Preset     {preset}: {preset_why}", *taken]
-    if experiment.budget_seconds is None:  # which may be refused once there are speeds
-        print("\n".join(head), flush=True)
-        head = []
-    if args.trials_per_gpu == "auto":
-        chosen, why = choose_trials_per_gpu(experiment)
-        print(f"Sharing    {why}", flush=True)
-        args.trials_per_gpu = str(chosen)
-        experiment = on_corpus(make_experiment(args, device), corpus)
-    if args.pack == "auto":
-        pack, reason = choose_pack(args.pack, experiment)
-    if reason:
-        print(f"Packing    {reason}", flush=True)
-    experiment = dataclasses.replace(experiment, pack=pack)
-    if corpus is None and experiment.budget_seconds is not None and not args.dry_run:
-        corpus = prepare_builtin(root)  # what that takes is a part of the budget
-        experiment = on_corpus(experiment, corpus)
-    experiment, lines, measured = plan(experiment, corpus, root, started)
-    print("\n".join([*head, *lines]), flush=True)
-    if experiment.confirm is not None:
-        print(confirm_line(experiment), flush=True)
-    if args.dry_run:
-        print("Dry run: nothing was downloaded or trained.")
+    begun = begin(args, root, started)
+    if begun is None:
         return 0
-    began = time.time()
-    corpus = corpus or prepare_builtin(root)
-    assert experiment.predicted_seconds is not None
-    # Nobody can tell before what a download takes.
-    predicted = experiment.predicted_seconds + time.time() - began
-    experiment = with_corpus(dataclasses.replace(experiment, predicted_seconds=predicted), corpus)
-    experiment = with_known_points(root, experiment)
-    check_trials(experiment, length_in(corpus))
-    experiment.write(folder)
-    write_cache(root, measured)
+    experiment, folder, corpus = begun
     return run(experiment, folder, length_in(corpus), started)
-
-
-def plan(
-    experiment: Experiment, corpus: Corpus | None, root: Path, started: float
-) -> tuple[Experiment, list[str], dict[str, Speed]]:
-    """The experiment as it fits into its budget, with what it will take; the lines that say so; and
-    the speeds measured for it. `started`: when the command was, in seconds since 1970."""
-    length = length_in(corpus)
-    trials = check_trials(experiment, length)
-    estimator = make_estimator(experiment, trials, corpus, length, root)
-    used = time.time() - started
-    experiment, expected, trials, lines = within_budget(experiment, trials, estimator, used)
-    check_limit(expected)
-    taken: set[RunConfig] = set()
-    if experiment.extends is not None and corpus is not None:
-        finished = finished_trials(root, with_corpus(experiment, corpus))
-        taken = {record.config for record in finished}
-    if corpus is not None:
-        found = look(root, with_corpus(experiment, corpus))
-        taken |= {record.config for one in found for record in one.taken}
-    seconds = estimator.search(expected, trials, taken)
-    lines += plan_lines(expected, trials, corpus, estimator, seconds)
-    planned = dataclasses.replace(experiment, predicted_seconds=used + seconds)
-    return planned, lines, estimator.speed_of.new
 
 
 def resume(root: Path, name: str, skip_damaged: bool) -> int:

@@ -22,7 +22,7 @@ from search.axis import Value
 from search.budget_gate import BudgetGate
 from search.samplers import distribution, make_sampler
 from search.space import Space
-from search.trainable import OBJECTIVE
+from search.tune_reports import OBJECTIVE
 
 MOST_REPEATS_OF_SAMPLER, MOST_REPEATS = 20, 2000
 """After so many suggestions that may not be made values are drawn evenly; after so many there are

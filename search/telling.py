@@ -15,7 +15,7 @@ from search.ledger import TrialRecord
 from search.objective import SECONDS, cost_of_record, counted_cost, parse_max_cost
 from search.rung_files import record_curve
 from search.sampler import Told
-from search.trainable import OBJECTIVE
+from search.tune_reports import OBJECTIVE
 
 
 def told(experiment: Experiment, record: TrialRecord) -> Told:

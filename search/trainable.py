@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 import gc
 import math
-import time
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,8 +21,8 @@ from ray import tune
 from data.corpus import Corpus, open_corpus
 from model.config import RunConfig
 from model.device import describe_device, versions
-from model.records import COMPLETE, FAILED, STOPPED, CheckpointRef, EpochRecord, RungRecord, Timing
-from model.train import Hooks, Progress, TrainResult, train, train_packed
+from model.records import FAILED, STOPPED, CheckpointRef, Timing
+from model.train import Hooks, TrainResult, train, train_packed
 from model.trunk import share_trunk, train_branches
 from search.experiment import Experiment, read_experiment
 from search.faults import (
@@ -35,27 +34,18 @@ from search.faults import (
     was_killed_for_memory,
 )
 from search.ledger import TrialRecord
-from search.objective import SECONDS, cost_of_record
 from search.plan import Trial, trials_of
 from search.rung_files import Decider
 from search.sharing import hold_to_share
-from search.stopping import NEVER, curve_step
+from search.stopping import NEVER
 from search.trial_folder import (
     Start,
-    note_first_step,
     note_start,
     read_outcome,
     trial_folder,
     write_outcome,
 )
-
-OBJECTIVE = "objective"
-"""The metric a sampler minimises: validation loss in nats, always finite."""
-MEMBER_END = "member_end"
-"""Kind of the report that a branch has ended; its trunk goes on in the same process."""
-REPORT_EVERY_SECONDS = 1.9
-"""At least this between two reports of progress: `train` tells of it once a second, and a report
-costs 4 ms, of which the screen needs one each two seconds."""
+from search.tune_reports import MEMBER_END, OBJECTIVE, last_report, tune_hooks
 
 
 def run_trials(
@@ -83,7 +73,7 @@ def run_trials(
         return
     last = read_outcome(trial_folder(experiment_folder, trials[-1].trial_id))
     assert last is not None
-    tune.report(_last_report(last))
+    tune.report(last_report(last))
 
 
 def _train_what_is_left(
@@ -112,7 +102,7 @@ def _train_what_is_left(
         record = make_record(trial, result, attempts[trial.trial_id], experiment.device)
         write_outcome(folders[trial.trial_id], record)
         if branches and trial is not left[-1]:  # that one's is the end's report
-            tune.report({**_last_report(record), "kind": MEMBER_END, "member": trial.trial_id})
+            tune.report({**last_report(record), "kind": MEMBER_END, "member": trial.trial_id})
 
 
 def _was_killed_for_memory(starts: tuple[Start, ...]) -> bool:
@@ -185,7 +175,7 @@ def _what_to_train(
     rule = experiment.stopper or NEVER
     deciders = [Decider(rule, experiment_folder, t.trial_id, t.config) for t in trials]
     hooks = [
-        _tune_hooks(t, trial_folder(experiment_folder, t.trial_id), decider)
+        tune_hooks(t, trial_folder(experiment_folder, t.trial_id), decider)
         for t, decider in zip(trials, deciders, strict=True)
     ]
     options: dict[str, Any] = {
@@ -235,80 +225,3 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
         trunk_seconds=result.trunk_seconds if result else 0.0,
         rungs=result.rungs if result else (),
     )
-
-
-def _tune_hooks(trial: Trial, folder: Path, decider: Decider | None = None) -> Hooks:
-    # Tune wants the metric in every report; before the first epoch there is only the loss of
-    # guessing evenly.
-    objective = math.log(trial.config.model.vocab_size)
-    reported_at = -math.inf
-    curve_at = 0
-
-    def on_progress(progress: Progress) -> None:
-        nonlocal reported_at
-        now = time.monotonic()
-        if now - reported_at < REPORT_EVERY_SECONDS:
-            return
-        reported_at = now
-        tune.report(
-            {
-                OBJECTIVE: objective,
-                "kind": "progress",
-                "member": trial.trial_id,
-                "step": progress.step,
-                "total_steps": progress.total_steps,
-                "train_loss_nats": progress.train_loss_nats,
-            }
-        )
-
-    def on_epoch(record: EpochRecord) -> None:
-        nonlocal objective, curve_at
-        objective = record.val_loss_nats
-        share = record.epoch / trial.config.train.epochs
-        curve_at = curve_step(trial.config, share, record.tokens_seen)
-        tune.report(
-            {
-                OBJECTIVE: objective,
-                "kind": "epoch",
-                "member": trial.trial_id,
-                "epoch": record.epoch,
-                "curve_step": curve_at,
-                "train_loss_nats": record.train_loss_nats,
-                "val_loss_nats": record.val_loss_nats,
-                "lr": record.lr_last,
-            }
-        )
-
-    def on_rung(record: RungRecord) -> bool:
-        nonlocal objective
-        objective = record.val_loss_nats
-        at = curve_step(trial.config, record.share, record.tokens_seen)
-        if at != curve_at:  # else it is an epoch's end, which was reported
-            tune.report(
-                {
-                    OBJECTIVE: objective,
-                    "kind": "rung",
-                    "member": trial.trial_id,
-                    "step": record.step,
-                    "curve_step": at,
-                    "val_loss_nats": record.val_loss_nats,
-                }
-            )
-        return decider is not None and decider.stops(record)
-
-    def on_start(step: int) -> None:
-        note_first_step(folder, step)
-
-    return Hooks(on_start=on_start, on_progress=on_progress, on_epoch=on_epoch, on_rung=on_rung)
-
-
-def _last_report(record: TrialRecord) -> dict[str, Any]:
-    """A trial without a result reports the loss of guessing evenly: a sampler that is told
-    nothing would try the same region again."""
-    guessing = math.log(record.config.model.vocab_size)
-    return {
-        OBJECTIVE: record.final.val_loss_nats if record.status == COMPLETE else guessing,
-        "kind": "end",
-        "status": record.status,
-        "training_seconds": cost_of_record(record, SECONDS),
-    }

@@ -86,6 +86,7 @@ def cpu_seconds_besides_workers() -> float:
 
 def put_clocks_into_the_search() -> None:
     """Wrap what `search.run` calls. Ray may only be imported once the environment is set."""
+    import search.begin as begin
     import search.run as run
 
     prepare_environment = run.prepare_environment
@@ -111,8 +112,8 @@ def put_clocks_into_the_search() -> None:
         tuner.Recorder.on_trial_complete = note_and_record  # type: ignore[method-assign]
 
     run.prepare_environment = prepare_and_wrap
-    run.corpus_if_prepared = stamped("verify_corpus", run.corpus_if_prepared)
-    run.make_estimator = stamped("measure_cost", run.make_estimator)
+    begin.corpus_if_prepared = stamped("verify_corpus", begin.corpus_if_prepared)
+    begin.make_estimator = stamped("measure_cost", begin.make_estimator)
     run.print_results = stamped("table", run.print_results)
 
 

@@ -42,7 +42,7 @@ from search.prediction import (
 from search.sampler import LedgerOptunaSearch
 from search.space import Space
 from search.start import check_trials, length_in, make_experiment
-from search.trainable import OBJECTIVE
+from search.tune_reports import OBJECTIVE
 
 SPEED = Speed(training=1000.0, scoring=4000.0, memory_mb=500.0)
 

@@ -12,11 +12,12 @@ from ray.air.execution._internal.actor_manager import RayActorManager
 
 from model.records import EpochRecord
 from model.train import Progress
-from search import trainable
+from search import tune_reports
 from search.experiment import Experiment
 from search.lean_ray import TUNE_WAITS_SECONDS, few_wakeups
 from search.options import make_parser
 from search.plan import ReportedTrials, grid_trials
+from search.rung_files import Decider
 from search.start import make_experiment
 
 PROCESSES = """
@@ -71,10 +72,12 @@ def test_progress_is_reported_each_two_seconds_and_every_epoch(
     monkeypatch: pytest.MonkeyPatch, experiment: Experiment
 ) -> None:
     now, reports = 0.0, []
-    monkeypatch.setattr(trainable.tune, "report", reports.append)
-    monkeypatch.setattr(trainable.time, "monotonic", lambda: now)
+    monkeypatch.setattr(tune_reports.tune, "report", reports.append)
+    monkeypatch.setattr(tune_reports.time, "monotonic", lambda: now)
     trial = grid_trials(experiment)[0]
-    hooks = trainable._tune_hooks(trial, Path())
+    hooks = tune_reports.tune_hooks(
+        trial, Path(), Decider("never", Path(), trial.trial_id, trial.config)
+    )
     for second in range(7):  # `train` tells of its progress once a second
         now = second + 0.01 * second
         hooks.on_progress(Progress(step=second, total_steps=7, train_loss_nats=9.0))

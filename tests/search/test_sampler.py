@@ -18,7 +18,7 @@ from search.axis import Value
 from search.flags_space import SAMPLERS
 from search.sampler import LedgerOptunaSearch, Told
 from search.space import Space
-from search.trainable import OBJECTIVE
+from search.tune_reports import OBJECTIVE
 
 RANGES: dict[str, tuple[Value, ...]] = {
     "lr": (1e-4, 1e-2),

@@ -27,8 +27,9 @@ from search.space import Space
 from search.start import make_experiment
 from search.stopping import Scored, find_comparable, why_stop
 from search.study import write_study
-from search.trainable import OBJECTIVE, make_record
+from search.trainable import make_record
 from search.trial_folder import trial_folder
+from search.tune_reports import OBJECTIVE
 
 BASE = RunConfig().replace(warmup_steps=0, epochs=1)
 HORIZON = 80_000

@@ -1,0 +1,148 @@
+"""A new search, from its options to its folder: checked, measured, planned and said."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+from data.corpus import Corpus
+from data.errors import UserError
+from model.config import RunConfig
+from search.budget import before_it_is_known, within_budget
+from search.calibration import Speed, write_cache
+from search.confirm import confirm_line
+from search.cost import plan_lines
+from search.disk import check_limit, check_space
+from search.estimate import make_estimator
+from search.experiment import Experiment
+from search.extension import extension_line, finished_trials
+from search.named_grids import CLAIMS, claims_line
+from search.packing import choose_pack
+from search.presets import default_preset
+from search.sharing import choose_trials_per_gpu
+from search.start import (
+    check_trials,
+    choose_device,
+    corpus_if_prepared,
+    length_in,
+    make_experiment,
+    on_corpus,
+    prepare_builtin,
+    with_corpus,
+)
+from search.warm_start import look, with_known_points
+
+
+def begin(
+    args: argparse.Namespace, root: Path, started: float
+) -> tuple[Experiment, Path, Corpus] | None:
+    """Say what the search will be and make its folder; None for a dry run, which makes nothing.
+
+    Args:
+        started: when the command was, in seconds since 1970.
+    """
+    device = choose_device(args.device)
+    corpus = corpus_if_prepared(root, args.corpus)
+    experiment = on_corpus(make_experiment(args, device), corpus)
+    folder = root / "experiments" / experiment.name
+    if folder.exists():
+        raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
+    _check(args, experiment, corpus, root)  # before anything is said, measured or made
+    head = _head(args, experiment, corpus, root)
+    if experiment.budget_seconds is None:  # which may be refused once there are speeds
+        print("\n".join(head), flush=True)
+        head = []
+    experiment = _shared(args, experiment, corpus)
+    if corpus is None and experiment.budget_seconds is not None and not args.dry_run:
+        corpus = prepare_builtin(root)  # what that takes is a part of the budget
+        experiment = on_corpus(experiment, corpus)
+    experiment, lines, measured = _plan(experiment, corpus, root, started)
+    if experiment.confirm is not None:
+        lines.append(confirm_line(experiment))
+    print("\n".join([*head, *lines]), flush=True)
+    if args.dry_run:
+        print("Dry run: nothing was downloaded or trained.")
+        return None
+    began = time.time()
+    corpus = corpus or prepare_builtin(root)
+    assert experiment.predicted_seconds is not None
+    # Nobody can tell before what a download takes.
+    predicted = experiment.predicted_seconds + time.time() - began
+    experiment = with_corpus(dataclasses.replace(experiment, predicted_seconds=predicted), corpus)
+    experiment = with_known_points(root, experiment)
+    check_trials(experiment, length_in(corpus))
+    experiment.write(folder)
+    write_cache(root, measured)
+    return experiment, folder, corpus
+
+
+def _check(
+    args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None, root: Path
+) -> None:
+    """Raise `UserError` for what can't run or finds no room."""
+    pack = 1 if args.pack == "auto" else choose_pack(args.pack, experiment)[0]
+    packed = before_it_is_known(dataclasses.replace(experiment, pack=pack))
+    trials = check_trials(packed, length_in(corpus))
+    check_limit(packed)
+    if not args.dry_run:
+        check_space(packed, [trial.config for trial in trials], root)
+
+
+def _head(
+    args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None, root: Path
+) -> list[str]:
+    """The preset and why, and what is taken from other experiments."""
+    why = "as asked" if args.preset else default_preset(experiment.device)[1]
+    lines = [f"Preset     {experiment.preset}: {why}"]
+    if experiment.extends is not None and corpus is not None:
+        lines.append(extension_line(root, experiment))
+    if experiment.warm_starts and corpus is not None:
+        lines += [found.line for found in look(root, experiment)]
+    if experiment.named_grid == CLAIMS:
+        lines.append(claims_line(experiment.base, experiment.preset))
+    return lines
+
+
+def _shared(args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None) -> Experiment:
+    """With as many trials to a GPU and to a pack as were asked for, or as measured here pay."""
+    if args.trials_per_gpu == "auto":
+        chosen, why = choose_trials_per_gpu(experiment)
+        print(f"Sharing    {why}", flush=True)
+        args.trials_per_gpu = str(chosen)
+        again = on_corpus(make_experiment(args, experiment.device), corpus)
+        experiment = dataclasses.replace(again, name=experiment.name)
+    pack, reason = choose_pack(args.pack, experiment)
+    if reason:
+        print(f"Packing    {reason}", flush=True)
+    return dataclasses.replace(experiment, pack=pack)
+
+
+def _plan(
+    experiment: Experiment, corpus: Corpus | None, root: Path, started: float
+) -> tuple[Experiment, list[str], dict[str, Speed]]:
+    """The experiment as it fits into its budget, with what it will take; the lines that say so; and
+    the speeds measured for it."""
+    length = length_in(corpus)
+    trials = check_trials(experiment, length)
+    estimator = make_estimator(experiment, trials, corpus, length, root)
+    used = time.time() - started
+    experiment, expected, trials, lines = within_budget(experiment, trials, estimator, used)
+    check_limit(expected)
+    taken = _taken_over(experiment, corpus, root)
+    seconds = estimator.search(expected, trials, taken)
+    lines += plan_lines(expected, trials, corpus, estimator, seconds)
+    planned = dataclasses.replace(experiment, predicted_seconds=used + seconds)
+    return planned, lines, estimator.speed_of.new
+
+
+def _taken_over(experiment: Experiment, corpus: Corpus | None, root: Path) -> set[RunConfig]:
+    """Configurations that other experiments have trained."""
+    if corpus is None:
+        return set()
+    experiment = with_corpus(experiment, corpus)
+    taken = {record.config for found in look(root, experiment) for record in found.taken}
+    if experiment.extends is not None:
+        taken |= {record.config for record in finished_trials(root, experiment)}
+    return taken

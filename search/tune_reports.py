@@ -1,0 +1,108 @@
+"""What a Ray worker tells Tune of its trials: for the screen, the curves and the sampler.
+
+The result itself goes through the trial's folder to the ledger.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from model.hooks import Hooks, Progress
+from model.records import COMPLETE, EpochRecord, RungRecord
+from search.ledger import TrialRecord
+from search.objective import SECONDS, cost_of_record
+from search.plan import Trial
+from search.rung_files import Decider
+from search.stopping import curve_step
+from search.trial_folder import note_first_step
+
+OBJECTIVE = "objective"
+"""The metric a sampler minimises: validation loss in nats, always finite."""
+MEMBER_END = "member_end"
+"""Kind of the report that a branch has ended; its trunk goes on in the same process."""
+REPORT_EVERY_SECONDS = 1.9
+"""At least this between two reports of progress: `train` tells of it once a second, and a report
+costs 4 ms, of which the screen needs one each two seconds."""
+
+
+def tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
+    """A trial's hooks, which report to Tune; `decider` says at a rung whether it stops."""
+    # Tune wants the metric in every report; before the first epoch there is only the loss of
+    # guessing evenly.
+    objective = math.log(trial.config.model.vocab_size)
+    reported_at = -math.inf
+    curve_at = 0
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal reported_at
+        now = time.monotonic()
+        if now - reported_at < REPORT_EVERY_SECONDS:
+            return
+        reported_at = now
+        tune.report(
+            {
+                OBJECTIVE: objective,
+                "kind": "progress",
+                "member": trial.trial_id,
+                "step": progress.step,
+                "total_steps": progress.total_steps,
+                "train_loss_nats": progress.train_loss_nats,
+            }
+        )
+
+    def on_epoch(record: EpochRecord) -> None:
+        nonlocal objective, curve_at
+        objective = record.val_loss_nats
+        share = record.epoch / trial.config.train.epochs
+        curve_at = curve_step(trial.config, share, record.tokens_seen)
+        tune.report(
+            {
+                OBJECTIVE: objective,
+                "kind": "epoch",
+                "member": trial.trial_id,
+                "epoch": record.epoch,
+                "curve_step": curve_at,
+                "train_loss_nats": record.train_loss_nats,
+                "val_loss_nats": record.val_loss_nats,
+                "lr": record.lr_last,
+            }
+        )
+
+    def on_rung(record: RungRecord) -> bool:
+        nonlocal objective
+        objective = record.val_loss_nats
+        at = curve_step(trial.config, record.share, record.tokens_seen)
+        if at != curve_at:  # else it is an epoch's end, which was reported
+            tune.report(
+                {
+                    OBJECTIVE: objective,
+                    "kind": "rung",
+                    "member": trial.trial_id,
+                    "step": record.step,
+                    "curve_step": at,
+                    "val_loss_nats": record.val_loss_nats,
+                }
+            )
+        return decider.stops(record)
+
+    def on_start(step: int) -> None:
+        note_first_step(folder, step)
+
+    return Hooks(on_start=on_start, on_progress=on_progress, on_epoch=on_epoch, on_rung=on_rung)
+
+
+def last_report(record: TrialRecord) -> dict[str, Any]:
+    """A trial without a result reports the loss of guessing evenly: a sampler that is told
+    nothing would try the same region again."""
+    guessing = math.log(record.config.model.vocab_size)
+    return {
+        OBJECTIVE: record.final.val_loss_nats if record.status == COMPLETE else guessing,
+        "kind": "end",
+        "status": record.status,
+        "training_seconds": cost_of_record(record, SECONDS),
+    }
