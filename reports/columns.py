@@ -22,6 +22,11 @@ def one_line(value: object) -> str:
     return " ".join("".join(printable).split())
 
 
+def sentence(text: str) -> str:
+    """`text` with a capital letter; a setting at its beginning stays as it is written."""
+    return text if "=" in text.split(" ")[0] else f"{text[:1].upper()}{text[1:]}"
+
+
 def duration(seconds: float) -> str:
     """`42.3 s`, `11.2 min`, `1.25 h` or `3.1 days`."""
     if seconds < 59.95:  # 59.95 would be written as 60.0 s

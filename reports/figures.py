@@ -77,9 +77,10 @@ def loss_against(
     if optimum is not None:
         fitted: dict[str, Any] = {"color": PALETTE[1], "linestyle": ":", "linewidth": 2}
         axes.axvline(optimum.rate, **fitted)
+        label = f"fitted optimum {optimum.rate:.2g}"
         if optimum.low is not None and optimum.high is not None:
             axes.axvspan(optimum.low, optimum.high, color=PALETTE[1], alpha=0.15, linewidth=0)
-        label = f"fitted optimum {optimum.rate:.2g}, 95% interval shaded"
+            label += ", 95% interval shaded"
         handles.append(Line2D([], [], label=label, **fitted))
     value_axis(axes, axis, sorted(trials[axis.name].unique()))
     axes.set_ylabel("validation " + LOSS_LABEL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from model.records import COMPLETE, FAILED, STATUSES
-from reports.columns import duration, times
+from reports.columns import duration, sentence, times
 from reports.frames import epoch_plan, trial_label
 from reports.winner import winner, winning_trial
 from search.confirm import missing_trials, trials_so_far
@@ -85,7 +85,7 @@ def cautions(experiment: Experiment, ledger: Ledger, alarms: Sequence[str]) -> l
             f"An epoch here is {plan.tokens:,} tokens, {share:.1%} of the corpus (preset "
             f"{experiment.preset}): these are not results of training on the whole of it."
         )
-    notes += [f"{alarm[0].upper()}{alarm[1:]}." for alarm in alarms]
+    notes += [f"{sentence(alarm)}." for alarm in alarms]
     if len(ledger.reruns) > 1:
         notes.append(
             f"The test split has been looked at {times(len(ledger.reruns))}: each look at it "

@@ -6,6 +6,7 @@ The templates only lay out; what they show is decided here and in the sections.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import jinja2
 
 from reports import findings, sections
 from reports.answer import answer
-from reports.columns import day_and_time, one_line
+from reports.columns import day_and_time, one_line, sentence
 from reports.gallery import gallery
 from reports.parts import Section, Table
 from reports.picture import Picture
@@ -52,8 +53,8 @@ def build_page(experiment: Experiment, ledger: Ledger, out: str | None = None) -
     candidates = [
         Section(
             title="The answer",
-            bullets=[f"{title}: {text}" for title, text in found.told.items()],
-            steps=list(found.steps),
+            paragraphs=[f"{title}: {text}." for title, text in found.told.items()],
+            steps=[dataclasses.replace(step, why=sentence(step.why)) for step in found.steps],
         ),
         sections.architecture_section(experiment),
         sections.training_section(experiment),

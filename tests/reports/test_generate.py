@@ -168,7 +168,7 @@ def test_cautions(build: Any) -> None:
     experiment, ledger = build.two_rates()
     page = build_page(experiment, ledger)
     assert "upper edge of its grid" in page.cautions[0]
-    assert any("one seed each" in told for told in page.sections[0].bullets)
+    assert any("one seed each" in told for told in page.sections[0].paragraphs)
     ledger.append(build.rerun(ledger.best(), 6.0))
     ledger.append(build.rerun(ledger.best(), 6.0))
     assert "looked at twice" in build_page(experiment, ledger).cautions[-1]
