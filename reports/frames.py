@@ -57,12 +57,15 @@ WARMUP_SHARE_LIMIT = 0.2
 
 
 def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
-    """The cell, and the seed's number where there are several: `lr=0.001, seed 2`; those of
-    `--confirm` are fresh ones."""
-    label = cell_label(config, list(experiment.axes))
+    """The cell, and the seed's number where there are several: `lr=0.001, seed 2`."""
+    return cell_label(config, list(experiment.axes)) + _seed(experiment, replicate)
+
+
+def _seed(experiment: Experiment, replicate: int) -> str:
+    """Those of `--confirm` are fresh ones."""
     if replicate >= experiment.seeds:
-        return f"{label}, fresh seed {replicate - experiment.seeds + 1}"
-    return f"{label}, seed {replicate + 1}" if experiment.seeds > 1 else label
+        return f", fresh seed {replicate - experiment.seeds + 1}"
+    return f", seed {replicate + 1}" if experiment.seeds > 1 else ""
 
 
 def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
@@ -106,9 +109,8 @@ def setting_label(experiment: Experiment, config: RunConfig) -> str:
 
 
 def row_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
-    """The same with the seed's number where there are several."""
-    label = setting_label(experiment, config)
-    return f"{label}, seed {replicate + 1}" if experiment.seeds > 1 else label
+    """`setting_label`, with the seed's number as in `trial_label`."""
+    return setting_label(experiment, config) + _seed(experiment, replicate)
 
 
 def trained_flop(trial: TrialRecord) -> float:

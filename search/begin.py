@@ -59,8 +59,6 @@ def begin(
         corpus = prepare_builtin(root)  # what that takes is a part of the budget
         experiment = on_corpus(experiment, corpus)
     experiment, lines, measured = _plan(experiment, corpus, root, started)
-    if experiment.confirm is not None:
-        lines.append(confirm_line(experiment))
     print("\n".join([*head, *lines]), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")
@@ -133,6 +131,8 @@ def _plan(
     taken = _taken_over(experiment, corpus, root)
     seconds = estimator.search(expected, trials, taken)
     lines += plan_lines(expected, trials, corpus, estimator, seconds)
+    if experiment.confirm is not None:
+        lines.append(confirm_line(experiment, [estimator.seconds(trial) for trial in trials]))
     planned = dataclasses.replace(experiment, predicted_seconds=used + seconds)
     return planned, lines, estimator.speed_of.new
 

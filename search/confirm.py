@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from model.config import RunConfig
 from model.records import COMPLETE, DIVERGED
 from reports.cells import Cell, cells, ranked
+from reports.columns import duration
 from reports.statistics import level, separated
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
@@ -142,11 +143,15 @@ def trials_so_far(experiment: Experiment, ledger: Ledger) -> int:
     return len(ledger.ended()) + missing_trials(experiment, ledger)
 
 
-def confirm_line(experiment: Experiment) -> str:
-    """For the plan: how many trials it may come to."""
+def confirm_line(experiment: Experiment, seconds: Sequence[float]) -> str:
+    """For the plan: how many trials it may come to, and how long they take where those of the
+    search take these `seconds`."""
+    assert experiment.confirm is not None
     more = experiment.most_trials - experiment.planned_trials
+    dearest = sorted(seconds, reverse=True)[: experiment.confirm]
+    most = sum(dearest) * experiment.confirm_seeds / experiment.max_concurrent
     return (
         f"Confirm    the {experiment.confirm} best get {FIRST_ROUND} to "
         f"{experiment.confirm_seeds} fresh seeds each, until the winner is separated: up to "
-        f"{more} more trials, not counted above"
+        f"{more} more trials and {duration(most)}, not counted above"
     )

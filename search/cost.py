@@ -113,7 +113,9 @@ def _seed_seconds(experiment: Experiment, trial: Trial, tokens: int, estimator: 
 def end_line(experiment: Experiment, used: float) -> str:
     """The predicted time against the real one."""
     text = f"Time       {duration(used)}"
-    if experiment.predicted_seconds is not None:
+    if experiment.confirm is not None and experiment.predicted_seconds is not None:
+        text += f"; {duration(experiment.predicted_seconds)} were predicted without confirming"
+    elif experiment.predicted_seconds is not None:
         off = used / experiment.predicted_seconds - 1
         most = "at most " if experiment.stopper in ("asha", "median") else ""
         text += f"; predicted were {most}{duration(experiment.predicted_seconds)} ({off:+.0%})"

@@ -103,8 +103,10 @@ def test_flags_and_plan(tmp_path: Path) -> None:
     experiment = plan(3, 5)
     assert (experiment.confirm, experiment.confirm_seeds) == (3, 5)
     assert experiment.planned_trials == 3 and experiment.most_trials == 18
-    assert "the 3 best get 2 to 5 fresh seeds" in confirm_line(experiment)
-    assert "up to 15 more trials" in confirm_line(experiment)
+    alone = dataclasses.replace(experiment, max_concurrent=1)
+    line = confirm_line(alone, [10.0, 20.0, 2.0, 4.0])  # the dearest three
+    assert "the 3 best get 2 to 5 fresh seeds" in line
+    assert "up to 15 more trials and 2.8 min" in line
     whole = dataclasses.replace(
         experiment,
         corpus={},
