@@ -48,7 +48,8 @@ def settle(experiment: Experiment, folder: Path, ledger: Ledger) -> Experiment:
     """When a sampler's budget is spent its plan is what there was: so nothing of it is missing."""
     if experiment.budget_seconds is None or experiment.sampler is None:
         return experiment
-    settled = dataclasses.replace(experiment, samples=max(1, len(ledger.trials)))
+    tried = {record.config.replace(seed=0) for record in ledger.trials}
+    settled = dataclasses.replace(experiment, samples=max(1, len(tried)))
     if settled != experiment:
         replace_experiment(folder, settled)
     return settled
@@ -127,7 +128,7 @@ def fit_sampler(
     it. Raises `UserError` for less than one."""
     budget, workers = experiment.budget_seconds, experiment.max_concurrent
     assert budget is not None and experiment.samples is not None
-    own = [estimator.seconds(trial) for trial in drawn]
+    own = [experiment.seeds * estimator.seconds(trial) for trial in drawn]
     available, most = USABLE_SHARE * (budget - used), experiment.samples
     expected = min(most, trials_that_fit(lambda n: own[n % len(own)], workers, available))
     if expected == 0:

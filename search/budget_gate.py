@@ -42,10 +42,11 @@ class BudgetGate(tune.Callback):
         workers: int,
         clock: Clock,
         predict: Callable[[Values], float],
+        seeds: int = 1,
     ) -> None:
-        """`predict`: seconds that a trial of these values has still to run."""
+        """`predict`: seconds that the `seeds` replicates of these values have still to run."""
         self.budget, self.workers = budget_seconds, workers
-        self.clock, self.predict = clock, predict
+        self.clock, self.predict, self.seeds = clock, predict, seeds
         self.running: dict[str, _Running] = {}
         self.really, self.predicted = 0.0, 0.0
         self.begun = clock.used()
@@ -92,7 +93,9 @@ class BudgetGate(tune.Callback):
         running = self.running.get(trial.trial_id)
         if running is None or result["kind"] != "progress":
             return
-        running.last = self.clock.used(), result["step"] / result["total_steps"]
+        before = result.get("replicate", 0)
+        share = (before + result["step"] / result["total_steps"]) / self.seeds
+        running.last = self.clock.used(), share
         running.first = running.first or running.last
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:

@@ -71,8 +71,8 @@ class Estimator:
             trials = [trial for trial in trials if trial.config not in taken]
         own = [self.seconds(trial) for trial in trials]
         if experiment.sampler is not None:
-            planned = max(0, experiment.planned_trials - len(taken))
-            own = [own[n % len(own)] for n in range(planned)]
+            planned = max(0, experiment.planned_trials - len(taken)) // experiment.seeds
+            own = [experiment.seeds * own[n % len(own)] for n in range(planned)]
         elif experiment.has_branches:
             own = self._of_trunks(experiment, trials)
         elif experiment.pack > 1:

@@ -48,7 +48,9 @@ def make_parser() -> argparse.ArgumentParser:
     flags_space.add_flags(what)
     what.add_argument("--search", choices=SAMPLERS, help="Optuna's sampler instead of a grid")
     what.add_argument("--trials", type=int, metavar="N", help="configurations a sampler tries")
-    what.add_argument("--seeds", type=int, default=1, metavar="N", help="replicates of a cell (1)")
+    what.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="replicates of each configuration (1)"
+    )
     what.add_argument("--seed", type=int, default=0, help="decides all seeds (0)")
     what.add_argument("--preset", choices=PRESETS, help="seed with a GPU, else quick")
     what.add_argument(
@@ -141,7 +143,5 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError("--search needs --trials N: how many configurations to try; or --budget")
     if args.search is None and args.trials is not None:
         raise UserError("--trials goes with --search; a grid tries all its cells")
-    if args.search is not None and args.seeds > 1:
-        raise UserError("--seeds goes with a grid; a sampler tries each configuration once")
     if args.search is not None and args.pack is not None:
         raise UserError("--pack goes with a grid; a sampler's trials train alone")

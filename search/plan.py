@@ -51,10 +51,12 @@ def make_trial(experiment: Experiment, values: Mapping[str, Value], replicate: i
 
 
 def trials_of(experiment: Experiment, tune_config: Mapping[str, Any]) -> list[Trial]:
-    """The trials behind a configuration of Tune's: the cells of a grid's pack, or a sampler's
-    values."""
-    cells = tune_config.get("pack", [tune_config])
-    return [make_trial(experiment, cell["values"], cell.get("replicate", 0)) for cell in cells]
+    """The trials behind a configuration of Tune's: the cells of a grid's pack, or the replicates of
+    a sampler's values."""
+    if "pack" in tune_config:
+        return [make_trial(experiment, c["values"], c["replicate"]) for c in tune_config["pack"]]
+    replicates = range(experiment.seeds)
+    return [make_trial(experiment, tune_config["values"], replicate) for replicate in replicates]
 
 
 class ReportedTrials:

@@ -183,7 +183,8 @@ class LedgerOptunaSearch(OptunaSearch):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         one = len(self.study.directions) == 1  # Optuna takes no curves of two objectives
-        if result["kind"] in ("epoch", "rung") and one:
+        first = result.get("replicate", 0) == 0  # the others come to the same steps again
+        if result["kind"] in ("epoch", "rung") and one and first:
             self._ot_trials[trial_id].report(result[OBJECTIVE], result["curve_step"])
 
     def on_trial_complete(

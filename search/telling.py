@@ -3,8 +3,7 @@ to Tune. Both come to the same, so that a resumed search learns nothing else."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model.records import COMPLETE
@@ -12,22 +11,20 @@ from search.axes import AXES, apply_axes
 from search.axis import Value
 from search.experiment import Experiment, KnownPoint
 from search.ledger import TrialRecord
-from search.objective import SECONDS, cost_of_record, counted_cost, parse_max_cost
+from search.objective import SECONDS, counted_cost, parse_max_cost
+from search.replicates import cell_result
 from search.rung_files import record_curve
 from search.sampler import Told
 from search.tune_reports import OBJECTIVE
 
 
-def told(experiment: Experiment, record: TrialRecord) -> Told:
-    """Of a record that is not of a failed trial."""
-    values = {name: AXES[name].value(record.config) for name in experiment.axes}
-    guessing = math.log(record.config.model.vocab_size)
-    loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
-    one = len(experiment.objectives) == 1
-    seconds = cost_of_record(record, SECONDS)
-    return _told(
-        experiment, values, record.status, loss, seconds, record_curve(record) if one else {}
-    )
+def told(experiment: Experiment, records: Sequence[TrialRecord]) -> Told:
+    """Of a configuration, by the records of all its replicates, none of which failed; its curve is
+    the first one's."""
+    values = {name: AXES[name].value(records[0].config) for name in experiment.axes}
+    result = cell_result(records)
+    curve = record_curve(records[0]) if len(experiment.objectives) == 1 else {}
+    return _told(experiment, values, result.status, result.loss, result.training_seconds, curve)
 
 
 def told_of_report(

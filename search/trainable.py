@@ -51,7 +51,8 @@ from search.tune_reports import MEMBER_END, OBJECTIVE, last_report, tune_hooks
 def run_trials(
     tune_config: dict[str, Any], experiment_folder: Path, session: str, alone: bool = False
 ) -> None:
-    """Train the trials of `tune_config`, several as a pack, and leave a record of each.
+    """Train the trials of `tune_config` and leave a record of each: several of a grid as a pack or
+    from one trunk, a sampler's replicates one after the other.
 
     Whatever goes wrong with a trial becomes a record with status `failed`. Only the loss of the
     whole process is left to Tune, which starts the trials again; and where nothing can be written
@@ -64,20 +65,25 @@ def run_trials(
     experiment = read_experiment(experiment_folder)
     trials = trials_of(experiment, tune_config)
     try:
-        _train_what_is_left(experiment, trials, experiment_folder, session, alone)
+        one_by_one = "pack" not in tune_config
+        _train_what_is_left(experiment, trials, experiment_folder, session, alone, one_by_one)
     except OSError as error:
         if not is_storage_fault(error):
             raise
         guessing = math.log(trials[-1].config.model.vocab_size)
         tune.report({OBJECTIVE: guessing, "kind": "end", "status": NO_STORAGE, "error": str(error)})
         return
-    last = read_outcome(trial_folder(experiment_folder, trials[-1].trial_id))
-    assert last is not None
-    tune.report(last_report(last))
+    ends = [read_outcome(trial_folder(experiment_folder, trial.trial_id)) for trial in trials]
+    tune.report(last_report([record for record in ends if record is not None]))
 
 
 def _train_what_is_left(
-    experiment: Experiment, trials: list[Trial], experiment_folder: Path, session: str, alone: bool
+    experiment: Experiment,
+    trials: list[Trial],
+    experiment_folder: Path,
+    session: str,
+    alone: bool,
+    one_by_one: bool,
 ) -> None:
     """Train those without an outcome and write theirs. Raises OSError if it can't be written."""
     folders = {t.trial_id: trial_folder(experiment_folder, t.trial_id) for t in trials}
@@ -90,19 +96,21 @@ def _train_what_is_left(
     hold_to_share(experiment.device, 1.0 if alone else experiment.gpus_per_trial)
     killed = not alone and any(_was_killed_for_memory(known) for known in starts)
     attempts = {t.trial_id: len(known) for t, known in zip(left, starts, strict=True)}
-    branches = share_trunk([trial.config for trial in left])
+    branches = not one_by_one and share_trunk([trial.config for trial in left])
     results: Iterable[tuple[Trial, TrainResult | str]]
     if killed:
         results = [(t, f"{OUT_OF_MEMORY}: this machine killed its process") for t in left]
     elif branches:
         results = _train_branches(experiment, left, experiment_folder)
+    elif one_by_one:
+        results = ((t, _train(experiment, [t], experiment_folder)[0]) for t in left)
     else:
         results = zip(left, _train(experiment, left, experiment_folder), strict=True)
     for trial, result in results:
         record = make_record(trial, result, attempts[trial.trial_id], experiment.device)
         write_outcome(folders[trial.trial_id], record)
-        if branches and trial is not left[-1]:  # that one's is the end's report
-            tune.report({**last_report(record), "kind": MEMBER_END, "member": trial.trial_id})
+        if (branches or one_by_one) and trial is not left[-1]:  # that one's is the end's report
+            tune.report({**last_report([record]), "kind": MEMBER_END, "member": trial.trial_id})
 
 
 def _was_killed_for_memory(starts: tuple[Start, ...]) -> bool:

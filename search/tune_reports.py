@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from model.hooks import Hooks, Progress
-from model.records import COMPLETE, EpochRecord, RungRecord
+from model.records import EpochRecord, RungRecord
 from search.ledger import TrialRecord
-from search.objective import SECONDS, cost_of_record
 from search.plan import Trial
+from search.replicates import cell_result
 from search.rung_files import Decider
 from search.stopping import curve_step
 from search.trial_folder import note_first_step
@@ -24,7 +25,7 @@ from search.trial_folder import note_first_step
 OBJECTIVE = "objective"
 """The metric a sampler minimises: validation loss in nats, always finite."""
 MEMBER_END = "member_end"
-"""Kind of the report that a branch has ended; its trunk goes on in the same process."""
+"""Kind of the report that a branch or a replicate has ended; the rest goes on in its process."""
 REPORT_EVERY_SECONDS = 1.9
 """At least this between two reports of progress: `train` tells of it once a second, and a report
 costs 4 ms, of which the screen needs one each two seconds."""
@@ -49,6 +50,7 @@ def tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
                 OBJECTIVE: objective,
                 "kind": "progress",
                 "member": trial.trial_id,
+                "replicate": trial.replicate,
                 "step": progress.step,
                 "total_steps": progress.total_steps,
                 "train_loss_nats": progress.train_loss_nats,
@@ -65,6 +67,7 @@ def tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
                 OBJECTIVE: objective,
                 "kind": "epoch",
                 "member": trial.trial_id,
+                "replicate": trial.replicate,
                 "epoch": record.epoch,
                 "curve_step": curve_at,
                 "train_loss_nats": record.train_loss_nats,
@@ -83,6 +86,7 @@ def tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
                     OBJECTIVE: objective,
                     "kind": "rung",
                     "member": trial.trial_id,
+                    "replicate": trial.replicate,
                     "step": record.step,
                     "curve_step": at,
                     "val_loss_nats": record.val_loss_nats,
@@ -96,13 +100,12 @@ def tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
     return Hooks(on_start=on_start, on_progress=on_progress, on_epoch=on_epoch, on_rung=on_rung)
 
 
-def last_report(record: TrialRecord) -> dict[str, Any]:
-    """A trial without a result reports the loss of guessing evenly: a sampler that is told
-    nothing would try the same region again."""
-    guessing = math.log(record.config.model.vocab_size)
+def last_report(records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """Of trials that ended together; what a sampler is told of one configuration's replicates."""
+    result = cell_result(records)
     return {
-        OBJECTIVE: record.final.val_loss_nats if record.status == COMPLETE else guessing,
+        OBJECTIVE: result.loss,
         "kind": "end",
-        "status": record.status,
-        "training_seconds": cost_of_record(record, SECONDS),
+        "status": result.status,
+        "training_seconds": result.training_seconds,
     }

@@ -23,7 +23,9 @@ from tqdm import tqdm
 
 from model.batches import RunLength
 from model.checkpoint import step_files
+from model.config import RunConfig
 from model.records import FAILED
+from search.axes import AXES
 from search.axis import Value
 from search.branches import shared_steps, trunk_groups
 from search.budget_gate import BudgetGate, NoteClock
@@ -36,7 +38,7 @@ from search.experiment import Experiment
 from search.faults import OUT_OF_MEMORY
 from search.forgetting import ForgetMetrics
 from search.lean_ray import few_wakeups
-from search.ledger import Ledger
+from search.ledger import Ledger, TrialRecord
 from search.limits import allowed
 from search.local_ray import LocalRay, local_ray
 from search.packing import make_packs
@@ -222,7 +224,7 @@ class Search:
             cells = [[{"values": t.values, "replicate": t.replicate} for t in p] for p in packs]
             space["pack"] = tune.grid_search(cells)
         else:
-            options = {"search_alg": self._make_sampler(gate), "num_samples": self._missing()}
+            options = {"search_alg": self._make_sampler(gate), "num_samples": self._missing_cells()}
         trainable = functools.partial(
             run_trials, experiment_folder=self.folder, session=self.session, alone=alone
         )
@@ -251,26 +253,50 @@ class Search:
             return None
 
         def seconds_left(values: Mapping[str, Value]) -> float:
-            trial = make_trial(experiment, values, 0)
-            files = step_files(trial_folder(self.folder, trial.trial_id))
-            done = int(files[0].stem.removeprefix("step_")) if files else 0
-            share = 1 - done / self.length(trial).total_steps
-            return NEXT_TRIAL_SECONDS + share * estimator.seconds(trial)
+            seconds = NEXT_TRIAL_SECONDS
+            for replicate in range(experiment.seeds):
+                trial = make_trial(experiment, values, replicate)
+                files = step_files(trial_folder(self.folder, trial.trial_id))
+                done = int(files[0].stem.removeprefix("step_")) if files else 0
+                seconds += (1 - done / self.length(trial).total_steps) * estimator.seconds(trial)
+            return seconds
 
-        workers = experiment.max_concurrent
-        return BudgetGate(experiment.budget_seconds, workers, self.clock, seconds_left)
+        budget, workers = experiment.budget_seconds, experiment.max_concurrent
+        return BudgetGate(budget, workers, self.clock, seconds_left, experiment.seeds)
+
+    def _cells(self) -> list[list[TrialRecord]]:
+        """The records of the search, those of one configuration together."""
+        cells: dict[RunConfig, list[TrialRecord]] = {}
+        for record in self.ledger.trials:
+            if not is_fresh(self.experiment, record):
+                cells.setdefault(record.config.replace(seed=0), []).append(record)
+        return list(cells.values())
+
+    def _missing_cells(self) -> int:
+        """Configurations that a sampler has still to try, or to end."""
+        settled, seeds = self._settled(), self.experiment.seeds
+        ended = [sum(t.trial_id in settled for t in cell) == seeds for cell in self._cells()]
+        assert self.experiment.samples is not None
+        return self.experiment.samples - sum(ended)
 
     def _make_sampler(self, gate: BudgetGate | None) -> LedgerOptunaSearch:
         experiment = self.experiment
         assert experiment.sampler is not None
-        ended = self.ledger.ended()
-        searched = [t for t in self.ledger.trials if not is_fresh(experiment, t)]
+        ended, cells = self.ledger.ended(), self._cells()
+        whole = [c for c in cells if sum(t.trial_id in ended for t in c) == experiment.seeds]
+        parts = [
+            {name: AXES[name].value(cell[0].config) for name in experiment.axes}
+            for cell in cells
+            if len(cell) < experiment.seeds
+        ]
+        begun = [*(started.values for started in self._unfinished()), *parts]
+        unfinished = [values for n, values in enumerate(begun) if values not in begun[:n]]
         return LedgerOptunaSearch(
             space=experiment.space,
             sampler=experiment.sampler,
             base_seed=experiment.base_seed,
-            finished=[told(experiment, t) for t in searched if t.trial_id in ended],
-            unfinished=[started.values for started in self._unfinished()],
+            finished=[told(experiment, cell) for cell in whole],
+            unfinished=unfinished,
             known=[told_of_point(experiment, point) for point in experiment.known_points],
             allowed=allowed(experiment),
             tell=functools.partial(told_of_report, experiment),

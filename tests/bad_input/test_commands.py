@@ -148,7 +148,6 @@ HEADS = (*TPE, "--grid", "embed_dim,n_heads")
             (*TPE, "--grid", "embed_dim", "--max-cost", "3Mparam"),
             "there are only 1 configurations to try within --max-cost 3Mparam",
         ),
-        ((*TPE, "--seeds", "2"), "--seeds goes with a grid"),
         ((*TPE, "--pack", "2"), "--pack goes with a grid"),
         ((*LR, "--max-concurrent", "0"), "--max-concurrent 0"),
         ((*LR, "--max-concurrent", "1000"), "--max-concurrent 1000 with 1 threads each is more"),
