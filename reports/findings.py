@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from model.records import COMPLETE, FAILED, STATUSES
 from reports.columns import duration, sentence, times
 from reports.frames import epoch_plan, trial_label
-from reports.winner import winner, winning_trial
+from reports.winner import Winner, winner
 from search.confirm import missing_trials, trials_so_far
 from search.experiment import Experiment
 from search.ledger import Ledger
@@ -36,17 +36,30 @@ def not_run_yet(experiment: Experiment, ledger: Ledger) -> int:
 
 def summary(experiment: Experiment, ledger: Ledger) -> str:
     """The best configuration and its numbers in one line."""
-    best = winning_trial(experiment, ledger)
-    if best is None:
+    found = winner(experiment, ledger)
+    if found is None:
         return f"No result yet: {progress(experiment, ledger)}."
-    final = best.final
+    final, known = found.trial.final, found.estimate
     so_far = " so far" if not_run_yet(experiment, ledger) else ""
+    if known.n > 1:
+        seeds = f"{known.n} {'fresh ' * found.fresh}seeds"
+        numbers = f"a mean validation loss of {known.mean:.4f} nats per token over {seeds}"
+    else:
+        numbers = (
+            f"a validation loss of {final.val_loss_nats:.4f} nats per token, perplexity "
+            f"{final.val_perplexity:,.2f}, {final.val_bits_per_byte:.4f} bits per byte"
+        )
     return (
-        f"Best{so_far}: {trial_label(experiment, best.config, best.replicate)} with a validation "
-        f"loss of {final.val_loss_nats:.4f} nats per token, "
-        f"perplexity {final.val_perplexity:,.2f}, {final.val_bits_per_byte:.4f} bits per byte "
+        f"Best{so_far}: {_best_label(experiment, found)} with {numbers} "
         f"({progress(experiment, ledger)})."
     )
+
+
+def _best_label(experiment: Experiment, found: Winner) -> str:
+    trial = found.trial
+    if found.estimate.n > 1:
+        return found.cell.label
+    return trial_label(experiment, trial.config, trial.replicate)
 
 
 def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
@@ -56,7 +69,7 @@ def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
         best, seeds = found.trial, found.estimate.n
         of = f" (mean of {seeds} seeds)" if seeds > 1 else ""
         tiles = {
-            "Best": trial_label(experiment, best.config, best.replicate),
+            "Best": _best_label(experiment, found),
             "Validation loss": f"{found.estimate.mean:.4f} nats{of}",
             "Perplexity": f"{best.final.val_perplexity:,.2f}",
             "Bits per byte": f"{best.final.val_bits_per_byte:.4f}",
