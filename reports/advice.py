@@ -12,7 +12,7 @@ import shlex
 from dataclasses import dataclass
 
 from data.errors import UserError
-from model.records import DIVERGED, FAILED
+from model.records import FAILED
 from reports.commands import Commands, flag_words
 from reports.frames import WARMUP_SHARE_LIMIT, Edge, edges, epoch_plan
 from reports.winner import Winner
@@ -241,9 +241,3 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[
     share = plan.sequences / plan.sequences_available
     why = f"an epoch was {share:.1%} of the corpus: look around the winner on the whole of it"
     return [Step(why=why, command=make("search/run.py", "--preset", "seed", *words))]
-
-
-def diverged_text(ledger: Ledger) -> str | None:
-    """How many trials came to nothing."""
-    count = sum(trial.status == DIVERGED for trial in ledger.trials)
-    return f"{count} trial{'s' * (count > 1)} diverged" if count else None
