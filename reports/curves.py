@@ -46,7 +46,7 @@ def learning_curves(epochs: pd.DataFrame, against: str) -> Figure:
     handles += _rest_handle(epochs)
     handles.append(Line2D([], [], label="validation", **styles))
     handles.append(Line2D([], [], label="training", linestyle="--", markerfacecolor="w", **styles))
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.04 * axes.dataLim.x1)  # room for the last marker
     axes.set_xlabel(_AGAINST[against].format(unit))
     axes.set_ylabel(LOSS_LABEL)
     add_legend(figure, handles)
