@@ -172,7 +172,7 @@ def threads() -> Iterator[None]:
 def test_a_branchs_fault_is_its_own_and_each_end_is_recorded_once(
     search_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("--epochs", "1,2,3", "--embed-dim", "16", "--corpus", "small")
+    words = ("--epochs", "1,2,3", "--embed-dim", "16", "--corpus", "small", "--val-tokens", "1024")
     asked = experiment(*words, "--cpus-per-trial", "1", "--max-concurrent", "1")
     small = open_corpus(search_root / "corpus" / "small")
     base = asked.base.replace(tokens_per_epoch=1024)
@@ -210,6 +210,7 @@ def test_a_killed_grid_over_epochs_ends_with_the_bits_of_runs_from_their_start(
 ) -> None:
     folder = search_root / "experiments" / "trunk"
     words = (*WSD, "--epochs", "1,2,3", "--embed-dim", "16", "--corpus", "small")
+    words += ("--tokens-per-epoch", "8192", "--val-tokens", "1024")
     words += ("--cpus-per-trial", "1", "--max-concurrent", "1")
     kill_in_first_branch(command_of("search/run.py", *words, "--name", "trunk"), folder)
     done = run_script("search/run.py", "--resume", "trunk")

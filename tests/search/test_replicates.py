@@ -48,7 +48,8 @@ def test_a_sampler_tries_each_configuration_with_every_seed_also_after_a_cut(
 ) -> None:
     words = ("--search", "random", "--trials", "2", "--seeds", "2", "--epochs", "1")
     words += ("--corpus", "small", "--space", "embed_dim=8", "--lr", "1e-3,1e-2", "--stop", "asha")
-    words += ("--val-tokens", "512", "--max-concurrent", "1", "--cpus-per-trial", "1")
+    words += ("--tokens-per-epoch", "8192", "--val-tokens", "512")
+    words += ("--max-concurrent", "1", "--cpus-per-trial", "1")
     done = run_script("search/run.py", *words, "--name", "twice")
     assert done.returncode == 0, done.stderr
     assert "4 trials by random" in done.stdout and "2 seeds" in done.stdout

@@ -19,7 +19,16 @@ from search.rung_files import read_rungs
 from search.trial_folder import trial_folder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-SMALL = ("--corpus", "small", "--embed-dim", "16", "--tokens-per-epoch", "4096")
+SMALL = (
+    "--corpus",
+    "small",
+    "--embed-dim",
+    "16",
+    "--tokens-per-epoch",
+    "4096",
+    "--val-tokens",
+    "1024",
+)
 
 
 def test_a_killed_search_goes_on_with_the_rungs_of_its_files(
