@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from model.records import COMPLETE, FAILED, STATUSES
@@ -66,13 +67,14 @@ def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
     """The few numbers that stand first on the page."""
     found, tiles = winner(experiment, ledger), {}
     if found is not None:
-        best, seeds = found.trial, found.estimate.n
+        mean, seeds = found.estimate.mean, found.estimate.n
+        bits_per_nat = found.trial.final.val_bits_per_byte / found.trial.final.val_loss_nats
         of = f" (mean of {seeds} seeds)" if seeds > 1 else ""
         tiles = {
             "Best": _best_label(experiment, found),
-            "Validation loss": f"{found.estimate.mean:.4f} nats{of}",
-            "Perplexity": f"{best.final.val_perplexity:,.2f}",
-            "Bits per byte": f"{best.final.val_bits_per_byte:.4f}",
+            "Validation loss": f"{mean:.4f} nats{of}",
+            "Perplexity": f"{math.exp(mean):,.2f}",
+            "Bits per byte": f"{bits_per_nat * mean:.4f}",
         }
     # The clock of a packed trial is that of its whole pack; a trunk's time is its own trial's.
     seconds = sum(
