@@ -79,7 +79,6 @@ def test_a_sampler_takes_ranges_and_leaves_out_what_is_fixed() -> None:
         (["--grid", "lr", "--max-concurrent", "0"], "--max-concurrent 0"),
         (["--grid", "lr", "--trials", "5"], "--search"),
         (["--search", "tpe"], "--trials"),
-        (["--search", "tpe", "--trials", "3", "--seeds", "2"], "--seeds"),
         (["--search", "tpe", "--trials", "3", "--lr", "1e-2,1e-4"], "lower first"),
         (["--search", "tpe", "--trials", "3", "--lr", "0,1"], "lr=0"),
         (["--search", "tpe", "--trials", "3", "--epochs", "0,5"], "epochs=0"),

@@ -62,8 +62,8 @@ def test_tunes_configurations_lead_back_to_the_same_trial() -> None:
     trial = grid_trials(plan)[3]
     cell = {"values": trial.values, "replicate": trial.replicate}
     assert trials_of(plan, {"pack": [cell]}) == [trial]
-    first = make_trial(plan, {"lr": 1e-3}, 0)
-    assert trials_of(plan, {"values": {"lr": 1e-3}}) == [first]
+    replicates = [make_trial(plan, {"lr": 1e-3}, replicate) for replicate in (0, 1)]
+    assert trials_of(plan, {"values": {"lr": 1e-3}}) == replicates
 
 
 def test_all_impossible_cells_are_named_at_once() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import optuna
+import pytest
 
 from search.experiment import read_experiment
 from search.ledger import open_ledger
@@ -31,11 +32,18 @@ WORDS = (
 )
 
 
-def test_a_search_with_two_objectives_ends_with_its_front(
-    run_script: Run, search_root: Path
-) -> None:
+@pytest.fixture(scope="module")
+def front(run_script: Run) -> subprocess.CompletedProcess[str]:
+    """The experiment `front`."""
     done = run_script("search/run.py", *WORDS, "--name", "front")
     assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_search_with_two_objectives_ends_with_its_front(
+    front: subprocess.CompletedProcess[str], search_root: Path
+) -> None:
+    done = front
     assert "tie_head in {true, false}; lr in 0.001..0.01; dropout in 0..0.4;" in done.stdout
     assert "val_loss against flop; at most 1Tflop" in done.stdout
     folder = search_root / "experiments" / "front"
@@ -44,20 +52,26 @@ def test_a_search_with_two_objectives_ends_with_its_front(
     for record in ledger.trials:
         assert record.config.model.embed_dim % record.config.model.n_heads == 0
         assert counted_cost(record.config, "flop", experiment.corpus) <= 1e12
-    front = pareto_front(ledger.trials, "flop")
-    assert f"Pareto front of validation loss and flop: {len(front)} of 3" in done.stdout
+    best = pareto_front(ledger.trials, "flop")
+    assert f"Pareto front of validation loss and flop: {len(best)} of 3" in done.stdout
     study = optuna.load_study(study_name="front", storage=f"sqlite:///{folder / 'study.db'}")
     assert len(study.directions) == 2
     assert {tuple(t.values) for t in study.best_trials} >= {
-        (r.final.val_loss_nats, counted_cost(r.config, "flop", experiment.corpus)) for r in front
+        (r.final.val_loss_nats, counted_cost(r.config, "flop", experiment.corpus)) for r in best
     }
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("front")
+def test_its_report_has_the_front_and_a_cut_search_comes_to_the_same(
+    run_script: Run, search_root: Path
+) -> None:
     report = run_script("reports/generate.py", "front")
     assert report.returncode == 0, report.stderr
+    folder = search_root / "experiments" / "front"
     assert "Pareto front" in (folder / "report" / "report.md").read_text()
-
-    # The same once more, cut short after two trials: the same trials come out.
     again = search_root / "experiments" / "front-again"
-    dataclasses.replace(experiment, name="front-again").write(again)
+    dataclasses.replace(read_experiment(folder), name="front-again").write(again)
     lines = (folder / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (again / "ledger.jsonl").write_bytes(b"".join(lines[:2]))
     resumed = run_script("search/run.py", "--resume", "front-again")
