@@ -21,13 +21,14 @@ _T = TypeVar("_T")
 
 def loads(content: bytes | str) -> Any:
     """Parsed JSON. Raises `ValueError` for anything else, and for what Python takes beyond it:
-    a key that is there twice, NaN, Infinity, a number too large for a float."""
+    a key that is there twice, NaN, Infinity, a number too large for a float or for 64 bits."""
     try:
         return json.loads(
             content,
             object_pairs_hook=_unique,
             parse_constant=_not_a_number,
             parse_float=_finite,
+            parse_int=_of_64_bits,
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -73,6 +74,13 @@ def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is too large")
+    return value
+
+
+def _of_64_bits(text: str) -> int:
+    value = int(text)
+    if not -(2**63) <= value < 2**64:
+        raise ValueError(f"{text[:20]}... is too large")
     return value
 
 

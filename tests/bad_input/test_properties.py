@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from data.checked_json import seal, unseal
@@ -217,6 +217,7 @@ def test_any_json_in_the_place_of_a_value(template: Path, place: list[int], valu
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=3), JSON)
+@example([22, 7], 10**600)  # found by a run: a size that no float can hold
 @examples(25)
 def test_an_experiment_of_another_program_is_refused_or_reported(
     lasting_attempt: Any, template: Path, place: list[int], value: Any
