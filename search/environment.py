@@ -20,6 +20,9 @@ _VARIABLES = {
     "RAY_io_context_monitor_probe_interval_ms": "5000",
     "RAY_raylet_report_resources_period_milliseconds": "1000",
     "RAY_worker_niceness": "0",  # at Ray's 15, trials yield to whatever else the machine does
+    # Tune trains in a thread. glibc gives threads arenas that hold no block above 64 MB, so that
+    # each step would map its buffers anew (`model/allocator.py`).
+    "MALLOC_ARENA_MAX": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a notice of a coming change
 }
 
