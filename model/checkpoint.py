@@ -94,8 +94,8 @@ def _check_weights(config: ModelConfig, weights: Any, path: Path) -> None:
         raise UserError("its weights are not all finite numbers")
 
 
-def save_step(content: dict[str, Any], folder: Path, step: int) -> None:
-    """Write the checkpoint of `step` and delete all but the two newest up to it.
+def save_step(content: dict[str, Any], folder: Path, step: int) -> Path:
+    """Write the checkpoint of `step` and delete all but the two newest up to it. Its file.
 
     Those of later steps are damaged: the run would have gone on from them.
     """
@@ -106,6 +106,7 @@ def save_step(content: dict[str, Any], folder: Path, step: int) -> None:
     for file in files:
         if file not in kept:
             file.unlink(missing_ok=True)
+    return path
 
 
 def step_files(folder: Path) -> list[Path]:

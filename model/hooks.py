@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from model.records import EpochRecord, RungRecord
 
@@ -30,3 +31,5 @@ class Hooks:
     on_epoch: Callable[[EpochRecord], None] = lambda record: None
     on_rung: Callable[[RungRecord], bool] = lambda record: False
     """True ends the run there, with the status `stopped`."""
+    on_checkpoint: Callable[[Path], None] = lambda path: None
+    """After a step checkpoint was written, with its file; a branch's too (`model/trunk.py`)."""

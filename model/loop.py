@@ -256,7 +256,8 @@ class Run:
         """Write a step checkpoint, if there is a folder for it."""
         if self.checkpoint_dir is None:
             return
-        checkpoint.save_step(self._content(), self.checkpoint_dir, self.position.steps)
+        path = checkpoint.save_step(self._content(), self.checkpoint_dir, self.position.steps)
+        self.hooks.on_checkpoint(path)
         self.charge("checkpointing_seconds")
         self.last_checkpoint = self.mark
 
@@ -272,7 +273,7 @@ class Run:
             "config": config.to_dict(),
             "position": dataclasses.asdict(position),
         }
-        checkpoint.save_step(content, folder, self.position.steps)
+        self.hooks.on_checkpoint(checkpoint.save_step(content, folder, self.position.steps))
         self.charge("checkpointing_seconds")
 
     def save_final(self) -> CheckpointRef | None:

@@ -32,6 +32,7 @@ from search.start import (
     prepare_builtin,
     with_corpus,
 )
+from search.stored import prepare_storage
 from search.warm_start import look, with_known_points
 
 
@@ -44,8 +45,11 @@ def begin(
         started: when the command was, in seconds since 1970.
     """
     device = choose_device(args.device)
+    planned = make_experiment(args, device)
+    if planned.storage is not None and not args.dry_run:
+        prepare_storage(planned.storage, root, planned.name, args.corpus)
     corpus = corpus_if_prepared(root, args.corpus)
-    experiment = on_corpus(make_experiment(args, device), corpus)
+    experiment = on_corpus(planned, corpus)
     folder = root / "experiments" / experiment.name
     if folder.exists():
         raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
@@ -84,7 +88,7 @@ def _check(
     packed = before_it_is_known(dataclasses.replace(experiment, pack=pack))
     trials = check_trials(packed, length_in(corpus))
     check_limit(packed)
-    if not args.dry_run:
+    if not args.dry_run and experiment.storage is None:
         check_space(packed, [trial.config for trial in trials], root)
 
 

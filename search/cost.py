@@ -14,6 +14,7 @@ from search.limits import left_out_lines
 from search.objective import BUILTIN_TOKENS
 from search.plan import Trial, steps_flops, trial_tokens
 from search.presets import PRESETS
+from search.storage_uri import experiment_uri
 
 DRIVER_BYTES = 900e6
 """The driver with Ray's own processes (2026-11-24)."""
@@ -65,6 +66,8 @@ def plan_lines(
         *left_out_lines(experiment),
         f"Experiment {experiment.name}",
     ]
+    if experiment.storage is not None:
+        lines.append(f"Storage    {experiment_uri(experiment.storage, experiment.name)}")
     for trial in trials if experiment.sampler is None else []:
         run = length(trial)
         if run.warmup_steps > LONG_WARMUP * run.total_steps:

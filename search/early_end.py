@@ -31,13 +31,16 @@ class EarlyEnd(tune.Callback):
     it in one of some seven runs, so that the search went on to its end.
     """
 
-    def __init__(self, find_lost: Callable[[], str | None]) -> None:
+    def __init__(
+        self, find_lost: Callable[[], str | None], check_storage: Callable[[], None] = lambda: None
+    ) -> None:
         """
         Args:
             find_lost: names the process of Ray's that is gone, if one is. Tune itself waits for
                 ever for a lost raylet.
+            check_storage: raises OSError if what the driver writes can't be kept.
         """
-        self.find_lost = find_lost
+        self.find_lost, self.check_storage = find_lost, check_storage
         self.interrupted = False
         self.no_storage: str | None = None
         self.looked_at = 0.0
@@ -68,6 +71,7 @@ class EarlyEnd(tune.Callback):
             raise NoStorage(self.no_storage)
         if time.monotonic() - self.looked_at > LOOK_EVERY_SECONDS:
             self.looked_at = time.monotonic()
+            self.check_storage()
             lost = self.find_lost()
             if lost is not None:
                 raise RayLost(f"Ray lost its process {lost}")

@@ -32,6 +32,7 @@ from search.objective import parse_max_cost, parse_objectives
 from search.presets import PRESETS
 from search.space import Space
 from search.stopping import STOPPERS
+from search.storage_uri import check_uri
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -124,6 +125,8 @@ class Experiment:
     are at most so many, and when the budget is spent those that there were."""
     predicted_seconds: float | None = None
     """What the command was predicted to take."""
+    storage: str | None = None
+    """Where it lives beside this machine (`search/storage.py`); None: in its folder alone."""
 
     @property
     def space(self) -> Space:
@@ -239,6 +242,8 @@ def _check_plan(experiment: Experiment) -> None:
     for seconds in (experiment.budget_seconds, experiment.predicted_seconds):
         if seconds is not None and seconds <= 0:
             raise ValueError(f"a budget or prediction of {seconds} s")
+    if experiment.storage is not None:
+        check_uri(experiment.storage)
     if experiment.stopper not in (None, *STOPPERS):
         raise ValueError(f"stopper {experiment.stopper!r}")
     machine = experiment.hardware

@@ -27,6 +27,7 @@ from ray._private import worker as ray_worker
 
 from search.experiment import Experiment
 from search.lean_ray import few_processes
+from search.storage_uri import experiment_uri
 
 MARK = "MINIGPT_EXPERIMENT"
 """In the environment of each process of a search: the experiment's folder."""
@@ -64,12 +65,13 @@ def _lives(pid: int) -> bool:
 @contextmanager
 def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
     """Start a Ray for the experiment in `folder`, whose lock must be held; end it at the end."""
-    end_left_overs(folder)
-    scratch = scratch_folder(folder)
+    owner = folder if experiment.storage is None else _stored(experiment)
+    end_left_overs(owner)
+    scratch = scratch_folder(owner)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    os.environ[MARK] = str(folder)
+    os.environ[MARK] = str(owner)
     try:
         with warnings.catch_warnings(), few_processes():
             warnings.simplefilter("ignore", FutureWarning)
@@ -92,12 +94,18 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
         loading.start()
         ray.shutdown()
         del os.environ[MARK]
-        end_left_overs(folder)
+        end_left_overs(owner)
         shutil.rmtree(scratch, ignore_errors=True)
         loading.join()
 
 
-def end_left_overs(folder: Path) -> None:
+def _stored(experiment: Experiment) -> str:
+    """Its place in the storage, the same for whichever folder a driver on this machine has."""
+    assert experiment.storage is not None
+    return experiment_uri(experiment.storage, experiment.name)
+
+
+def end_left_overs(folder: Path | str) -> None:
     """Kill what runs of an earlier search of the experiment in `folder`, whose lock must be held:
     a worker of a killed driver would write beside that of the new one."""
     left = [process for process in psutil.process_iter() if _belongs(process, folder)]
@@ -109,14 +117,14 @@ def end_left_overs(folder: Path) -> None:
         time.sleep(0.01)
 
 
-def _belongs(process: psutil.Process, folder: Path) -> bool:
+def _belongs(process: psutil.Process, folder: Path | str) -> bool:
     try:
         return process.pid != os.getpid() and process.environ().get(MARK) == str(folder)
     except (psutil.Error, OSError):  # it ended meanwhile, or is somebody else's
         return False
 
 
-def scratch_folder(folder: Path) -> Path:
+def scratch_folder(folder: Path | str) -> Path:
     """Where Ray and Tune keep their files while the experiment in `folder` runs."""
     name = f"minigpt-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     home = tempfile.gettempdir()

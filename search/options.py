@@ -6,7 +6,14 @@ import argparse
 import math
 
 from data.errors import ArgumentParser, UserError, is_count
-from search import flags_budget, flags_noise, flags_recipe, flags_space, flags_stopping
+from search import (
+    flags_budget,
+    flags_cluster,
+    flags_noise,
+    flags_recipe,
+    flags_space,
+    flags_stopping,
+)
 from search.axes import AXES
 from search.experiment import Experiment
 from search.flags_space import SAMPLERS
@@ -23,6 +30,10 @@ example:
   python search/run.py --search tpe --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
   python search/run.py --resume lr-quick-20261122-180000   go on after a kill
 """
+
+
+WITH_RESUME = ("resume", "out", "skip_damaged", "storage")
+"""What is given with `--resume`: everything else is the experiment's."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -62,7 +73,11 @@ def make_parser() -> argparse.ArgumentParser:
     flags_budget.add_flags(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
-    where.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
+    where.add_argument(
+        "--resume",
+        metavar="NAME",
+        help="finish an experiment that was cut short; or its URI in a storage, on any machine",
+    )
     where.add_argument(
         "--skip-damaged",
         action="store_true",
@@ -100,6 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="of the experiment's folder, such as 2GB: losers' weights go first (no limit)",
     )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
+    flags_cluster.add_flags(parser)
     return parser
 
 
@@ -125,13 +141,14 @@ def check_options(args: argparse.Namespace) -> None:
     given = [
         f"--{name.replace('_', '-')}"
         for name, value in vars(args).items()
-        if value != getattr(defaults, name) and name not in ("resume", "out", "skip_damaged")
+        if value != getattr(defaults, name) and name not in WITH_RESUME
     ]
     if args.resume is not None and given:
         raise UserError(
             f"--resume takes the plan from the experiment: leave out {' '.join(given)}, or begin "
             f"another with --extend {args.resume}"
         )
+    flags_cluster.check_flags(args)
     flags_stopping.check_flags(args)
     flags_budget.check_flags(args)
     axes = [getattr(args, axis.name) for axis in AXES.values() if axis.has_flag]

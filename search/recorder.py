@@ -12,6 +12,7 @@ from search.disk import DiskLimit
 from search.experiment import Experiment
 from search.faults import NO_STORAGE
 from search.ledger import Ledger
+from search.mirror import Mirror
 from search.plan import ReportedTrials, Trial, trials_of
 from search.trainable import make_record
 from search.trial_folder import clean, read_outcome, read_started, trial_folder
@@ -21,8 +22,11 @@ from search.tune_reports import MEMBER_END
 class Recorder(tune.Callback):
     """Appends to the ledger when a trial ends, whichever way."""
 
-    def __init__(self, experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+    def __init__(
+        self, experiment: Experiment, folder: Path, ledger: Ledger, mirror: Mirror | None = None
+    ) -> None:
         self.experiment, self.folder, self.ledger = experiment, folder, ledger
+        self.mirror = mirror or Mirror()
         self.disk = DiskLimit(experiment, folder, ledger)
         self.reported = ReportedTrials(experiment)
 
@@ -47,10 +51,13 @@ class Recorder(tune.Callback):
             self._record(known, reason)
             if trial.error_file is not None:
                 log = trial_folder(self.folder, known.trial_id) / "error.log"
+                log.parent.mkdir(parents=True, exist_ok=True)
                 log.write_bytes(Path(trial.error_file).read_bytes())
+                self.mirror.push_trial(log)
 
     def _record(self, trial: Trial, lost: str) -> None:
         folder = trial_folder(self.folder, trial.trial_id)
+        self.mirror.fetch_trial(trial.trial_id)
         record = read_outcome(folder)
         if record is None:
             started = read_started(folder)

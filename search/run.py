@@ -39,6 +39,7 @@ from search.experiment import (
 )
 from search.extension import extended_arguments, take_over
 from search.ledger import Ledger, open_ledger
+from search.mirror import Mirror
 from search.options import check_options, make_parser
 from search.plan import Trial
 from search.start import (
@@ -47,6 +48,8 @@ from search.start import (
     corpus_if_prepared,
     length_in,
 )
+from search.storage import StorageError
+from search.stored import mirror_of, resumed_name
 from search.warm_start import take_over_warm
 
 
@@ -60,7 +63,8 @@ def main() -> int:
     if not args.dry_run:
         check_writable(root)
     if args.resume is not None:
-        return resume(root, args.resume, args.skip_damaged)
+        name = resumed_name(root, args.resume, args.storage)
+        return resume(root, name, args.skip_damaged)
     started = process_start()
     begun = begin(args, root, started)
     if begun is None:
@@ -92,16 +96,18 @@ def run(
     root = folder.parents[1]
     flags = ["--skip-damaged"] if skip_damaged else []
     again = command_line("search/run.py", "--resume", experiment.name, *flags, root=root)
-    with only_driver(folder):
+    with only_driver(folder), mirror_of(experiment, folder, skip_damaged) as mirror:
         ledger = open_ledger(folder, skip_damaged)
         if ledger.trials:
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
         if experiment.extends is not None:
             take_over(experiment, folder, ledger)
         take_over_warm(experiment, folder, ledger)
+        mirror.push_plan()
         clock, trained_before = Clock(folder, started), {t.trial_id for t in ledger.trials}
-        reason = _search(experiment, folder, ledger, length, clock)
+        reason = _search(experiment, folder, ledger, length, clock, mirror)
         clock.note()
+        reason = reason or _keep(mirror)
         if reason is not None:
             print(f"\n{reason}; {_done(experiment, ledger)} are in the ledger. Go on with: {again}")
             return 1
@@ -116,6 +122,9 @@ def run(
             print(f"{error}; every trial is in the ledger. Write it with: {again}")
             return 1
         clock.note()
+        if (reason := _keep(mirror)) is not None:
+            print(f"{reason}; every trial is in the ledger here. Keep it there with: {again}")
+            return 1
         print(end_line(experiment, clock.used()), flush=True)
     return _say_what_failed(experiment, folder, ledger, again)
 
@@ -126,6 +135,7 @@ def _search(
     ledger: Ledger,
     length: Callable[[Trial], RunLength],
     clock: Clock,
+    mirror: Mirror,
 ) -> str | None:
     """Run what is missing. Returns why that ended early, if it did."""
     estimator = None
@@ -139,11 +149,20 @@ def _search(
     except KeyboardInterrupt:
         return "Interrupted"
     try:
-        Search(experiment, folder, ledger, length, clock, estimator).run()
+        Search(experiment, folder, ledger, length, clock, estimator, mirror).run()
     except KeyboardInterrupt:
         return "Interrupted"
     except CANNOT_GO_ON as error:
         return f"The search can't go on: {str(error).strip().splitlines()[-1]}"
+    return None
+
+
+def _keep(mirror: Mirror) -> str | None:
+    """Bring what the driver wrote into the storage; why that can't be, if it can't."""
+    try:
+        mirror.finish()
+    except StorageError as error:
+        return f"The storage can't be written to: {error}"
     return None
 
 

@@ -7,7 +7,9 @@ could lose.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +28,17 @@ FILE = "rungs.json"
 def read_rungs(folder: Path) -> Scored | None:
     """The rungs of the trial in `folder`; None if there are none, or the file is damaged."""
     try:
-        raw = checked_json.unseal(checked_json.loads((folder / FILE).read_bytes()))
-        return checked_json.build(Scored, raw)
-    except (FileNotFoundError, ValueError):
+        return parse_rungs((folder / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def parse_rungs(content: bytes | None) -> Scored | None:
+    """A file's content; None if there is none, or it is damaged."""
+    try:
+        raw = None if content is None else checked_json.unseal(checked_json.loads(content))
+        return None if raw is None else checked_json.build(Scored, raw)
+    except ValueError:
         return None
 
 
@@ -40,10 +50,19 @@ def write_rungs(folder: Path, scored: Scored) -> None:
 
 
 def all_scored(folder: Path, besides: str) -> list[Scored]:
-    """The trials of the experiment in `folder` that have rungs, but for the one of id `besides`.
+    """The trials of the experiment in `folder` that have rungs, but for the one of id `besides`."""
+    found = in_ledger(folder)
+    for path in (folder / "checkpoints").glob(f"*/{FILE}"):
+        scored = read_rungs(path.parent)
+        if scored is not None:
+            found[path.parent.name] = scored
+    found.pop(besides, None)
+    return [scored for scored in found.values() if scored.rungs]
 
-    Those taken over from another experiment are in the ledger only.
-    """
+
+def in_ledger(folder: Path) -> dict[str, Scored]:
+    """The trials of the ledger in `folder` by id: those taken over from another experiment are
+    there only."""
     found: dict[str, Scored] = {}
     try:
         trials = Ledger(folder / "ledger.jsonl", skip_damaged=True).trials
@@ -52,12 +71,7 @@ def all_scored(folder: Path, besides: str) -> list[Scored]:
     for trial in trials:
         why = trial.error if trial.status == STOPPED else None
         found[trial.trial_id] = Scored(config=trial.config, rungs=trial.rungs, stopped=why)
-    for path in (folder / "checkpoints").glob(f"*/{FILE}"):
-        scored = read_rungs(path.parent)
-        if scored is not None:
-            found[path.parent.name] = scored
-    found.pop(besides, None)
-    return [scored for scored in found.values() if scored.rungs]
+    return found
 
 
 def record_curve(record: TrialRecord) -> dict[int, float]:
@@ -83,6 +97,10 @@ class Decider:
     experiment_folder: Path
     trial_id: str
     config: RunConfig
+    others: Callable[[str], list[Scored]] | None = None
+    """The other trials' rungs, given this one's id; None: those in the experiment's folder."""
+    wrote: Callable[[Path], None] = lambda path: None
+    """Called with this trial's file when it was written."""
     reason: str | None = field(default=None, init=False)
     """Why it was stopped."""
 
@@ -94,8 +112,10 @@ class Decider:
         if any(known.step == rung.step for known in own.rungs):
             self.reason = own.stopped if own.rungs[-1].step == rung.step else None
             return self.reason is not None
-        others = all_scored(self.experiment_folder, besides=self.trial_id)
+        look = self.others or functools.partial(all_scored, self.experiment_folder)
+        others = look(self.trial_id)
         self.reason = why_stop(self.rule, self.config, rung, others)
         rungs = (*own.rungs, rung)
         write_rungs(folder, Scored(config=self.config, rungs=rungs, stopped=self.reason))
+        self.wrote(folder / FILE)
         return self.reason is not None

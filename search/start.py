@@ -30,6 +30,7 @@ from search.objective import BUILTIN_TOKENS, parse_objectives
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
 from search.presets import PRESETS, default_preset
 from search.sharing import gpus_of_trial
+from search.storage_uri import check_uri
 
 BYTES_PER_PARAMETER = 16
 """Weight, gradient and AdamW's two moments in fp32."""
@@ -123,6 +124,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         named_grid=args.grid if args.grid == CLAIMS else None,
         stopper=args.stop,
         budget_seconds=None if args.budget is None else parse_budget(args.budget),
+        storage=None if args.storage is None else check_uri(args.storage),
     )
     if made.has_branches and made.stopper is not None:
         raise UserError(

@@ -19,12 +19,13 @@ import torch
 from ray import tune
 
 from data.corpus import Corpus, open_corpus
+from data.tokenizer import VOCAB_SIZE
 from model.config import RunConfig
 from model.device import describe_device, versions
 from model.records import FAILED, STOPPED, CheckpointRef, Timing
 from model.train import Hooks, TrainResult, train, train_packed
 from model.trunk import share_trunk, train_branches
-from search.experiment import Experiment, read_experiment
+from search.experiment import Experiment
 from search.faults import (
     NO_STORAGE,
     OUT_OF_MEMORY,
@@ -34,11 +35,13 @@ from search.faults import (
     was_killed_for_memory,
 )
 from search.ledger import TrialRecord
+from search.place import Place, worker_place
 from search.plan import Trial, trials_of
 from search.rung_files import Decider
 from search.sharing import hold_to_share
 from search.stopping import NEVER
 from search.trial_folder import (
+    STARTED_FILE,
     Start,
     note_start,
     read_outcome,
@@ -49,7 +52,11 @@ from search.tune_reports import MEMBER_END, OBJECTIVE, last_report, tune_hooks
 
 
 def run_trials(
-    tune_config: dict[str, Any], experiment_folder: Path, session: str, alone: bool = False
+    tune_config: dict[str, Any],
+    experiment_folder: Path,
+    session: str,
+    alone: bool = False,
+    storage: str | None = None,
 ) -> None:
     """Train the trials of `tune_config` and leave a record of each: several of a grid as a pack or
     from one trunk, a sampler's replicates one after the other.
@@ -61,35 +68,39 @@ def run_trials(
     Args:
         session: names the driver's process.
         alone: whether the trial has the whole device, whatever the experiment says.
+        storage: where the experiment is; None: in `experiment_folder`.
     """
-    experiment = read_experiment(experiment_folder)
-    trials = trials_of(experiment, tune_config)
     try:
-        one_by_one = "pack" not in tune_config
-        _train_what_is_left(experiment, trials, experiment_folder, session, alone, one_by_one)
+        with worker_place(experiment_folder, storage) as (place, experiment):
+            trials = trials_of(experiment, tune_config)
+            place.begin([trial.trial_id for trial in trials])
+            one_by_one = "pack" not in tune_config
+            _train_what_is_left(experiment, trials, place, session, alone, one_by_one)
+            ends = [read_outcome(trial_folder(place.folder, t.trial_id)) for t in trials]
     except OSError as error:
         if not is_storage_fault(error):
             raise
-        guessing = math.log(trials[-1].config.model.vocab_size)
+        guessing = math.log(VOCAB_SIZE)
         tune.report({OBJECTIVE: guessing, "kind": "end", "status": NO_STORAGE, "error": str(error)})
         return
-    ends = [read_outcome(trial_folder(experiment_folder, trial.trial_id)) for trial in trials]
     tune.report(last_report([record for record in ends if record is not None]))
 
 
 def _train_what_is_left(
     experiment: Experiment,
     trials: list[Trial],
-    experiment_folder: Path,
+    place: Place,
     session: str,
     alone: bool,
     one_by_one: bool,
 ) -> None:
     """Train those without an outcome and write theirs. Raises OSError if it can't be written."""
-    folders = {t.trial_id: trial_folder(experiment_folder, t.trial_id) for t in trials}
+    folders = {t.trial_id: trial_folder(place.folder, t.trial_id) for t in trials}
     left = [t for t in trials if read_outcome(folders[t.trial_id]) is None]
     start = Start(session=session, memory_kills=memory_kills())
     starts = [note_start(folders[t.trial_id], t.values, t.replicate, start).starts for t in left]
+    for trial in left:
+        place.wrote(folders[trial.trial_id] / STARTED_FILE)
     # Workers are reused between trials, so whatever is global is set at each start.
     torch.set_num_threads(experiment.threads_per_trial)
     gc.freeze()  # modules stay: the collection after a trial took 0.17 s to go over them
@@ -101,14 +112,15 @@ def _train_what_is_left(
     if killed:
         results = [(t, f"{OUT_OF_MEMORY}: this machine killed its process") for t in left]
     elif branches:
-        results = _train_branches(experiment, left, experiment_folder)
+        results = _train_branches(experiment, left, place)
     elif one_by_one:
-        results = ((t, _train(experiment, [t], experiment_folder)[0]) for t in left)
+        results = ((t, _train(experiment, [t], place)[0]) for t in left)
     else:
-        results = zip(left, _train(experiment, left, experiment_folder), strict=True)
+        results = zip(left, _train(experiment, left, place), strict=True)
     for trial, result in results:
         record = make_record(trial, result, attempts[trial.trial_id], experiment.device)
         write_outcome(folders[trial.trial_id], record)
+        place.ended(trial.trial_id)
         if (branches or one_by_one) and trial is not left[-1]:  # that one's is the end's report
             tune.report({**last_report([record]), "kind": MEMBER_END, "member": trial.trial_id})
 
@@ -121,17 +133,13 @@ def _was_killed_for_memory(starts: tuple[Start, ...]) -> bool:
     return was_killed_for_memory(starts[-2].memory_kills)
 
 
-def _train(
-    experiment: Experiment, trials: list[Trial], experiment_folder: Path
-) -> list[TrainResult | str]:
+def _train(experiment: Experiment, trials: list[Trial], place: Place) -> list[TrainResult | str]:
     """Each trial's result, or what went wrong in one line."""
     if not trials:
         return []
-    folders = [trial_folder(experiment_folder, trial.trial_id) for trial in trials]
+    folders = [trial_folder(place.folder, trial.trial_id) for trial in trials]
     try:
-        corpus, configs, hooks, deciders, options = _what_to_train(
-            experiment, trials, experiment_folder
-        )
+        corpus, configs, hooks, deciders, options = _what_to_train(experiment, trials, place)
         if len(trials) > 1:
             return [*train_packed(configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options)]
         options["rungs"] = experiment.stopper is not None
@@ -148,17 +156,17 @@ def _train(
     if len(trials) == 1:
         return [error]
     # The fault may be one member's: each goes on alone from its checkpoint.
-    return [result for trial in trials for result in _train(experiment, [trial], experiment_folder)]
+    return [result for trial in trials for result in _train(experiment, [trial], place)]
 
 
 def _train_branches(
-    experiment: Experiment, trials: list[Trial], experiment_folder: Path
+    experiment: Experiment, trials: list[Trial], place: Place
 ) -> Iterator[tuple[Trial, TrainResult | str]]:
     """Trials that share a trunk, each with its result as it ends."""
-    folders = [trial_folder(experiment_folder, trial.trial_id) for trial in trials]
+    folders = [trial_folder(place.folder, trial.trial_id) for trial in trials]
     left = list(trials)
     try:
-        corpus, configs, hooks, _, options = _what_to_train(experiment, trials, experiment_folder)
+        corpus, configs, hooks, _, options = _what_to_train(experiment, trials, place)
         for number, result in train_branches(
             configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options
         ):
@@ -168,24 +176,23 @@ def _train_branches(
     except Exception as exception:  # as in `_train`
         if is_storage_fault(exception):
             raise
-        _note_fault(exception, [trial_folder(experiment_folder, t.trial_id) for t in left])
+        _note_fault(exception, [trial_folder(place.folder, t.trial_id) for t in left])
     finally:
         _free_memory(experiment)
     for trial in left:  # the fault may be one's: each goes on alone from its checkpoint
-        yield trial, _train(experiment, [trial], experiment_folder)[0]
+        yield trial, _train(experiment, [trial], place)[0]
 
 
 def _what_to_train(
-    experiment: Experiment, trials: list[Trial], experiment_folder: Path
+    experiment: Experiment, trials: list[Trial], place: Place
 ) -> tuple[Corpus, list[RunConfig], list[Hooks], list[Decider], dict[str, Any]]:
     """Corpus, configurations, hooks, who decides at rungs, and what else `train` is told."""
-    corpus = open_corpus(experiment.corpus_folder(experiment_folder))
+    corpus = open_corpus(experiment.corpus_folder(place.folder))
     rule = experiment.stopper or NEVER
-    deciders = [Decider(rule, experiment_folder, t.trial_id, t.config) for t in trials]
-    hooks = [
-        tune_hooks(t, trial_folder(experiment_folder, t.trial_id), decider)
-        for t, decider in zip(trials, deciders, strict=True)
+    deciders = [
+        Decider(rule, place.folder, t.trial_id, t.config, place.scored, place.wrote) for t in trials
     ]
+    hooks = [tune_hooks(t, place, decider) for t, decider in zip(trials, deciders, strict=True)]
     options: dict[str, Any] = {
         "device": experiment.device,
         "checkpoint_every_seconds": experiment.checkpoint_every_seconds,

@@ -24,6 +24,8 @@ from model.checkpoint import step_files
 from search.axis import Value
 from search.ledger import TrialRecord, decode, encode
 
+STARTED_FILE = "trial.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
@@ -64,24 +66,25 @@ def note_start(folder: Path, values: dict[str, Value], replicate: int, start: St
     return started
 
 
-def note_first_step(folder: Path, step: int) -> None:
-    """Note the step that the newest start goes on from."""
+def note_first_step(folder: Path, step: int) -> Path:
+    """Note the step that the newest start goes on from, in the file that is returned."""
     started = read_started(folder)
     assert started is not None
     newest = dataclasses.replace(started.starts[-1], from_step=step)
     _write_started(folder, dataclasses.replace(started, starts=(*started.starts[:-1], newest)))
+    return folder / STARTED_FILE
 
 
 def _write_started(folder: Path, started: Started) -> None:
     content = json.dumps(checked_json.seal(dataclasses.asdict(started)))
-    with atomic_file(folder / "trial.json") as file:
+    with atomic_file(folder / STARTED_FILE) as file:
         file.write(content.encode())
 
 
 def read_started(folder: Path) -> Started | None:
     """What is known of a trial's starts; None if it never was started, or the file is damaged."""
     try:
-        raw = checked_json.unseal(checked_json.loads((folder / "trial.json").read_bytes()))
+        raw = checked_json.unseal(checked_json.loads((folder / STARTED_FILE).read_bytes()))
         return checked_json.build(Started, raw)
     except (FileNotFoundError, ValueError):
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -16,11 +15,12 @@ from ray import tune
 from model.hooks import Hooks, Progress
 from model.records import EpochRecord, RungRecord
 from search.ledger import TrialRecord
+from search.place import Place
 from search.plan import Trial
 from search.replicates import cell_result
 from search.rung_files import Decider
 from search.stopping import curve_step
-from search.trial_folder import note_first_step
+from search.trial_folder import note_first_step, trial_folder
 
 OBJECTIVE = "objective"
 """The metric a sampler minimises: validation loss in nats, always finite."""
@@ -31,8 +31,10 @@ REPORT_EVERY_SECONDS = 1.9
 costs 4 ms, of which the screen needs one each two seconds."""
 
 
-def tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
-    """A trial's hooks, which report to Tune; `decider` says at a rung whether it stops."""
+def tune_hooks(trial: Trial, place: Place, decider: Decider) -> Hooks:
+    """A trial's hooks, which report to Tune and tell `place` of what was written; `decider` says
+    at a rung whether it stops."""
+    folder = trial_folder(place.folder, trial.trial_id)
     # Tune wants the metric in every report; before the first epoch there is only the loss of
     # guessing evenly.
     objective = math.log(trial.config.model.vocab_size)
@@ -95,9 +97,15 @@ def tune_hooks(trial: Trial, folder: Path, decider: Decider) -> Hooks:
         return decider.stops(record)
 
     def on_start(step: int) -> None:
-        note_first_step(folder, step)
+        place.wrote(note_first_step(folder, step))
 
-    return Hooks(on_start=on_start, on_progress=on_progress, on_epoch=on_epoch, on_rung=on_rung)
+    return Hooks(
+        on_start=on_start,
+        on_progress=on_progress,
+        on_epoch=on_epoch,
+        on_rung=on_rung,
+        on_checkpoint=place.wrote_checkpoint,
+    )
 
 
 def last_report(records: Sequence[TrialRecord]) -> dict[str, Any]:

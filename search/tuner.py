@@ -41,6 +41,7 @@ from search.lean_ray import few_wakeups
 from search.ledger import Ledger, TrialRecord
 from search.limits import allowed
 from search.local_ray import LocalRay, local_ray
+from search.mirror import Mirror
 from search.packing import make_packs
 from search.plan import Trial, grid_trials, make_trial, steps_flops
 from search.prediction import NEXT_TRIAL_SECONDS
@@ -74,11 +75,12 @@ class Search:
         length: Callable[[Trial], RunLength],
         clock: Clock,
         estimator: Estimator | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         """`ledger` grows as trials end. `length` gives a trial's number of steps, for the progress
-        line; `estimator` its seconds, where a sampler has a budget."""
+        line; `estimator` its seconds, where a sampler has a budget; `mirror` is the storage's."""
         self.experiment, self.folder, self.ledger, self.length = experiment, folder, ledger, length
-        self.clock, self.estimator = clock, estimator
+        self.clock, self.estimator, self.mirror = clock, estimator, mirror or Mirror()
         self.session = uuid.uuid4().hex
         self.tried_alone: set[str] = set()
         self.held, self.rounds = ExitStack(), 0
@@ -86,7 +88,7 @@ class Search:
         collect_outcomes(folder, ledger)
         self.failed_before = [record for record in ledger.trials if record.status == FAILED]
         for record in self.failed_before:
-            forget_outcome(trial_folder(folder, record.trial_id))
+            self._forget_outcome(record.trial_id)
 
     def run(self) -> None:
         """Raises KeyboardInterrupt, or one of CANNOT_GO_ON."""
@@ -168,8 +170,12 @@ class Search:
             if hungry and record.trial_id in settled and started is not None:
                 self.tried_alone.add(record.trial_id)
                 trials.append(make_trial(self.experiment, started.values, started.replicate))
-                forget_outcome(folder)
+                self._forget_outcome(record.trial_id)
         return trials
+
+    def _forget_outcome(self, trial_id: str) -> None:
+        self.mirror.forget_outcome(trial_id)
+        forget_outcome(trial_folder(self.folder, trial_id))
 
     def _run_tune(self, trials: list[Trial] | None, *, alone: bool = False) -> None:
         """Train these trials, or for None what a sampler suggests; `alone`: one at a time with the
@@ -187,8 +193,8 @@ class Search:
         progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock)
         try:
             with self._ray() as here, few_wakeups():
-                early_end = EarlyEnd(here.find_lost)
-                recorder = Recorder(experiment, folder, ledger)
+                early_end = EarlyEnd(here.find_lost, self.mirror.check)
+                recorder = Recorder(experiment, folder, ledger, self.mirror)
                 noting = [NoteClock(self.clock), *filter(None, [gate])]
                 callbacks = [early_end, recorder, events, progress, ForgetMetrics(), *noting]
                 tuner = self._make_tuner(trials, alone, here, callbacks, gate)
@@ -226,7 +232,11 @@ class Search:
         else:
             options = {"search_alg": self._make_sampler(gate), "num_samples": self._missing_cells()}
         trainable = functools.partial(
-            run_trials, experiment_folder=self.folder, session=self.session, alone=alone
+            run_trials,
+            experiment_folder=self.folder,
+            session=self.session,
+            alone=alone,
+            storage=experiment.storage,
         )
         return tune.Tuner(
             tune.with_resources(trainable, {"cpu": experiment.threads_per_trial, "gpu": gpus}),
@@ -282,6 +292,7 @@ class Search:
     def _make_sampler(self, gate: BudgetGate | None) -> LedgerOptunaSearch:
         experiment = self.experiment
         assert experiment.sampler is not None
+        self.mirror.refresh(self.ledger)
         ended, cells = self.ledger.ended(), self._cells()
         whole = [c for c in cells if sum(t.trial_id in ended for t in c) == experiment.seeds]
         parts = [
