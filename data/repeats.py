@@ -122,10 +122,13 @@ class RepeatFilter:
     def keep_new(self, batches: Iterable[list[Document]]) -> Iterator[Document]:
         """The documents that are new, without the paragraphs that are not."""
         for batch in batches:
-            digests = digest(batch)
-            kept, dropped = without_repeats(batch, digests, self.decide(digests))
-            self.dropped.update(dropped)
-            yield from kept
+            yield from self._new_parts(batch)
+
+    def _new_parts(self, batch: Sequence[Document]) -> list[Document]:
+        digests = digest(batch)
+        kept, dropped = without_repeats(batch, digests, self.decide(digests))
+        self.dropped.update(dropped)
+        return kept
 
 
 class FirstSeen:
