@@ -5,6 +5,7 @@ Nothing here imports Ray, which takes a second: `data/ray_tasks.py` does.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -15,6 +16,8 @@ from data.errors import UserError
 
 LOCAL = "local"
 """The address of a Ray of our own, on this machine, for as long as the preparation lasts."""
+_TOKEN_FILE = Path("~/.ray/auth_token").expanduser()
+_TOKEN_NAMES = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
 _ADDRESS = re.compile(r"\[?[\w.:-]+\]?:\d{1,5}")
 
 
@@ -48,6 +51,19 @@ class Cluster:
         shutil.rmtree(self.folder(name), ignore_errors=True)
         with suppress(OSError):
             self.work.rmdir()  # if nothing else is in it
+
+
+def prepare_environment(cluster: Cluster) -> None:
+    """What Ray reads from the environment when it is imported."""
+    wanted = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if cluster.address == LOCAL:
+        wanted["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # listen on loopback only
+    elif _TOKEN_FILE.exists() or _TOKEN_NAMES & os.environ.keys():
+        # A cluster asks for a token as soon as there is one on its head (ray 2.60); whoever joins
+        # sends it only if told to.
+        wanted["RAY_AUTH_MODE"] = "token"
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
 
 
 def cluster_of(address: str | None, work: str | None, root: Path) -> Cluster | None:

@@ -7,7 +7,9 @@ Source: https://docs.ray.io/en/latest/data/data.html
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
@@ -42,7 +44,7 @@ def ray_session(cluster: Cluster, workers: int | None) -> Iterator[None]:
     of our own of `workers` processes.
 
     Raises:
-        UserError: there is no such cluster, or it doesn't let us in.
+        UserError: there is no such cluster, or it doesn't let us in (which takes Ray 20 s to say).
     """
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     data_log = logging.getLogger("ray.data")  # has handlers of its own, one writes to the screen
@@ -57,19 +59,36 @@ def ray_session(cluster: Cluster, workers: int | None) -> Iterator[None]:
             _knock(cluster.address)
         try:
             try:
-                ray.init(
-                    **options,
-                    runtime_env={"py_modules": [str(Path(__file__).parent)]},
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                )
+                with _silence():
+                    ray.init(
+                        **options,
+                        runtime_env={"py_modules": [str(Path(__file__).parent)]},
+                        log_to_driver=False,
+                        logging_level=logging.CRITICAL,
+                    )
             except Exception as error:  # noqa: BLE001  of many kinds: no cluster, token, version
                 raise UserError(
-                    f"--address {cluster.address}: cannot join it ({_first_line(error)})"
+                    f"--address {cluster.address}: cannot join ({_first_line(error)}): is it a Ray "
+                    f"{ray.__version__} cluster, and its token the one in RAY_AUTH_TOKEN or "
+                    "~/.ray/auth_token here?"
                 ) from None
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing on standard error: Ray's own threads write there, around Python's `sys.stderr`."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _knock(address: str) -> None:

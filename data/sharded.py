@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from data import checked_json
 from data.atomic_file import atomic_file
-from data.cluster import LOCAL, Cluster
+from data.cluster import Cluster, prepare_environment
 from data.corpus import CorpusSpec
 from data.documents import Source
 from data.errors import UserError
@@ -73,9 +72,7 @@ def read_sharded(
         if not progress.quiet:
             print("waiting for another process that prepares this corpus", file=sys.stderr)
 
-    if cluster.address == LOCAL:  # before Ray is imported, which reads it then
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listen on loopback only
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    prepare_environment(cluster)
     from data.ray_tasks import check_nodes, map_shards, ray_session  # Ray takes a second
 
     with only_process(cluster.work / f".{spec.name}.lock", busy):
