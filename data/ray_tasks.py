@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 import ray.data
+from ray._private import worker as ray_worker
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data.cluster import LOCAL, Cluster
@@ -49,6 +50,8 @@ def ray_session(cluster: Cluster, workers: int | None) -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     data_log = logging.getLogger("ray.data")  # has handlers of its own, one writes to the screen
     data_log.handlers = [each for each in data_log.handlers if "Session" in type(each).__name__]
+    # What Ray prints whatever it is told: forty lines when a node is lost.
+    ray_worker.print_to_stdstream = lambda *_, **__: None
     ray.data.DataContext.get_current().enable_progress_bars = False
     with tempfile.TemporaryDirectory(prefix="minigpt-ray-") as scratch:
         options: dict[str, Any] = {"address": cluster.address}
