@@ -8,19 +8,18 @@ shows which left-overs are stale.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from data.cleaning import clean
+from data.cluster import Cluster
 from data.corpus import CorpusSpec
 from data.documents import batched
 from data.downloads import Downloads
@@ -38,13 +37,15 @@ from data.splits import Selection, choose_splits
 from data.table import DocumentTable
 from data.tally import Tally, tally_reasons
 from data.tokenizer import FILE_HASHES, SEPARATOR_TOKEN, VOCAB_SIZE, bpe_files, get_encoding
+from data.versions import TEXT_LIBRARIES, versions
 
 MANY_DOCUMENTS = 2_000
 """With as many to come, worker processes start while the first are being read."""
-LIBRARIES = ("torch", "tiktoken", "numpy", "trafilatura", "selectolax", "mwparserfromhell")
 
 
-def prepare(spec: CorpusSpec, root: Path, quiet: bool, workers: int | None) -> Path:
+def prepare(
+    spec: CorpusSpec, root: Path, quiet: bool, workers: int | None, cluster: Cluster | None = None
+) -> Path:
     """See `data.corpus.prepare_corpus`."""
     folder = root / "corpus" / spec.name
     new = [path for path in folder.parents if not path.exists()]
@@ -59,7 +60,7 @@ def prepare(spec: CorpusSpec, root: Path, quiet: bool, workers: int | None) -> P
         folder.parent.mkdir(parents=True, exist_ok=True)
         with only_process(folder.parent / f".{spec.name}.lock", busy):
             if not _is_prepared(spec, folder, quiet):
-                _prepare_in_place(spec, root, folder, quiet, workers)
+                _prepare_in_place(spec, root, folder, quiet, workers, cluster)
     except OSError as error:  # a full disk, no permission, a file where a folder should be
         where = error.filename or folder
         raise UserError(f"{where}: {error.strerror or error}: make room or choose --out") from None
@@ -91,16 +92,23 @@ def _is_prepared(spec: CorpusSpec, folder: Path, quiet: bool) -> bool:
 
 
 def _prepare_in_place(
-    spec: CorpusSpec, root: Path, folder: Path, quiet: bool, workers: int | None
+    spec: CorpusSpec,
+    root: Path,
+    folder: Path,
+    quiet: bool,
+    workers: int | None,
+    cluster: Cluster | None,
 ) -> None:
     work = folder.parent / f".{spec.name}.unfinished"
     shutil.rmtree(work, ignore_errors=True)  # of a preparation that was killed: we hold the lock
     work.mkdir()
     try:
         started = time.perf_counter()
-        manifest = _build(spec, root, work, Progress(quiet), workers)
+        manifest = _build(spec, root, work, Progress(quiet), workers, cluster)
         write_manifest(manifest, work)
         os.replace(work, folder)
+        if cluster is not None:
+            cluster.forget(spec.name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if not quiet:
@@ -108,7 +116,12 @@ def _prepare_in_place(
 
 
 def _build(
-    spec: CorpusSpec, root: Path, work: Path, progress: Progress, workers: int | None
+    spec: CorpusSpec,
+    root: Path,
+    work: Path,
+    progress: Progress,
+    workers: int | None,
+    cluster: Cluster | None,
 ) -> Manifest:
     """Write the segment files into `work`, and return what is to stand in the manifest."""
     spool = work / "spool"
@@ -119,7 +132,15 @@ def _build(
             bpe_files(root, progress)  # small, and here while the sources' archives are coming
             tally = Tally(sources)
             with progress.stage("read_clean_encode"):
-                _read_all(spec, root, tally, table, progress, workers)
+                if cluster is None:
+                    _read_all(spec, root, tally, table, progress, workers)
+                else:
+                    from data.sharded import read_sharded  # Ray takes a second to import
+
+                    read_sharded(spec, root, cluster, sources, tally, table, progress, workers)
+                table.flush()
+                if not len(table):
+                    raise UserError(f"--source {' '.join(spec.sources)}: no text in it")
         progress.seconds["download"] = downloads.seconds
         with progress.stage("near_duplicates"), progress.bar("near-duplicates", total=1) as bar:
             new = first_of_each(table.signatures())
@@ -152,7 +173,7 @@ def _build(
         storage_bytes=sum(file.size_bytes for split in splits.values() for file in split.files),
         stage_seconds={name: round(value, 3) for name, value in progress.seconds.items()},
         cpu_seconds={name: round(value, 3) for name, value in tally.cpu_seconds.items()},
-        versions=_versions(),
+        versions=versions(("torch", *TEXT_LIBRARIES)),
         notes=notes,
         **counts,
     )
@@ -205,20 +226,7 @@ def _read_all(
         for batch in pool.map(measure_batch, batched(repeats.keep_new(cleaned))):
             table.append(batch)
             tally.add_seconds(batch.cpu_seconds)
-    table.flush()
     tally.dropped.update(repeats.dropped)
-    if not len(table):
-        raise UserError(f"--source {' '.join(spec.sources)}: no text in it")
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:  # not needed for every source
-            continue
-    return versions
 
 
 def _summary(manifest: Manifest, folder: Path, seconds: float) -> str:

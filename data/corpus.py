@@ -19,6 +19,7 @@ from data.manifest import MANIFEST_FILE, SPLITS, Manifest, read_manifest
 from data.tokenizer import VOCAB_SIZE
 
 if TYPE_CHECKING:
+    from data.cluster import Cluster
     from data.dataset import SegmentedTextDataset
 
 MOST_TOKENS = 10**12
@@ -100,7 +101,11 @@ class Corpus:
 
 
 def prepare_corpus(
-    spec: CorpusSpec, root: Path, quiet: bool = False, workers: int | None = None
+    spec: CorpusSpec,
+    root: Path,
+    quiet: bool = False,
+    workers: int | None = None,
+    cluster: Cluster | None = None,
 ) -> Path:
     """The folder of the corpus that `spec` describes, made if it is not there yet.
 
@@ -110,6 +115,8 @@ def prepare_corpus(
         quiet: print nothing, draw no progress bars.
         workers: processes; None: one for each core that this process may use. The corpus does not
             depend on it.
+        cluster: a Ray cluster to do the work, instead of processes of this machine. The corpus does
+            not depend on it.
 
     Raises:
         UserError: a corpus of that name was made from another spec; or a source, the network or
@@ -117,7 +124,7 @@ def prepare_corpus(
     """
     from data.build import prepare  # the whole pipeline, needed only here
 
-    return prepare(spec, root, quiet=quiet, workers=workers)
+    return prepare(spec, root, quiet=quiet, workers=workers, cluster=cluster)
 
 
 def open_corpus(folder: Path) -> Corpus:

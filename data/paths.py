@@ -1,6 +1,7 @@
 """Where everything that a run makes goes: one folder, with a fixed layout below it.
 
     ROOT/downloads/            archives as fetched, verified by hash
+    ROOT/work/                 shards of a corpus that `prepare.py --address local` is making
     ROOT/corpus/NAME/          manifest.json, segment_00.pt ..., val.pt, test.pt
     ROOT/experiments/NAME/     experiment.json, ledger.jsonl, study.db, checkpoints/, report/
 
@@ -25,8 +26,8 @@ def existing(root: Path) -> Path:
     return next(path for path in (root, *root.parents) if path.exists())
 
 
-def check_writable(root: Path) -> None:
+def check_writable(root: Path, flag: str = "--out") -> None:
     """Raise `UserError` if nothing can be made in `root`, or `root` itself can't."""
     there = existing(root)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"--out {root}: {there} is no folder that can be written to")
+        raise UserError(f"{flag} {root}: {there} is no folder that can be written to")

@@ -14,6 +14,7 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a file: the project's root on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from data.cluster import cluster_of
 from data.corpus import CorpusSpec, prepare_corpus, verify_corpus
 from data.errors import ArgumentParser, UserError, run_command
 from data.paths import artifacts_root, check_writable
@@ -35,6 +36,9 @@ alone, the corpus is as large as the shares allow. Nothing is ever repeated.
 EXAMPLE = """\
 example:
   python data/prepare.py --source enwiki.xml.bz2:2 --source my_notes/:1 --tokens 5000000 --name mix
+
+a large corpus, on a Ray cluster (the same corpus to the byte; a killed run goes on where it was):
+  python data/prepare.py --source enwiki.xml.bz2 --address auto --work /shared/work
 """
 
 
@@ -55,6 +59,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-quality-filter", action="store_true", help="keep what is not prose")
     parser.add_argument("--out", metavar="ROOT", help="default: $MINIGPT_HOME, else ./artifacts")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    parser.add_argument("--address", metavar="RAY", help="a Ray cluster: auto, HOST:PORT or local")
+    parser.add_argument("--work", metavar="FOLDER", help="with --address: one that all nodes see")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     parser.add_argument("--verify", action="store_true", help="hash the files of the corpus again")
     return parser.parse_args(arguments)
@@ -88,7 +94,10 @@ def main() -> int:
         print(f"corpus {spec.name}: all {len(manifest.files())} files are as they were written")
         return 0
     check_writable(root)
-    prepare_corpus(spec, root, quiet=arguments.quiet, workers=arguments.workers)
+    cluster = cluster_of(arguments.address, arguments.work, root)
+    if cluster is not None:
+        check_writable(cluster.work, "--work")
+    prepare_corpus(spec, root, arguments.quiet, arguments.workers, cluster)
     return 0
 
 

@@ -41,6 +41,19 @@ class Tally:
                 bar.update()
                 yield RawDocument(number, source.form, text)
 
+    def counted(self) -> dict[str, list[int]]:
+        """What was read of each source, for `restore`."""
+        numbers = range(len(self._sources))
+        return {
+            "documents_in": [self._documents_in[number] for number in numbers],
+            "characters_in": [self._characters_in[number] for number in numbers],
+        }
+
+    def restore(self, counted: dict[str, list[int]]) -> None:
+        """Have read what another tally of the same sources has `counted`."""
+        self._documents_in = Counter(dict(enumerate(counted["documents_in"])))
+        self._characters_in = Counter(dict(enumerate(counted["characters_in"])))
+
     def add_seconds(self, seconds: dict[str, float]) -> None:
         """Add a batch's seconds of work."""
         for name, value in seconds.items():

@@ -95,7 +95,7 @@ def time_stages(spec: CorpusSpec, root: Path) -> dict[str, float]:
     with (
         patch.object(build, "resolve_sources", timed_sources),
         patch.object(build, "choose_splits", watch.call("split", build.choose_splits)),
-        patch.object(RepeatFilter, "_new_part", watch.call("exact duplicates", _new_part)),
+        patch.object(RepeatFilter, "_new_parts", watch.call("exact duplicates", _new_parts)),
     ):
         folder = build.prepare(spec, root, quiet=True, workers=1)
     whole = time.perf_counter() - started
@@ -119,7 +119,7 @@ def time_stages(spec: CorpusSpec, root: Path) -> dict[str, float]:
     return {**stages, "the rest": rest, "verify (--verify)": seen["verify (--verify)"]}
 
 
-_new_part = RepeatFilter._new_part
+_new_parts = RepeatFilter._new_parts
 
 
 def kept_texts(folder: Path, manifest: Manifest, root: Path) -> list[str]:

@@ -1,0 +1,200 @@
+"""The same corpus made on one machine and on a Ray cluster: its bytes, time and memory (Linux).
+
+    python tests/benchmarks/corpus_cluster.py 100             # megabytes: ten minutes on 2 cores
+    python tests/benchmarks/corpus_cluster.py 2 --quick       # small shards: a minute or two
+
+On one process, on all cores, on one node, on several, on several of which one is killed, and with
+the command itself killed while it cleans and again while it measures. Exit status 1 if any of these
+makes another corpus, or makes again what was finished before the kill. The nodes share this
+machine's cores, so times past that many nodes say nothing but that they do no harm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # import from the checkout
+
+from corpus_text import write_texts
+from ray_nodes import RayNodes
+
+from data.manifest import Manifest, read_manifest
+from data.paths import artifacts_root
+from data.tokenizer import bpe_files
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from data.cluster import Cluster
+from data.corpus import CorpusSpec, prepare_corpus
+given = json.loads(sys.argv[2])
+cluster = given["cluster"]
+if cluster:
+    cluster = Cluster(**cluster | {"work": Path(cluster["work"])})
+spec = CorpusSpec(name=given["name"], sources=(given["source"],))
+prepare_corpus(spec, Path(given["root"]), True, given["workers"], cluster)
+"""
+TIMES = {"created_at", "stage_seconds", "cpu_seconds", "name", "options"}
+"""What may differ between two manifests of one corpus (here each has a name of its own)."""
+
+
+class Bench:
+    """Preparations of one folder of text, each under its own name below one root."""
+
+    def __init__(self, folder: Path, source: Path, shard_bytes: int) -> None:
+        self.root, self.source, self.shard_bytes = folder, source, shard_bytes
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.first: Manifest | None = None
+
+    def run(
+        self,
+        name: str,
+        workers: int | None = None,
+        nodes: RayNodes | None = None,
+        kill: str | None = None,
+        resume: bool = False,
+    ) -> None:
+        """Prepare and measure. `kill` is "node", or the stage in which the command is to die."""
+        given = {"name": name, "source": str(self.source), "root": str(self.root)}
+        cluster = nodes and {
+            "address": nodes.address,
+            "work": str(self.root / "work"),
+            "shard_bytes": self.shard_bytes,
+        }
+        words = json.dumps({**given, "workers": workers, "cluster": cluster})
+        environment = nodes.environment if nodes else dict(os.environ)
+        finished = self._finished(name) if resume else {}
+        started = time.perf_counter()
+        running = subprocess.Popen(
+            [sys.executable, "-c", CODE, str(ROOT), words], env=environment, cwd=self.root
+        )
+        own, largest, remade = 0, 0, 0
+        while running.poll() is None:
+            own = max(own, _own_bytes(psutil.Process(running.pid)))
+            others = nodes.processes() if nodes else psutil.Process(running.pid).children(True)
+            for each in others:
+                if not nodes or _is_worker(each):
+                    largest = max(largest, _own_bytes(each))
+            now = self._finished(name)
+            remade = max(
+                remade, sum(now.get(path, inode) != inode for path, inode in finished.items())
+            )
+            if kill == "node" and nodes and any("cleaned" in path for path in now):
+                nodes.kill(0)
+                kill = None
+            elif kill and any(kill in path for path in now):
+                running.send_signal(signal.SIGKILL)
+                running.wait()
+                return
+            time.sleep(0.05)
+        if running.returncode:
+            raise SystemExit(f"{name}: the preparation ended with status {running.returncode}")
+        self._note(name, time.perf_counter() - started, own, largest, len(finished), remade)
+
+    def _finished(self, name: str) -> dict[str, int]:
+        """The shards' files that are there, by name, and what tells whether one was made again."""
+        found = {}
+        for path in (self.root / "work" / f"{name}.shards").glob("*/*.npz"):
+            try:
+                found[path.name] = path.stat().st_ino
+            except FileNotFoundError:  # the preparation has ended
+                continue
+        return {name: inode for name, inode in found.items() if not name.startswith("raw")}
+
+    def _note(
+        self, name: str, seconds: float, own: int, largest: int, finished: int, remade: int
+    ) -> None:
+        manifest = read_manifest(self.root / "corpus" / name)
+        self.first = self.first or manifest
+        ours, theirs = manifest.to_dict(), self.first.to_dict()
+        differ = [key for key in theirs if key not in TIMES and ours[key] != theirs[key]]
+        row = {
+            "seconds": round(seconds, 1),
+            "command_mb": round(own / 1e6),
+            "largest_worker_mb": round(largest / 1e6),
+            "content_hash": manifest.content_hash,
+            "differs_in": differ,
+            "files_before": finished,
+            "files_made_again": remade,
+        }
+        self.rows[name] = row
+        print(
+            f"{name:24} {seconds:6.1f} s  command {own / 1e6:5.0f} MB, largest worker "
+            f"{largest / 1e6:5.0f} MB  {manifest.content_hash[:12]}  "
+            f"{'DIFFERS: ' + ', '.join(differ) if differ else 'the same'}"
+            + (f"  {finished} files kept, {remade} made again" if finished else ""),
+            flush=True,
+        )
+
+
+def _own_bytes(process: psutil.Process) -> int:
+    """Memory of its own; pages of mapped files are cache."""
+    try:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon"))
+    except (OSError, StopIteration):  # it ended meanwhile
+        return 0
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return any(word.startswith("ray::") for word in process.cmdline()[:1])
+    except psutil.Error:
+        return False
+
+
+def measure(bench: Bench, several: int) -> None:
+    """All preparations, one after another."""
+    bench.run("one-process", workers=1)
+    bench.run("all-cores")
+    with RayNodes() as nodes:
+        nodes.add()
+        bench.run("one-node", nodes=nodes)
+        for _ in range(several - 1):
+            nodes.add()
+        bench.run("several-nodes", nodes=nodes)
+        for stage in ("cleaned", "measured"):
+            bench.run("killed-and-resumed", nodes=nodes, kill=stage, resume=stage != "cleaned")
+        bench.run("killed-and-resumed", nodes=nodes, resume=True)
+        bench.run("a-node-killed", nodes=nodes, kill="node")
+
+
+def main() -> int:
+    """Generate, prepare, compare, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("megabytes", type=float)
+    parser.add_argument("--nodes", type=int, default=3, help="with one core each")
+    parser.add_argument("--quick", action="store_true", help="shards of 0.2 MB, not 16")
+    parser.add_argument("--folder", help="where downloads are (default: MINIGPT_HOME)")
+    parser.add_argument("--json", help="write the numbers here")
+    arguments = parser.parse_args()
+    downloads = artifacts_root(arguments.folder) / "downloads"
+    bpe_files(downloads.parent)
+    with tempfile.TemporaryDirectory(prefix="mg-corpus-") as temporary:
+        folder = Path(temporary)
+        (folder / "downloads").symlink_to(downloads, target_is_directory=True)
+        write_texts(folder / "texts", arguments.megabytes)
+        bench = Bench(folder, folder / "texts", 200_000 if arguments.quick else 16_000_000)
+        measure(bench, arguments.nodes)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(bench.rows, indent=1))
+    return int(any(row["differs_in"] or row["files_made_again"] for row in bench.rows.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""A Ray cluster of several nodes on this machine: each its own processes, address and folder.
+
+Token authentication is on. Nodes are known by a variable in the environment of their processes, so
+that one can be killed as if its machine had gone.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+START_SECONDS = 120.0
+_MARK = "MINIGPT_TEST_NODE"
+
+
+class RayNodes:
+    """Use as a context manager. The head has no processors to work with."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="mg-"))
+        self._net = f"127.{random.randint(2, 250)}.{random.randint(2, 250)}"
+        self._count = 0
+        self.address = f"{self._net}.1:{_free_port()}"
+        self.environment = {
+            **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        self.nodes: list[str] = []
+        """Marks of the worker nodes."""
+
+    def __enter__(self) -> RayNodes:
+        port = self.address.rpartition(":")[2]
+        self._head = self._start("--head", "--port", port, "--include-dashboard", "false", cores=0)
+        return self
+
+    def add(self, cores: int = 1) -> None:
+        """Start a node, and wait until it has joined."""
+        self.nodes.append(self._start("--address", self.address, cores=cores))
+
+    def kill(self, place: int) -> None:
+        """SIGKILL all processes of a worker node."""
+        _kill_all(self.nodes.pop(place))
+
+    def processes(self) -> list[psutil.Process]:
+        """Those of the worker nodes."""
+        return [each for each in psutil.process_iter() if _mark_of(each) in self.nodes]
+
+    def _start(self, *options: str, cores: int) -> str:
+        self._count += 1
+        mark = uuid.uuid4().hex
+        log = self._folder / f"{self._count}.log"
+        command = [
+            *(str(Path(sys.executable).with_name("ray")), "start", "--block"),
+            *("--node-ip-address", f"{self._net}.{self._count}", "--num-cpus", str(cores)),
+            *("--temp-dir", str(self._folder / str(self._count)), "--disable-usage-stats"),
+            *("--min-worker-port", "0", "--max-worker-port", "0", "--num-gpus", "0"),
+            *("--object-store-memory", "100000000", *options),
+        ]
+        with log.open("wb") as file:
+            started = subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=file,
+                cwd=self._folder,
+                env={**self.environment, _MARK: mark},
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while "Ray runtime started" not in log.read_text(errors="replace"):
+            if started.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"a Ray node did not start:\n{log.read_text()}")
+            time.sleep(0.1)
+        return mark
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for mark in (*self.nodes, self._head):
+            _kill_all(mark)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _kill_all(mark: str) -> None:
+    for _ in range(3):  # some may just have been starting others
+        own = [each for each in psutil.process_iter() if _mark_of(each) == mark]
+        for process in own:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(own, timeout=10)
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(_MARK)
+    except (psutil.Error, OSError):
+        return None
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
