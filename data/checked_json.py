@@ -7,6 +7,7 @@ over the content in one canonical form, so that white space and the order of key
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -87,19 +88,25 @@ def _of_64_bits(text: str) -> int:
 def build(cls: type[_T], raw: Any, where: str = "") -> _T:
     """The dataclass `cls` from parsed JSON, nested ones included (by their `from_dict` if they have
     one). Raises `ValueError` for a missing, unknown or mistyped key, which it names."""
-    hints = get_type_hints(cls)
+    hints, required = _fields(cls)
     if not isinstance(raw, dict):
         raise ValueError(f"{where or cls.__name__}: expected an object")
-    required = {
-        f.name
-        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
     odd = sorted((required - set(raw)) | (set(raw) - set(hints)))
     if odd:
         raise ValueError(f"{where or cls.__name__}: missing or unknown keys: {', '.join(odd)}")
     path = f"{where}." if where else ""
     return cls(**{name: _value(hints[name], raw[name], path + name) for name in raw})
+
+
+@functools.cache
+def _fields(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
+    """The fields' types, and which have no default. Working it out takes longer than building."""
+    required = frozenset(
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    )
+    return get_type_hints(cls), required
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

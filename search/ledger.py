@@ -180,6 +180,7 @@ class Ledger:
         to be passed over; then `damaged` names it."""
         self.path = path
         self._trials: dict[str, TrialRecord] = {}
+        self._ended: set[str] = set()
         self.reruns: list[RerunRecord] = []
         self.damaged: list[str] = []
         try:
@@ -235,6 +236,10 @@ class Ledger:
         if isinstance(record, TrialRecord):
             self._trials.pop(record.trial_id, None)
             self._trials[record.trial_id] = record
+            if record.status == FAILED:
+                self._ended.discard(record.trial_id)
+            else:
+                self._ended.add(record.trial_id)
         else:
             self.reruns.append(record)
 
@@ -245,7 +250,20 @@ class Ledger:
 
     def ended(self) -> set[str]:
         """Ids of the trials that are not to be trained again: all but the failed ones."""
-        return {t.trial_id for t in self.trials if t.status != FAILED}
+        return set(self._ended)
+
+    def has_ended(self, trial_id: str) -> bool:
+        """Whether it is one of `ended`."""
+        return trial_id in self._ended
+
+    @property
+    def ended_count(self) -> int:
+        """How many have `ended`."""
+        return len(self._ended)
+
+    def newest(self, trial_id: str) -> TrialRecord | None:
+        """The newest record of one trial."""
+        return self._trials.get(trial_id)
 
     def complete(self) -> list[TrialRecord]:
         """The trials that finished, in the order they did."""

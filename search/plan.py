@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from data.errors import UserError
-from model.batches import RunLength, run_length
 from model.config import RunConfig, flops_per_token, trial_id
 from search.axes import apply_axes, cell_label, grid_cells
 from search.axis import Value
 from search.experiment import Experiment
+
+if TYPE_CHECKING:  # it imports torch, which who only names trials does without
+    from model.batches import RunLength
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -116,6 +118,8 @@ def trial_length(trial: Trial, sequences: Callable[[int], int]) -> RunLength:
 
     Raises `UserError` if the corpus is too small or the warm-up too long.
     """
+    from model.batches import run_length
+
     config = trial.config
     return run_length(config.train, config.model.seq_len, sequences(config.model.seq_len))
 

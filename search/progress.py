@@ -18,6 +18,7 @@ from search.experiment import Experiment
 from search.ledger import Ledger
 from search.plan import ReportedTrials, Trial, steps_flops, trials_of
 from search.tune_reports import MEMBER_END
+from search.work_done import WorkDone
 
 _SHOWN = 4
 """Running trials named on the line; more don't fit."""
@@ -57,8 +58,7 @@ class ProgressLine(tune.Callback):
         self.experiment, self.ledger, self.planned = experiment, ledger, planned
         self.shared = shared
         self.reported = ReportedTrials(experiment)
-        self.work = dict(work)
-        self.done = dict.fromkeys(ledger.ended(), 1.0)  # share of each trial
+        self.done = WorkDone(work, planned, ledger.ended())
         self.told: set[str] = set()
         """Ids of the trials whose end was told."""
         self.running: dict[str, str] = {}
@@ -80,10 +80,7 @@ class ProgressLine(tune.Callback):
     def _share_done(self) -> float:
         if self.budget is not None:
             return min(1.0, self.clock.used() / self.budget)
-        known = sum(self.work.values())
-        mean = known / len(self.work) if self.work else 1.0
-        total = known + mean * max(0, self.planned - len(self.work))
-        return sum(self.work.get(name, mean) * share for name, share in self.done.items()) / total
+        return self.done.share()
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
@@ -103,9 +100,10 @@ class ProgressLine(tune.Callback):
         if now > last_time:
             self.rates[name] = (step - last_step) / (now - last_time)
         self.steps_seen.setdefault(name, (step, now))
-        self.work.setdefault(name, steps_flops(known.config, result["total_steps"]))
+        if not self.done.knows(name):
+            self.done.add(name, steps_flops(known.config, result["total_steps"]))
         shared = self.shared.get(name, 0)
-        self.done[name] = max(0, step - shared) / (result["total_steps"] - shared)
+        self.done.note(name, max(0, step - shared) / (result["total_steps"] - shared))
         self.running[name] = f"{known.label} {result['train_loss_nats']:.2f}"
         self._redraw()
 
@@ -129,13 +127,14 @@ class ProgressLine(tune.Callback):
         self.told.add(trial.trial_id)
         self.running.pop(trial.trial_id, None)
         self.rates.pop(trial.trial_id, None)
-        self.done[trial.trial_id] = 1.0
-        record = next((t for t in self.ledger.trials if t.trial_id == trial.trial_id), None)
+        self.done.note(trial.trial_id, 1.0)
+        record = self.ledger.newest(trial.trial_id)
         if record is None:
             return
         if record.status == COMPLETE:
-            self.best = self.ledger.best()
             end = record.final
+            if self.best is None or end.val_loss_nats < self.best.final.val_loss_nats:
+                self.best = record
             text = (
                 f"validation loss {end.val_loss_nats:.4f} nats, perplexity "
                 f"{end.val_perplexity:,.1f}, {record.timing.total():,.0f} s"
@@ -147,7 +146,7 @@ class ProgressLine(tune.Callback):
         tqdm.write(f"  {trial.label}: {text}", file=sys.stderr)
 
     def _redraw(self) -> None:
-        ended = len(self.ledger.ended())
+        ended = self.ledger.ended_count
         planned = f"/{self.planned}" if self.budget is None else ""
         self.bar.set_description_str(f"{ended}{planned} trials", refresh=False)
         rate = f"{sum(self.rates.values()):.1f} steps/s" if self.rates else "starting"

@@ -63,8 +63,9 @@ class Recorder(tune.Callback):
             started = read_started(folder)
             attempts = len(started.starts) if started else 1
             record = make_record(trial, lost, attempts, self.experiment.device)
-        known = record in self.ledger.trials  # a branch that failed, from its own report
-        if record.trial_id not in self.ledger.ended() and not known:
+        # A branch that failed is known from its own report.
+        known = record == self.ledger.newest(record.trial_id)
+        if not self.ledger.has_ended(record.trial_id) and not known:
             self.ledger.append(record)
         if record.status != FAILED:  # a failed one may go on from its checkpoint
             clean(folder)
@@ -73,12 +74,14 @@ class Recorder(tune.Callback):
 def collect_outcomes(folder: Path, ledger: Ledger) -> None:
     """Copy into the ledger what a killed driver left uncopied, and finish its cleaning."""
     for path in sorted((folder / "checkpoints").glob("*/outcome.json")):
+        if ledger.has_ended(path.parent.name):
+            clean(path.parent)
+            continue
         record = read_outcome(path.parent)
         if record is None:
             continue
-        failed = record.status == FAILED
-        known = record in ledger.trials if failed else record.trial_id in ledger.ended()
-        if not known:
+        known = record == ledger.newest(record.trial_id)
+        if not known and not ledger.has_ended(record.trial_id):
             ledger.append(record)
-        if not failed:
+        if record.status != FAILED:
             clean(path.parent)

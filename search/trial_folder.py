@@ -20,7 +20,6 @@ from pathlib import Path
 
 from data import checked_json
 from data.atomic_file import atomic_file
-from model.checkpoint import step_files
 from search.axis import Value
 from search.ledger import TrialRecord, decode, encode
 
@@ -112,5 +111,7 @@ def forget_outcome(folder: Path) -> None:
 
 def clean(folder: Path) -> None:
     """Remove what an ended trial, whose record is in the ledger, has no more use for."""
+    from model.checkpoint import step_files  # imports torch
+
     for path in (*step_files(folder), *folder.glob("*.tmp")):
         path.unlink(missing_ok=True)

@@ -29,6 +29,14 @@ MEMBER_END = "member_end"
 REPORT_EVERY_SECONDS = 1.9
 """At least this between two reports of progress: `train` tells of it once a second, and a report
 costs 4 ms, of which the screen needs one each two seconds."""
+REPORTS_A_SECOND = 10.0
+"""Of all trials together at most. A report costs the driver 1 to 2 ms of processor time
+(tests/benchmarks/scaling.py), and 1,000 trials that each made one each 1.9 s would leave it none."""
+
+
+def report_every(experiment: Experiment) -> float:
+    """Seconds between two reports of a trial's progress: fewer of each where many run."""
+    return max(REPORT_EVERY_SECONDS, experiment.max_concurrent / REPORTS_A_SECOND)
 
 
 def tune_hooks(trial: Trial, place: Place, decider: Decider) -> Hooks:
