@@ -88,7 +88,8 @@ def _of_64_bits(text: str) -> int:
 def build(cls: type[_T], raw: Any, where: str = "") -> _T:
     """The dataclass `cls` from parsed JSON, nested ones included (by their `from_dict` if they have
     one). Raises `ValueError` for a missing, unknown or mistyped key, which it names."""
-    hints, required = _fields(cls)
+    kind: type = cls
+    hints, required = _fields(kind)
     if not isinstance(raw, dict):
         raise ValueError(f"{where or cls.__name__}: expected an object")
     odd = sorted((required - set(raw)) | (set(raw) - set(hints)))

@@ -192,7 +192,8 @@ def _what_to_train(
     deciders = [
         Decider(rule, place.folder, t.trial_id, t.config, place.scored, place.wrote) for t in trials
     ]
-    hooks = [tune_hooks(t, place, decider) for t, decider in zip(trials, deciders, strict=True)]
+    at_a_time = experiment.max_concurrent
+    hooks = [tune_hooks(t, place, d, at_a_time) for t, d in zip(trials, deciders, strict=True)]
     options: dict[str, Any] = {
         "device": experiment.device,
         "checkpoint_every_seconds": experiment.checkpoint_every_seconds,

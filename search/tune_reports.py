@@ -30,29 +30,33 @@ REPORT_EVERY_SECONDS = 1.9
 """At least this between two reports of progress: `train` tells of it once a second, and a report
 costs 4 ms, of which the screen needs one each two seconds."""
 REPORTS_A_SECOND = 10.0
-"""Of all trials together at most. A report costs the driver 1 to 2 ms of processor time
-(tests/benchmarks/scaling.py), and 1,000 trials that each made one each 1.9 s would leave it none."""
+"""Of all trials together at most: each costs the driver 1 to 2 ms of processor time
+(tests/benchmarks/scaling.py), and a thousand trials would leave it none."""
 
 
-def report_every(experiment: Experiment) -> float:
-    """Seconds between two reports of a trial's progress: fewer of each where many run."""
-    return max(REPORT_EVERY_SECONDS, experiment.max_concurrent / REPORTS_A_SECOND)
+def report_every(at_a_time: int) -> float:
+    """Seconds between two reports of a trial's progress, where so many run."""
+    return max(REPORT_EVERY_SECONDS, at_a_time / REPORTS_A_SECOND)
 
 
-def tune_hooks(trial: Trial, place: Place, decider: Decider) -> Hooks:
-    """A trial's hooks, which report to Tune and tell `place` of what was written; `decider` says
-    at a rung whether it stops."""
+def tune_hooks(trial: Trial, place: Place, decider: Decider, at_a_time: int) -> Hooks:
+    """A trial's hooks, which report to Tune and tell `place` of what was written.
+
+    Args:
+        decider: says at a rung whether it stops.
+        at_a_time: so many trials run beside each other.
+    """
     folder = trial_folder(place.folder, trial.trial_id)
     # Tune wants the metric in every report; before the first epoch there is only the loss of
     # guessing evenly.
     objective = math.log(trial.config.model.vocab_size)
-    reported_at = -math.inf
+    reported_at, every = -math.inf, report_every(at_a_time)
     curve_at = 0
 
     def on_progress(progress: Progress) -> None:
         nonlocal reported_at
         now = time.monotonic()
-        if now - reported_at < REPORT_EVERY_SECONDS:
+        if now - reported_at < every:
             return
         reported_at = now
         tune.report(

@@ -41,6 +41,7 @@ def stamped(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def timed_trial(tune_config: dict[str, Any], experiment_folder: Path, **options: Any) -> None:
     """Runs in a worker: `run_trials`, noting its parts and what each report cost it."""
     import search.trainable as room
+    from search.experiment import read_experiment
     from search.plan import trials_of
     from search.trial_folder import trial_folder
 
@@ -59,7 +60,7 @@ def timed_trial(tune_config: dict[str, Any], experiment_folder: Path, **options:
         noted["trained"] = time.time()
         return result
 
-    (trial,) = trials_of(room.read_experiment(experiment_folder), tune_config)
+    (trial,) = trials_of(read_experiment(experiment_folder), tune_config)
     folder = trial_folder(experiment_folder, trial.trial_id)
     room.tune.report, room.train = report, train  # type: ignore[assignment]
     try:

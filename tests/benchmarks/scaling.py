@@ -24,9 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[0] = str(ROOT)  # import from the checkout
-sys.path.append(str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # import from the checkout
 
 from scaling_meter import Meter
 from scaling_numbers import report_lines, summary
@@ -111,7 +109,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from search import tuner
     from search.tune_reports import report_every
 
-    reports = args.reports or report_every(experiment)
+    reports = args.reports or report_every(args.slots)
     tuner.run_trials = functools.partial(  # type: ignore[assignment]
         sleep_and_record, seconds=args.seconds, reports=reports
     )

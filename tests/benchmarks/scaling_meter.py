@@ -1,4 +1,4 @@
-"""Clocks in the search's driver, for `scaling.py`: what each part took, by trials that had ended."""
+"""Clocks in the search's driver, for `scaling.py`: what each part took, by ended trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `scaling.py` makes of its notes: numbers by how many trials had ended, and tables of them."""
+"""What `scaling.py` makes of its notes: numbers by ended trials, and tables of them."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def report_lines(numbers: dict[str, Any]) -> list[str]:
     """Tables in Markdown."""
     n = numbers
     lines = [
-        f"{n['trials']} trials of {n['seconds']:g} s on {n['slots']} slots, sampler {n['sampler']}: "
-        f"{n['search_seconds']:.0f} s ({n['start_seconds']:.0f} s to the first trial, "
+        f"{n['trials']} trials of {n['seconds']:g} s on {n['slots']} slots, sampler {n['sampler']}"
+        f": {n['search_seconds']:.0f} s ({n['start_seconds']:.0f} s to the first trial, "
         f"{n['end_seconds']:.1f} s after the last)",
         f"{n['trials_a_minute']:.0f} trials a minute; slots busy {n['busy']:.1%}; idle between two "
         + ", ".join(

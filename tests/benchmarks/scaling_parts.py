@@ -9,13 +9,13 @@ import contextlib
 import io
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from scaling_trial import STEPS, make_record
 
-from search.axes import apply_axes
 from search.clock import Clock
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
@@ -112,7 +112,7 @@ def _sampler(experiment: Experiment, records: Sequence[TrialRecord]) -> dict[str
         if name == "tpe":
             found["resume: tell the sampler"] = 1e3 * (time.process_time() - began)
         times = 1 if name == "gp" else TIMES  # seconds each, at a thousand
-        own = [processor_ms(lambda n=n: search.suggest(f"new-{n}")) for n in range(times)]
+        own = [processor_ms(partial(search.suggest, f"new-{n}")) for n in range(times)]
         found[f"suggest: {name}"] = sorted(own)[times // 2]
     return found
 

@@ -16,6 +16,7 @@ from search import tune_reports
 from search.experiment import Experiment
 from search.lean_ray import TUNE_WAITS_SECONDS, few_wakeups
 from search.options import make_parser
+from search.place import Place
 from search.plan import ReportedTrials, grid_trials
 from search.rung_files import Decider
 from search.start import make_experiment
@@ -76,7 +77,7 @@ def test_progress_is_reported_each_two_seconds_and_every_epoch(
     monkeypatch.setattr(tune_reports.time, "monotonic", lambda: now)
     trial = grid_trials(experiment)[0]
     hooks = tune_reports.tune_hooks(
-        trial, Path(), Decider("never", Path(), trial.trial_id, trial.config)
+        trial, Place(Path()), Decider("never", Path(), trial.trial_id, trial.config), at_a_time=2
     )
     for second in range(7):  # `train` tells of its progress once a second
         now = second + 0.01 * second
@@ -87,6 +88,13 @@ def test_progress_is_reported_each_two_seconds_and_every_epoch(
     assert [r["val_loss_nats"] for r in reports if r["kind"] == "epoch"] == [8.0]
     guessing = math.log(trial.config.model.vocab_size)
     assert [r["objective"] for r in reports] == [guessing] * 4 + [8.0]
+
+
+def test_many_trials_report_less_often_each() -> None:
+    """All together at most ten times a second, as far as the screen needs no more."""
+    assert tune_reports.report_every(1) == tune_reports.report_every(16) == 1.9
+    assert tune_reports.report_every(64) == 6.4
+    assert tune_reports.report_every(1000) == 100
 
 
 def test_a_report_leads_back_to_its_member_of_the_pack(experiment: Experiment) -> None:
