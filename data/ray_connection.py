@@ -82,7 +82,7 @@ def _silence() -> Iterator[None]:
 
 def knock(address: str) -> None:
     """Raise `UserError` if nobody listens there: Ray itself would try for a minute."""
-    host, _, port = address.rpartition(":")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host:
         return  # "auto" or "local"
     try:

@@ -8,6 +8,7 @@ with the job; everything else is installed on the nodes, and must be what this m
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import shutil
 import sys
 import tempfile
@@ -128,9 +129,13 @@ def join(address: str) -> Iterator[Cluster]:
         UserError: there is none, it doesn't let us in, no node of it has processors for trials, or
             one has other libraries than this machine.
     """
-    root = Path(__file__).resolve().parents[1]
-    with joined(address, [root / name for name in PACKAGES], WORKER_VARIABLES):
+    with joined(address, package_folders(), WORKER_VARIABLES):
         yield Cluster(address, _look_at_nodes())
+
+
+def package_folders() -> list[Path]:
+    """Of this project; on a node each is in a folder of its own."""
+    return [Path(importlib.import_module(name).__path__[0]) for name in PACKAGES]
 
 
 def _look_at_nodes() -> dict[str, Node]:

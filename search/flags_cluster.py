@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from data.cluster import is_address
 from data.errors import UserError
 from search.storage_uri import check_uri, is_uri
+
+CLIENT = "ray://"
+"""How the address of a cluster begins that this machine is no part of."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -46,5 +50,17 @@ def check_flags(args: argparse.Namespace) -> None:
 
 
 def _check_address(address: str) -> None:
-    if not is_address(address):
+    if not is_address(address.removeprefix(CLIENT)) or address == f"{CLIENT}auto":
         raise UserError(f"--address {address}: give auto, HOST:PORT or ray://HOST:PORT")
+
+
+def without_flags(words: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """A command line's words without these flags and their values."""
+    left, kept = list(words), []
+    while left:
+        word = left.pop(0)
+        if word in flags:
+            left = left[1:]
+        elif word.partition("=")[0] not in flags:
+            kept.append(word)
+    return kept

@@ -7,6 +7,7 @@ What a search is planned with: devices, precision, how many trials at a time, sp
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -118,12 +119,16 @@ class Machines:
 
     def slots(self, threads: int, gpus: float) -> int:
         """How many trials of so many threads and GPUs (or a part of one) run at a time."""
+        if gpus and self.address is None:  # a Ray of our own counts no processors
+            threads = 0
         return sum(_slots(node, threads, gpus) for node in self.nodes)
 
     def threads(self, at_a_time: int, gpus: float, most: int) -> int:
         """The most threads, up to `most`, of each of so many trials at a time; 1 at least."""
-        fitting = [t for t in range(1, most + 1) if self.slots(t, gpus) >= at_a_time]
-        return max(fitting, default=1)
+        for threads in range(most, 1, -1):
+            if sum(_slots(node, threads, gpus) for node in self.nodes) >= at_a_time:
+                return threads
+        return 1
 
     def fit(self, experiment: Experiment) -> Experiment:
         """One that was begun elsewhere, with as many trials at a time as find room here. Raises
@@ -158,10 +163,11 @@ def this_node() -> Node:
 
 
 def _slots(node: Node, threads: int, gpus: float) -> int:
+    by_cpu = node.cpus // threads if threads else sys.maxsize
     if gpus == 0:
-        return node.cpus // threads
+        return by_cpu
     per_gpu = int(1 / gpus + 1e-6) * node.gpus if gpus <= 1 else int(node.gpus // gpus)
-    return min(node.cpus // threads, per_gpu)
+    return min(by_cpu, per_gpu)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ python search/run.py --grid lr --preset quick --device cpu      # a laptop's siz
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from model.records import DIVERGED, FAILED
 from reports.answer import answer
 from reports.front import front_sentence, front_table, limit_sentence
 from reports.tables import as_text, experiments
+from search import flags_cluster
 from search.axes import cell_label
 from search.begin import begin
 from search.budget import settle
@@ -28,6 +30,7 @@ from search.clock import Clock, process_start
 from search.code_version import refuse_other_beginnings
 from search.confirm import missing_trials, trials_so_far
 from search.cost import end_line
+from search.environment import prepare_for_cluster
 from search.estimate import keep_real_speeds, make_estimator
 from search.experiment import (
     Experiment,
@@ -48,6 +51,7 @@ from search.start import (
     length_in,
 )
 from search.storage import StorageError
+from search.storage_uri import is_uri
 from search.stored import mirror_of, resumed_name
 from search.warm_start import take_over_warm
 
@@ -55,6 +59,8 @@ from search.warm_start import take_over_warm
 def main() -> int:
     parser = make_parser()
     args = parser.parse_args()
+    if (args.address or "").startswith(flags_cluster.CLIENT):
+        return run_elsewhere(args, sys.argv[1:])
     root = artifacts_root(args.out)
     if args.extend is not None and args.resume is None:
         args = extended_arguments(parser, root, args.extend, sys.argv[1:])
@@ -71,6 +77,20 @@ def main() -> int:
             return 0
         experiment, folder, corpus = begun
         return run(experiment, folder, length_in(corpus), started, machines)
+
+
+def run_elsewhere(args: argparse.Namespace, words: list[str]) -> int:
+    """Run this command on the cluster that `ray://...` leads to, where all its flags are checked."""
+    flags_cluster.check_flags(args)
+    if args.resume is not None and args.storage is None and not is_uri(args.resume):
+        raise UserError(
+            f"--resume {args.resume}: the cluster's head knows experiments by their storage: give "
+            "--storage, or STORAGE/experiments/NAME"
+        )
+    prepare_for_cluster()
+    from search.remote_driver import run_there  # Ray reads the environment at import
+
+    return run_there(args.address, flags_cluster.without_flags(words, ("--address", "--out")))
 
 
 def resume(root: Path, name: str, address: str | None, skip_damaged: bool) -> int:
