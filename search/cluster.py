@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,8 +44,9 @@ MAX_FAILURES = 8
 """How often a trial whose process was lost is started again: on a cluster that is mostly its node's
 end, and not the trial's doing."""
 WATCH_EVERY_SECONDS = 5.0
+KNOCK_EVERY_SECONDS = 2.0
 SILENT_SECONDS = 20.0
-"""Without a head, until the search ends. Ray itself ends this process after 60 s."""
+"""Without a head, until the search ends."""
 
 
 class Cluster(Machines):
@@ -63,7 +66,8 @@ class Cluster(Machines):
     def ray(self, experiment: Experiment, folder: Path) -> Iterator[RunningRay]:
         scratch = Path(tempfile.mkdtemp(prefix="minigpt-"))
         try:
-            yield ClusterRay(scratch)
+            with _watch_head(self.when_lost):
+                yield ClusterRay(scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -93,10 +97,9 @@ class ClusterRay:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
-        self._head = ray.get_runtime_context().gcs_address
         self._own = ray.get_runtime_context().get_node_id()
         self._nodes = _workers()
-        self._looked_at = self._answered_at = time.monotonic()
+        self._looked_at = time.monotonic()
 
     def find_lost(self) -> str | None:
         """Says which nodes have come and gone. Raises `ClusterLost`."""
@@ -104,13 +107,6 @@ class ClusterRay:
         if now - self._looked_at < WATCH_EVERY_SECONDS:
             return None
         self._looked_at = now
-        try:
-            knock(self._head)
-        except UserError:
-            if now - self._answered_at > SILENT_SECONDS:
-                raise ClusterLost(f"the cluster's head {self._head} does not answer") from None
-            return None
-        self._answered_at = now
         if not any(node["NodeID"] == self._own and node["Alive"] for node in ray.nodes()):
             raise ClusterLost("this machine is no longer a node of the cluster")
         before, self._nodes = self._nodes, _workers()
@@ -119,6 +115,32 @@ class ClusterRay:
                 left = f"{counted(len(self._nodes), 'node')} now"
                 tqdm.write(f"  {counted(len(names), 'node')} {change}: {left}", file=sys.stderr)
         return None
+
+
+@contextmanager
+def _watch_head(when_lost: Callable[[str], None]) -> Iterator[None]:
+    """End this process when the head has gone: Ray's calls wait for it, and after 60 s end the
+    process without a word. Nothing is lost by that: everything is written already."""
+    head, over = ray.get_runtime_context().gcs_address, threading.Event()
+
+    def watch() -> None:
+        answered_at = time.monotonic()
+        while not over.wait(KNOCK_EVERY_SECONDS):
+            try:
+                knock(head)
+                answered_at = time.monotonic()
+            except UserError:
+                if time.monotonic() - answered_at > SILENT_SECONDS:
+                    when_lost(f"The search can't go on: the cluster's head {head} does not answer")
+                    os._exit(1)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

@@ -60,6 +60,8 @@ class Machines:
     address: str | None = None
     """Of the cluster, as it was given."""
     max_failures = MAX_FAILURES
+    when_lost: Callable[[str], None] = staticmethod(print)
+    """Says why the command ends when a cluster is lost; it must not use Ray."""
 
     def __init__(self, nodes: Sequence[Node] | None = None) -> None:
         self.nodes = nodes or [this_node()]

@@ -2,9 +2,9 @@
 what it prints.
 
 A machine outside a cluster can't be driver of it: Ray's client speaks to one process at the head
-alone. So the same command is started there with `--address auto`, and its files live there and in
-the storage. Ctrl-C ends it as it ends one here; if this machine or the connection goes, it ends
-too, and goes on with `--resume`.
+alone. So the same command is started there, and its files live there and in the storage. Ctrl-C
+ends it as it ends one here; if this machine or the connection goes, it ends too, and goes on with
+`--resume`.
 Source: https://docs.ray.io/en/latest/cluster/running-applications/job-submission/ray-client.html
 `search.environment.prepare_for_cluster` must have been called before this is imported.
 """
@@ -46,9 +46,10 @@ class Driver:
         import search
         from search.place import node_home
 
+        address = ray.get_runtime_context().gcs_address
         script = Path(search.__path__[0]) / "run.py"
         self.process = subprocess.Popen(
-            [sys.executable, str(script), *words, "--address", "auto"],
+            [sys.executable, str(script), *words, "--address", address],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

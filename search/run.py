@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def run_elsewhere(args: argparse.Namespace, words: list[str]) -> int:
-    """Run this command on the cluster that `ray://...` leads to, where all its flags are checked."""
+    """Run this command on the cluster that `ray://...` leads to; its flags are checked there."""
     flags_cluster.check_flags(args)
     if args.resume is not None and args.storage is None and not is_uri(args.resume):
         raise UserError(
@@ -133,11 +133,17 @@ def run(
         take_over_warm(experiment, folder, ledger)
         mirror.push_plan()
         clock, trained_before = Clock(folder, started), {t.trial_id for t in ledger.trials}
+
+        def say_how_to_go_on(reason: str) -> None:
+            done = _done(experiment, ledger)
+            print(f"\n{reason}; {done} are in the ledger. Go on with: {again}", flush=True)
+
+        machines.when_lost = say_how_to_go_on
         reason = _search(experiment, folder, ledger, length, clock, mirror, machines)
         clock.note()
         reason = reason or _keep(mirror)
         if reason is not None:
-            print(f"\n{reason}; {_done(experiment, ledger)} are in the ledger. Go on with: {again}")
+            say_how_to_go_on(reason)
             return 1
         experiment = settle(experiment, folder, ledger)
         keep_real_speeds(experiment, ledger, root, trained_before)
