@@ -39,7 +39,7 @@ class Cluster:
                 f"--address {self.address}: a preparation reads its sources here: run it on a "
                 "machine of the cluster with `--address auto`"
             )
-        if self.address not in (LOCAL, "auto") and not _ADDRESS.fullmatch(self.address):
+        if self.address != LOCAL and not is_address(self.address):
             raise UserError(f"--address {self.address}: give auto, HOST:PORT or local")
 
     def folder(self, name: str) -> Path:
@@ -53,17 +53,27 @@ class Cluster:
             self.work.rmdir()  # if nothing else is in it
 
 
+def is_address(text: str) -> bool:
+    """Whether it is `auto` or HOST:PORT."""
+    return text == "auto" or _ADDRESS.fullmatch(text) is not None
+
+
 def prepare_environment(cluster: Cluster) -> None:
     """What Ray reads from the environment when it is imported."""
     wanted = {"RAY_USAGE_STATS_ENABLED": "0"}
     if cluster.address == LOCAL:
         wanted["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # listen on loopback only
-    elif _TOKEN_FILE.exists() or _TOKEN_NAMES & os.environ.keys():
-        # A cluster asks for a token as soon as there is one on its head (ray 2.60); whoever joins
-        # sends it only if told to.
-        wanted["RAY_AUTH_MODE"] = "token"
+    else:
+        wanted |= token_variables()
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+
+
+def token_variables() -> dict[str, str]:
+    """A cluster asks for a token as soon as there is one on its head (ray 2.60), and whoever joins
+    sends it only if told to."""
+    has_one = _TOKEN_FILE.exists() or _TOKEN_NAMES & os.environ.keys()
+    return {"RAY_AUTH_MODE": "token"} if has_one else {}
 
 
 def cluster_of(address: str | None, work: str | None, root: Path) -> Cluster | None:

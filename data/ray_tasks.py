@@ -7,9 +7,7 @@ Source: https://docs.ray.io/en/latest/data/data.html
 from __future__ import annotations
 
 import logging
-import os
 import socket
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
@@ -20,17 +18,15 @@ from typing import Any
 
 import ray
 import ray.data
-from ray._private import worker as ray_worker
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data.cluster import LOCAL, Cluster
 from data.errors import UserError, refusal
 from data.parallel import usable_cores
+from data.ray_connection import differences, first_line, joined
 from data.shard_stages import ShardStage
 from data.versions import versions
 
-CONNECT_SECONDS = 10.0
-"""For a node of the cluster to take a connection."""
 LOOK_SECONDS = 120.0
 """For a node to get the code and look at the folder; the first task of a node takes some 5 s."""
 MOST_TRIES = 10
@@ -45,66 +41,18 @@ def ray_session(cluster: Cluster, workers: int | None) -> Iterator[None]:
     of our own of `workers` processes.
 
     Raises:
-        UserError: there is no such cluster, or it doesn't let us in (which takes Ray 20 s to say).
+        UserError: there is no such cluster, or it doesn't let us in.
     """
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
     data_log = logging.getLogger("ray.data")  # has handlers of its own, one writes to the screen
     data_log.handlers = [each for each in data_log.handlers if "Session" in type(each).__name__]
-    # What Ray prints whatever it is told: forty lines when a node is lost.
-    ray_worker.print_to_stdstream = lambda *_, **__: None
     ray.data.DataContext.get_current().enable_progress_bars = False
     with tempfile.TemporaryDirectory(prefix="minigpt-ray-") as scratch:
-        options: dict[str, Any] = {"address": cluster.address}
+        options: dict[str, Any] = {}
         if cluster.address == LOCAL:
             cores = workers or usable_cores()
-            options |= {"num_cpus": cores, "include_dashboard": False, "_temp_dir": scratch}
-        else:
-            _knock(cluster.address)
-        try:
-            try:
-                with _silence():
-                    ray.init(
-                        **options,
-                        runtime_env={"py_modules": [str(Path(__file__).parent)]},
-                        log_to_driver=False,
-                        logging_level=logging.CRITICAL,
-                    )
-            except Exception as error:  # noqa: BLE001  of many kinds: no cluster, token, version
-                raise UserError(
-                    f"--address {cluster.address}: cannot join ({_first_line(error)}): is it a Ray "
-                    f"{ray.__version__} cluster, and its token the one in RAY_AUTH_TOKEN or "
-                    "~/.ray/auth_token here?"
-                ) from None
+            options = {"num_cpus": cores, "include_dashboard": False, "_temp_dir": scratch}
+        with joined(cluster.address, [Path(__file__).parent], {}, **options):
             yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Nothing on standard error: Ray's own threads write there, around Python's `sys.stderr`."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _knock(address: str) -> None:
-    """Ray itself would try for a minute."""
-    host, _, port = address.rpartition(":")
-    if not host:
-        return  # "auto"
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise UserError(
-            f"--address {address}: no Ray cluster there ({_first_line(error)})"
-        ) from None
 
 
 def check_nodes(folder: Path) -> None:
@@ -135,8 +83,8 @@ def _check_report(node: str, folder: Path, look: ray.ObjectRef) -> None:
     try:
         found, sees = ray.get(look, timeout=LOOK_SECONDS)
     except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
-        raise UserError(f"--address: node {node} cannot work ({_first_line(error)})") from None
-    if differ := _differences(found, versions()):
+        raise UserError(f"--address: node {node} cannot work ({first_line(error)})") from None
+    if differ := differences(found, versions()):
         raise UserError(f"--address: node {node} has {differ}: install the same on all nodes")
     if not sees:
         raise UserError(f"--work {folder.parent.parent}: node {node} does not see this folder")
@@ -145,14 +93,6 @@ def _check_report(node: str, folder: Path, look: ray.ObjectRef) -> None:
 @ray.remote(num_cpus=0, max_retries=0)
 def _look(mark: Path) -> NodeReport:
     return versions(), mark.exists()
-
-
-def _differences(found: dict[str, str], wanted: dict[str, str]) -> str:
-    return ", ".join(
-        f"{name} {found.get(name, 'missing')} where this machine has {wanted.get(name, 'none')}"
-        for name in sorted(found.keys() | wanted.keys())
-        if found.get(name) != wanted.get(name)
-    )
 
 
 def map_shards(stage: ShardStage, numbers: Sequence[int], workers: int | None) -> Iterator[int]:
@@ -182,7 +122,7 @@ def run_on_shard(
     error = ""
     try:
         # A node may have joined after the others were looked at.
-        if differ := _differences(versions(), wanted):
+        if differ := differences(versions(), wanted):
             raise UserError(f"--address: node {socket.gethostname()} has {differ}")
         with _counted(stage.folder / f"tries-{stage.name}-{number:05d}"):
             stage(number)
@@ -205,7 +145,3 @@ def _counted(path: Path) -> Iterator[None]:
         )
     yield
     path.unlink(missing_ok=True)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

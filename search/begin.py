@@ -18,13 +18,13 @@ from search.disk import check_limit, check_space
 from search.estimate import make_estimator
 from search.experiment import Experiment
 from search.extension import extension_line, finished_trials
+from search.machines import Machines
 from search.named_grids import CLAIMS, claims_line
 from search.packing import choose_pack
 from search.presets import default_preset
 from search.sharing import choose_trials_per_gpu
 from search.start import (
     check_trials,
-    choose_device,
     corpus_if_prepared,
     length_in,
     make_experiment,
@@ -37,17 +37,18 @@ from search.warm_start import look, with_known_points
 
 
 def begin(
-    args: argparse.Namespace, root: Path, started: float
+    args: argparse.Namespace, root: Path, started: float, machines: Machines
 ) -> tuple[Experiment, Path, Corpus] | None:
     """Say what the search will be and make its folder; None for a dry run, which makes nothing.
 
     Args:
         started: when the command was, in seconds since 1970.
+        machines: where its trials will run.
     """
-    device = choose_device(args.device)
-    planned = make_experiment(args, device)
+    planned = make_experiment(args, machines.device(args.device), machines)
     if planned.storage is not None and not args.dry_run:
         prepare_storage(planned.storage, root, planned.name, args.corpus)
+        machines.check_storage(planned.storage)
     corpus = corpus_if_prepared(root, args.corpus)
     experiment = on_corpus(planned, corpus)
     folder = root / "experiments" / experiment.name
@@ -58,11 +59,11 @@ def begin(
     if experiment.budget_seconds is None:  # which may be refused once there are speeds
         print("\n".join(head), flush=True)
         head = []
-    experiment = _shared(args, experiment, corpus)
+    experiment = _shared(args, experiment, corpus, machines)
     if corpus is None and experiment.budget_seconds is not None and not args.dry_run:
         corpus = prepare_builtin(root)  # what that takes is a part of the budget
         experiment = on_corpus(experiment, corpus)
-    experiment, lines, measured = _plan(experiment, corpus, root, started)
+    experiment, lines, measured = _plan(experiment, corpus, root, started, machines)
     print("\n".join([*head, *lines]), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")
@@ -107,28 +108,37 @@ def _head(
     return lines
 
 
-def _shared(args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None) -> Experiment:
-    """With as many trials to a GPU and to a pack as were asked for, or as measured here pay."""
+def _shared(
+    args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None, machines: Machines
+) -> Experiment:
+    """With as many trials to a GPU and to a pack as were asked for, or as measured there pay."""
     if args.trials_per_gpu == "auto":
-        chosen, why = choose_trials_per_gpu(experiment)
+        chosen, why = machines.call(choose_trials_per_gpu, experiment)
         print(f"Sharing    {why}", flush=True)
         args.trials_per_gpu = str(chosen)
-        again = on_corpus(make_experiment(args, experiment.device), corpus)
+        again = on_corpus(make_experiment(args, experiment.device, machines), corpus)
         experiment = dataclasses.replace(again, name=experiment.name)
-    pack, reason = choose_pack(args.pack, experiment)
+    if args.pack == "auto":
+        pack, reason = machines.call(choose_pack, args.pack, experiment)
+    else:
+        pack, reason = choose_pack(args.pack, experiment)
     if reason:
         print(f"Packing    {reason}", flush=True)
     return dataclasses.replace(experiment, pack=pack)
 
 
 def _plan(
-    experiment: Experiment, corpus: Corpus | None, root: Path, started: float
+    experiment: Experiment,
+    corpus: Corpus | None,
+    root: Path,
+    started: float,
+    machines: Machines,
 ) -> tuple[Experiment, list[str], dict[str, Speed]]:
     """The experiment as it fits into its budget, with what it will take; the lines that say so; and
     the speeds measured for it."""
     length = length_in(corpus)
     trials = check_trials(experiment, length)
-    estimator = make_estimator(experiment, trials, corpus, length, root)
+    estimator = make_estimator(experiment, trials, corpus, length, root, machines)
     used = time.time() - started
     experiment, expected, trials, lines = within_budget(experiment, trials, estimator, used)
     check_limit(expected)

@@ -23,6 +23,7 @@ from data import checked_json
 from data.atomic_file import atomic_file
 from model.config import RunConfig, flops_per_token
 from search.experiment import Experiment
+from search.machines import Machines
 
 FILE = "calibration.json"
 MOST_SHAPES = 3
@@ -72,9 +73,9 @@ def _distance(one: RunConfig, other: RunConfig) -> float:
 
 
 def processes_together(experiment: Experiment) -> int:
-    """How many processes load the processor, or one GPU, at a time."""
+    """How many processes load a machine's processor, or one GPU, at a time."""
     if experiment.device == "cpu":
-        return experiment.max_concurrent
+        return -(-experiment.max_concurrent // experiment.hardware.get("nodes", 1))
     return -(-experiment.max_concurrent // max(1, len(experiment.hardware["gpus"])))
 
 
@@ -98,15 +99,17 @@ def shape_key(config: RunConfig, experiment: Experiment) -> str:
     return json.dumps(key, sort_keys=True)
 
 
-def speeds(experiment: Experiment, configs: Sequence[RunConfig], root: Path) -> Speeds:
-    """The speeds for trials of `configs`; those that ROOT doesn't hold yet are measured, which
-    takes some seconds. Nothing is written."""
+def speeds(
+    experiment: Experiment, configs: Sequence[RunConfig], root: Path, machines: Machines
+) -> Speeds:
+    """The speeds for trials of `configs`; those that ROOT doesn't hold yet are measured on one of
+    `machines`, which takes some seconds. Nothing is written."""
     shapes = _chosen(configs)
     known = read_cache(root)
     new: dict[str, Speed] = {}
     missing = [shape for shape in shapes if shape_key(shape, experiment) not in known]
     if missing:
-        measured = zip(missing, measure(experiment, missing), strict=True)
+        measured = zip(missing, machines.call(measure, experiment, missing), strict=True)
         new = {shape_key(shape, experiment): speed for shape, speed in measured}
     known |= new
     return Speeds({shape: known[shape_key(shape, experiment)] for shape in shapes}, new)

@@ -7,6 +7,7 @@ side by side that are not comparable.
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,11 +22,11 @@ _NAMED = 4
 
 def code_hashes() -> dict[str, str]:
     """The beginning of each source file's SHA-256, by its path in the project."""
-    root = Path(__file__).resolve().parents[1]
-    files = [path for room in ROOMS for path in sorted((root / room).glob("*.py"))]
+    folders = {room: Path(importlib.import_module(room).__path__[0]) for room in ROOMS}
     return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for path in files
+        f"{room}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for room, folder in folders.items()
+        for path in sorted(folder.glob("*.py"))
     }
 
 

@@ -19,6 +19,10 @@ class RayLost(Exception):
     """A process that Ray needs on this machine is gone; with a new Ray the search can go on."""
 
 
+class ClusterLost(Exception):
+    """The cluster doesn't answer any more."""
+
+
 class NoStorage(Exception):
     """A trial can't write its files; what it needs was said in one line."""
 

@@ -15,6 +15,7 @@ from search.branches import shared_steps, trunk_groups
 from search.calibration import Speed, Speeds, shape_key, speeds, write_cache
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
+from search.machines import Machines
 from search.plan import Trial, trial_tokens
 from search.prediction import Work, search_seconds, work_seconds
 
@@ -100,10 +101,11 @@ def make_estimator(
     corpus: Corpus | None,
     length: Callable[[Trial], RunLength],
     root: Path,
+    machines: Machines,
 ) -> Estimator:
-    """One with the speeds for these trials, which are measured where ROOT doesn't know them."""
+    """One with the speeds for these trials, measured on `machines` where ROOT doesn't know them."""
     tokens = corpus.manifest.splits["val"].tokens if corpus else BUILTIN_VALIDATION_TOKENS
-    speed_of = speeds(experiment, [trial.config for trial in trials], root)
+    speed_of = speeds(experiment, [trial.config for trial in trials], root, machines)
     return Estimator(experiment, speed_of, tokens, length)
 
 

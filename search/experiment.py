@@ -127,6 +127,8 @@ class Experiment:
     """What the command was predicted to take."""
     storage: str | None = None
     """Where it lives beside this machine (`search/storage.py`); None: in its folder alone."""
+    is_capped: bool = False
+    """Whether `max_concurrent` was asked for, so that also a cluster's new nodes don't raise it."""
 
     @property
     def space(self) -> Space:

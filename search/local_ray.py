@@ -45,8 +45,6 @@ class LocalRay:
     """A running Ray."""
 
     scratch: Path
-    """For what Tune writes of its own. It is not in the experiment's folder: none of it is read
-    again, and where that can't be written to, Tune must live long enough to be told."""
     processes: dict[str, int]
     """Process ids of what it needs, by name."""
 

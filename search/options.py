@@ -32,7 +32,7 @@ example:
 """
 
 
-WITH_RESUME = ("resume", "out", "skip_damaged", "storage")
+WITH_RESUME = ("resume", "out", "skip_damaged", "storage", "address")
 """What is given with `--resume`: everything else is the experiment's."""
 
 

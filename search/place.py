@@ -167,15 +167,20 @@ class NodePlace(Place):
         return f"{self.home}/{trial_id}/{name}"
 
 
-def node_root(uri: str) -> Path:
-    """The node's own root for what is in the storage at `uri`; only this user enters it. Raises
-    `UserError` where somebody else owns it."""
+def node_home() -> Path:
+    """The node's own folder; only this user enters it. Raises `UserError` where somebody else owns
+    it."""
     given = os.environ.get("MINIGPT_NODE_HOME")
     home = Path(given or Path(tempfile.gettempdir()) / f"minigpt-node-{getpass.getuser()}")
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if home.stat().st_uid != os.getuid():
         raise UserError(f"{home}: is somebody else's; set MINIGPT_NODE_HOME to a folder of yours")
-    return home.absolute() / hashlib.sha256(uri.encode()).hexdigest()[:12]
+    return home.absolute()
+
+
+def node_root(uri: str) -> Path:
+    """The node's own root for what is in the storage at `uri`. Raises `UserError`."""
+    return node_home() / hashlib.sha256(uri.encode()).hexdigest()[:12]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ python search/run.py --grid lr --preset quick --device cpu      # a laptop's siz
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +15,14 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.corpus import open_corpus
-from data.errors import run_command
+from data.errors import UserError, run_command
 from data.paths import artifacts_root, check_writable
 from model.batches import RunLength
 from model.records import DIVERGED, FAILED
 from reports.answer import answer
 from reports.front import front_sentence, front_table, limit_sentence
 from reports.tables import as_text, experiments
+from search import flags_cluster
 from search.axes import cell_label
 from search.begin import begin
 from search.budget import settle
@@ -28,7 +30,7 @@ from search.clock import Clock, process_start
 from search.code_version import refuse_other_beginnings
 from search.confirm import missing_trials, trials_so_far
 from search.cost import end_line
-from search.environment import prepare_environment
+from search.environment import prepare_for_cluster
 from search.estimate import keep_real_speeds, make_estimator
 from search.experiment import (
     Experiment,
@@ -39,16 +41,17 @@ from search.experiment import (
 )
 from search.extension import extended_arguments, take_over
 from search.ledger import Ledger, open_ledger
+from search.machines import Machines, machines_at
 from search.mirror import Mirror
 from search.options import check_options, make_parser
 from search.plan import Trial
 from search.start import (
     check_trials,
-    choose_device,
     corpus_if_prepared,
     length_in,
 )
 from search.storage import StorageError
+from search.storage_uri import is_uri
 from search.stored import mirror_of, resumed_name
 from search.warm_start import take_over_warm
 
@@ -56,6 +59,8 @@ from search.warm_start import take_over_warm
 def main() -> int:
     parser = make_parser()
     args = parser.parse_args()
+    if (args.address or "").startswith(flags_cluster.CLIENT):
+        return run_elsewhere(args, sys.argv[1:])
     root = artifacts_root(args.out)
     if args.extend is not None and args.resume is None:
         args = extended_arguments(parser, root, args.extend, sys.argv[1:])
@@ -64,24 +69,45 @@ def main() -> int:
         check_writable(root)
     if args.resume is not None:
         name = resumed_name(root, args.resume, args.storage)
-        return resume(root, name, args.skip_damaged)
+        return resume(root, name, args.address, args.skip_damaged)
     started = process_start()
-    begun = begin(args, root, started)
-    if begun is None:
-        return 0
-    experiment, folder, corpus = begun
-    return run(experiment, folder, length_in(corpus), started)
+    with machines_at(args.address) as machines:
+        begun = begin(args, root, started, machines)
+        if begun is None:
+            return 0
+        experiment, folder, corpus = begun
+        return run(experiment, folder, length_in(corpus), started, machines)
 
 
-def resume(root: Path, name: str, skip_damaged: bool) -> int:
-    """Finish the experiment called `name`."""
+def run_elsewhere(args: argparse.Namespace, words: list[str]) -> int:
+    """Run this command on the cluster that `ray://...` leads to; its flags are checked there."""
+    flags_cluster.check_flags(args)
+    if args.resume is not None and args.storage is None and not is_uri(args.resume):
+        raise UserError(
+            f"--resume {args.resume}: the cluster's head knows experiments by their storage: give "
+            "--storage, or STORAGE/experiments/NAME"
+        )
+    prepare_for_cluster()
+    from search.remote_driver import run_there  # Ray reads the environment at import
+
+    return run_there(args.address, flags_cluster.without_flags(words, ("--address", "--out")))
+
+
+def resume(root: Path, name: str, address: str | None, skip_damaged: bool) -> int:
+    """Finish the experiment called `name`, on this machine or on the cluster at `address`."""
     folder = find_experiment(root, name)
     experiment = read_experiment(folder)
-    choose_device(experiment.device)
+    if address is not None and experiment.storage is None:
+        raise UserError(f"--address {address}: {name} has no storage that all nodes reach")
     corpus = corpus_if_prepared(root, experiment.corpus["name"])
     refuse_other_beginnings(experiment, corpus.content_hash if corpus else None)
     assert corpus is not None
-    return run(experiment, folder, length_in(corpus), process_start(), skip_damaged)
+    started = process_start()
+    with machines_at(address) as machines:
+        experiment = machines.fit(experiment)
+        if experiment.storage is not None:
+            machines.check_storage(experiment.storage)
+        return run(experiment, folder, length_in(corpus), started, machines, skip_damaged)
 
 
 def run(
@@ -89,12 +115,14 @@ def run(
     folder: Path,
     length: Callable[[Trial], RunLength],
     started: float,
+    machines: Machines,
     skip_damaged: bool = False,
 ) -> int:
     """Train what is missing, then print the table. 0 if every trial ended well. `started`: when the
     command was, in seconds since 1970."""
     root = folder.parents[1]
-    flags = ["--skip-damaged"] if skip_damaged else []
+    flags = ["--address", machines.address] if machines.address is not None else []
+    flags += ["--skip-damaged"] if skip_damaged else []
     again = command_line("search/run.py", "--resume", experiment.name, *flags, root=root)
     with only_driver(folder), mirror_of(experiment, folder, skip_damaged) as mirror:
         ledger = open_ledger(folder, skip_damaged)
@@ -105,11 +133,17 @@ def run(
         take_over_warm(experiment, folder, ledger)
         mirror.push_plan()
         clock, trained_before = Clock(folder, started), {t.trial_id for t in ledger.trials}
-        reason = _search(experiment, folder, ledger, length, clock, mirror)
+
+        def say_how_to_go_on(reason: str) -> None:
+            done = _done(experiment, ledger)
+            print(f"\n{reason}; {done} are in the ledger. Go on with: {again}", flush=True)
+
+        machines.when_lost = say_how_to_go_on
+        reason = _search(experiment, folder, ledger, length, clock, mirror, machines)
         clock.note()
         reason = reason or _keep(mirror)
         if reason is not None:
-            print(f"\n{reason}; {_done(experiment, ledger)} are in the ledger. Go on with: {again}")
+            say_how_to_go_on(reason)
             return 1
         experiment = settle(experiment, folder, ledger)
         keep_real_speeds(experiment, ledger, root, trained_before)
@@ -136,20 +170,22 @@ def _search(
     length: Callable[[Trial], RunLength],
     clock: Clock,
     mirror: Mirror,
+    machines: Machines,
 ) -> str | None:
     """Run what is missing. Returns why that ended early, if it did."""
     estimator = None
     if experiment.budget_seconds is not None and experiment.sampler is not None:
         corpus = open_corpus(experiment.corpus_folder(folder))
         drawn = check_trials(experiment, length)
-        estimator = make_estimator(experiment, drawn, corpus, length, folder.parents[1])
+        root = folder.parents[1]
+        estimator = make_estimator(experiment, drawn, corpus, length, root, machines)
     try:
-        prepare_environment(experiment.threads_per_trial)
+        machines.prepare(experiment)
         from search.tuner import CANNOT_GO_ON, Search  # Ray reads the environment at import
     except KeyboardInterrupt:
         return "Interrupted"
     try:
-        Search(experiment, folder, ledger, length, clock, estimator, mirror).run()
+        Search(experiment, folder, ledger, length, clock, estimator, mirror, machines).run()
     except KeyboardInterrupt:
         return "Interrupted"
     except CANNOT_GO_ON as error:

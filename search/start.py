@@ -16,7 +16,7 @@ from data.corpus import Corpus, CorpusSpec, open_corpus, prepare_corpus, verify_
 from data.errors import UserError
 from model.batches import RunLength, check_validation
 from model.config import parameter_count
-from model.device import best_device, best_precision, hardware, usable_cores, versions
+from model.device import versions
 from search.axis import Value
 from search.code_version import code_hashes
 from search.disk import parse_size
@@ -25,6 +25,7 @@ from search.flags_budget import parse_budget
 from search.flags_noise import warm_starts
 from search.flags_space import MOST_TRIALS, read_space
 from search.limits import corners, drawn, limited
+from search.machines import Machines
 from search.named_grids import CLAIMS, claims_plan
 from search.objective import BUILTIN_TOKENS, parse_objectives
 from search.plan import Trial, collect, grid_trials, make_trial, trial_length
@@ -36,14 +37,6 @@ BYTES_PER_PARAMETER = 16
 """Weight, gradient and AdamW's two moments in fp32."""
 DRAWN = 100
 """Configurations drawn to estimate what a sampler will cost."""
-
-
-def choose_device(wanted: str | None) -> str:
-    """The wanted device, or the best there is. Raises `UserError` if it is not there."""
-    best = best_device()
-    if wanted == "cuda" and best != "cuda":
-        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu")
-    return wanted or best
 
 
 def corpus_if_prepared(root: Path, name: str) -> Corpus | None:
@@ -69,10 +62,14 @@ def prepare_builtin(root: Path) -> Corpus:
     return open_corpus(prepare_corpus(CorpusSpec(), root))
 
 
-def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
-    """The experiment that the options ask for, still without its corpus. Raises `UserError`."""
+def make_experiment(
+    args: argparse.Namespace, device: str, machines: Machines | None = None
+) -> Experiment:
+    """The experiment that the options ask for, still without its corpus, on this machine or on
+    `machines`. Raises `UserError`."""
+    machines = machines or Machines()
     preset = args.preset or default_preset(device)[0]
-    recipe = PRESETS[preset].replace(precision=best_precision(device))
+    recipe = PRESETS[preset].replace(precision=machines.precision(device))
     cells: tuple[dict[str, Value], ...] | None = None
     if args.grid == CLAIMS:
         axes, base, cells = claims_plan(args, recipe)
@@ -80,14 +77,13 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
     else:
         space = read_space(args, recipe)
         axes, base, kinds = dict(space.axes), space.base, dict(space.kinds)
-    machine = hardware()
     product = math.prod(map(len, axes.values())) if cells is None else len(cells)
     trials = args.seeds * (args.trials or (MOST_TRIALS if args.search else product))
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
     if args.search is None and base.train.schedule == "wsd":
         trials = -(-trials // len(axes.get("epochs", (0,))))  # trunks
-    concurrent, threads, gpus = _share_machine(args, device, len(machine["gpus"]), trials)
+    concurrent, threads, gpus = _share(args, device, machines, trials)
     now = datetime.datetime.now(datetime.UTC)
     kind = args.search or (CLAIMS if cells else "-".join(axes)) or "one"
     made = Experiment(
@@ -107,7 +103,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         max_concurrent=concurrent,
         threads_per_trial=threads,
         gpus_per_trial=gpus,
-        hardware=machine,
+        hardware=machines.hardware,
         versions=versions(),
         git_commit=git_commit(),
         checkpoint_every_seconds=args.checkpoint_every,
@@ -125,6 +121,7 @@ def make_experiment(args: argparse.Namespace, device: str) -> Experiment:
         stopper=args.stop,
         budget_seconds=None if args.budget is None else parse_budget(args.budget),
         storage=None if args.storage is None else check_uri(args.storage),
+        is_capped=args.max_concurrent is not None,
     )
     if made.has_branches and made.stopper is not None:
         raise UserError(
@@ -149,8 +146,8 @@ def on_corpus(experiment: Experiment, corpus: Corpus | None) -> Experiment:
     return limited(experiment) if corpus is None else with_corpus(experiment, corpus)
 
 
-def _share_machine(
-    args: argparse.Namespace, device: str, n_gpus: int, trials: int
+def _share(
+    args: argparse.Namespace, device: str, machines: Machines, trials: int
 ) -> tuple[int, int, float]:
     """Trials at a time, threads of each and GPUs of each.
 
@@ -159,22 +156,27 @@ def _share_machine(
     and at width 512 (tests/benchmarks/concurrency.py, 2-core AMD EPYC, bf16, 2026-11-22). Fewer
     trials than cores share them all: a second thread adds 44%, 59% and 81%.
     """
-    cores = usable_cores()
+    cores = max(node.cpus for node in machines.nodes)
     if device == "cpu":
         gpus_of_trial(args.trials_per_gpu, args.gpus_per_trial, device)
-        wanted = args.max_concurrent or min(trials, cores // (args.cpus_per_trial or 1) or 1)
-        threads = args.cpus_per_trial or max(1, cores // wanted)
-        if wanted * threads > cores:
+        slots = machines.slots(args.cpus_per_trial or 1, 0)
+        wanted = args.max_concurrent or min(trials, slots) or 1
+        threads = args.cpus_per_trial or machines.threads(wanted, 0, cores)
+        if machines.slots(threads, 0) < wanted:
             raise UserError(
                 f"--max-concurrent {wanted} with {threads} threads each is more than the "
-                f"{cores} cores here: they would slow each other manyfold"
+                f"{sum(node.cpus for node in machines.nodes)} cores here: they would slow each "
+                "other manyfold"
             )
         return wanted, threads, 0.0
     gpus = gpus_of_trial(args.trials_per_gpu, args.gpus_per_trial, device)
-    if gpus > n_gpus:
-        raise UserError(f"--gpus-per-trial {gpus:g}: there are {n_gpus} here")
-    wanted = args.max_concurrent or min(trials, int(n_gpus / gpus + 1e-6))
-    return wanted, args.cpus_per_trial or max(1, min(4, cores // wanted)), gpus
+    most = max(node.gpus for node in machines.nodes)
+    if gpus > most:
+        there = "here" if machines.address is None else "on a node at most"
+        raise UserError(f"--gpus-per-trial {gpus:g}: there are {most} {there}")
+    slots = machines.slots(args.cpus_per_trial or 1, gpus)
+    wanted = args.max_concurrent or min(trials, slots) or 1
+    return wanted, args.cpus_per_trial or machines.threads(wanted, gpus, min(4, cores)), gpus
 
 
 def length_in(corpus: Corpus | None) -> Callable[[Trial], RunLength]:

@@ -31,7 +31,7 @@ from search.branches import shared_steps, trunk_groups
 from search.budget_gate import BudgetGate, NoteClock
 from search.clock import Clock
 from search.confirm import is_fresh, standing, trials_so_far
-from search.early_end import EarlyEnd, NoStorage, RayLost
+from search.early_end import ClusterLost, EarlyEnd, NoStorage, RayLost
 from search.estimate import Estimator
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
@@ -40,7 +40,7 @@ from search.forgetting import ForgetMetrics
 from search.lean_ray import few_wakeups
 from search.ledger import Ledger, TrialRecord
 from search.limits import allowed
-from search.local_ray import LocalRay, local_ray
+from search.machines import Machines, RunningRay
 from search.mirror import Mirror
 from search.packing import make_packs
 from search.plan import Trial, grid_trials, make_trial, steps_flops
@@ -52,10 +52,8 @@ from search.telling import told, told_of_point, told_of_report
 from search.trainable import run_trials
 from search.trial_folder import Started, forget_outcome, read_started, trial_folder
 
-CANNOT_GO_ON = (RayError, TuneError, RayLost, NoStorage, OSError)
+CANNOT_GO_ON = (RayError, TuneError, RayLost, ClusterLost, NoStorage, OSError)
 """What ends a search besides Ctrl-C; the ledger is whole all the same."""
-MAX_FAILURES = 2
-"""How often a trial whose process was lost is started again."""
 MAX_RAYS_LOST = 3
 """How often Ray is started again after it lost a process that it needs."""
 
@@ -76,15 +74,18 @@ class Search:
         clock: Clock,
         estimator: Estimator | None = None,
         mirror: Mirror | None = None,
+        machines: Machines | None = None,
     ) -> None:
         """`ledger` grows as trials end. `length` gives a trial's number of steps, for the progress
-        line; `estimator` its seconds, where a sampler has a budget; `mirror` is the storage's."""
+        line; `estimator` its seconds, where a sampler has a budget; `mirror` is the storage's;
+        `machines` are where trials run: this one by default."""
         self.experiment, self.folder, self.ledger, self.length = experiment, folder, ledger, length
         self.clock, self.estimator, self.mirror = clock, estimator, mirror or Mirror()
+        self.machines = machines or Machines()
         self.session = uuid.uuid4().hex
         self.tried_alone: set[str] = set()
         self.held, self.rounds = ExitStack(), 0
-        self.here: LocalRay | None = None
+        self.here: RunningRay | None = None
         collect_outcomes(folder, ledger)
         self.failed_before = [record for record in ledger.trials if record.status == FAILED]
         for record in self.failed_before:
@@ -101,11 +102,11 @@ class Search:
                     break
 
     @contextmanager
-    def _ray(self) -> Iterator[LocalRay]:
+    def _ray(self) -> Iterator[RunningRay]:
         """A Ray that stays for the next round, unless something went wrong here: a start and an
         end take seconds."""
         if self.here is None:
-            self.here = self.held.enter_context(local_ray(self.experiment, self.folder))
+            self.here = self.held.enter_context(self.machines.ray(self.experiment, self.folder))
         try:
             yield self.here
         except BaseException:
@@ -211,7 +212,7 @@ class Search:
         self,
         trials: list[Trial] | None,
         alone: bool,
-        here: LocalRay,
+        here: RunningRay,
         callbacks: list[tune.Callback],
         gate: BudgetGate | None,
     ) -> tune.Tuner:
@@ -220,6 +221,7 @@ class Search:
             min(1.0, math.ceil(experiment.gpus_per_trial)) if alone else experiment.gpus_per_trial
         )
         self.rounds += 1
+        failures = 0 if alone else self.machines.max_failures
         options: dict[str, Any] = {}
         space: dict[str, Any] = {}
         if trials is not None:
@@ -242,7 +244,7 @@ class Search:
             tune.with_resources(trainable, {"cpu": experiment.threads_per_trial, "gpu": gpus}),
             param_space=space,
             tune_config=tune.TuneConfig(
-                max_concurrent_trials=1 if alone else experiment.max_concurrent,
+                max_concurrent_trials=1 if alone else self.machines.at_a_time(experiment),
                 reuse_actors=True,  # a fresh process costs 2 s a trial
                 trial_dirname_creator=lambda trial: trial.trial_id,
                 **options,
@@ -252,7 +254,7 @@ class Search:
                 storage_path=str(here.scratch),
                 verbose=0,
                 callbacks=callbacks,
-                failure_config=tune.FailureConfig(max_failures=0 if alone else MAX_FAILURES),
+                failure_config=tune.FailureConfig(max_failures=failures),
             ),
         )
 

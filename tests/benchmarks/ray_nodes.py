@@ -29,11 +29,17 @@ _MARK = "MINIGPT_TEST_NODE"
 class RayNodes:
     """Use as a context manager. The head has no processors to work with."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: Path | None = None) -> None:
+        """`hidden`: a folder that the nodes don't see, where this user can take it from them."""
+        can_hide = subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
+        hide = f'mount -t tmpfs none {hidden} && exec "$0" "$@"'
+        self._before = ["unshare", "--mount", "sh", "-c", hide] if hidden and can_hide else []
+        self._started: list[subprocess.Popen[bytes]] = []
         self._folder = Path(tempfile.mkdtemp(prefix="mg-"))
         self._net = f"127.{random.randint(2, 250)}.{random.randint(2, 250)}"
         self._count = 0
         self.address = f"{self._net}.1:{_free_port()}"
+        self.client_address = f"ray://{self._net}.1:{_free_port()}"
         self.environment = {
             **os.environ,
             "RAY_AUTH_MODE": "token",
@@ -45,26 +51,38 @@ class RayNodes:
 
     def __enter__(self) -> RayNodes:
         port = self.address.rpartition(":")[2]
-        self._head = self._start("--head", "--port", port, "--include-dashboard", "false", cores=0)
+        client = self.client_address.rpartition(":")[2]
+        options = ["--port", port, "--ray-client-server-port", client]
+        options += ["--include-dashboard", "false"]
+        self._head = self._start("--head", *options, cores=0)
         return self
 
-    def add(self, cores: int = 1) -> None:
-        """Start a node, and wait until it has joined."""
+    def add(self, cores: int = 1) -> Path:
+        """Start a node, and wait until it has joined. Returns its $MINIGPT_NODE_HOME."""
         self.nodes.append(self._start("--address", self.address, cores=cores))
+        return self._home(self._count)
 
     def kill(self, place: int) -> None:
         """SIGKILL all processes of a worker node."""
         _kill_all(self.nodes.pop(place))
 
+    def kill_head(self) -> None:
+        """SIGKILL all processes of the head; the nodes end by themselves a minute later."""
+        _kill_all(self._head)
+
     def processes(self) -> list[psutil.Process]:
         """Those of the worker nodes."""
         return [each for each in psutil.process_iter() if _mark_of(each) in self.nodes]
+
+    def _home(self, number: int) -> Path:
+        return self._folder / str(number) / "home"
 
     def _start(self, *options: str, cores: int) -> str:
         self._count += 1
         mark = uuid.uuid4().hex
         log = self._folder / f"{self._count}.log"
         command = [
+            *self._before,
             *(str(Path(sys.executable).with_name("ray")), "start", "--block"),
             *("--node-ip-address", f"{self._net}.{self._count}", "--num-cpus", str(cores)),
             *("--temp-dir", str(self._folder / str(self._count)), "--disable-usage-stats"),
@@ -77,8 +95,13 @@ class RayNodes:
                 stdout=file,
                 stderr=file,
                 cwd=self._folder,
-                env={**self.environment, _MARK: mark},
+                env={
+                    **self.environment,
+                    _MARK: mark,
+                    "MINIGPT_NODE_HOME": str(self._home(self._count)),
+                },
             )
+        self._started.append(started)
         deadline = time.monotonic() + START_SECONDS
         while "Ray runtime started" not in log.read_text(errors="replace"):
             if started.poll() is not None or time.monotonic() > deadline:
@@ -94,6 +117,9 @@ class RayNodes:
     ) -> None:
         for mark in (*self.nodes, self._head):
             _kill_all(mark)
+        for started in self._started:
+            started.kill()
+            started.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -32,7 +32,8 @@ from data.errors import UserError, run_command
 from data.paths import artifacts_root
 from model.config import RunConfig, flops_per_token
 from model.device import hardware, usable_cores, versions
-from search.start import choose_device, corpus_if_prepared, git_commit, prepare_builtin
+from search.machines import Machines
+from search.start import corpus_if_prepared, git_commit, prepare_builtin
 
 TOLERANCE_NATS = {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.05}
 """How far a contender's first loss may be from the reference's."""
@@ -56,7 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts: the corpus")
     parser.add_argument("--quick", action="store_true", help="a tiny model, nothing compiled")
     args = parser.parse_args()
-    args.device = choose_device(args.device)
+    args.device = Machines().device(args.device)
     args.threads = args.threads or usable_cores()
     args.rounds = args.rounds or (2 if args.quick else 5)
     args.steps = args.steps or (2 if args.quick else 100 if args.device == "cuda" else 4)

@@ -26,6 +26,7 @@ from search.estimate import Estimator
 from search.experiment import Experiment, read_experiment
 from search.flags_budget import parse_budget
 from search.ledger import Ledger
+from search.machines import Machines
 from search.options import check_options, make_parser
 from search.plan import Trial
 from search.prediction import (
@@ -132,14 +133,14 @@ def test_speeds_are_measured_once_and_a_damaged_file_counts_as_none(
     monkeypatch.setattr(calibration, "measure", measure)
     experiment = plan("--grid", "lr")
     widths = [experiment.base.replace(embed_dim=width) for width in (32, 64, 96, 128, 256)]
-    first = speeds(experiment, widths, tmp_path)
+    first = speeds(experiment, widths, tmp_path, Machines())
     assert measured == [32, 96, 256]
     assert not list(tmp_path.iterdir())
     write_cache(tmp_path, first.new)
-    again = speeds(experiment, widths, tmp_path)
+    again = speeds(experiment, widths, tmp_path, Machines())
     assert measured == [32, 96, 256] and not again.new
     other = dataclasses.replace(experiment, threads_per_trial=7)
-    speeds(other, widths[:1], tmp_path)
+    speeds(other, widths[:1], tmp_path, Machines())
     assert measured == [32, 96, 256, 32]
     file = tmp_path / "calibration.json"
     file.write_text(file.read_text().replace("1000.0", "9000.0"))

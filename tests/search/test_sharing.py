@@ -9,7 +9,7 @@ import torch
 
 from data.errors import UserError
 from model.config import RunConfig
-from search import sharing, start
+from search import machines, sharing
 from search.options import check_options, make_parser
 from search.start import make_experiment
 
@@ -40,9 +40,10 @@ def test_what_can_t_be_is_refused(
 
 def machine(monkeypatch: pytest.MonkeyPatch, gpus: int = 2, cores: int = 16) -> None:
     hardware = {"gpus": ["GPU"] * gpus, "cores": cores, "processor": "CPU", "memory_gb": 100.0}
-    monkeypatch.setattr(start, "hardware", lambda: hardware)
-    monkeypatch.setattr(start, "usable_cores", lambda: cores)
-    monkeypatch.setattr(start, "best_precision", lambda device: "bf16")
+    monkeypatch.setattr(machines, "hardware", lambda: hardware)
+    monkeypatch.setattr(machines, "usable_cores", lambda: cores)
+    monkeypatch.setattr(machines, "best_device", lambda: "cuda")
+    monkeypatch.setattr(machines, "best_precision", lambda device: "bf16")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,224 @@
+"""A Ray cluster as the machines of a search: joined, its nodes looked at and watched.
+
+The driver is one of the cluster's own processes, on a machine that belongs to it. The code goes
+with the job; everything else is installed on the nodes, and must be what this machine has.
+`search.environment.prepare_for_cluster` must have been called before this is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from tqdm import tqdm
+
+from data.errors import UserError
+from data.ray_connection import differences, first_line, joined, knock
+from model.device import versions
+from reports.columns import counted
+from search.early_end import ClusterLost
+from search.environment import WORKER_VARIABLES
+from search.experiment import Experiment
+from search.machines import Machines, Node, RunningRay, this_node
+from search.storage import check_storage
+
+P = ParamSpec("P")
+T = TypeVar("T")
+PACKAGES = ("data", "model", "reports", "search")
+"""What a worker imports of this project."""
+LOOK_SECONDS = 120.0
+"""For a node to get the code and say what it is; the first task of a node takes some 5 s."""
+MAX_FAILURES = 8
+"""How often a trial whose process was lost is started again: on a cluster that is mostly its node's
+end, and not the trial's doing."""
+WATCH_EVERY_SECONDS = 5.0
+KNOCK_EVERY_SECONDS = 2.0
+SILENT_SECONDS = 20.0
+"""Without a head, until the search ends."""
+
+
+class Cluster(Machines):
+    """The nodes that may run trials. Use `join`."""
+
+    max_failures = MAX_FAILURES
+
+    def __init__(self, address: str, nodes: Mapping[str, Node]) -> None:
+        """`nodes`: by Ray's ids."""
+        super().__init__(list(nodes.values()))
+        self.address, self._ids = address, list(nodes)
+
+    def prepare(self, experiment: Experiment) -> None:
+        """Nothing: it is joined already."""
+
+    @contextmanager
+    def ray(self, experiment: Experiment, folder: Path) -> Iterator[RunningRay]:
+        scratch = Path(tempfile.mkdtemp(prefix="minigpt-"))
+        try:
+            with _watch_head(self.when_lost):
+                yield ClusterRay(scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """On the first node that has the best device. Raises `UserError` if it can't work."""
+        best = self.device(None)
+        chosen = next(n for n, node in enumerate(self.nodes) if node.device == best)
+        task = _on_node(self._ids[chosen], function).remote(*args, **kwargs)
+        try:
+            return ray.get(task)
+        except ray.exceptions.RayTaskError as error:
+            raise error.as_instanceof_cause() from None
+        except ray.exceptions.RayError as error:
+            raise UserError(f"--address: a node cannot work ({first_line(error)})") from None
+
+    def check_storage(self, uri: str) -> None:
+        for name, error in _ask(self._ids, storage_error, uri).items():
+            if error:
+                raise UserError(f"{error} (on node {name})")
+
+    def at_a_time(self, experiment: Experiment) -> int | None:
+        return experiment.max_concurrent if experiment.is_capped else None
+
+
+class ClusterRay:
+    """A cluster that is joined."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self._own = ray.get_runtime_context().get_node_id()
+        self._nodes = _workers()
+        self._looked_at = time.monotonic()
+
+    def find_lost(self) -> str | None:
+        """Says which nodes have come and gone. Raises `ClusterLost`."""
+        now = time.monotonic()
+        if now - self._looked_at < WATCH_EVERY_SECONDS:
+            return None
+        self._looked_at = now
+        if not any(node["NodeID"] == self._own and node["Alive"] for node in ray.nodes()):
+            raise ClusterLost("this machine is no longer a node of the cluster")
+        before, self._nodes = self._nodes, _workers()
+        for change, names in [("left", before - self._nodes), ("joined", self._nodes - before)]:
+            if names:
+                left = f"{counted(len(self._nodes), 'node')} now"
+                tqdm.write(f"  {counted(len(names), 'node')} {change}: {left}", file=sys.stderr)
+        return None
+
+
+@contextmanager
+def _watch_head(when_lost: Callable[[str], None]) -> Iterator[None]:
+    """End this process when the head has gone: Ray's calls wait for it, and after 60 s end the
+    process without a word. Nothing is lost by that: everything is written already."""
+    head, over = ray.get_runtime_context().gcs_address, threading.Event()
+
+    def watch() -> None:
+        answered_at = time.monotonic()
+        while not over.wait(KNOCK_EVERY_SECONDS):
+            try:
+                knock(head)
+                answered_at = time.monotonic()
+            except UserError:
+                if time.monotonic() - answered_at > SILENT_SECONDS:
+                    when_lost(f"The search can't go on: the cluster's head {head} does not answer")
+                    os._exit(1)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def join(address: str) -> Iterator[Cluster]:
+    """The cluster at `address`, while it lasts.
+
+    Raises:
+        UserError: there is none, it doesn't let us in, no node of it has processors for trials, or
+            one has other libraries than this machine.
+    """
+    with joined(address, package_folders(), WORKER_VARIABLES):
+        yield Cluster(address, _look_at_nodes())
+
+
+def package_folders() -> list[Path]:
+    """Of this project; on a node each is in a folder of its own."""
+    return [Path(importlib.import_module(name).__path__[0]) for name in PACKAGES]
+
+
+def _look_at_nodes() -> dict[str, Node]:
+    resources = {node["NodeID"]: node["Resources"] for node in ray.nodes() if _works(node)}
+    if not resources:
+        raise UserError("--address: the cluster has no node with a processor for trials")
+    wanted, nodes = _public(versions()), {}
+    answers = _ask(list(resources), describe)
+    for (name, (found, node)), (key, own) in zip(answers.items(), resources.items(), strict=True):
+        if differ := differences(_public(found), wanted):
+            raise UserError(f"--address: node {name} has {differ}: install the same on all nodes")
+        gpus = int(own.get("GPU", 0))
+        nodes[key] = dataclasses.replace(
+            node, cpus=int(own["CPU"]), gpus=gpus, device=node.device if gpus else "cpu"
+        )
+    return nodes
+
+
+def describe() -> tuple[dict[str, str], Node]:
+    """On a node: its libraries, and what it offers."""
+    return versions(), this_node()
+
+
+def storage_error(uri: str) -> str:
+    """On a node: why it can't write to the storage; "" if it can."""
+    try:
+        check_storage(uri)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _public(found: Mapping[str, str]) -> dict[str, str]:
+    """Without what comes after a plus: a head without a GPU may have the same torch for CPUs."""
+    return {name: version.partition("+")[0] for name, version in found.items()}
+
+
+def _works(node: Mapping[str, Any]) -> bool:
+    return bool(node["Alive"]) and node["Resources"].get("CPU", 0) >= 1
+
+
+def _workers() -> set[str]:
+    return {node["NodeID"] for node in ray.nodes() if _works(node)}
+
+
+def _on_node(key: str, function: Callable[..., Any]) -> Any:
+    strategy = NodeAffinitySchedulingStrategy(key, soft=False)
+    # No GPU of its own, and all of them in sight: WORKER_VARIABLES.
+    task: Any = ray.remote(function)
+    return task.options(num_cpus=0, max_retries=0, scheduling_strategy=strategy)
+
+
+def _ask(keys: list[str], function: Callable[P, T], *args: P.args, **_: P.kwargs) -> dict[str, T]:
+    """What each node answers, by its address."""
+    names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+    tasks = {key: _on_node(key, function).remote(*args) for key in keys}
+    answers: dict[str, T] = {}
+    for key, task in tasks.items():
+        try:
+            answers[f"{names[key]} ({key[:8]})"] = ray.get(task, timeout=LOOK_SECONDS)
+        except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
+            reason = first_line(error)
+            raise UserError(f"--address: node {names[key]} cannot work ({reason})") from None
+    return answers
