@@ -49,7 +49,7 @@ from search.start import (
     length_in,
 )
 from search.storage import StorageError
-from search.stored import mirror_of, resumed_name
+from search.stored import mirror_of, place_of, resumed_name
 from search.warm_start import take_over_warm
 
 
@@ -95,7 +95,7 @@ def run(
     command was, in seconds since 1970."""
     root = folder.parents[1]
     flags = ["--skip-damaged"] if skip_damaged else []
-    again = command_line("search/run.py", "--resume", experiment.name, *flags, root=root)
+    again = command_line("search/run.py", "--resume", place_of(experiment), *flags, root=root)
     with only_driver(folder), mirror_of(experiment, folder, skip_damaged) as mirror:
         ledger = open_ledger(folder, skip_damaged)
         if ledger.trials:
