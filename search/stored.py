@@ -11,6 +11,7 @@ from data import checked_json
 from data.atomic_file import atomic_file
 from data.corpus import open_corpus
 from data.errors import UserError
+from data.manifest import MANIFEST_FILE
 from search.corpus_copy import fetch_corpus, whole_manifest
 from search.experiment import (
     Experiment,
@@ -37,7 +38,7 @@ def prepare_storage(uri: str, root: Path, name: str, corpus: str) -> None:
             )
         folder = root / "corpus" / check_name(corpus, "--corpus")
         fetch_corpus(storage, corpus, folder)
-        if folder.exists():  # else the built-in one, which is prepared later
+        if (folder / MANIFEST_FILE).is_file():  # else the built-in one, which is prepared later
             whole_manifest(storage, open_corpus(folder))
     except StorageError as error:
         raise UserError(f"--storage {error}") from None
