@@ -130,6 +130,11 @@ def reason(error: Exception) -> str:
     if aws is None:
         return str(error)
     kind, status, _, text = aws.groups()
-    text = text.split(" (Request ID")[0].split("; Details")[0].strip() or f"HTTP status {status}"
+    text = text.split(" (Request ID")[0].split("; Details")[0].strip()
     kind = f"HTTP status {status}" if kind == "UNKNOWN" else kind.lower().replace("_", " ")
-    return f"{kind}: {text}"
+    said = kind if text in ("", "No response body.") else f"{kind}: {text}"
+    if status in ("401", "403") or any(
+        word in kind for word in ("denied", "access key", "signature")
+    ):
+        said += "; are the credentials right (AWS_ACCESS_KEY_ID, ...), and may they read and write?"
+    return said

@@ -50,7 +50,10 @@ class S3:
     def look_at_keys(self, look: bool) -> None:
         """Whether a wrong access key is refused."""
         count = b"0" if look else b"inf"
-        urllib.request.urlopen(f"{self.url}/moto-api/reset-auth", data=count).close()
+        request = urllib.request.Request(
+            f"{self.url}/moto-api/reset-auth", count, {"Content-Type": "text/plain"}
+        )
+        urllib.request.urlopen(request).close()
 
     def storage(self, uri: str) -> ObjectStorage:
         storage = open_storage(uri)

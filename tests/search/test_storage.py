@@ -238,9 +238,12 @@ def test_a_services_error_is_told_in_few_words() -> None:
         "When reading information for key 'f/x' in bucket 'b': AWS Error ACCESS_DENIED during "
         "HeadObject operation: No response body. (Request ID: 42)"
     )
-    assert reason(OSError(text)) == "access denied: No response body."
+    assert reason(OSError(text)) == (
+        "access denied; are the credentials right (AWS_ACCESS_KEY_ID, ...), and may they read and "
+        "write?"
+    )
     text = "AWS Error UNKNOWN (HTTP status 503) during PutObject operation: "
-    assert reason(OSError(text)) == "HTTP status 503: HTTP status 503"
+    assert reason(OSError(text)) == "HTTP status 503"
 
 
 class Flaky:
