@@ -133,8 +133,7 @@ def reason(error: Exception) -> str:
     text = text.split(" (Request ID")[0].split("; Details")[0].strip()
     kind = f"HTTP status {status}" if kind == "UNKNOWN" else kind.lower().replace("_", " ")
     said = kind if text in ("", "No response body.") else f"{kind}: {text}"
-    if status in ("401", "403") or any(
-        word in kind for word in ("denied", "access key", "signature")
-    ):
+    refused = any(word in kind for word in ("denied", "access key", "signature"))
+    if refused or status in ("401", "403"):
         said += "; are the credentials right (AWS_ACCESS_KEY_ID, ...), and may they read and write?"
     return said
