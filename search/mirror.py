@@ -203,7 +203,7 @@ class StorageMirror(Mirror):
                 self.lease.beat()
                 if self._fetched_all.is_set():
                     self.push()
-            except StorageError as error:  # its own patience is over
+            except OSError as error:  # the storage's own patience is over
                 self._lost = str(error)
                 return
 

@@ -201,7 +201,13 @@ def test_a_uri_is_one_whatever_stands_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["s3://bucket/folder", "s3://bucket/a/experiments/b?region=x&scheme=http", "/shared/x"]
+    "uri",
+    [
+        "s3://bucket/",
+        "s3://bucket/folder",
+        "s3://bucket/a/experiments/b?region=x&scheme=http",
+        "/shared/x",
+    ],
 )
 def test_an_experiment_is_found_by_its_place(uri: str) -> None:
     assert split_experiment_uri(experiment_uri(uri, "lr-1")) == (uri, "lr-1")
