@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -200,15 +201,23 @@ def test_an_outcome_goes_last_and_then_the_checkpoints_go(
 
 
 def test_a_failed_trials_newest_checkpoint_goes_up_and_stays(
-    node: Open, storage: FolderStorage, make_trial_record: Record
+    node: Open, storage: FolderStorage, make_trial_record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = node()
     place.begin(["a"])
     folder = leave(place, "a")
+    put, go_on = storage.put, threading.Event()
+
+    def slow(path: Path, key: str) -> None:
+        assert not path.name.startswith("step_") or go_on.wait(30)
+        put(path, key)
+
+    monkeypatch.setattr(storage, "put", slow)
     for step in (10, 20):
         place.wrote_checkpoint(checkpoint(folder, step))
     (folder / "error.log").write_text("why")
     write_outcome(folder, make_trial_record("a", status=FAILED))
+    threading.Timer(0.05, go_on.set).start()
     place.ended("a")
     left = there(storage, "a")
     assert {"trial.json", "error.log", "outcome.json", "step_000000020.pt"} <= left
