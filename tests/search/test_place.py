@@ -206,15 +206,18 @@ def test_a_failed_trials_newest_checkpoint_goes_up_and_stays(
     place = node()
     place.begin(["a"])
     folder = leave(place, "a")
-    put, go_on = storage.put, threading.Event()
+    put, began, go_on = storage.put, threading.Event(), threading.Event()
 
     def slow(path: Path, key: str) -> None:
-        assert not path.name.startswith("step_") or go_on.wait(30)
+        if path.name.startswith("step_"):
+            began.set()
+            assert go_on.wait(30)
         put(path, key)
 
     monkeypatch.setattr(storage, "put", slow)
-    for step in (10, 20):
-        place.wrote_checkpoint(checkpoint(folder, step))
+    place.wrote_checkpoint(checkpoint(folder, 10))
+    assert began.wait(30)
+    place.wrote_checkpoint(checkpoint(folder, 20))
     (folder / "error.log").write_text("why")
     write_outcome(folder, make_trial_record("a", status=FAILED))
     threading.Timer(0.05, go_on.set).start()

@@ -79,6 +79,7 @@ def test_a_newer_one_takes_the_place_of_one_that_waits_at_the_queues_end(
 def test_flush_waits_for_all_and_drop_for_its_trial_only(slow: Slow, uploads: Uploads) -> None:
     uploads.add(Path("a/1"))
     slow.wait_until_began("a/1")
+    assert comes_back(uploads.flush).is_alive()
     uploads.add(Path("a/2"))
     uploads.add(Path("b/1"))
     uploads.drop("b")  # nothing of it is under way: at once
