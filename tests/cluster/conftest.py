@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
 from search.object_storage import ObjectStorage
@@ -76,6 +75,8 @@ class S3:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3]:
+    import boto3  # the default run has no need of it
+
     server = S3()
     server.start()
     try:
