@@ -34,11 +34,8 @@ def stored_manifest(storage: Storage, name: str) -> Manifest | None:
         return None
 
 
-def push_corpus(storage: Storage, corpus: Corpus) -> None:
-    """Put the files of `corpus` there, its manifest last, unless it is there already.
-
-    Raises `UserError` if a corpus of that name with another content is.
-    """
+def whole_manifest(storage: Storage, corpus: Corpus) -> Manifest | None:
+    """`stored_manifest` of `corpus`. Raises `UserError` if it has another content there."""
     name = corpus.manifest.name
     there = stored_manifest(storage, name)
     if there is not None and there.content_hash != corpus.content_hash:
@@ -47,6 +44,15 @@ def push_corpus(storage: Storage, corpus: Corpus) -> None:
             f"({there.content_hash[:12]}, {corpus.content_hash[:12]} here): prepare this one under "
             "another --name"
         )
+    return there
+
+
+def push_corpus(storage: Storage, corpus: Corpus) -> None:
+    """Put the files of `corpus` there, its manifest last, unless it is there already.
+
+    Raises `UserError` if a corpus of that name with another content is.
+    """
+    there, name = whole_manifest(storage, corpus), corpus.manifest.name
     home, files = corpus_key(name), corpus.manifest.files()
     stored = {key: entry.size for key, entry in storage.list(home).items()}
     if there is not None and all(

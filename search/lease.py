@@ -21,7 +21,7 @@ from search.storage import Storage, StorageError
 FILE = "driver.json"
 BEAT_SECONDS = 2.0
 PATIENCE_SECONDS = 10.0
-"""Without a change, until it counts as left. A driver that can't change it for so long ends."""
+"""Without a change, until it counts as left. Its driver sees at its next change that it lost it."""
 SETTLE_SECONDS = 1.0
 """Between taking it and looking whether somebody else did too."""
 

@@ -71,6 +71,8 @@ class StorageMirror(Mirror):
         self._pushed: dict[str, tuple[int, int]] = {}
         self._pushing = threading.Lock()
         self._fetched: dict[str, Entry] = {}
+        self._fetched_all = threading.Event()
+        """Before, what is here may be older than what is there, and must not replace it."""
         self._stop = threading.Event()
         self._beating: threading.Thread | None = None
         self._lost: str | None = None
@@ -94,7 +96,8 @@ class StorageMirror(Mirror):
             self._beating.join()
         if self._lost is None:
             with contextlib.suppress(StorageError):  # after Ctrl-C, say
-                self.push(AT_THE_END)
+                if self._fetched_all.is_set():
+                    self.push(AT_THE_END)
                 self.lease.give_back()
 
     def fetch_all(self, skip_damaged: bool) -> None:
@@ -109,6 +112,7 @@ class StorageMirror(Mirror):
                 if self.storage.get(f"{self.home}/{local.name}", other):
                     _merge(Ledger(local, skip_damaged), other)
         self.refresh(Ledger(local, skip_damaged))
+        self._fetched_all.set()
 
     def refresh(self, ledger: Ledger) -> None:
         listed = self.storage.list(f"{self.home}/checkpoints")
@@ -197,8 +201,9 @@ class StorageMirror(Mirror):
         while not self._stop.wait(BEAT_SECONDS):
             try:
                 self.lease.beat()
-                self.push()
-            except StorageError as error:  # its own patience is over
+                if self._fetched_all.is_set():
+                    self.push()
+            except OSError as error:  # the storage's own patience is over
                 self._lost = str(error)
                 return
 

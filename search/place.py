@@ -26,7 +26,8 @@ from search.experiment import Experiment, read_experiment
 from search.rung_files import FILE as RUNGS_FILE
 from search.rung_files import all_scored, in_ledger, parse_rungs
 from search.stopping import Scored
-from search.storage import Entry, Storage, StorageError, open_storage
+from search.storage import Entry, Storage, StorageError
+from search.storage_opening import open_storage
 from search.storage_uri import experiment_key
 from search.trial_folder import STARTED_FILE, read_outcome, trial_folder
 from search.uploads import Uploads
@@ -195,19 +196,28 @@ def worker_place(
     if storage is None:
         yield Place(experiment_folder), read_experiment(experiment_folder)
         return
-    opened, name = open_storage(storage), experiment_folder.name
-    folder = node_root(storage) / "experiments" / name
-    key = f"{experiment_key(name)}/experiment.json"
-    if not opened.get(key, folder / "experiment.json"):
-        raise StorageError(storage, f"there is no {key}")
-    experiment = read_experiment(folder)
-    corpus = str(experiment.corpus["name"])
-    home = experiment.corpus_folder(folder)
-    if not fetch_corpus(opened, corpus, home, experiment.corpus_hash):
-        raise StorageError(storage, f"there is no corpus {corpus}")
+    try:
+        opened = open_storage(storage)
+        folder = node_root(storage) / "experiments" / experiment_folder.name
+        experiment = _fetch_experiment(opened, folder)
+    except UserError as error:  # no trial's fault
+        raise StorageError(storage, str(error)) from None
     with ExitStack() as held:
         place = NodePlace(opened, experiment, folder, held)
         try:
             yield place, experiment
         finally:
             place.close()
+
+
+def _fetch_experiment(storage: Storage, folder: Path) -> Experiment:
+    """Plan and corpus of the experiment that works in `folder`. Raises `StorageError`, `UserError`
+    for what came damaged."""
+    key = f"{experiment_key(folder.name)}/experiment.json"
+    if not storage.get(key, folder / "experiment.json"):
+        raise StorageError(storage.uri, f"there is no {key}")
+    experiment = read_experiment(folder)
+    corpus, home = str(experiment.corpus["name"]), experiment.corpus_folder(folder)
+    if not fetch_corpus(storage, corpus, home, experiment.corpus_hash):
+        raise StorageError(storage.uri, f"there is no corpus {corpus}")
+    return experiment

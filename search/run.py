@@ -52,7 +52,7 @@ from search.start import (
 )
 from search.storage import StorageError
 from search.storage_uri import is_uri
-from search.stored import mirror_of, resumed_name
+from search.stored import mirror_of, place_of, resumed_name
 from search.warm_start import take_over_warm
 
 
@@ -123,7 +123,7 @@ def run(
     root = folder.parents[1]
     flags = ["--address", machines.address] if machines.address is not None else []
     flags += ["--skip-damaged"] if skip_damaged else []
-    again = command_line("search/run.py", "--resume", experiment.name, *flags, root=root)
+    again = command_line("search/run.py", "--resume", place_of(experiment), *flags, root=root)
     with only_driver(folder), mirror_of(experiment, folder, skip_damaged) as mirror:
         ledger = open_ledger(folder, skip_damaged)
         if ledger.trials:

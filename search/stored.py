@@ -11,7 +11,8 @@ from data import checked_json
 from data.atomic_file import atomic_file
 from data.corpus import open_corpus
 from data.errors import UserError
-from search.corpus_copy import fetch_corpus
+from data.manifest import MANIFEST_FILE
+from search.corpus_copy import fetch_corpus, whole_manifest
 from search.experiment import (
     Experiment,
     check_name,
@@ -20,7 +21,8 @@ from search.experiment import (
     replace_experiment,
 )
 from search.mirror import Mirror, StorageMirror
-from search.storage import Storage, StorageError, check_storage, open_storage
+from search.storage import Storage, StorageError
+from search.storage_opening import check_storage, open_storage
 from search.storage_uri import experiment_key, experiment_uri, is_uri, split_experiment_uri
 
 
@@ -34,9 +36,19 @@ def prepare_storage(uri: str, root: Path, name: str, corpus: str) -> None:
                 f"--name {name}: is in the storage already; --resume {experiment_uri(uri, name)}, "
                 "or take another name"
             )
-        fetch_corpus(storage, corpus, root / "corpus" / check_name(corpus, "--corpus"))
+        folder = root / "corpus" / check_name(corpus, "--corpus")
+        fetch_corpus(storage, corpus, folder)
+        if (folder / MANIFEST_FILE).is_file():  # else the built-in one, which is prepared later
+            whole_manifest(storage, open_corpus(folder))
     except StorageError as error:
         raise UserError(f"--storage {error}") from None
+
+
+def place_of(experiment: Experiment) -> str:
+    """What `--resume` takes: with a storage on any machine, else where its folder is."""
+    if experiment.storage is None:
+        return experiment.name
+    return experiment_uri(experiment.storage, experiment.name)
 
 
 def resumed_name(root: Path, place: str, uri: str | None) -> str:
@@ -81,7 +93,13 @@ def _fetch_plan(storage: Storage, name: str, folder: Path) -> None:
                 f"no experiment {name!r} in {storage.uri}; there are: {', '.join(there) or 'none'}"
             )
         return  # killed before it was there
-    created = checked_json.loads(content).get("created_at")
+    try:
+        created = checked_json.unseal(checked_json.loads(content)).get("created_at")
+    except ValueError as error:
+        raise UserError(
+            f"--resume {name}: {experiment_uri(storage.uri, name)}/experiment.json is damaged "
+            f"({error}): restore it from a copy"
+        ) from None
     if here is not None and here.created_at != created:
         raise UserError(
             f"--resume {name}: {folder} is another experiment of that name; give another --out"

@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from data.corpus import CorpusSpec, prepare_corpus
 from data.tokenizer import bpe_files
 
 # The default run tries the same examples each time: what it finds is found before a change, not by
@@ -71,3 +72,19 @@ def text_file(tmp_path: Path, make_prose: Callable[..., str]) -> Path:
     path = tmp_path / "stories.txt"
     path.write_text("\n<|endoftext|>\n".join(make_prose(number) for number in range(60)))
     return path
+
+
+@pytest.fixture(scope="session")
+def search_root(
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_home: Path,
+    make_prose: Callable[..., str],
+) -> Path:
+    """A root with the corpus `small`: about 9,000 training tokens of made prose."""
+    root = tmp_path_factory.mktemp("search")
+    (root / "downloads").symlink_to(shared_home / "downloads", target_is_directory=True)
+    text = root / "prose.txt"
+    text.write_text("\n<|endoftext|>\n".join(make_prose(number) for number in range(40)))
+    spec = CorpusSpec(name="small", sources=(str(text),), eval_tokens=700)
+    prepare_corpus(spec, root, quiet=True)
+    return root

@@ -1,4 +1,4 @@
-"""A small corpus of prose, prepared once, and the commands run as a user runs them."""
+"""The commands run as a user runs them, and records made by hand."""
 
 from __future__ import annotations
 
@@ -12,28 +12,11 @@ from typing import Any
 
 import pytest
 
-from data.corpus import CorpusSpec, prepare_corpus
 from model.config import RunConfig
 from model.records import COMPLETE, Device, EpochRecord, Timing
 from search.ledger import TrialRecord
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def search_root(
-    tmp_path_factory: pytest.TempPathFactory,
-    shared_home: Path,
-    make_prose: Callable[..., str],
-) -> Path:
-    """A root with the corpus `small`: about 9,000 training tokens of made prose."""
-    root = tmp_path_factory.mktemp("search")
-    (root / "downloads").symlink_to(shared_home / "downloads", target_is_directory=True)
-    text = root / "prose.txt"
-    text.write_text("\n<|endoftext|>\n".join(make_prose(number) for number in range(40)))
-    spec = CorpusSpec(name="small", sources=(str(text),), eval_tokens=700)
-    prepare_corpus(spec, root, quiet=True)
-    return root
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,377 @@
+"""The driver's side of a storage, on a folder: what goes there and what is brought from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data import checked_json
+from data.corpus import open_corpus
+from data.errors import UserError
+from model.records import COMPLETE, FAILED
+from search import lease, mirror
+from search.corpus_copy import push_corpus
+from search.experiment import Experiment, read_experiment
+from search.folder_storage import FolderStorage
+from search.ledger import Ledger, TrialRecord, encode
+from search.mirror import LOST_SECONDS, StorageMirror
+from search.options import make_parser
+from search.start import make_experiment, with_corpus
+from search.storage import StorageError
+from search.storage_uri import experiment_uri
+from search.stored import place_of, prepare_storage, resumed_name
+from search.trial_folder import Start, note_start, write_outcome
+
+HOME = "experiments/x"
+Make = Callable[..., StorageMirror]
+Record = Callable[..., TrialRecord]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> FolderStorage:
+    home = tmp_path / "shared"
+    home.mkdir()
+    return FolderStorage(str(home))
+
+
+@pytest.fixture
+def experiment(search_root: Path, storage: FolderStorage) -> Experiment:
+    words = ("--lr", "1e-3,2e-3", "--embed-dim", "16", "--corpus", "small", "--name", "x")
+    args = make_parser().parse_args([*words, "--storage", storage.uri])
+    return with_corpus(make_experiment(args, "cpu"), open_corpus(search_root / "corpus" / "small"))
+
+
+@pytest.fixture
+def make(
+    storage: FolderStorage, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Make:
+    """`make(machine)`: the mirror of a driver on that machine, with its own folder of the
+    experiment; it beats only where a test calls `_beat`."""
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.0)
+
+    def on(machine: str) -> StorageMirror:
+        folder = tmp_path / machine / HOME
+        if not folder.exists():
+            experiment.write(folder)
+        made = StorageMirror(storage, experiment, folder)
+        made.lease.sleep = lambda _: None
+        return made
+
+    return on
+
+
+@pytest.fixture
+def leave(storage: FolderStorage, tmp_path: Path) -> Callable[..., None]:
+    """`leave(record)`: what the worker of that trial leaves in the storage."""
+
+    def put(record: TrialRecord) -> None:
+        folder = tmp_path / "worker" / record.trial_id
+        note_start(folder, {"lr": 1e-3}, 0, Start(session="a"))
+        write_outcome(folder, record)
+        for name in ("final.pt", "step_000000007.pt", "error.log"):
+            (folder / name).write_bytes(name.encode())
+        for path in folder.iterdir():
+            storage.put(path, f"{HOME}/checkpoints/{record.trial_id}/{path.name}")
+
+    return put
+
+
+def ledger_of(mirror: StorageMirror) -> Ledger:
+    return Ledger(mirror.folder / "ledger.jsonl")
+
+
+def begin(mirror: StorageMirror, search_root: Path) -> StorageMirror:
+    mirror.take(open_corpus(search_root / "corpus" / "small"))
+    mirror.fetch_all(skip_damaged=False)
+    return mirror
+
+
+def die(mirror: StorageMirror) -> None:
+    """As by SIGKILL: nothing is pushed or given back."""
+    mirror._stop.set()
+    assert mirror._beating is not None
+    mirror._beating.join()
+
+
+def test_an_empty_folder_gets_everything_but_the_weights(
+    make: Make,
+    leave: Callable[..., None],
+    storage: FolderStorage,
+    search_root: Path,
+    make_trial_record: Record,
+) -> None:
+    first = begin(make("one"), search_root)
+    ended, left = make_trial_record("a", 7.0), make_trial_record("b", 6.0)
+    leave(ended)
+    ledger_of(first).append(ended)
+    first.finish()
+    die(first)
+    leave(left)  # its worker lived on, or the driver died before it could note it
+
+    second = begin(make("two"), search_root)
+    assert (second.folder / "ledger.jsonl").read_bytes() == encode(ended)
+    there = {path.name for path in (second.folder / "checkpoints" / "b").iterdir()}
+    assert there == {"trial.json", "outcome.json", "error.log"}
+    assert not (second.folder / "checkpoints" / "a").exists()
+    listed = storage.list(f"{HOME}/checkpoints")
+    assert f"{HOME}/checkpoints/a/step_000000007.pt" not in listed  # it has ended
+    assert f"{HOME}/checkpoints/b/step_000000007.pt" in listed
+    assert f"{HOME}/checkpoints/a/final.pt" in listed
+    outcome = second.folder / "checkpoints" / "b" / "outcome.json"
+    assert outcome.stat().st_mtime == listed[f"{HOME}/checkpoints/b/outcome.json"].mtime
+    second.close()
+    assert not storage.list("").keys() & {f"{HOME}/driver.json"}
+
+
+def test_two_ledgers_are_merged_once(
+    make: Make, search_root: Path, storage: FolderStorage, make_trial_record: Record
+) -> None:
+    mirror = make("one")
+    both, mine, theirs = (make_trial_record(name) for name in "abc")
+    failed, again = make_trial_record("d", status=FAILED), make_trial_record("d")
+    other = make_trial_record("e", status=FAILED)
+    for record in (both, mine, failed):
+        ledger_of(mirror).append(record)
+    there = b"".join(
+        map(encode, (both, theirs, again, other, make_trial_record("b", status=FAILED)))
+    )
+    storage.put_bytes(there, f"{HOME}/ledger.jsonl")
+    before = (mirror.folder / "ledger.jsonl").read_bytes()
+
+    begin(mirror, search_root)
+    content = (mirror.folder / "ledger.jsonl").read_bytes()
+    assert content == before + b"".join(map(encode, (theirs, again, other)))
+    status = {trial.trial_id: trial.status for trial in ledger_of(mirror).trials}
+    assert status == dict.fromkeys("abcd", COMPLETE) | {"e": FAILED}
+    mirror.fetch_all(skip_damaged=False)
+    assert (mirror.folder / "ledger.jsonl").read_bytes() == content
+    mirror.close()
+    assert storage.get_bytes(f"{HOME}/ledger.jsonl") == content
+
+
+def test_a_refused_driver_replaces_nothing(
+    make: Make, search_root: Path, storage: FolderStorage, make_trial_record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    first = begin(make("one"), search_root)
+    ledger_of(first).append(make_trial_record("a"))
+    first.push()
+    second = make("two")
+    ledger_of(second).append(make_trial_record("old"))
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 5.0)
+    second.lease.sleep = lambda _: first.lease.beat()
+    with pytest.raises(UserError, match=r"^x is running on"):
+        second.take(open_corpus(search_root / "corpus" / "small"))
+    second.close()
+    assert storage.get_bytes(f"{HOME}/ledger.jsonl") == encode(make_trial_record("a"))
+    first.close()
+
+
+def test_nothing_goes_there_before_what_is_there_has_come(
+    make: Make, search_root: Path, storage: FolderStorage, make_trial_record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(mirror, "BEAT_SECONDS", 0.0)
+    storage.put_bytes(encode(make_trial_record("a")), f"{HOME}/ledger.jsonl")
+    late = make("one")
+    ledger_of(late).append(make_trial_record("old"))
+    late.take(open_corpus(search_root / "corpus" / "small"))
+    wait_for_beats(late)
+    assert storage.get_bytes(f"{HOME}/ledger.jsonl") == encode(make_trial_record("a"))
+    late.fetch_all(skip_damaged=False)
+    wait_for_beats(late)
+    assert {t.trial_id for t in Ledger(storage.root / HOME / "ledger.jsonl").trials} == {"old", "a"}
+    late.close()
+
+
+def wait_for_beats(mirror: StorageMirror) -> None:
+    """Until its thread has gone round at least once."""
+    seen = mirror.lease.beats
+    while mirror.lease.beats < seen + 3:
+        assert mirror._beating is not None and mirror._beating.is_alive()
+
+
+def test_a_storage_without_an_answer_is_lost_after_a_while(make: Make) -> None:
+    mirror = make("one")
+    mirror.lease.now = lambda: mirror.lease.beaten_at + LOST_SECONDS
+    mirror.check()
+    mirror.lease.now = lambda: mirror.lease.beaten_at + LOST_SECONDS + 1
+    uri = mirror.storage.uri
+    for _ in range(2):  # and stays so
+        with pytest.raises(StorageError) as error:
+            mirror.check()
+        assert str(error.value) == f"{uri}: no answer for {LOST_SECONDS + 1:.0f} s"
+    with pytest.raises(StorageError):
+        mirror.finish()
+
+
+def test_a_driver_that_was_taken_over_ends_and_leaves_the_other_alone(
+    make: Make, search_root: Path, storage: FolderStorage, make_trial_record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    stopped = begin(make("one"), search_root)
+    second = begin(make("two"), search_root)
+    ledger_of(second).append(make_trial_record("a"))
+    second.push()
+    ledger_of(stopped).append(make_trial_record("old"))
+    die(stopped)
+    stopped._stop.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror, "BEAT_SECONDS", 0.0)
+        stopped._beat()  # comes back
+    with pytest.raises(StorageError, match="another driver took the experiment over"):
+        stopped.check()
+    stopped.close()
+    assert storage.get_bytes(f"{HOME}/ledger.jsonl") == encode(make_trial_record("a"))
+    second.check()
+    second.close()
+
+
+def test_a_forgotten_outcome_is_forgotten_everywhere(
+    make: Make, leave: Callable[..., None], search_root: Path, make_trial_record: Record,
+    storage: FolderStorage,
+) -> None:  # fmt: skip
+    one = begin(make("one"), search_root)
+    failed = make_trial_record("a", status=FAILED)
+    leave(failed)
+    one.refresh(ledger_of(one))
+    outcome = one.folder / "checkpoints" / "a" / "outcome.json"
+    ledger_of(one).append(failed)
+    assert outcome.exists()
+    die(one)
+
+    two = begin(make("two"), search_root)
+    two.forget_outcome("a")
+    die(two)
+    again = begin(make("one"), search_root)
+    assert not outcome.exists()
+    assert (outcome.parent / "trial.json").exists()
+    assert f"{HOME}/checkpoints/a/step_000000007.pt" in storage.list(HOME)
+    again.close()
+
+
+def test_what_an_ended_trial_left_is_brought(
+    make: Make, leave: Callable[..., None], search_root: Path, make_trial_record: Record
+) -> None:
+    one = begin(make("one"), search_root)
+    leave(make_trial_record("a"))
+    leave(make_trial_record("b", status=FAILED))
+    one.fetch_trial("a")
+    one.fetch_trial("b")
+    one.fetch_trial("never-ran")
+    home = one.folder / "checkpoints"
+    assert [path.name for path in (home / "a").iterdir()] == ["outcome.json"]
+    there = {path.name for path in (home / "b").iterdir()}
+    assert there == {"outcome.json", "trial.json", "error.log"}
+    one.close()
+
+
+def test_weights_that_were_taken_over_go_up_once(
+    make: Make, search_root: Path, storage: FolderStorage
+) -> None:
+    one = begin(make("one"), search_root)
+    weights = one.folder / "checkpoints" / "a" / "final.pt"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    one.push_plan()
+    key = f"{HOME}/checkpoints/a/final.pt"
+    assert storage.get_bytes(key) == b"weights"
+    assert storage.get_bytes(f"{HOME}/experiment.json") is not None
+    os.utime(storage.root / key, (1, 1))
+    one.push_plan()
+    assert storage.list(HOME)[key].mtime == 1
+    one.close()
+
+
+def test_tune_may_pickle_it(make: Make) -> None:
+    assert type(pickle.loads(pickle.dumps(make("one")))) is mirror.Mirror
+
+
+def test_an_experiment_is_gone_on_with_from_its_place_alone(
+    make: Make, search_root: Path, storage: FolderStorage, tmp_path: Path, experiment: Experiment
+) -> None:
+    one = begin(make("one"), search_root)
+    one.push_plan()
+    one.close()
+    place = experiment_uri(storage.uri, "x")
+    assert place_of(experiment) == place
+    elsewhere = tmp_path / "elsewhere"
+    assert resumed_name(elsewhere, place, None) == "x"
+    assert read_experiment(elsewhere / HOME) == experiment
+    corpus = open_corpus(elsewhere / "corpus" / "small")
+    assert corpus.content_hash == experiment.corpus_hash
+    assert resumed_name(elsewhere, "x", None) == "x"  # the plan here says where it is
+
+    moved = tmp_path / "moved"
+    storage.root.rename(moved)
+    with pytest.raises(UserError, match=r"^--storage .*no such folder"):
+        resumed_name(elsewhere, "x", None)
+    resumed_name(elsewhere, "x", str(moved))
+    assert read_experiment(elsewhere / HOME).storage == str(moved)
+
+
+def test_what_cannot_be_gone_on_with_is_refused(
+    make: Make, search_root: Path, storage: FolderStorage, tmp_path: Path, experiment: Experiment
+) -> None:
+    one = begin(make("one"), search_root)
+    one.push_plan()
+    one.close()
+    with pytest.raises(UserError, match=r"^no experiment 'y' in .*; there are: x$"):
+        resumed_name(tmp_path / "elsewhere", experiment_uri(storage.uri, "y"), None)
+    place, plan = experiment_uri(storage.uri, "x"), f"{HOME}/experiment.json"
+    namesake = tmp_path / "namesake"
+    dataclasses.replace(experiment, created_at="2026-01-01T00:00:00+00:00").write(namesake / HOME)
+    with pytest.raises(UserError, match=r"is another experiment of that name; give another --out"):
+        resumed_name(namesake, place, None)
+    whole = storage.get_bytes(plan)
+    assert whole is not None
+    for damage in (whole[:-9], whole.replace(b'"seeds": 1', b'"seeds": 2'), b"[]"):
+        storage.put_bytes(damage, plan)
+        with pytest.raises(UserError, match=r"^--resume x: .*experiment.json is damaged"):
+            resumed_name(one.folder.parents[1], place, None)
+        assert read_experiment(one.folder) == experiment  # the one here is as it was
+
+
+def test_a_new_search_needs_a_name_and_a_corpus_of_its_own(
+    make: Make, search_root: Path, storage: FolderStorage, tmp_path: Path
+) -> None:
+    one = begin(make("one"), search_root)
+    one.push_plan()
+    one.close()
+    with pytest.raises(UserError, match=r"^--name x: is in the storage already; --resume "):
+        prepare_storage(storage.uri, tmp_path / "new", "x", "small")
+    prepare_storage(storage.uri, tmp_path / "new", "y", "small")
+    assert open_corpus(tmp_path / "new" / "corpus" / "small").manifest.name == "small"
+    manifest = tmp_path / "new" / "corpus" / "small" / "manifest.json"
+    fields = json.loads(manifest.read_bytes()) | {"content_hash": "0" * 64}
+    fields.pop(checked_json.KEY)
+    manifest.write_text(json.dumps(checked_json.seal(fields)))
+    with pytest.raises(UserError, match="its corpus small has another content"):
+        prepare_storage(storage.uri, tmp_path / "new", "y", "small")
+
+
+def test_a_corpus_that_broke_off_there_is_none_and_goes_up_again(
+    search_root: Path, storage: FolderStorage, tmp_path: Path
+) -> None:
+    corpus = open_corpus(search_root / "corpus" / "small")
+    push_corpus(storage, corpus)
+    names = {path.name for path in corpus.folder.iterdir() if path.is_file()}
+    assert {key.split("/")[-1] for key in storage.list("corpus/small")} == names
+    storage.delete("corpus/small/val.pt")
+    storage.put_bytes(b"short", "corpus/small/segment_03.pt")
+    push_corpus(storage, corpus)
+    for name in names:
+        assert storage.get_bytes(f"corpus/small/{name}") == (corpus.folder / name).read_bytes()
+    content = bytearray(storage.get_bytes("corpus/small/val.pt") or b"")
+    content[-1] ^= 1
+    storage.put_bytes(bytes(content), "corpus/small/val.pt")
+    with pytest.raises(UserError, match=r"val.pt"):
+        prepare_storage(storage.uri, tmp_path / "new", "y", "small")
+    assert not (tmp_path / "new" / "corpus" / "small").exists()
+    assert not [p for p in (tmp_path / "new").rglob("*") if p.name.endswith((".part", ".lock"))]
