@@ -1,0 +1,104 @@
+"""What is done at each trial or each beat doesn't grow with the trials that have ended."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model.records import RungRecord
+from search.experiment import Experiment
+from search.mirror import PUSHED_BYTES_A_SECOND, StorageMirror
+from search.options import make_parser
+from search.plan import Trial, grid_trials
+from search.rung_files import all_scored, write_rungs
+from search.start import make_experiment
+from search.stopping import Scored
+from search.storage import Storage, open_storage
+from search.stored_rungs import stored_rungs
+from search.trial_folder import trial_folder
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    return make_experiment(make_parser().parse_args(["--grid", "lr", "--seeds", "5"]), "cpu")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    (tmp_path / "storage").mkdir()
+    return open_storage(str(tmp_path / "storage"))
+
+
+def leave_rungs(home: Path, trial: Trial, *losses: float) -> None:
+    rungs = tuple(
+        RungRecord(step=n, tokens_seen=n, schedule_tokens=9, val_loss_nats=loss)
+        for n, loss in enumerate(losses, start=1)
+    )
+    folder = trial_folder(home, trial.trial_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rungs(folder, Scored(config=trial.config, rungs=rungs))
+
+
+def test_a_worker_reads_the_rungs_of_a_trial_once_whichever_trial_it_trains(
+    experiment: Experiment, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, trials = tmp_path / "storage" / "experiments" / experiment.name, grid_trials(experiment)
+    for trial in trials[:-1]:
+        leave_rungs(home, trial, 8.0)
+    read, get_bytes = [], storage.get_bytes
+    monkeypatch.setattr(storage, "get_bytes", lambda key: read.append(key) or get_bytes(key))
+
+    def look(trial: Trial) -> int:
+        """How many files were read for what a shared folder would give."""
+        read.clear()
+        found = stored_rungs(storage, experiment.name).scored(trial.trial_id)
+        key = lambda scored: repr(scored)  # noqa: E731
+        assert sorted(found, key=key) == sorted(all_scored(home, trial.trial_id), key=key)
+        return len(read)
+
+    assert look(trials[0]) == len(trials) - 1
+    assert look(trials[1]) == 0
+    leave_rungs(home, trials[2], 8.0, 7.5)
+    leave_rungs(home, trials[-1], 8.1)
+    assert look(trials[1]) == 2
+    (trial_folder(home, trials[3].trial_id) / "rungs.json").unlink()  # it is tried again
+    assert look(trials[1]) == 0
+
+
+def test_a_large_ledger_goes_up_now_and_then_and_at_the_end(
+    experiment: Experiment, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / experiment.name
+    folder.mkdir()
+    mirror, now = StorageMirror(storage, experiment, folder), [1000.0]
+    mirror.lease.now = lambda: now[0]
+    sent, put = [], storage.put
+    monkeypatch.setattr(storage, "put", lambda path, key: sent.append(path.name) or put(path, key))
+    ledger = folder / "ledger.jsonl"
+    ledger.write_bytes(b"x" * int(60 * PUSHED_BYTES_A_SECOND))
+    mirror.push_plan()  # what a worker reads is there before the first one
+    for _ in range(90):  # a trial ends each second
+        now[0] += 1
+        with ledger.open("ab") as file:
+            file.write(b"record")
+        mirror.push()
+    assert sent == ["ledger.jsonl"] * 2
+    mirror.finish()
+    there = tmp_path / "storage" / "experiments" / experiment.name / "ledger.jsonl"
+    assert there.read_bytes() == ledger.read_bytes()
+
+
+@pytest.mark.cluster
+def test_no_worker_is_started_twice(
+    run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Where trials end while others' workers still start, a free worker takes a new trial."""
+    path = tmp_path / "numbers.json"
+    words = ("--trials", "40", "--slots", "6", "--seconds", "0.5", "--json", str(path))
+    done = run_script("tests/benchmarks/scaling.py", *words)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(path.read_text())["workers"] == 6
