@@ -50,7 +50,8 @@ class Requests:
         listing = environ["REQUEST_METHOD"] == "GET" and "list-type" in environ["QUERY_STRING"]
         with self.lock:
             self.methods["LIST" if listing else environ["REQUEST_METHOD"]] += 1
-            self.bytes += int(environ.get("CONTENT_LENGTH") or 0)
+            sent = environ.get("HTTP_X_AMZ_DECODED_CONTENT_LENGTH") or environ.get("CONTENT_LENGTH")
+            self.bytes += int(sent or 0)
         return self.app(environ, start_response)
 
     def of(self, act: Callable[[], Any]) -> Numbers:
@@ -158,7 +159,11 @@ def _elsewhere(mirror: StorageMirror) -> None:
 
 
 def _worker(
-    storage: Storage, experiment: Experiment, trials: Sequence[Trial], node: Path, requests: Requests
+    storage: Storage,
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    node: Path,
+    requests: Requests,
 ) -> dict[str, Numbers]:
     """A trial that is new; its places are new too, as in a worker's next trial."""
     trial = trials[0]
