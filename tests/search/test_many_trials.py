@@ -6,14 +6,19 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from model.records import RungRecord
+from search.clock import Clock
+from search.events import TensorBoardEvents
 from search.experiment import Experiment
+from search.ledger import Ledger
 from search.mirror import PUSHED_BYTES_A_SECOND, StorageMirror
 from search.options import make_parser
 from search.plan import Trial, grid_trials
+from search.progress import ProgressLine
 from search.rung_files import all_scored, write_rungs
 from search.start import make_experiment
 from search.stopping import Scored
@@ -90,6 +95,29 @@ def test_a_large_ledger_goes_up_now_and_then_and_at_the_end(
     mirror.finish()
     there = tmp_path / "storage" / "experiments" / experiment.name / "ledger.jsonl"
     assert there.read_bytes() == ledger.read_bytes()
+
+
+def test_what_is_on_the_screen_and_in_the_curves_forgets_ended_trials(
+    experiment: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials, ledger = grid_trials(experiment), Ledger(tmp_path / "ledger.jsonl")
+    clock, planned = Clock(tmp_path, 0.0), len(trials)
+    progress = ProgressLine(experiment, ledger, {}, planned, {}, clock)
+    events = TensorBoardEvents(experiment, tmp_path)
+    for number, trial in enumerate(trials):
+        cell = {"values": trial.values, "replicate": trial.replicate}
+        ran = SimpleNamespace(config={"pack": [cell]}, last_result={})
+        result = {"kind": "progress", "member": trial.trial_id, "step": 1, "total_steps": 9}
+        result["train_loss_nats"] = 8.0
+        for callback in (progress, events):
+            callback.on_trial_result(0, [], ran, result)
+            assert list(callback.reported.known) == [trial.trial_id]
+            end = callback.on_trial_error if number % 2 else callback.on_trial_complete
+            end(0, [], ran)
+            assert not callback.reported.known
+        assert not events.files  # each holds a file open
+    progress.close()
+    assert len(list((tmp_path / "tensorboard").iterdir())) == len(trials)
 
 
 @pytest.mark.cluster
