@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,12 +121,11 @@ def test_what_is_on_the_screen_and_in_the_curves_forgets_ended_trials(
 
 
 @pytest.mark.cluster
-def test_no_worker_is_started_twice(
-    run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_no_worker_is_started_twice(tmp_path: Path) -> None:
     """Where trials end while others' workers still start, a free worker takes a new trial."""
-    path = tmp_path / "numbers.json"
-    words = ("--trials", "40", "--slots", "6", "--seconds", "0.5", "--json", str(path))
-    done = run_script("tests/benchmarks/scaling.py", *words)
+    path, benchmarks = tmp_path / "numbers.json", Path(__file__).parents[1] / "benchmarks"
+    words = ["--trials", "40", "--slots", "6", "--seconds", "0.5", "--json", str(path)]
+    command = [sys.executable, str(benchmarks / "scaling.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(path.read_text())["workers"] == 6
