@@ -87,6 +87,10 @@ class TensorBoardEvents(tune.Callback):
             file = self.files.pop(known.trial_id, None)
             if file is not None:
                 file.close()
+            self.reported.forget(known)
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.on_trial_complete(iteration, trials, trial)
 
     def close(self) -> None:
         """Close what is left, of trials that did not end."""

@@ -27,11 +27,15 @@ from search.storage import Entry, Storage, StorageError
 from search.storage_uri import experiment_key
 from search.trial_folder import read_outcome, trial_folder
 
-OWN_FILES = ("experiment.json", "ledger.jsonl", CLOCK_FILE)
+LEDGER = "ledger.jsonl"
+OWN_FILES = ("experiment.json", LEDGER, CLOCK_FILE)
 """What the driver writes while it runs."""
 AT_THE_END = (*OWN_FILES, "study.db")
 AT_ONCE = 16
 """Small files that are fetched at a time."""
+PUSHED_BYTES_A_SECOND = 200_000.0
+"""Of the ledger at most, on average: an object can't be appended to, and the ledger of thousands of
+trials is megabytes, which would go up at each beat."""
 LOST_SECONDS = 60.0
 """Without an answer of the storage, until the search ends."""
 
@@ -70,6 +74,7 @@ class StorageMirror(Mirror):
         self.lease = Lease(storage, f"{self.home}/{LEASE_FILE}")
         self._pushed: dict[str, tuple[int, int]] = {}
         self._pushing = threading.Lock()
+        self._ledger_due = 0.0
         self._fetched: dict[str, Entry] = {}
         self._fetched_all = threading.Event()
         """Before, what is here may be older than what is there, and must not replace it."""
@@ -170,9 +175,12 @@ class StorageMirror(Mirror):
             raise StorageError(self.storage.uri, self._lost.removeprefix(f"{self.storage.uri}: "))
 
     def push(self, names: Iterable[str] = OWN_FILES) -> None:
-        """Those of the driver's files that have changed."""
+        """Those of the driver's files that have changed; the ledger of many trials only now and
+        then, unless these are `AT_THE_END`."""
         with self._pushing:
             for name in names:
+                if name == LEDGER and names is OWN_FILES and self.lease.now() < self._ledger_due:
+                    continue
                 path = self.folder / name
                 try:
                     stat = path.stat()
@@ -182,6 +190,8 @@ class StorageMirror(Mirror):
                 if self._pushed.get(name) != now:
                     self.storage.put(path, f"{self.home}/{name}")
                     self._pushed[name] = now
+                    if name == LEDGER:
+                        self._ledger_due = self.lease.now() + stat.st_size / PUSHED_BYTES_A_SECOND
 
     def push_plan(self) -> None:
         """Before the first worker: the plan, and the ledger and weights of trials that were taken

@@ -24,11 +24,12 @@ from model.records import FAILED
 from search.corpus_copy import fetch_corpus
 from search.experiment import Experiment, read_experiment
 from search.rung_files import FILE as RUNGS_FILE
-from search.rung_files import all_scored, in_ledger, parse_rungs
+from search.rung_files import all_scored
 from search.stopping import Scored
-from search.storage import Entry, Storage, StorageError
+from search.storage import Storage, StorageError
 from search.storage_opening import open_storage
 from search.storage_uri import experiment_key
+from search.stored_rungs import stored_rungs
 from search.trial_folder import STARTED_FILE, read_outcome, trial_folder
 from search.uploads import Uploads
 
@@ -71,8 +72,6 @@ class NodePlace(Place):
         self._there: dict[str, list[str]] = {}
         """Step checkpoints in the storage by trial, newest first."""
         self._uploads: Uploads | None = None
-        self._rungs: dict[str, tuple[Entry, Scored | None]] = {}
-        self._taken: dict[str, Scored] | None = None
 
     def begin(self, trial_ids: Sequence[str]) -> None:
         (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -140,21 +139,7 @@ class NodePlace(Place):
         self._over.add(trial_id)
 
     def scored(self, besides: str) -> list[Scored]:
-        """By one listing and what is new in it. Only trials that were taken over have no file."""
-        if self._taken is None:
-            ledger = self.folder / "ledger.jsonl"
-            self.storage.get(f"{experiment_key(self.experiment.name)}/{ledger.name}", ledger)
-            self._taken = in_ledger(self.folder)
-        listed = self.storage.list(self.home)
-        for key, entry in listed.items():
-            if key.endswith(f"/{RUNGS_FILE}") and self._rungs.get(key, (None,))[0] != entry:
-                self._rungs[key] = (entry, parse_rungs(self.storage.get_bytes(key)))
-        found = dict(self._taken)
-        for key, (_, scored) in self._rungs.items():
-            if key in listed and scored is not None:
-                found[key.split("/")[-2]] = scored
-        found.pop(besides, None)
-        return [scored for scored in found.values() if scored.rungs]
+        return stored_rungs(self.storage, self.experiment.name).scored(besides)
 
     def close(self) -> None:
         """Let go of the trials; of those that are over nothing stays here."""

@@ -75,6 +75,10 @@ class ReportedTrials:
             self.known |= {trial.trial_id: trial for trial in trials}
         return self.known[result["member"]]
 
+    def forget(self, trial: Trial) -> None:
+        """It has ended: of thousands those that run are kept."""
+        self.known.pop(trial.trial_id, None)
+
 
 def replicate_seed(config: RunConfig, base_seed: int, replicate: int) -> int:
     """A seed of 31 bits. It depends on the configuration, so that no two cells share their luck,

@@ -121,6 +121,7 @@ class ProgressLine(tune.Callback):
         for trial in trials_of(self.experiment, tune_trial.config):
             if trial.trial_id not in self.told:
                 self._tell_end(trial)
+            self.reported.forget(trial)
         self._redraw()
 
     def _tell_end(self, trial: Trial) -> None:

@@ -42,6 +42,7 @@ class Recorder(tune.Callback):
             return  # it has not ended: it goes on when the search is resumed
         for known in trials_of(self.experiment, trial.config):
             self._record(known, "its process left no outcome")
+            self.reported.forget(known)
         self.disk.enforce()
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:

@@ -37,7 +37,7 @@ from search.events import TensorBoardEvents
 from search.experiment import Experiment
 from search.faults import OUT_OF_MEMORY
 from search.forgetting import ForgetMetrics
-from search.lean_ray import few_wakeups
+from search.lean_ray import InTurn, few_wakeups
 from search.ledger import Ledger, TrialRecord
 from search.limits import allowed
 from search.machines import Machines, RunningRay
@@ -245,6 +245,7 @@ class Search:
             param_space=space,
             tune_config=tune.TuneConfig(
                 max_concurrent_trials=1 if alone else self.machines.at_a_time(experiment),
+                scheduler=InTurn(),
                 reuse_actors=True,  # a fresh process costs 2 s a trial
                 trial_dirname_creator=lambda trial: trial.trial_id,
                 **options,

@@ -4,6 +4,7 @@
     python tests/benchmarks/scaling.py --trials 300 --slots 16 --seconds 0       # its ceiling
     python tests/benchmarks/scaling.py --trials 40 --slots 4 --seconds 0.2       # that it runs
     python tests/benchmarks/scaling.py --parts                     # each part by number of trials
+    python tests/benchmarks/scaling.py --storage                   # a storage's requests by it
 
 Tune, sampler, recorder, ledger, curves and progress line are the search's own, on a Ray of this
 machine that is told of GPUs which aren't there. Only the trial (`scaling_trial.py`) is another.
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # import from the 
 from scaling_meter import Meter
 from scaling_numbers import report_lines, summary
 from scaling_parts import measure_parts, parts_lines
+from scaling_storage import measure_storage, storage_lines
 from scaling_trial import STAMPS, STEPS, sleep_and_record
 
 from model.batches import RunLength
@@ -48,7 +50,11 @@ def main() -> None:
     """Measure, print, write."""
     args = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="scaling-") as home:
-        if args.parts:
+        if args.storage:
+            experiment = plan(max(args.storage), 64, "tpe")
+            numbers = {"storage": measure_storage(experiment, args.storage, Path(home))}
+            lines = storage_lines(numbers["storage"])
+        elif args.parts:
             numbers = {"parts": measure_parts(plan(max(args.parts), 64, "tpe"), args.parts, home)}
             lines = parts_lines(numbers["parts"])
         else:
@@ -72,10 +78,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--parts", type=int, nargs="*", metavar="N", help="no Ray: each part at N trials told"
     )
+    parser.add_argument(
+        "--storage", type=int, nargs="*", metavar="N", help="no Ray: requests at N trials ended"
+    )
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     args = parser.parse_args()
     if args.parts == []:
         args.parts = [100, 300, 1_000, 3_000]
+    if args.storage == []:
+        args.storage = [100, 1_000]
     return args
 
 

@@ -20,6 +20,8 @@ class Meter:
     def __init__(self) -> None:
         self.ended = 0
         """Trials so far."""
+        self.workers = 0
+        """Processes that Tune asked for."""
         self.calls: dict[str, list[tuple[int, float, float]]] = {}
         """By part: trials ended before the call, its seconds, its seconds of processor time."""
         self.moments: list[dict[str, float]] = []
@@ -28,6 +30,7 @@ class Meter:
 
     def listen(self) -> None:
         """Put clocks into what a search calls. Ray must be importable by now."""
+        from ray.air.execution._internal.actor_manager import RayActorManager
         from ray.tune.execution.tune_controller import TuneController
 
         from search.events import TensorBoardEvents
@@ -48,6 +51,14 @@ class Meter:
             ("loop", TuneController, "step"),
         ]:
             setattr(cls, name, self._clocked(part, getattr(cls, name)))
+        add_actor = RayActorManager.add_actor
+
+        @functools.wraps(add_actor)
+        def count(*args: Any, **info: Any) -> Any:
+            self.workers += 1
+            return add_actor(*args, **info)
+
+        RayActorManager.add_actor = count  # type: ignore[method-assign]
         on_complete = Recorder.on_trial_complete
 
         @functools.wraps(on_complete)

@@ -9,8 +9,9 @@ from typing import Any
 
 from scaling_meter import Meter
 
-EDGES = (0, 100, 300, 600, 1_000, 2_000, 5_000)
-"""Numbers of ended trials between which means are taken."""
+MARKS = (10, 100, 500, 1_000, 2_000, 5_000)
+"""Numbers of ended trials at which memory is told."""
+SAMPLERS = ("suggest", "tell")
 
 
 def summary(
@@ -28,10 +29,11 @@ def summary(
         "end_seconds": ended - last,
         "trials_a_minute": rate(stamps, slots),
         "busy": busy_share(stamps, slots),
+        "workers": meter.workers,
         "idle_between_trials": idle(stamps),
         "report_seconds": report_costs(stamps),
         "windows": windows(meter),
-        "memory_mb": [m["memory_mb"] for m in meter.moments[:: max(1, len(meter.moments) // 50)]],
+        "memory_mb": {n: meter.moments[n - 1]["memory_mb"] for n in MARKS if n <= len(stamps)},
     }
 
 
@@ -74,10 +76,10 @@ def report_costs(stamps: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def windows(meter: Meter) -> list[dict[str, Any]]:
-    """Means over trials between two of `EDGES`, per trial: processor seconds of the driver and of
-    Ray's own processes, and of each part its calls and seconds."""
+    """Means over each third of the trials, per trial: processor seconds of the driver and of Ray's
+    own processes, and of each part its calls and seconds."""
     found, total = [], len(meter.moments)
-    for low, high in pairwise((*[edge for edge in EDGES if edge < total], total)):
+    for low, high in pairwise(round(third * total / 3) for third in range(4)):
         first, last = meter.moments[low], meter.moments[high - 1]
         trials = high - 1 - low
         if trials < 1:
@@ -97,7 +99,6 @@ def windows(meter: Meter) -> list[dict[str, Any]]:
                 "seconds": (last["time"] - first["time"]) / trials,
                 "driver": (last["driver"] - first["driver"]) / trials,
                 "ray": (last["ray"] - first["ray"]) / trials,
-                "memory_mb": [first["memory_mb"], last["memory_mb"]],
                 "parts": parts,
             }
         )
@@ -111,7 +112,8 @@ def report_lines(numbers: dict[str, Any]) -> list[str]:
         f"{n['trials']} trials of {n['seconds']:g} s on {n['slots']} slots, sampler {n['sampler']}"
         f": {n['search_seconds']:.0f} s ({n['start_seconds']:.0f} s to the first trial, "
         f"{n['end_seconds']:.1f} s after the last)",
-        f"{n['trials_a_minute']:.0f} trials a minute; slots busy {n['busy']:.1%}; idle between two "
+        f"{n['trials_a_minute']:.0f} trials a minute; {n['workers']} workers started; slots busy "
+        f"{n['busy']:.1%}; idle between two "
         + ", ".join(
             f"{name} {value * 1e3:.0f} ms" for name, value in n["idle_between_trials"].items()
         )
@@ -131,8 +133,11 @@ def report_lines(numbers: dict[str, Any]) -> list[str]:
     lines.append(row("suggest, wall ms a trial", suggests))
     appends = [1e3 * w["parts"]["append"]["seconds"] for w in n["windows"]]
     lines.append(row("append, wall ms a trial", appends))
-    lines.append(row("the driver's memory, MB", [w["memory_mb"][1] for w in n["windows"]]))
-    return lines
+    sampler = [sum(w["parts"][p]["processor_seconds"] for p in SAMPLERS) for w in n["windows"]]
+    shares = [100 * own / w["driver"] for own, w in zip(sampler, n["windows"], strict=True)]
+    lines.append(row("the sampler's share of the driver, %", shares))
+    memory = ", ".join(f"{mb:.0f} at {count}" for count, mb in n["memory_mb"].items())
+    return [*lines, "", f"the driver's memory, MB, by ended trials: {memory}"]
 
 
 def row(name: str, values: Sequence[float]) -> str:
