@@ -62,6 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--limit-mb", type=float, default=1000)
     parser.add_argument("--seconds", type=float, default=60, help="of taking batches")
     parser.add_argument("--sequences", type=int, default=200_000, help="in an epoch of training")
+    parser.add_argument("--read-around", action="store_true", help="as without the kernel's advice")
     parser.add_argument("--folder", help="where the corpus is written for a while")
     parser.add_argument("--json", help="write the numbers here")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -74,7 +75,7 @@ def measure(corpus: Path, limit: int | None, args: argparse.Namespace) -> dict[s
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     words = ["--child", str(corpus), "--seconds", str(args.seconds)]
-    words += ["--sequences", str(args.sequences)]
+    words += ["--sequences", str(args.sequences), *["--read-around"] * args.read_around]
     with MemoryGroup(limit) as group:
         done = subprocess.run(
             [sys.executable, __file__, *words],
@@ -92,17 +93,20 @@ def child(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """In a group of its own."""
     import torch
 
+    from data import dataset as dataset_module
     from data.corpus import open_corpus
     from model.batch_source import batch_source
     from model.batches import epoch_order
 
     torch.set_num_threads(1)
+    if args.read_around:
+        dataset_module._expect_random_reads = lambda segment: None
     corpus = open_corpus(folder)
     before = memory()
     dataset = corpus.dataset("train", SEQ_LEN)
     source = batch_source(dataset, "cpu")
     order = epoch_order(len(dataset), seed=0, epoch=1)
-    started, faults, taken = time.perf_counter(), major_faults(), 0
+    started, faults, read, taken = time.perf_counter(), major_faults(), bytes_read(), 0
     for indices in order.split(BATCH):
         source.batch(indices)
         taken += len(indices)
@@ -114,6 +118,7 @@ def child(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "taken": taken,
         "sequences_per_second": round(taken / seconds),
         "faults_per_sequence": round((major_faults() - faults) / taken, 4),
+        "read_mb": round((bytes_read() - read) / 1e6),
         "own_before_mb": before["RssAnon"],
         "own_after_batches_mb": memory()["RssAnon"],
         "order_mb": round(order.nbytes / 1e6),
@@ -129,7 +134,7 @@ def train_small(folder: Path, sequences: int) -> dict[str, Any]:
     from model.config import ModelConfig, RunConfig, TrainConfig
     from model.train import train
 
-    started, faults = time.perf_counter(), major_faults()
+    started, faults, read = time.perf_counter(), major_faults(), bytes_read()
     model = ModelConfig(
         vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN, embed_dim=16, n_layers=1, n_heads=2, dropout=0.0
     )
@@ -147,12 +152,19 @@ def train_small(folder: Path, sequences: int) -> dict[str, Any]:
         "steps_per_second": [round(epoch.steps_per_second, 1) for epoch in result.epochs],
         "training_seconds": round(time.perf_counter() - started, 1),
         "training_faults": major_faults() - faults,
+        "training_read_mb": round((bytes_read() - read) / 1e6),
     }
 
 
 def major_faults() -> int:
     """Pages that had to come from the disk."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+
+
+def bytes_read() -> int:
+    """From the disk, for this process."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(":") for line in lines)["read_bytes"])
 
 
 def memory() -> dict[str, int]:

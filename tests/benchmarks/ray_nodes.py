@@ -42,6 +42,8 @@ class RayNodes:
         }
         self.nodes: list[str] = []
         """Marks of the worker nodes."""
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        """The first process of each node, by mark."""
 
     def __enter__(self) -> RayNodes:
         port = self.address.rpartition(":")[2]
@@ -54,7 +56,11 @@ class RayNodes:
 
     def kill(self, place: int) -> None:
         """SIGKILL all processes of a worker node."""
-        _kill_all(self.nodes.pop(place))
+        self._end(self.nodes.pop(place))
+
+    def _end(self, mark: str) -> None:
+        _kill_all(mark)
+        self._started.pop(mark).wait()
 
     def processes(self) -> list[psutil.Process]:
         """Those of the worker nodes."""
@@ -79,6 +85,7 @@ class RayNodes:
                 cwd=self._folder,
                 env={**self.environment, _MARK: mark},
             )
+        self._started[mark] = started
         deadline = time.monotonic() + START_SECONDS
         while "Ray runtime started" not in log.read_text(errors="replace"):
             if started.poll() is not None or time.monotonic() > deadline:
@@ -93,7 +100,7 @@ class RayNodes:
         trace: TracebackType | None,
     ) -> None:
         for mark in (*self.nodes, self._head):
-            _kill_all(mark)
+            self._end(mark)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
