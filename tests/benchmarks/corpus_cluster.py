@@ -10,6 +10,7 @@ makes another corpus, or makes again what was finished before the kill. The node
 machine's cores, so times past that many nodes say nothing but that they do no harm.
 
 Memory is the highest of samples: anonymous pages, and all resident pages, shared ones by share.
+Processor time is that of the work on documents, whoever did it.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # import from the checkout
 
 from corpus_text import write_texts
+from process_memory import Memory, memory_of
 from ray_nodes import RayNodes
 
 from data.manifest import Manifest, read_manifest
@@ -95,11 +97,11 @@ class Bench:
         )
         command, worker, remade = Memory(), Memory(), 0
         while running.poll() is None:
-            command = command.raised_to(_memory(psutil.Process(running.pid)))
+            command = command.raised_to(memory_of(psutil.Process(running.pid)))
             others = nodes.processes() if nodes else psutil.Process(running.pid).children(True)
             for each in others:
                 if not nodes or _is_worker(each):
-                    worker = worker.raised_to(_memory(each))
+                    worker = worker.raised_to(memory_of(each))
             now = self._finished(name)
             remade = max(
                 remade, sum(now.get(path, inode) != inode for path, inode in finished.items())
@@ -148,6 +150,7 @@ class Bench:
             "content_hash": manifest.content_hash,
             "tokens": sum(split.tokens for split in manifest.splits.values()),
             "documents_in": manifest.documents_in,
+            "cpu_seconds": round(sum(manifest.cpu_seconds.values()), 1),
             "stage_seconds": manifest.stage_seconds,
             "differs_in": differ,
             "files_before": finished,
@@ -160,28 +163,6 @@ class Bench:
             + (f"  {finished} files kept, {remade} made again" if finished else ""),
             flush=True,
         )
-
-
-class Memory(NamedTuple):
-    """Of a process, in bytes."""
-
-    own: int = 0
-    """Anonymous pages."""
-    resident: int = 0
-    """All: files mapped into it, which are cache, and Ray's shared memory too."""
-
-    def raised_to(self, other: Memory) -> Memory:
-        return Memory(*map(max, self, other))
-
-
-def _memory(process: psutil.Process) -> Memory:
-    try:
-        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
-        found = dict(line.split(":", 1) for line in lines[1:])
-        own, resident = (int(found[name].split()[0]) * 1024 for name in ("Pss_Anon", "Pss"))
-        return Memory(own, resident)
-    except (OSError, KeyError):  # it ended meanwhile
-        return Memory()
 
 
 def _is_worker(process: psutil.Process) -> bool:
