@@ -6,9 +6,10 @@
 Writes a corpus of made-up tokens in eight segments. Then twice, each time in a process of its own,
 without a limit and the corpus in the page cache, and with a limit and nothing of it there: takes
 batches of 32 sequences in the random order of an epoch, and trains a small model for three epochs
-with `model.train`, on sequences spread evenly over all segments. The limit is a control group's, which
-counts the pages of mapped files as well. The model is so small that reading is a large part of it.
-Once more with the limit batches are taken without the advice to the kernel in `data/dataset.py`.
+with `model.train`, on sequences spread evenly over all segments. The limit is a control group's,
+which counts the pages of mapped files as well. The model is so small that reading is a large part
+of it. Once more with the limit batches are taken without the advice to the kernel in
+`data/dataset.py`.
 """
 
 from __future__ import annotations
