@@ -5,8 +5,8 @@
 
 No text: made-up digests, signatures and tokens of as many documents go through the code of
 `data/build.py` that sees all of them: repeats, the table, near-duplicates, splits, segments. They
-come as shards of 16 MB of text do from the workers of a cluster. A tenth of the documents are
-near-copies of the one before, which is what costs memory in the search for near-duplicates.
+come as shards of 16 MB of text do from the workers of a cluster. Some documents are near-copies of
+the one before, which is what costs memory in the search for near-duplicates.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from data.splits import choose_splits
 from data.table import DocumentTable
 from data.tokenizer import VOCAB_SIZE
 
-NEAR_COPIES = 0.1
 CHANGED = 0.15
 """Of a near-copy's signature."""
 
@@ -81,6 +80,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=float, default=475e6)
     parser.add_argument("--document", type=int, default=540, help="tokens in one (default: 540)")
     parser.add_argument("--paragraphs", type=int, default=6, help="long ones in a document")
+    parser.add_argument("--near-copies", type=float, default=0.1, help="share of the documents")
     parser.add_argument("--json", help="write the numbers here")
     args = parser.parse_args()
     documents = int(args.tokens / args.document)
@@ -111,7 +111,7 @@ def run(folder: Path, documents: int, args: argparse.Namespace, meter: Meter) ->
             del repeats
         with meter.stage("table"):
             for count in counts:
-                table.append(measured(generator, count, args.document))
+                table.append(measured(generator, count, args.document, args.near_copies))
             table.flush()
         with meter.stage("near-duplicates"):
             new = first_of_each(table.signatures())
@@ -145,10 +145,12 @@ def digests(generator: np.random.Generator, count: int, paragraphs: int) -> Dige
     )
 
 
-def measured(generator: np.random.Generator, count: int, length: int) -> Measured:
+def measured(
+    generator: np.random.Generator, count: int, length: int, near_copies: float
+) -> Measured:
     """Of a shard."""
     rows: Any = generator.integers(0, 2**32, (count, PERMUTATIONS), np.uint32)
-    copies = np.flatnonzero(generator.random(count - 1) < NEAR_COPIES) + 1
+    copies = np.flatnonzero(generator.random(count - 1) < near_copies) + 1
     kept = generator.random((len(copies), PERMUTATIONS)) >= CHANGED
     rows[copies] = np.where(kept, rows[copies - 1], rows[copies])
     return Measured(
