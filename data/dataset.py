@@ -8,6 +8,8 @@ Shapes: B examples, T tokens of one example (`seq_len`).
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -19,12 +21,16 @@ from torch.utils.data import Dataset
 
 from data.errors import UserError
 
+_NO_ROOM = "Cannot allocate memory"
+"""In torch's words for a file that could not be mapped."""
+
 
 class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
     """Windows of `seq_len` tokens over segment files, as if they were one long list.
 
     The files are mapped, not read: all processes share one copy in the page cache, and a write to a
-    tensor never reaches the file. Pickling sends the paths, not the tokens.
+    tensor never reaches the file. Where the cache has no room for them all, pages are read again:
+    a corpus may be larger than the memory. Pickling sends the paths, not the tokens.
 
     Args:
         files: `.pt` files, each with one 1-D `torch.uint16` tensor of token ids.
@@ -40,6 +46,8 @@ class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
         self.files = [Path(file) for file in files]
         self.seq_len = seq_len
         self._segments = [open_segment(file) for file in self.files]
+        for segment in self._segments:
+            _expect_random_reads(segment)
         self.tokens = sum(len(segment) for segment in self._segments)
         counts = [max(len(segment) - 1, 0) // seq_len for segment in self._segments]
         # _ends[k]: number of examples in segments 0..k
@@ -86,12 +94,29 @@ def open_segment(file: Path) -> Tensor:
     try:
         tokens = torch.load(file, mmap=True, weights_only=True, map_location="cpu")
     except Exception as error:  # noqa: BLE001  torch raises many kinds for a damaged file
+        if _NO_ROOM in str(error):  # Linux maps no file that is larger than memory and swap
+            size = file.stat().st_size
+            raise UserError(
+                f"{file}: its {size:,} bytes are more than this machine can map at once: prepare "
+                "the corpus again with more --segments"
+            ) from None
         # Not torch's own words: for a file with code in it they advise to let it run.
         kind = type(error).__name__
         raise UserError(f"{file}: damaged segment ({kind}): prepare the corpus again") from None
     if not isinstance(tokens, Tensor) or tokens.dtype != torch.uint16 or tokens.dim() != 1:
         raise UserError(f"{file}: not a segment: expected one 1-D tensor of uint16")
     return tokens.view(torch.int16)
+
+
+def _expect_random_reads(segment: Tensor) -> None:
+    """Have the kernel read the pages that are asked for alone. Unasked it reads megabytes around
+    each, which is in vain where they must go again before they are used."""
+    if not len(segment) or not hasattr(mmap, "MADV_RANDOM"):
+        return
+    start = segment.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+    size = segment.data_ptr() + segment.nbytes - start
+    # Only advice: no error of it matters.
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_RANDOM)
 
 
 def largest_token(segment: Tensor) -> int:

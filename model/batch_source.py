@@ -13,7 +13,8 @@ from torch import Tensor
 from data.dataset import SegmentedTextDataset
 
 SHARE_OF_FREE_MEMORY = 0.1
-"""A split that takes less than this of a GPU's free memory moves there."""
+"""A split that takes less than this of a GPU's free memory moves there; a larger one stays on disk,
+and each batch goes over."""
 
 
 class BatchSource(Protocol):
@@ -48,7 +49,7 @@ class ResidentBatches:
     """From a copy of the whole split on the device: a batch is a few launches, no work here."""
 
     def __init__(self, dataset: SegmentedTextDataset, device: str) -> None:
-        self.windows = _windows(dataset).to(device)  # (N, T + 1)
+        self.windows = _windows(dataset, device)  # (N, T + 1)
 
     def place(self, indices: Tensor) -> Tensor:
         return indices.to(self.windows.device)
@@ -71,11 +72,11 @@ def _window_bytes(dataset: SegmentedTextDataset) -> int:
     return len(dataset) * (dataset.seq_len + 1) * torch.int32.itemsize
 
 
-def _windows(dataset: SegmentedTextDataset) -> Tensor:
-    """All examples, target included: (N, T + 1) int32 on the CPU."""
-    made = torch.empty(len(dataset), dataset.seq_len + 1, dtype=torch.int32)
+def _windows(dataset: SegmentedTextDataset, device: str) -> Tensor:
+    """All examples, target included: (N, T + 1) int32 on the device, and never on the host."""
+    made = torch.empty(len(dataset), dataset.seq_len + 1, dtype=torch.int32, device=device)
     for rows in torch.arange(len(dataset)).split(4096):
         x, y = dataset.batch(rows)
-        made[rows, :-1] = x.int()
-        made[rows, -1] = y[:, -1].int()
+        windows = torch.cat((x, y[:, -1:]), dim=1).int()
+        made[int(rows[0]) : int(rows[-1]) + 1] = windows.to(device)
     return made

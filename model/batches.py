@@ -80,7 +80,12 @@ def check_validation(sequences: int, seq_len: int) -> None:
 
 def evenly_spaced(n: int, available: int) -> Tensor:
     """`n` of the indices 0 … available - 1, spread evenly: (n,) int64."""
-    return torch.arange(n) * available // n
+    return spread_evenly(torch.arange(n), available)
+
+
+def spread_evenly(order: Tensor, available: int) -> Tensor:
+    """A permutation of 0 … n - 1 as one of `evenly_spaced(n, available)`, in place: (n,) int64."""
+    return order.mul_(available).floor_divide_(max(len(order), 1))
 
 
 def epoch_order(n: int, *, seed: int, epoch: int) -> Tensor:

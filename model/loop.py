@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from data.errors import UserError
 from model import checkpoint
 from model.allocator import keep_freed_memory
 from model.batch_source import batch_source
-from model.batches import check_validation, epoch_order, evenly_spaced, run_length
+from model.batches import check_validation, epoch_order, run_length, spread_evenly
 from model.compiled import COMPILE_FROM_STEPS, compile_blocks
 from model.config import RunConfig
 from model.device import is_cuda, peak_memory_mb, use_device
@@ -85,7 +86,6 @@ class Run:
         check_validation(len(self.val_set), config.model.seq_len)
         self.length = run_length(config.train, config.model.seq_len, len(self.train_set))
         self.rung_steps = rung_steps(config.train, self.length) if rungs else ()
-        self.sequences = evenly_spaced(self.length.sequences, len(self.train_set))
         keep_freed_memory()
         use_device(device)
         if is_cuda(device):  # a reused process has a peak of the trial before
@@ -137,12 +137,14 @@ class Run:
         self.one_step(*self.next_batch(indices))
         self.count_step()
 
-    def batches_left(self) -> tuple[Tensor, ...]:
-        """The sequences (B,) of each step that is left in the epoch under way."""
-        epoch = len(self.position.epochs) + 1
+    def batches_left(self) -> Iterator[Tensor]:
+        """The sequences (B,) of each step that is left in the epoch under way. They are sliced one
+        by one: a list of a large corpus' batches takes more memory than the order itself."""
+        epoch, size = len(self.position.epochs) + 1, self.config.train.batch_size
         order = epoch_order(self.length.sequences, seed=self.config.train.seed, epoch=epoch)
-        batches = self.batches.place(self.sequences[order]).split(self.config.train.batch_size)
-        return batches[self.position.epoch_steps :]
+        order = self.batches.place(spread_evenly(order, len(self.train_set)))
+        starts = range(self.position.epoch_steps * size, len(order), size)
+        return (order[start : start + size] for start in starts)
 
     def next_batch(self, indices: Tensor) -> tuple[Tensor, Tensor, float]:
         """Tokens and targets, (B, T) each, of these sequences, and the next step's rate."""

@@ -32,7 +32,7 @@ from search.early_end import ClusterLost
 from search.environment import WORKER_VARIABLES
 from search.experiment import Experiment
 from search.machines import Machines, Node, RunningRay, this_node
-from search.storage import check_storage
+from search.storage_opening import check_storage
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 
 from data.corpus import CorpusSpec, prepare_corpus
 from data.tokenizer import bpe_files
@@ -88,3 +90,39 @@ def search_root(
     spec = CorpusSpec(name="small", sources=(str(text),), eval_tokens=700)
     prepare_corpus(spec, root, quiet=True)
     return root
+
+
+class _Sparse(io.FileIO):
+    """Zeros in it take no room on the disk."""
+
+    def write(self, content: bytes) -> int:  # type: ignore[override]
+        if content == bytes(len(content)):
+            self.seek(len(content), io.SEEK_CUR)
+            return len(content)
+        return super().write(content) or 0
+
+
+@pytest.fixture(scope="session")
+def huge_segments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Eight segments of 2**26 tokens, 1.1 GB, of zeros: files that take a few kilobytes."""
+    folder = tmp_path_factory.mktemp("huge")
+    paths = [folder / f"segment_{number:02d}.pt" for number in range(8)]
+    with _Sparse(paths[0], "w") as file:
+        torch.save(torch.zeros(2**26, dtype=torch.uint16), file)
+    for path in paths[1:]:
+        path.hardlink_to(paths[0])
+    return paths
+
+
+@pytest.fixture(scope="session")
+def own_memory() -> Callable[[], int]:
+    """Bytes of this process' memory that are not pages of files (Linux)."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("needs Linux's /proc")
+
+    def read() -> int:
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["RssAnon"].split()[0]) * 1024
+
+    return read

@@ -2,11 +2,15 @@
 
     python tests/benchmarks/corpus_cluster.py 100             # megabytes: ten minutes on 2 cores
     python tests/benchmarks/corpus_cluster.py 2 --quick       # small shards: a minute or two
+    python tests/benchmarks/corpus_cluster.py 25 --only one-process,one-node
 
 On one process, on all cores, on one node, on several, on several of which one is killed, and with
 the command itself killed while it cleans and again while it measures. Exit status 1 if any of these
 makes another corpus, or makes again what was finished before the kill. The nodes share this
 machine's cores, so times past that many nodes say nothing but that they do no harm.
+
+Memory is the highest of samples: anonymous pages, and all resident pages, shared ones by share.
+Processor time is that of the work on documents, whoever did it.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # import from the checkout
 
 from corpus_text import write_texts
+from process_memory import Memory, memory_of
 from ray_nodes import RayNodes
 
 from data.manifest import Manifest, read_manifest
@@ -49,6 +54,18 @@ prepare_corpus(spec, Path(given["root"]), True, given["workers"], cluster)
 """
 TIMES = {"created_at", "stage_seconds", "cpu_seconds", "name", "options"}
 """What may differ between two manifests of one corpus (here each has a name of its own)."""
+
+RUNS = (
+    "one-process",
+    "all-cores",
+    "one-node",
+    "several-nodes",
+    "killed-and-resumed",
+    "a-node-killed",
+)
+SAMPLE_SECONDS = 0.25
+"""Between looks at the memory: with all processes of this machine to go through, more often would
+take a noticeable part of its time."""
 
 
 class Bench:
@@ -81,13 +98,15 @@ class Bench:
         running = subprocess.Popen(
             [sys.executable, "-c", CODE, str(ROOT), words], env=environment, cwd=self.root
         )
-        own, largest, remade = 0, 0, 0
+        command, worker, remade, sampled = Memory(), Memory(), 0, 0.0
         while running.poll() is None:
-            own = max(own, _own_bytes(psutil.Process(running.pid)))
-            others = nodes.processes() if nodes else psutil.Process(running.pid).children(True)
-            for each in others:
-                if not nodes or _is_worker(each):
-                    largest = max(largest, _own_bytes(each))
+            if time.perf_counter() - sampled >= SAMPLE_SECONDS:
+                sampled = time.perf_counter()
+                command = command.raised_to(memory_of(psutil.Process(running.pid)))
+                others = nodes.processes() if nodes else psutil.Process(running.pid).children(True)
+                for each in others:
+                    if not nodes or _is_worker(each):
+                        worker = worker.raised_to(memory_of(each))
             now = self._finished(name)
             remade = max(
                 remade, sum(now.get(path, inode) != inode for path, inode in finished.items())
@@ -98,11 +117,13 @@ class Bench:
             elif kill and any(kill in path for path in now):
                 running.send_signal(signal.SIGKILL)
                 running.wait()
+                if remade:
+                    raise SystemExit(f"{name}: made {remade} finished files again")
                 return
             time.sleep(0.05)
         if running.returncode:
             raise SystemExit(f"{name}: the preparation ended with status {running.returncode}")
-        self._note(name, time.perf_counter() - started, own, largest, len(finished), remade)
+        self._note(name, time.perf_counter() - started, command, worker, len(finished), remade)
 
     def _finished(self, name: str) -> dict[str, int]:
         """The shards' files that are there, by name, and what tells whether one was made again."""
@@ -115,38 +136,40 @@ class Bench:
         return {name: inode for name, inode in found.items() if not name.startswith("raw")}
 
     def _note(
-        self, name: str, seconds: float, own: int, largest: int, finished: int, remade: int
+        self,
+        name: str,
+        seconds: float,
+        command: Memory,
+        worker: Memory,
+        finished: int,
+        remade: int,
     ) -> None:
         manifest = read_manifest(self.root / "corpus" / name)
         self.first = self.first or manifest
         ours, theirs = manifest.to_dict(), self.first.to_dict()
         differ = [key for key in theirs if key not in TIMES and ours[key] != theirs[key]]
-        row = {
+        self.rows[name] = {
             "seconds": round(seconds, 1),
-            "command_mb": round(own / 1e6),
-            "largest_worker_mb": round(largest / 1e6),
+            "command_mb": round(command.own / 1e6),
+            "command_resident_mb": round(command.resident / 1e6),
+            "largest_worker_mb": round(worker.own / 1e6),
+            "largest_worker_resident_mb": round(worker.resident / 1e6),
             "content_hash": manifest.content_hash,
+            "tokens": sum(split.tokens for split in manifest.splits.values()),
+            "documents_in": manifest.documents_in,
+            "cpu_seconds": round(sum(manifest.cpu_seconds.values()), 1),
+            "stage_seconds": manifest.stage_seconds,
             "differs_in": differ,
             "files_before": finished,
             "files_made_again": remade,
         }
-        self.rows[name] = row
         print(
-            f"{name:24} {seconds:6.1f} s  command {own / 1e6:5.0f} MB, largest worker "
-            f"{largest / 1e6:5.0f} MB  {manifest.content_hash[:12]}  "
+            f"{name:24} {seconds:6.1f} s  command {command.own / 1e6:5.0f} MB, largest worker "
+            f"{worker.own / 1e6:5.0f} MB  {manifest.content_hash[:12]}  "
             f"{'DIFFERS: ' + ', '.join(differ) if differ else 'the same'}"
             + (f"  {finished} files kept, {remade} made again" if finished else ""),
             flush=True,
         )
-
-
-def _own_bytes(process: psutil.Process) -> int:
-    """Memory of its own; pages of mapped files are cache."""
-    try:
-        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon"))
-    except (OSError, StopIteration):  # it ended meanwhile
-        return 0
 
 
 def _is_worker(process: psutil.Process) -> bool:
@@ -156,20 +179,34 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
-def measure(bench: Bench, several: int) -> None:
-    """All preparations, one after another."""
-    bench.run("one-process", workers=1)
-    bench.run("all-cores")
+def measure(bench: Bench, several: int, only: set[str]) -> None:
+    """Those preparations (all, if none is named), one after another."""
+
+    def is_wanted(*names: str) -> bool:
+        return not only or bool(only & set(names))
+
+    if is_wanted("one-process"):
+        bench.run("one-process", workers=1)
+    if is_wanted("all-cores"):
+        bench.run("all-cores")
+    if not is_wanted(*RUNS[2:]):
+        return
     with RayNodes() as nodes:
         nodes.add()
-        bench.run("one-node", nodes=nodes)
+        if is_wanted("one-node"):
+            bench.run("one-node", nodes=nodes)
+        if not is_wanted(*RUNS[3:]):
+            return
         for _ in range(several - 1):
             nodes.add()
-        bench.run("several-nodes", nodes=nodes)
-        for stage in ("cleaned", "measured"):
-            bench.run("killed-and-resumed", nodes=nodes, kill=stage, resume=stage != "cleaned")
-        bench.run("killed-and-resumed", nodes=nodes, resume=True)
-        bench.run("a-node-killed", nodes=nodes, kill="node")
+        if is_wanted("several-nodes"):
+            bench.run("several-nodes", nodes=nodes)
+        if is_wanted("killed-and-resumed"):
+            for stage in ("cleaned", "measured"):
+                bench.run("killed-and-resumed", nodes=nodes, kill=stage, resume=stage != "cleaned")
+            bench.run("killed-and-resumed", nodes=nodes, resume=True)
+        if is_wanted("a-node-killed"):
+            bench.run("a-node-killed", nodes=nodes, kill="node")
 
 
 def main() -> int:
@@ -179,6 +216,7 @@ def main() -> int:
     )
     parser.add_argument("megabytes", type=float)
     parser.add_argument("--nodes", type=int, default=3, help="with one core each")
+    parser.add_argument("--only", default="", help=f"some of {','.join(RUNS)}")
     parser.add_argument("--quick", action="store_true", help="shards of 0.2 MB, not 16")
     parser.add_argument("--folder", help="where downloads are (default: MINIGPT_HOME)")
     parser.add_argument("--json", help="write the numbers here")
@@ -190,7 +228,7 @@ def main() -> int:
         (folder / "downloads").symlink_to(downloads, target_is_directory=True)
         write_texts(folder / "texts", arguments.megabytes)
         bench = Bench(folder, folder / "texts", 200_000 if arguments.quick else 16_000_000)
-        measure(bench, arguments.nodes)
+        measure(bench, arguments.nodes, set(filter(None, arguments.only.split(","))))
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(bench.rows, indent=1))
     return int(any(row["differs_in"] or row["files_made_again"] for row in bench.rows.values()))

@@ -48,6 +48,8 @@ class RayNodes:
         }
         self.nodes: list[str] = []
         """Marks of the worker nodes."""
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        """The first process of each node, by mark."""
 
     def __enter__(self) -> RayNodes:
         port = self.address.rpartition(":")[2]
@@ -64,7 +66,11 @@ class RayNodes:
 
     def kill(self, place: int) -> None:
         """SIGKILL all processes of a worker node."""
-        _kill_all(self.nodes.pop(place))
+        self._end(self.nodes.pop(place))
+
+    def _end(self, mark: str) -> None:
+        _kill_all(mark)
+        self._started.pop(mark).wait()
 
     def kill_head(self) -> None:
         """SIGKILL all processes of the head; the nodes end by themselves a minute later."""
@@ -101,7 +107,7 @@ class RayNodes:
                     "MINIGPT_NODE_HOME": str(self._home(self._count)),
                 },
             )
-        self._started.append(started)
+        self._started[mark] = started
         deadline = time.monotonic() + START_SECONDS
         while "Ray runtime started" not in log.read_text(errors="replace"):
             if started.poll() is not None or time.monotonic() > deadline:
@@ -116,10 +122,7 @@ class RayNodes:
         trace: TracebackType | None,
     ) -> None:
         for mark in (*self.nodes, self._head):
-            _kill_all(mark)
-        for started in self._started:
-            started.kill()
-            started.wait()
+            self._end(mark)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -1,31 +1,46 @@
-"""A corpus of made-up tokens, for `throughput.py --quick`: nothing is downloaded."""
+"""A corpus of made-up tokens, of any size: nothing is downloaded."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from data.manifest import Manifest, Split, write_manifest
 from data.segments import save_segment
 
 VOCAB_SIZE = 300
+CHUNK = 10_000_000
+"""Tokens made at a time."""
 
 
-def write_synthetic_corpus(folder: Path, train_tokens: int, eval_tokens: int = 200) -> None:
-    """One segment of a noisy cycle of tokens, and the two other splits."""
+def write_synthetic_corpus(
+    folder: Path, train_tokens: int, eval_tokens: int = 200, segments: int = 1
+) -> None:
+    """Segments of a noisy cycle of tokens, and the two other splits. Memory: some segments."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
 
-    def write(name: str, size: int) -> Split:
-        steps = 1 + generator.integers(0, 2, size)
-        file = save_segment(folder / name, (np.cumsum(steps) % VOCAB_SIZE).astype(np.uint16))
-        return Split(documents=1, tokens=size, bytes=4 * size, files=(file,))
+    def noisy_cycle(size: int) -> npt.NDArray[np.uint16]:
+        tokens = np.empty(size, np.uint16)
+        last = 0
+        for part in np.array_split(tokens, max(1, size // CHUNK)):
+            summed = last + np.cumsum(1 + generator.integers(0, 2, len(part)))
+            part[:] = summed % VOCAB_SIZE
+            last = int(part[-1])
+        return tokens
 
+    def write(size: int, *names: str) -> Split:
+        files = tuple(save_segment(folder / name, noisy_cycle(size)) for name in names)
+        tokens = size * len(names)
+        return Split(documents=1, tokens=tokens, bytes=4 * tokens, files=files)
+
+    numbers = range(segments)
     splits = {
-        "train": write("segment_00.pt", train_tokens),
-        "val": write("val.pt", eval_tokens),
-        "test": write("test.pt", eval_tokens),
+        "train": write(train_tokens // segments, *(f"segment_{n:02d}.pt" for n in numbers)),
+        "val": write(eval_tokens, "val.pt"),
+        "test": write(eval_tokens, "test.pt"),
     }
     manifest = Manifest(
         name="synthetic",

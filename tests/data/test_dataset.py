@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,31 @@ def test_truncated_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), path)
     with pytest.raises(UserError, match=r"segment_00.pt: not a segment"):
         SegmentedTextDataset([path], 8)
+
+
+def test_a_segment_that_cannot_be_mapped_says_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux maps no file that is larger than memory and swap together."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to mmap 5 bytes from file <x>: Cannot allocate memory (12)")
+
+    (path,) = save(tmp_path, list(range(100)))
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(UserError, match=r"segment_00.pt: its .* bytes are more .* --segments"):
+        SegmentedTextDataset([path], 8)
+
+
+def test_examples_of_a_large_corpus_take_no_memory_for_the_rest(
+    huge_segments: list[Path], own_memory: Callable[[], int]
+) -> None:
+    before = own_memory()
+    dataset = SegmentedTextDataset(huge_segments, seq_len=64)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        x, y = dataset.batch(torch.randint(len(dataset), (32,), generator=generator))
+        assert x.shape == y.shape == (32, 64)
+        assert not x.any()
+    assert 2 * dataset.tokens > 1e9
+    assert own_memory() - before < 20e6

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import UserError
-from model.batches import epoch_order, evenly_spaced, run_length
+from model.batches import epoch_order, evenly_spaced, run_length, spread_evenly
 from model.config import TrainConfig
 
 
@@ -64,6 +64,15 @@ def test_evenly_spaced_indices_are_distinct_and_their_gaps_differ_by_one_at_most
     gaps = [b - a for a, b in zip(indices, [*indices[1:], n + more], strict=True)]
     assert min(gaps) >= 1
     assert max(gaps) - min(gaps) <= 1
+
+
+@given(n=st.integers(1, 300), more=st.integers(0, 300), seed=st.integers(0, 9))
+def test_an_order_spread_evenly_takes_the_evenly_spaced_in_that_order(
+    n: int, more: int, seed: int
+) -> None:
+    order = epoch_order(n, seed=seed, epoch=1)
+    expected = evenly_spaced(n, n + more)[order]
+    assert torch.equal(spread_evenly(order, n + more), expected)
 
 
 @given(n=st.integers(1, 300), seed=st.integers(0, 2**63 - 1), epoch=st.integers(1, 1000))
