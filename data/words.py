@@ -13,21 +13,20 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, count, islice, pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from data.shingles import SHINGLE_WORDS, Hashes, mix, shingle_hashes, split_words_of_each
+from data.string_numbers import Ints, StringNumbers
 
 if TYPE_CHECKING:
     import tiktoken
 
-Ints = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.uint16]
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -72,7 +71,7 @@ class WordTable:
         self._clear()
 
     def _clear(self) -> None:
-        self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        self._numbers = StringNumbers()
         self._characters = 0
         self._word, self._length, self._marks = array("q"), array("i"), array("H")
         self._hashes, self._tokens = _Ragged("Q"), _Ragged("H")
@@ -81,36 +80,42 @@ class WordTable:
         """The words of texts. For many at once: numpy's calls are dear."""
         if len(self._numbers) > PIECES_LIMIT or self._characters > CHARACTERS_LIMIT:
             self._clear()
-        rows = self._rows(("\n" + text.replace("\n", " \n")).split(" ") for text in texts)
+        rows = self._rows(["\n" + text.replace("\n", " \n") for text in texts])
         is_prose = [self._is_prose(text, row) for text, row in zip(texts, rows, strict=True)]
         for place, text in enumerate(texts):
             if not is_prose[place]:
-                (rows[place],) = self._rows([text.split()])
+                (rows[place],) = self._rows([" ".join(text.split())])
         return self._words(rows, is_prose)
 
-    def _rows(self, texts: Iterable[list[str]]) -> list[Ints]:
-        """The numbers of pieces; those that are new get one."""
+    def _rows(self, texts: Sequence[str]) -> list[Ints]:
+        """The numbers of pieces, which are what `str.split(" ")` finds; those that are new get
+        one."""
+        joined = " ".join(texts).encode() + b" "
+        data = np.frombuffer(joined, np.uint8)
+        ends = np.flatnonzero(data == ord(" "))
+        starts = np.append(0, ends[:-1] + 1)
         known = len(self._numbers)
-        rows = [  # one text at a time: its pieces stay in the processor's cache
-            np.fromiter(map(self._numbers.__getitem__, pieces), np.int64, len(pieces))
-            for pieces in texts
-        ]
-        for piece in self._since(known):
-            if piece[:1] == "\n":
-                self._numbers[piece[1:]]  # the word by itself, which gives the number
-        if len(self._numbers) > known:
-            self._add(self._since(known))
-        return rows
-
-    def _since(self, known: int) -> list[str]:
-        """The pieces that came after the first `known`."""
-        return list(islice(reversed(self._numbers), len(self._numbers) - known))[::-1]
+        numbers, new = self._numbers.look_up(joined, starts, ends)
+        if len(new):
+            is_line = data[starts[new]] == ord("\n")
+            # the word after it by itself, which gives the number
+            new_starts, new_ends = starts[new], ends[new]
+            words, own = self._numbers.look_up(joined, new_starts[is_line] + 1, new_ends[is_line])
+            word = np.arange(known, len(self._numbers))
+            word[: len(new)][is_line] = words
+            self._word.frombytes(word.tobytes())
+            new_starts = np.append(new_starts, new_starts[is_line][own] + 1)
+            new_ends = np.append(new_ends, new_ends[is_line][own])
+            places = zip(new_starts.tolist(), new_ends.tolist(), strict=True)
+            pieces = b" ".join([joined[start:end] for start, end in places])
+            self._add(pieces.decode().split(" "))
+        bounds = np.cumsum([0, *(text.count(" ") + 1 for text in texts)]).tolist()
+        return [numbers[start:end] for start, end in pairwise(bounds)]
 
     def _add(self, pieces: Sequence[str]) -> None:
         """Add rows to all columns."""
         words = [piece.removeprefix("\n") for piece in pieces]
         self._characters += sum(map(len, words))
-        self._word.extend(map(self._numbers.__getitem__, words))
         self._length.extend(map(len, words))
         marks = list(map(_marks, pieces))
         self._marks.extend(marks)
