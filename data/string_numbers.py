@@ -46,8 +46,8 @@ class StringNumbers:
         padded = text + bytes(16)
         words = np.ndarray(len(text) + 9, "<u8", padded, strides=(1,))  # at every byte
         lengths = np.minimum(ends - starts, _SHORT + 1)
-        low = words[starts] & _LOW_MASKS[lengths]
-        high = words[starts + 8] & _HIGH_MASKS[lengths] | _LENGTHS[lengths]
+        low = words[starts] & _LOW_MASKS.take(lengths)
+        high = words[starts + 8] & _HIGH_MASKS.take(lengths) | _LENGTHS.take(lengths)
         numbers = self._find(low, high)
         missing = np.flatnonzero(numbers == _FREE)
         is_long = lengths[missing] > _SHORT
@@ -70,14 +70,19 @@ class StringNumbers:
         """The numbers of keys, (N,); _FREE where there is none."""
         own_low, own_high = self._columns()
         slots = self._home(low, high)
-        numbers = self._slots[slots].astype(np.int64)
-        at = np.flatnonzero(numbers != _FREE)
+        numbers = self._slots.take(slots).astype(np.int64)
+        if not len(self):
+            return numbers
+        # for most the search ends where it begins; `take` is faster than indexing
+        others = own_low.take(numbers, mode="wrap") != low
+        others |= own_high.take(numbers, mode="wrap") != high
+        at = np.flatnonzero(others & (numbers != _FREE))
         while len(at):
-            found = numbers[at]
-            at = at[(own_low[found] != low[at]) | (own_high[found] != high[at])]
             slots[at] = (slots[at] + 1) % len(self._slots)
             numbers[at] = self._slots[slots[at]]
             at = at[numbers[at] != _FREE]
+            found = numbers[at]
+            at = at[(own_low[found] != low[at]) | (own_high[found] != high[at])]
         return numbers
 
     def _columns(self) -> tuple[Word, Word]:
