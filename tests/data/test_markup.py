@@ -78,6 +78,14 @@ def test_fragment() -> None:
     assert fragment_to_text("in <i>one</i> line") == "in one line"
 
 
+@given(st.text(alphabet="ab <>&;#=/\"'\n\t\r\0\x0b\x0c\xa0\ufeff"))
+def test_fragment_without_marks_is_what_the_parser_makes_of_it(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data.markup._MARKS", ("",))  # is in every text
+        parsed = fragment_to_text(text)
+    assert fragment_to_text(text) == parsed
+
+
 def test_normalise() -> None:
     assert normalise("e\u0301") == "\u00e9"
     assert normalise("a \t\u00a0b \r\n c\r\n\r\n\r\n\r\nd") == "a b\nc\n\nd"
