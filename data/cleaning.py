@@ -18,6 +18,8 @@ _TO_TEXT: dict[Form, Callable[[str], str]] = {
     "html_fragment": fragment_to_text,
 }
 
+_PLAIN = bytes([ord("\n"), *range(ord(" "), 0x7F)])
+"""Printable ASCII and the line end."""
 _LINE_BREAKS = re.compile("\r\n?|\x0b|\x0c|\x1c|\x1d|\x1e|\x85|\u2028|\u2029")
 _ODD_SPACES = re.compile(r"[^\S\n ]")
 _SPACES = re.compile(r"  +")
@@ -54,7 +56,9 @@ def normalise(text: str) -> str:
     """Unicode NFC; single spaces; at most one blank line in a row; nothing invisible."""
     text = unicodedata.normalize("NFC", text)
     # Expressions are tried at each character: only where a quick look says that they are needed.
-    if not text.replace("\n", "").isprintable() or "\ufffc" in text or "\ufffd" in text:
+    others = text.encode("utf-8", "surrogatepass").translate(None, _PLAIN)
+    odd = others.decode("utf-8", "surrogatepass")
+    if not odd.isprintable() or "\ufffc" in odd or "\ufffd" in odd:
         text = _INVISIBLE.sub("", _LINE_BREAKS.sub("\n", text))
         text = _ODD_SPACES.sub(" ", text)
     if "  " in text:

@@ -7,6 +7,8 @@ import re
 _BLOCK_TAG = re.compile(
     r"<(?=/?(?:p|div|li|ul|ol|h[1-6]|tr|table|dd|dt|dl|pre|br)\b)", re.IGNORECASE
 )
+_MARKS = "<&\r\0"
+"""Without these a fragment is its own text."""
 
 
 def page_to_text(page: bytes | str) -> str:
@@ -25,6 +27,8 @@ def fragment_to_text(fragment: str) -> str:
 
     Parsed by selectolax (lexbor).
     """
+    if not any(mark in fragment for mark in _MARKS):
+        return fragment.strip()
     from selectolax.lexbor import LexborHTMLParser  # only needed where there is HTML
 
     tree = LexborHTMLParser(_BLOCK_TAG.sub("\n<", fragment))

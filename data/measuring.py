@@ -48,7 +48,8 @@ def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
     texts = [document.text for document in batch]
     table = _word_table(root)
     clock = [time.process_time()]
-    words = table.look_up(texts)
+    utf_8 = [text.encode() for text in texts]
+    words = table.look_up(utf_8)
     clock.append(time.process_time())
     rows = signatures(words.shingles)
     clock.append(time.process_time())
@@ -65,8 +66,8 @@ def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
     return Measured(
         sources=[document.source for document in batch],
         failed=failed,
-        order_keys=np.array([_order_key(text, seed) for text in texts], np.uint64),
-        text_bytes=np.array([len(text.encode()) for text in texts], np.int64),
+        order_keys=np.array([_order_key(text, seed) for text in utf_8], np.uint64),
+        text_bytes=np.array(list(map(len, utf_8)), np.int64),
         signatures=rows,
         lengths=lengths,
         tokens=np.concatenate([_NO_TOKENS, *chain(*((own, _SEPARATOR) for own in encoded))]),
@@ -84,6 +85,6 @@ def _word_table(root: Path) -> WordTable:
     return WordTable(get_encoding(root))
 
 
-def _order_key(text: str, seed: int) -> int:
-    digest = hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest()
+def _order_key(text: bytes, seed: int) -> int:
+    digest = hashlib.blake2b(text, digest_size=8, key=str(seed).encode()).digest()
     return int.from_bytes(digest, "little")

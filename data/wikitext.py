@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from mwparserfromhell import nodes
-from mwparserfromhell.wikicode import Wikicode
-
-from data.wikitext_tokens import parse_without
+from data.wikitext_tokens import Heading, Prose, read_nodes
 
 DROPPED_TAGS = frozenset(
     {"code", "gallery", "imagemap", "math", "pre", "ref", "references", "score", "script", "source"}
@@ -55,23 +51,21 @@ def wikitext_to_text(markup: str) -> str:
     Headings with nothing below them are left out. Parsed by mwparserfromhell.
     """
     parts: list[str] = []
-    waiting: list[tuple[int, str]] = []  # headings that no text has followed yet
+    waiting: list[Heading] = []  # headings that no text has followed yet
     skipping_below = 99  # the level of the closing section that we are in
-    for node in parse_without(markup, _is_dropped_template, DROPPED_TAGS.__contains__).nodes:
-        if isinstance(node, nodes.Heading):
-            title = _render(node.title).strip()
+    for node in read_nodes(markup, PROSE):
+        if isinstance(node, Heading):
             if node.level > skipping_below:
                 continue
-            closing = title.lower() in CLOSING_SECTIONS
+            closing = node.title.lower() in CLOSING_SECTIONS
             skipping_below = node.level if closing else 99
-            waiting = [heading for heading in waiting if heading[0] < node.level]
-            waiting += [] if closing else [(node.level, title)]
+            waiting = [heading for heading in waiting if heading.level < node.level]
+            waiting += [] if closing else [node]
         elif skipping_below == 99:
-            text = _render_node(node)
-            if text.strip() and waiting:
-                parts += [f"\n\n{heading}\n" for _, heading in waiting]
+            if node.strip() and waiting:
+                parts += [f"\n\n{heading.title}\n" for heading in waiting]
                 waiting = []
-            parts.append(text)
+            parts.append(node)
     text = "".join(parts)
     for pattern, replacement in _LEFT_BY_TEMPLATES:
         text = pattern.sub(replacement, text)
@@ -84,55 +78,36 @@ def _is_dropped_template(name: str) -> bool:
     )
 
 
-def _render(code: Wikicode | None) -> str:
-    return "".join(_render_node(node) for node in code.nodes) if code else ""
+def _template(name: str, arguments: list[str]) -> str:
+    if name in TEMPLATE_MARKS:
+        return TEMPLATE_MARKS[name]
+    if name == "convert" and len(arguments) >= 2:
+        return f"{arguments[0]} {arguments[1]}"
+    if name in TEMPLATE_TEXT and arguments:
+        return arguments[TEMPLATE_TEXT[name]]
+    return ""
 
 
-def _render_node(node: Any) -> str:
-    match node:
-        case nodes.Text():
-            return str(node.value)
-        case nodes.Wikilink():
-            return _render_link(node)
-        case nodes.ExternalLink():
-            return _render(node.title)
-        case nodes.Tag():
-            return _render_tag(node)
-        case nodes.Template():
-            return _render_template(node)
-        case nodes.HTMLEntity():
-            return node.normalize()
-        case nodes.Heading():
-            return f"\n{_render(node.title).strip()}\n"
-    return ""  # comments, arguments
+def _tag(name: str, contents: str) -> str:
+    if name in DROPPED_TAGS:
+        return ""
+    return "\n" if name == "br" else contents
 
 
-def _render_link(link: nodes.Wikilink) -> str:
-    target = str(link.title)
+def _link(target: str, shown: str | None) -> str:
     namespace, colon, _ = target.partition(":")
     namespace = namespace.strip().lower()
     # a link to another language is two or three small letters and a colon
     if colon and (namespace in DROPPED_NAMESPACES or re.fullmatch(r"[a-z]{2,3}", namespace)):
         return ""
-    return _render(link.text) if link.text else target.lstrip(":")
+    return target.lstrip(":") if shown is None else shown
 
 
-def _render_tag(tag: nodes.Tag) -> str:
-    name = str(tag.tag).strip().lower()
-    if name in DROPPED_TAGS:
-        return ""
-    if name == "br":
-        return "\n"
-    return _render(tag.contents)
-
-
-def _render_template(template: nodes.Template) -> str:
-    name = str(template.name).strip().lower()
-    arguments = [argument.value for argument in template.params if not argument.showkey]
-    if name in TEMPLATE_MARKS:
-        return TEMPLATE_MARKS[name]
-    if name == "convert" and len(arguments) >= 2:
-        return f"{_render(arguments[0])} {_render(arguments[1])}"
-    if name in TEMPLATE_TEXT and arguments:
-        return _render(arguments[TEMPLATE_TEXT[name]])
-    return ""
+PROSE = Prose(
+    is_dropped_template=_is_dropped_template,
+    is_dropped_tag=DROPPED_TAGS.__contains__,
+    template=_template,
+    tag=_tag,
+    link=_link,
+)
+"""What stands for markup here."""

@@ -1,18 +1,18 @@
-"""Wikitext to mwparserfromhell's tree, without the parts that are no prose.
+"""Wikitext to text, from the tokens into which mwparserfromhell cuts it.
 
-The parser's first half, which cuts wikitext into tokens, is written in C; its second half, which
-builds the tree, takes ten times as long. Most tokens belong to references, tables, templates and
-comments, which would be built only to be thrown away: they are taken out between the two.
+The parser's first half, which makes the tokens, is written in C; its second half, which builds a
+tree of them, takes as long in Python as all the rest. Text needs no tree: tokens are always
+nested, so it is read off them in one pass. Most belong to references, tables, templates and
+comments, which are passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from mwparserfromhell.parser import Parser, tokens
 from mwparserfromhell.parser.builder import Builder
-from mwparserfromhell.wikicode import Wikicode
 
 _CLOSED_BY: dict[type, tuple[type, ...]] = {
     tokens.TemplateOpen: (tokens.TemplateClose,),
@@ -23,27 +23,51 @@ _AFTER_NAME = (
     *(tokens.TemplateParamSeparator, tokens.TemplateClose),
     *(tokens.TagAttrStart, tokens.TagCloseOpen, tokens.TagCloseSelfclose),
 )
+_AFTER_PARAMETER = (tokens.TemplateParamSeparator, tokens.TemplateClose)
 
-IsDropped = Callable[[str], bool]
+
+class Heading(NamedTuple):
+    """A heading between the texts of a page."""
+
+    level: int
+    title: str
 
 
-def parse_without(markup: str, template: IsDropped, tag: IsDropped) -> Wikicode:
-    """The tree of a MediaWiki page without comments, and without the templates and tags for whose
-    names (in small letters) `template` and `tag` say so. A name that is markup itself is kept."""
+class Prose(NamedTuple):
+    """What text stands for markup. Names are in small letters."""
+
+    is_dropped_template: Callable[[str], bool]
+    """By name. What a dropped one holds is not looked at."""
+    is_dropped_tag: Callable[[str], bool]
+    template: Callable[[str, list[str]], str]
+    """Takes the name and the arguments that have none."""
+    tag: Callable[[str, str], str]
+    """Takes the name and what is in it, as text."""
+    link: Callable[[str, str | None], str]
+    """Takes the target as it is written and the text that is shown, if there is one."""
+
+
+def read_nodes(markup: str, prose: Prose) -> Iterator[str | Heading]:
+    """The headings of a MediaWiki page, and the text of all other nodes on its highest level."""
     parser = Parser()
-    parser._builder = _Builder({tokens.TemplateOpen: template, tokens.TagOpenOpen: tag})
-    return parser.parse(markup)
+    parser._builder = _Pruned(prose)
+    found: list[Any] = parser.parse(markup)
+    return _Reader(found, prose).nodes()
 
 
-class _Builder(Builder):
-    def __init__(self, is_dropped: dict[type, IsDropped]) -> None:
+class _Pruned(Builder):
+    """In place of the parser's second half: takes comments, and what `Prose` says, out of the
+    tokens. A name that is markup itself is kept."""
+
+    def __init__(self, prose: Prose) -> None:
         super().__init__()
-        self._is_dropped = {**is_dropped, tokens.CommentStart: lambda name: True}
+        self._is_dropped: dict[type, Callable[[str], bool]] = {
+            tokens.TemplateOpen: prose.is_dropped_template,
+            tokens.TagOpenOpen: prose.is_dropped_tag,
+            tokens.CommentStart: lambda name: True,
+        }
 
-    def build(self, tokenlist: list[Any]) -> Wikicode:
-        return super().build(self._pruned(tokenlist))
-
-    def _pruned(self, tokenlist: list[Any]) -> list[Any]:
+    def build(self, tokenlist: list[Any]) -> list[Any]:
         kept = []
         place = 0
         while place < len(tokenlist):
@@ -65,7 +89,7 @@ def _name(tokenlist: list[Any], opening: int) -> str:
 
 
 def _end(tokenlist: list[Any], opening: int) -> int:
-    """The place after what the token at `opening` opens: tokens are always nested."""
+    """The place after what the token at `opening` opens."""
     opens = type(tokenlist[opening])
     closes = _CLOSED_BY[opens]
     depth, place = 1, opening + 1
@@ -74,3 +98,101 @@ def _end(tokenlist: list[Any], opening: int) -> int:
         depth += (kind is opens) - (kind in closes)
         place += 1
     return place
+
+
+class _Reader:
+    """Reads tokens from the first to the last, once."""
+
+    def __init__(self, tokenlist: list[Any], prose: Prose) -> None:
+        self._tokens, self._place, self._prose = tokenlist, 0, prose
+        self._readers: dict[type, Callable[[Any], str]] = {
+            tokens.Text: lambda token: token["text"],
+            tokens.WikilinkOpen: self._link,
+            tokens.ExternalLinkOpen: self._external_link,
+            tokens.TagOpenOpen: self._tag,
+            tokens.TemplateOpen: self._template,
+            tokens.HTMLEntityStart: self._entity,
+            tokens.HeadingStart: lambda token: f"\n{self._until(tokens.HeadingEnd)[0].strip()}\n",
+            tokens.ArgumentOpen: self._argument,
+        }
+
+    def nodes(self) -> Iterator[str | Heading]:
+        """See `read_nodes`."""
+        while self._place < len(self._tokens):
+            token = self._next()
+            if type(token) is tokens.HeadingStart:
+                yield Heading(token.level, self._until(tokens.HeadingEnd)[0].strip())
+            else:
+                yield self._readers[type(token)](token)
+
+    def _next(self) -> Any:
+        self._place += 1
+        return self._tokens[self._place - 1]
+
+    def _until(self, *ends: type) -> tuple[str, type]:
+        """The text up to the next token of one of these types, which is read too; and its type."""
+        parts = []
+        while (kind := type(token := self._next())) not in ends:
+            # what stands between the parts of a tag's attributes or of an argument is no text
+            parts.append(self._readers[kind](token) if kind in self._readers else "")
+        return "".join(parts), kind
+
+    def _as_written(self, start: int, text: str) -> str:
+        """The markup from the place `start` to the last token; `text` is what was read there."""
+        written = self._tokens[start : self._place - 1]
+        if all(type(token) is tokens.Text for token in written):
+            return text
+        return str(Builder().build(written))
+
+    def _link(self, _: Any) -> str:
+        start = self._place
+        text, end = self._until(tokens.WikilinkSeparator, tokens.WikilinkClose)
+        target = self._as_written(start, text)
+        if end is tokens.WikilinkClose:
+            return self._prose.link(target, None)
+        start = self._place
+        shown, _ = self._until(tokens.WikilinkClose)
+        return self._prose.link(target, shown if self._place > start + 1 else None)
+
+    def _external_link(self, _: Any) -> str:
+        _, end = self._until(tokens.ExternalLinkSeparator, tokens.ExternalLinkClose)
+        if end is tokens.ExternalLinkClose:
+            return ""
+        return self._until(tokens.ExternalLinkClose)[0]
+
+    def _tag(self, _: Any) -> str:
+        start = self._place
+        ends = (tokens.TagAttrStart, tokens.TagCloseOpen, tokens.TagCloseSelfclose)
+        text, end = self._until(*ends)
+        name = self._as_written(start, text).strip().lower()
+        while end is tokens.TagAttrStart:
+            _, end = self._until(*ends)
+        contents = ""
+        if end is tokens.TagCloseOpen:
+            contents, _ = self._until(tokens.TagOpenClose)
+            self._until(tokens.TagCloseClose)
+        return self._prose.tag(name, contents)
+
+    def _template(self, _: Any) -> str:
+        start = self._place
+        text, end = self._until(*_AFTER_PARAMETER)
+        name = self._as_written(start, text).strip().lower()
+        arguments = []
+        while end is tokens.TemplateParamSeparator:
+            text, end = self._until(*_AFTER_PARAMETER, tokens.TemplateParamEquals)
+            if end is tokens.TemplateParamEquals:
+                _, end = self._until(*_AFTER_PARAMETER)
+            else:
+                arguments.append(text)
+        return self._prose.template(name, arguments)
+
+    def _entity(self, _: Any) -> str:
+        start = self._place - 1
+        while type(self._next()) is not tokens.HTMLEntityEnd:
+            pass
+        (entity,) = Builder().build(self._tokens[start : self._place]).nodes
+        return str(entity.normalize())
+
+    def _argument(self, _: Any) -> str:
+        self._until(tokens.ArgumentClose)
+        return ""

@@ -13,26 +13,33 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, count, islice, pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from data.shingles import SHINGLE_WORDS, Hashes, mix, shingle_hashes, split_words_of_each
+from data.string_numbers import Ints, StringNumbers
 
 if TYPE_CHECKING:
     import tiktoken
 
-Ints = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.uint16]
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 STOP_MARKS = (1 << len(STOP_WORDS)) - 1
 HAS_LETTER, HAS_LOREM, _NO_WORD = 1 << 8, 1 << 9, 1 << 10
+_LETTER, _OTHER = 1, 2
+_KINDS = np.array(
+    [
+        _OTHER if byte >= 0x80 or (byte < 0x20 and byte != ord("\n")) else int(chr(byte).isalpha())
+        for byte in range(256)
+    ],
+    np.uint8,
+)
 _STOP_MARK = {word: 1 << place for place, word in enumerate(STOP_WORDS)}
 
 PIECES_LIMIT = 300_000
@@ -72,74 +79,79 @@ class WordTable:
         self._clear()
 
     def _clear(self) -> None:
-        self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        self._numbers = StringNumbers()
         self._characters = 0
         self._word, self._length, self._marks = array("q"), array("i"), array("H")
         self._hashes, self._tokens = _Ragged("Q"), _Ragged("H")
 
-    def look_up(self, texts: Sequence[str]) -> Words:
-        """The words of texts. For many at once: numpy's calls are dear."""
+    def look_up(self, texts: Sequence[bytes]) -> Words:
+        """The words of texts, in UTF-8. For many at once: numpy's calls are dear."""
         if len(self._numbers) > PIECES_LIMIT or self._characters > CHARACTERS_LIMIT:
             self._clear()
-        rows = self._rows(("\n" + text.replace("\n", " \n")).split(" ") for text in texts)
+        rows = self._rows([b"\n" + text.replace(b"\n", b" \n") for text in texts])
         is_prose = [self._is_prose(text, row) for text, row in zip(texts, rows, strict=True)]
         for place, text in enumerate(texts):
             if not is_prose[place]:
-                (rows[place],) = self._rows([text.split()])
+                (rows[place],) = self._rows([" ".join(text.decode().split()).encode()])
         return self._words(rows, is_prose)
 
-    def _rows(self, texts: Iterable[list[str]]) -> list[Ints]:
-        """The numbers of pieces; those that are new get one."""
+    def _rows(self, texts: Sequence[bytes]) -> list[Ints]:
+        """The numbers of pieces, which are what `split(b" ")` finds; those that are new get one."""
+        joined = b" ".join([*texts, b""])
+        data = np.frombuffer(joined, np.uint8)
+        ends = np.flatnonzero(data == ord(" "))
+        starts = np.append(0, ends[:-1] + 1)
         known = len(self._numbers)
-        rows = [  # one text at a time: its pieces stay in the processor's cache
-            np.fromiter(map(self._numbers.__getitem__, pieces), np.int64, len(pieces))
-            for pieces in texts
-        ]
-        for piece in self._since(known):
-            if piece[:1] == "\n":
-                self._numbers[piece[1:]]  # the word by itself, which gives the number
-        if len(self._numbers) > known:
-            self._add(self._since(known))
-        return rows
+        numbers, new = self._numbers.look_up(joined, starts, ends)
+        if len(new):
+            is_line = data[starts[new]] == ord("\n")
+            # the word after it by itself, which gives the number
+            new_starts, new_ends = starts[new], ends[new]
+            words, own = self._numbers.look_up(joined, new_starts[is_line] + 1, new_ends[is_line])
+            word = np.arange(known, len(self._numbers))
+            word[: len(new)][is_line] = words
+            self._word.frombytes(word.tobytes())
+            new_starts = np.append(new_starts, new_starts[is_line][own] + 1)
+            new_ends = np.append(new_ends, new_ends[is_line][own])
+            places = zip(new_starts.tolist(), new_ends.tolist(), strict=True)
+            self._add(b" ".join([joined[start:end] for start, end in places]))
+        bounds = np.cumsum([0, *(text.count(b" ") + 1 for text in texts)]).tolist()
+        return [numbers[start:end] for start, end in pairwise(bounds)]
 
-    def _since(self, known: int) -> list[str]:
-        """The pieces that came after the first `known`."""
-        return list(islice(reversed(self._numbers), len(self._numbers) - known))[::-1]
-
-    def _add(self, pieces: Sequence[str]) -> None:
-        """Add rows to all columns."""
+    def _add(self, joined: bytes) -> None:
+        """Add rows to all columns, for pieces with spaces between them."""
+        pieces = joined.decode().split(" ")
         words = [piece.removeprefix("\n") for piece in pieces]
         self._characters += sum(map(len, words))
-        self._word.extend(map(self._numbers.__getitem__, words))
         self._length.extend(map(len, words))
-        marks = list(map(_marks, pieces))
-        self._marks.extend(marks)
+        marks = _marks_of_each(pieces, joined)
+        self._marks.frombytes(marks.tobytes())
         parts = split_words_of_each(words)
         hashes = [zlib.crc32(part) for part in chain.from_iterable(parts)]
         self._hashes.extend(mix(np.array(hashes, np.uint64)), np.array(list(map(len, parts)), int))
-        self._tokens.extend(*self._encode_pieces(pieces, marks))
+        for place in np.flatnonzero(marks & _NO_WORD).tolist():
+            pieces[place] = "-"  # its tokens are never asked for
+        self._tokens.extend(*self._encode_pieces(pieces))
 
-    def _encode_pieces(self, pieces: Sequence[str], marks: Sequence[int]) -> tuple[Tokens, Ints]:
+    def _encode_pieces(self, pieces: Sequence[str]) -> tuple[Tokens, Ints]:
         """All pieces' tokens, from one call, and how many each has."""
-        text = "".join(
-            " -" if mark & _NO_WORD else piece if piece[0] == "\n" else f" {piece}"
-            for piece, mark in zip(pieces, marks, strict=True)
-        )
+        text = (" " + " ".join(pieces)).replace(" \n", "\n")
         tokens = np.array(self._encoding.encode_ordinary(text), np.uint16)
         starts = np.flatnonzero(self._begins_piece[tokens])
         assert len(starts) == len(pieces)
         return tokens, np.diff(starts, append=len(tokens))
 
-    def _is_prose(self, text: str, row: Ints) -> bool:
+    def _is_prose(self, text: bytes, row: Ints) -> bool:
         """Whether the tokens of `text` are those of its pieces."""
-        marks = np.frombuffer(self._marks, np.uint16)[row]
+        marks = np.frombuffer(self._marks, np.uint16).take(row)
         has_other = bool(np.bitwise_or.reduce(marks) & _NO_WORD)
-        return not (has_other or "\n\n\n" in text or text.endswith("\n"))
+        return not (has_other or b"\n\n\n" in text or text.endswith(b"\n"))
 
     def _words(self, rows: Sequence[Ints], is_prose: Sequence[bool]) -> Words:
         pieces = np.concatenate(rows)
-        lengths = np.frombuffer(self._length, np.int32)[pieces]
+        lengths = np.frombuffer(self._length, np.int32).take(pieces)
         is_word = lengths > 0
+        numbers = pieces[is_word]
         hashes, hash_counts = self._hashes.gather(pieces)
         ends = np.cumsum([0, *map(len, rows)])
         starts = running_sum(hash_counts)[ends].tolist()
@@ -149,9 +161,9 @@ class WordTable:
         ]
         return Words(
             bounds=running_sum(is_word)[ends],
-            numbers=np.frombuffer(self._word, np.int64)[pieces[is_word]],
+            numbers=np.frombuffer(self._word, np.int64).take(numbers),
             lengths=lengths[is_word],
-            marks=np.frombuffer(self._marks, np.uint16)[pieces[is_word]],
+            marks=np.frombuffer(self._marks, np.uint16).take(numbers),
             runs=runs,
             run_slices=run_slices,
             shingles=[
@@ -178,6 +190,19 @@ class WordTable:
             else next(parts)
             for text, own in zip(texts, pieces, strict=True)
         ]
+
+
+def _marks_of_each(pieces: Sequence[str], joined: bytes) -> npt.NDArray[np.uint16]:
+    """`_marks` of pieces, which are also given as one: those of most are told from their bytes."""
+    data = np.frombuffer(joined + b" ", np.uint8)
+    ends = np.flatnonzero(data == ord(" "))
+    kinds = np.bitwise_or.reduceat(_KINDS[data], np.append(0, ends[:-1] + 1))
+    marks = np.where(kinds & _LETTER, np.uint16(HAS_LETTER), np.uint16(0))
+    may_be_special = np.diff(ends, prepend=-1) <= 1 + len("\nhave")
+    may_be_special |= np.isin(data[ends - 1], np.frombuffer(b"mM", np.uint8))  # of lorem
+    for place in np.flatnonzero((kinds & _OTHER != 0) | may_be_special).tolist():
+        marks[place] = _marks(pieces[place])
+    return marks
 
 
 def _marks(piece: str) -> int:
@@ -216,8 +241,9 @@ class _Ragged:
     def gather(self, rows: Ints) -> tuple[npt.NDArray[Any], Ints]:
         """The values of each row in turn, and how many each has."""
         ends = np.frombuffer(self._ends, np.int64)
-        starts = ends[rows]
-        counts = ends[rows + 1] - starts
+        starts = ends.take(rows)
+        counts = ends.take(rows + 1) - starts
         before = np.cumsum(counts) - counts
-        places = np.repeat(starts - before, counts) + np.arange(counts.sum())
-        return np.frombuffer(self._values, self._values.typecode)[places], counts
+        places = np.repeat(starts - before, counts)
+        places += np.arange(len(places))
+        return np.frombuffer(self._values, self._values.typecode).take(places), counts

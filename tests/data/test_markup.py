@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-import mwparserfromhell
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data.cleaning import clean_text, normalise
@@ -79,6 +78,14 @@ def test_fragment() -> None:
     assert fragment_to_text("in <i>one</i> line") == "in one line"
 
 
+@given(st.text(alphabet="ab <>&;#=/\"'\n\t\r\0\x0b\x0c\xa0\ufeff"))
+def test_fragment_without_marks_is_what_the_parser_makes_of_it(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data.markup._MARKS", ("",))  # is in every text
+        parsed = fragment_to_text(text)
+    assert fragment_to_text(text) == parsed
+
+
 def test_normalise() -> None:
     assert normalise("e\u0301") == "\u00e9"
     assert normalise("a \t\u00a0b \r\n c\r\n\r\n\r\n\r\nd") == "a b\nc\n\nd"
@@ -107,18 +114,3 @@ def test_no_character_takes_a_wrong_short_cut() -> None:
 @given(st.text(alphabet="ab \n\t\r\xa0\u200b\ufffd"))
 def test_no_combination_takes_a_wrong_short_cut(text: str) -> None:
     assert normalise(text) == by_expressions(text)
-
-
-PIECES = ("word ", "{{", "}}", "|", "[[", "]]", "<ref>", "</ref>", "<ref name=a/>", "''", "<!--")
-PIECES += ("-->", "{|", "|}", "\n", "\n== H ==\n", "lang", "convert", "cite", "<br>", "<i>", "</i>")
-
-
-@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
-@example("<!---->")
-def test_parts_left_out_before_the_tree_is_built_change_nothing(markup: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "data.wikitext.parse_without", lambda markup, *_: mwparserfromhell.parse(markup)
-        )
-        whole = wikitext_to_text(markup)
-    assert wikitext_to_text(markup) == whole

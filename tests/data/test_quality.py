@@ -45,13 +45,16 @@ def table(shared_home: Path) -> WordTable:
 
 
 def failed_rule(table: WordTable, text: str) -> str:
-    (failed,) = failed_rules([text], table.look_up([text]))
+    (failed,) = failed_rules([text], table.look_up([text.encode()]))
     return failed
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_rule_tells_its_two_texts_apart(table: WordTable, rule: Rule) -> None:
-    good, bad = map(rule.holds, measures(CASES[rule.name], table.look_up(CASES[rule.name])))
+    good, bad = map(
+        rule.holds,
+        measures(CASES[rule.name], table.look_up([text.encode() for text in CASES[rule.name]])),
+    )
     assert good
     assert not bad
 
