@@ -30,7 +30,8 @@ from search.plan import Trial, make_trial
 from search.rung_files import FILE as RUNGS_FILE
 from search.rung_files import write_rungs
 from search.stopping import Scored
-from search.storage import Storage, open_storage
+from search.storage import Storage
+from search.storage_opening import open_storage
 from search.trial_folder import STARTED_FILE, Start, note_start, trial_folder, write_outcome
 
 UNDER_WAY = 64

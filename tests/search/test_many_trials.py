@@ -22,7 +22,8 @@ from search.progress import ProgressLine
 from search.rung_files import all_scored, write_rungs
 from search.start import make_experiment
 from search.stopping import Scored
-from search.storage import Storage, open_storage
+from search.storage import Storage
+from search.storage_opening import open_storage
 from search.stored_rungs import stored_rungs
 from search.trial_folder import trial_folder
 
