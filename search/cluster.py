@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -25,9 +25,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
 from data.errors import UserError
-from data.ray_connection import differences, first_line, joined, knock
+from data.ray_connection import first_line, joined, knock
 from model.device import versions
 from reports.columns import counted
+from search.code_version import check_versions
 from search.early_end import ClusterLost
 from search.environment import WORKER_VARIABLES
 from search.experiment import Experiment
@@ -88,9 +89,6 @@ class Cluster(Machines):
             if error:
                 raise UserError(f"{error} (on node {name})")
 
-    def at_a_time(self, experiment: Experiment) -> int | None:
-        return experiment.max_concurrent if experiment.is_capped else None
-
 
 class ClusterRay:
     """A cluster that is joined."""
@@ -100,6 +98,10 @@ class ClusterRay:
         self._own = ray.get_runtime_context().get_node_id()
         self._nodes = _workers()
         self._looked_at = time.monotonic()
+        self._told: Callable[[Sequence[Node]], None] | None = None
+
+    def on_new_nodes(self, told: Callable[[Sequence[Node]], None]) -> None:
+        self._told = told
 
     def find_lost(self) -> str | None:
         """Says which nodes have come and gone. Raises `ClusterLost`."""
@@ -109,11 +111,14 @@ class ClusterRay:
         self._looked_at = now
         if not any(node["NodeID"] == self._own and node["Alive"] for node in ray.nodes()):
             raise ClusterLost("this machine is no longer a node of the cluster")
-        before, self._nodes = self._nodes, _workers()
-        for change, names in [("left", before - self._nodes), ("joined", self._nodes - before)]:
-            if names:
-                left = f"{counted(len(self._nodes), 'node')} now"
-                tqdm.write(f"  {counted(len(names), 'node')} {change}: {left}", file=sys.stderr)
+        before, self._nodes = self._nodes.keys(), _workers()
+        after = self._nodes.keys()
+        for change, keys in [("left", before - after), ("joined", after - before)]:
+            if keys:
+                left = f"{counted(len(after), 'node')} now"
+                tqdm.write(f"  {counted(len(keys), 'node')} {change}: {left}", file=sys.stderr)
+        if before != after and self._told is not None:
+            self._told(list(self._nodes.values()))
         return None
 
 
@@ -161,18 +166,14 @@ def package_folders() -> list[Path]:
 
 
 def _look_at_nodes() -> dict[str, Node]:
-    resources = {node["NodeID"]: node["Resources"] for node in ray.nodes() if _works(node)}
-    if not resources:
+    known, nodes = _workers(), {}
+    if not known:
         raise UserError("--address: the cluster has no node with a processor for trials")
-    wanted, nodes = _public(versions()), {}
-    answers = _ask(list(resources), describe)
-    for (name, (found, node)), (key, own) in zip(answers.items(), resources.items(), strict=True):
-        if differ := differences(_public(found), wanted):
-            raise UserError(f"--address: node {name} has {differ}: install the same on all nodes")
-        gpus = int(own.get("GPU", 0))
-        nodes[key] = dataclasses.replace(
-            node, cpus=int(own["CPU"]), gpus=gpus, device=node.device if gpus else "cpu"
-        )
+    answers = _ask(list(known), describe)
+    for (name, (found, node)), (key, own) in zip(answers.items(), known.items(), strict=True):
+        check_versions(found, versions(), name)
+        device = node.device if own.gpus else "cpu"
+        nodes[key] = dataclasses.replace(node, cpus=own.cpus, gpus=own.gpus, device=device)
     return nodes
 
 
@@ -190,17 +191,19 @@ def storage_error(uri: str) -> str:
     return ""
 
 
-def _public(found: Mapping[str, str]) -> dict[str, str]:
-    """Without what comes after a plus: a head without a GPU may have the same torch for CPUs."""
-    return {name: version.partition("+")[0] for name, version in found.items()}
-
-
-def _works(node: Mapping[str, Any]) -> bool:
-    return bool(node["Alive"]) and node["Resources"].get("CPU", 0) >= 1
-
-
-def _workers() -> set[str]:
-    return {node["NodeID"] for node in ray.nodes() if _works(node)}
+def _workers() -> dict[str, Node]:
+    """The nodes that trials may run on, by Ray's ids, with what Ray itself knows of them."""
+    return {
+        node["NodeID"]: Node(
+            cpus=int(node["Resources"]["CPU"]),
+            gpus=(gpus := int(node["Resources"].get("GPU", 0))),
+            hardware={},
+            device="cuda" if gpus else "cpu",
+            precisions={},
+        )
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+    }
 
 
 def _on_node(key: str, function: Callable[..., Any]) -> Any:

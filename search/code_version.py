@@ -50,6 +50,23 @@ def refuse_other_beginnings(experiment: Experiment, corpus_hash: str | None) -> 
         )
 
 
+def check_versions(found: Mapping[str, str], wanted: Mapping[str, str], node: str) -> None:
+    """Raise `UserError` if a node has other libraries than the driver. What comes after a plus may
+    differ: a head without a GPU may have the same torch for CPUs."""
+    there, here = _public(found), _public(wanted)
+    differ = [
+        f"{name} {there.get(name, 'missing')} where the driver has {here.get(name, 'none')}"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+    if differ:
+        raise UserError(f"node {node} has {', '.join(differ)}: install the same on all nodes")
+
+
+def _public(found: Mapping[str, str]) -> dict[str, str]:
+    return {name: version.partition("+")[0] for name, version in found.items()}
+
+
 def _code_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     if not then:
         return ["code: not on record"]

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from ray._private import worker as ray_worker
 
 from search.experiment import Experiment
 from search.lean_ray import few_processes
+from search.machines import Node
 from search.storage_uri import experiment_uri
 
 MARK = "MINIGPT_EXPERIMENT"
@@ -51,6 +52,9 @@ class LocalRay:
     def find_lost(self) -> str | None:
         """The name of a needed process that is gone, if one is."""
         return next((name for name, pid in self.processes.items() if not _lives(pid)), None)
+
+    def on_new_nodes(self, told: Callable[[Sequence[Node]], None]) -> None:
+        """There are never any."""
 
 
 def _lives(pid: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,9 @@ class RunningRay(Protocol):
     def find_lost(self) -> str | None:
         """The name of a needed process that is gone, if one is: then another Ray may do."""
 
+    def on_new_nodes(self, told: Callable[[Sequence[Node]], None]) -> None:
+        """Have `told` called with all nodes when others than before are there."""
+
 
 class Machines:
     """This machine."""
@@ -84,10 +87,6 @@ class Machines:
 
     def check_storage(self, uri: str) -> None:
         """Raise `UserError` if a node can't write to it."""
-
-    def at_a_time(self, experiment: Experiment) -> int | None:
-        """The most trials that Tune starts; None: as many as find room, also on new nodes."""
-        return experiment.max_concurrent
 
     @property
     def hardware(self) -> dict[str, Any]:
@@ -123,12 +122,12 @@ class Machines:
         """How many trials of so many threads and GPUs (or a part of one) run at a time."""
         if gpus and self.address is None:  # a Ray of our own counts no processors
             threads = 0
-        return sum(_slots(node, threads, gpus) for node in self.nodes)
+        return slots_on(self.nodes, threads, gpus)
 
     def threads(self, at_a_time: int, gpus: float, most: int) -> int:
         """The most threads, up to `most`, of each of so many trials at a time; 1 at least."""
         for threads in range(most, 1, -1):
-            if sum(_slots(node, threads, gpus) for node in self.nodes) >= at_a_time:
+            if slots_on(self.nodes, threads, gpus) >= at_a_time:
                 return threads
         return 1
 
@@ -162,6 +161,11 @@ def this_node() -> Node:
         device=device,
         precisions={kind: best_precision(kind) for kind in sorted({"cpu", device})},
     )
+
+
+def slots_on(nodes: Iterable[Node], threads: int, gpus: float) -> int:
+    """How many trials of so many threads (0: not counted) and GPUs find room on these nodes."""
+    return sum(_slots(node, threads, gpus) for node in nodes)
 
 
 def _slots(node: Node, threads: int, gpus: float) -> int:

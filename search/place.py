@@ -12,6 +12,7 @@ import getpass
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,9 @@ from pathlib import Path
 from data.errors import UserError
 from data.locks import only_process
 from model.checkpoint import KEPT
+from model.device import versions
 from model.records import FAILED
+from search.code_version import check_versions
 from search.corpus_copy import fetch_corpus
 from search.experiment import Experiment, read_experiment
 from search.rung_files import FILE as RUNGS_FILE
@@ -197,11 +200,12 @@ def worker_place(
 
 def _fetch_experiment(storage: Storage, folder: Path) -> Experiment:
     """Plan and corpus of the experiment that works in `folder`. Raises `StorageError`, `UserError`
-    for what came damaged."""
+    for what came damaged or a node with other libraries."""
     key = f"{experiment_key(folder.name)}/experiment.json"
     if not storage.get(key, folder / "experiment.json"):
         raise StorageError(storage.uri, f"there is no {key}")
     experiment = read_experiment(folder)
+    check_versions(versions(), experiment.versions, socket.gethostname())  # it may have joined late
     corpus, home = str(experiment.corpus["name"]), experiment.corpus_folder(folder)
     if not fetch_corpus(storage, corpus, home, experiment.corpus_hash):
         raise StorageError(storage.uri, f"there is no corpus {corpus}")

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import gc
 import math
+import socket
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -70,6 +71,8 @@ def run_trials(
         alone: whether the trial has the whole device, whatever the experiment says.
         storage: where the experiment is; None: in `experiment_folder`.
     """
+    if storage is not None:  # its machines count each for itself what was killed for memory
+        session = f"{session}@{socket.gethostname()}"
     try:
         with worker_place(experiment_folder, storage) as (place, experiment):
             trials = trials_of(experiment, tune_config)

@@ -11,7 +11,7 @@ import functools
 import math
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.error import TuneError
+from ray.tune.search import ConcurrencyLimiter
 from tqdm import tqdm
 
 from model.batches import RunLength
@@ -40,7 +41,7 @@ from search.forgetting import ForgetMetrics
 from search.lean_ray import InTurn, few_wakeups
 from search.ledger import Ledger, TrialRecord
 from search.limits import allowed
-from search.machines import Machines, RunningRay
+from search.machines import Machines, Node, RunningRay, slots_on
 from search.mirror import Mirror
 from search.packing import make_packs
 from search.plan import Trial, grid_trials, make_trial, steps_flops
@@ -220,6 +221,9 @@ class Search:
         gpus = (
             min(1.0, math.ceil(experiment.gpus_per_trial)) if alone else experiment.gpus_per_trial
         )
+        # A grid's trials all wait for room on a cluster, so that new nodes get some too.
+        unlimited = trials is None or (self.machines.address and not experiment.is_capped)
+        at_a_time = 1 if alone else None if unlimited else experiment.max_concurrent
         self.rounds += 1
         failures = 0 if alone else self.machines.max_failures
         options: dict[str, Any] = {}
@@ -232,7 +236,9 @@ class Search:
             cells = [[{"values": t.values, "replicate": t.replicate} for t in p] for p in packs]
             space["pack"] = tune.grid_search(cells)
         else:
-            options = {"search_alg": self._make_sampler(gate), "num_samples": self._missing_cells()}
+            limited = ConcurrencyLimiter(self._make_sampler(gate), experiment.max_concurrent)
+            here.on_new_nodes(functools.partial(self._make_room, limited))
+            options = {"search_alg": limited, "num_samples": self._missing_cells()}
         trainable = functools.partial(
             run_trials,
             experiment_folder=self.folder,
@@ -244,7 +250,7 @@ class Search:
             tune.with_resources(trainable, {"cpu": experiment.threads_per_trial, "gpu": gpus}),
             param_space=space,
             tune_config=tune.TuneConfig(
-                max_concurrent_trials=1 if alone else self.machines.at_a_time(experiment),
+                max_concurrent_trials=at_a_time,
                 scheduler=InTurn(),
                 reuse_actors=True,  # a fresh process costs 2 s a trial
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -258,6 +264,13 @@ class Search:
                 failure_config=tune.FailureConfig(max_failures=failures),
             ),
         )
+
+    def _make_room(self, limited: ConcurrencyLimiter, nodes: Sequence[Node]) -> None:
+        """For a sampler's trials on new nodes."""
+        experiment = self.experiment
+        room = slots_on(nodes, experiment.threads_per_trial, experiment.gpus_per_trial)
+        if not experiment.is_capped:
+            limited.max_concurrent = max(1, room)
 
     def _make_gate(self) -> BudgetGate | None:
         """For a sampler with a budget."""
