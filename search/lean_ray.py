@@ -60,7 +60,7 @@ class InTurn(FIFOScheduler):
     another trial has just left, and ends the one that was to come for it, the nearest to being
     ready. Where trials last no longer than workers take to start, few ever do: 40 trials of 0.5 s
     on 6 slots of two cores started 38 workers (tests/benchmarks/scaling.py, 2026-11-26). Named
-    none, Tune gives the free worker to the next trial, and at the end to one that waits for its own.
+    none, Tune gives the free worker to the next trial, at the end to one that waits for its own.
     """
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
