@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from model.records import RungRecord
+from model.records import COMPLETE, STOPPED, RungRecord
 from search.clock import Clock
 from search.events import TensorBoardEvents
 from search.experiment import Experiment
@@ -130,3 +131,24 @@ def test_no_worker_is_started_twice(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(path.read_text())["workers"] == 6
+
+
+@pytest.mark.cluster
+def test_trials_are_stopped_by_the_rungs_in_a_storage_as_by_those_in_a_folder(
+    run_script: Callable[..., subprocess.CompletedProcess[str]],
+    search_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MINIGPT_NODE_HOME", str(tmp_path / "node"))
+    words = ["--lr", "1e-2,8e-3,1e-4,2e-4", "--stop", "asha", "--max-concurrent", "1"]
+    words += ["--corpus", "small", "--embed-dim", "16"]
+    words += ["--tokens-per-epoch", "4096", "--val-tokens", "1024"]
+    ended = []
+    for name, more in ("here", []), ("there", ["--storage", str(tmp_path / "storage")]):
+        done = run_script("search/run.py", *words, "--name", name, *more)
+        assert done.returncode == 0, done.stdout + done.stderr
+        trials = Ledger(search_root / "experiments" / name / "ledger.jsonl").trials
+        ended.append([(trial.trial_id, trial.status, trial.error, trial.rungs) for trial in trials])
+    assert ended[0] == ended[1]
+    assert {status for _, status, *_ in ended[0]} == {COMPLETE, STOPPED}
