@@ -100,6 +100,10 @@ class ClusterRay:
         self._looked_at = time.monotonic()
         self._told: Callable[[Sequence[Node]], None] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks into a file that nobody reads."""
+        return {}
+
     def on_new_nodes(self, told: Callable[[Sequence[Node]], None]) -> None:
         self._told = told
 
