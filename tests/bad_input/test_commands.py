@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-import search.start
+import search.machines
 from data.checked_json import seal, unseal
 from data.manifest import MANIFEST_FILE
 from data.segments import save_segment
@@ -549,7 +549,7 @@ def test_more_gpus_than_there_are(attempt: Any, monkeypatch: pytest.MonkeyPatch)
         ("best_precision", "bf16"),
         ("hardware", machine),
     ):
-        monkeypatch.setattr(search.start, name, lambda *_, value=value: value)
+        monkeypatch.setattr(search.machines, name, lambda *_, value=value: value)
     attempt(RUN, *LR, "--preset", "quick", "--gpus-per-trial", "2").refused(
         "--gpus-per-trial 2: there are 1 here"
     )

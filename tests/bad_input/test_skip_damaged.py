@@ -49,7 +49,7 @@ def test_a_resume_has_it_to_run(
         return "Interrupted"
 
     monkeypatch.setattr(search.run, "_search", note)
-    assert search.run.resume(home, "done", skip_damaged=True) == 1
+    assert search.run.resume(home, "done", None, skip_damaged=True) == 1
     assert missing == {damaged.trial_id}
     printed = capsys.readouterr().out
     assert printed.count("line 2 is damaged") == 1

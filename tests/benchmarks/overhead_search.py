@@ -88,9 +88,10 @@ def cpu_seconds_besides_workers() -> float:
 def put_clocks_into_the_search() -> None:
     """Wrap what `search.run` calls. Ray may only be imported once the environment is set."""
     import search.begin as begin
+    import search.machines as machines
     import search.run as run
 
-    prepare_environment = run.prepare_environment
+    prepare_environment = machines.prepare_environment
 
     def prepare_and_wrap(threads: int) -> None:
         prepare_environment(threads)
@@ -112,7 +113,7 @@ def put_clocks_into_the_search() -> None:
 
         tuner.Recorder.on_trial_complete = note_and_record  # type: ignore[method-assign]
 
-    run.prepare_environment = prepare_and_wrap
+    machines.prepare_environment = prepare_and_wrap
     begin.corpus_if_prepared = stamped("verify_corpus", begin.corpus_if_prepared)
     begin.make_estimator = stamped("measure_cost", begin.make_estimator)
     run.print_results = stamped("table", run.print_results)
