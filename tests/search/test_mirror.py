@@ -373,5 +373,8 @@ def test_a_corpus_that_broke_off_there_is_none_and_goes_up_again(
     storage.put_bytes(bytes(content), "corpus/small/val.pt")
     with pytest.raises(UserError, match=r"val.pt"):
         prepare_storage(storage.uri, tmp_path / "new", "y", "small")
+    storage.delete("corpus/small/val.pt")
+    with pytest.raises(UserError, match=r"^--storage .*: corpus small lacks its val.pt$"):
+        prepare_storage(storage.uri, tmp_path / "new", "y", "small")
     assert not (tmp_path / "new" / "corpus" / "small").exists()
     assert not [p for p in (tmp_path / "new").rglob("*") if p.name.endswith((".part", ".lock"))]
