@@ -62,6 +62,17 @@ def test_a_listing_is_of_whole_folders(storage: FolderStorage) -> None:
     assert storage.list("none") == {}
 
 
+def test_a_folder_that_cannot_be_read_is_no_empty_one(
+    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    with pytest.raises(StorageError, match="Permission denied"):
+        storage.list("")
+
+
 def test_an_object_is_whole_or_not_there(storage: FolderStorage, tmp_path: Path) -> None:
     storage.put_bytes(b"old", "a/it")
     seen = []
