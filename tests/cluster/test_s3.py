@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ TWO_RATES = ("--grid", "lr", "--lr", "1e-3,2e-3", "--corpus", "small", "--embed-
 ONE_BY_ONE = ("--epochs", "3", "--max-concurrent", "1", "--cpus-per-trial", "1")
 SEARCH = (*TWO_RATES, *ONE_BY_ONE, "--checkpoint-every", "0.5")
 HOME = "s3://bucket/folder"
+Start = Callable[..., subprocess.Popen[str]]
 Losses = dict[str, list[tuple[float, float]]]
 
 
-def start(*words: str, out: Path, node: Path) -> subprocess.Popen[str]:
+def start_driver(*words: str, out: Path, node: Path) -> subprocess.Popen[str]:
     """A driver; its workers keep their copies in `node`, as if that were their machine."""
     return subprocess.Popen(
         [sys.executable, str(CHECKOUT / "search" / "run.py"), *words, "--out", str(out)],
@@ -75,14 +77,37 @@ def losses(folder: Path) -> Losses:
     }
 
 
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """`start_driver`; what still runs when the test ends is killed."""
+    started = []
+
+    def begin(*words: str, out: Path, node: Path) -> subprocess.Popen[str]:
+        started.append(start_driver(*words, out=out, node=node))
+        return started[-1]
+
+    yield begin
+    for driver in started:
+        if driver.poll() is None:
+            kill_all(driver)
+
+
 @pytest.fixture(scope="module")
-def undisturbed(search_root: Path) -> Losses:
-    """The losses of the search without a storage."""
-    driver = start(*SEARCH, "--name", "undisturbed", out=search_root, node=search_root)
-    finish(driver, 0)
-    found = losses(search_root / "experiments" / "undisturbed")
-    assert len(found) == 2
-    return found
+def undisturbed(search_root: Path) -> Iterator[Callable[[], Losses]]:
+    """`undisturbed()`: the losses of the search without a storage, which runs beside the first
+    test's."""
+    driver = start_driver(*SEARCH, "--name", "undisturbed", out=search_root, node=search_root)
+
+    @functools.cache
+    def look() -> Losses:
+        finish(driver, 0)
+        found = losses(search_root / "experiments" / "undisturbed")
+        assert len(found) == 2
+        return found
+
+    yield look
+    if driver.poll() is None:
+        kill_all(driver)
 
 
 def stored_steps(s3: Any, name: str) -> dict[str, list[int]]:
@@ -108,7 +133,7 @@ def second_is_under_way(s3: Any, folder: Path) -> Callable[[], bool]:
 
 
 def test_a_killed_search_goes_on_elsewhere_as_if_nothing_had_been(
-    s3: Any, search_root: Path, undisturbed: Losses, tmp_path: Path
+    s3: Any, start: Start, search_root: Path, undisturbed: Callable[[], Losses], tmp_path: Path
 ) -> None:
     folder = search_root / "experiments" / "killed"
     words = (*SEARCH, "--name", "killed", "--storage", HOME)
@@ -124,7 +149,7 @@ def test_a_killed_search_goes_on_elsewhere_as_if_nothing_had_been(
     place = f"{HOME}/experiments/killed"
     finish(start("--resume", place, out=elsewhere, node=tmp_path / "other-node"), 0)
     there = elsewhere / "experiments" / "killed"
-    assert losses(there) == undisturbed
+    assert losses(there) == undisturbed()
     assert (there / "ledger.jsonl").read_bytes().startswith(before)
     second = trials(there)[1]
     assert second.trial_id == unfinished and second.attempts == 2
@@ -149,17 +174,17 @@ def test_a_killed_search_goes_on_elsewhere_as_if_nothing_had_been(
 
 
 def test_a_server_that_is_gone_ends_the_search_which_goes_on_when_it_is_back(
-    s3: Any, search_root: Path, undisturbed: Losses, tmp_path: Path
+    s3: Any, start: Start, search_root: Path, undisturbed: Callable[[], Losses], tmp_path: Path
 ) -> None:
-    folder, place = search_root / "experiments" / "cut-off", f"{HOME}/experiments/cut-off"
+    storage, place = s3.storage(HOME), f"{HOME}/experiments/cut-off"
+    folder = search_root / "experiments" / "cut-off"
     words = (*SEARCH, "--name", "cut-off", "--storage", HOME)
     driver = start(*words, out=search_root, node=tmp_path / "node")
-    wait_for(driver, second_is_under_way(s3, folder))
-
-    second = start("--resume", place, out=tmp_path / "second", node=tmp_path / "node")
-    refusal = finish(second, 2)
+    wait_for(driver, lambda: storage.get_bytes("experiments/cut-off/experiment.json") is not None)
+    refusal = finish(start("--resume", place, out=tmp_path / "second", node=tmp_path / "node"), 2)
     assert refusal.startswith("error: cut-off is running on ") and refusal.count("\n") == 1
 
+    wait_for(driver, second_is_under_way(s3, folder))
     s3.stop()
     try:
         said = finish(driver, 1).strip().splitlines()[-1]
@@ -168,24 +193,30 @@ def test_a_server_that_is_gone_ends_the_search_which_goes_on_when_it_is_back(
     assert f"The search can't go on: {HOME}: network connection" in said
     assert f"python search/run.py --resume {place}" in said
     finish(start("--resume", place, out=search_root, node=tmp_path / "node"), 0)
-    assert losses(folder) == undisturbed
+    assert losses(folder) == undisturbed()
 
 
 def test_what_cannot_be_a_storage_is_refused_in_one_line(
-    s3: Any, search_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: Any, start: Start, search_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refusal(*words: str) -> str:
-        said = finish(start(*words, out=search_root, node=tmp_path), 2)
+    def begin(*words: str) -> subprocess.Popen[str]:
+        return start(*words, out=search_root, node=tmp_path)
+
+    def refusal(driver: subprocess.Popen[str]) -> str:
+        said = finish(driver, 2)
         assert said.startswith("error: ") and said.count("\n") == 1
         return said
 
-    said = refusal(*SEARCH, "--name", "never", "--storage", "s3://no-such-bucket/folder")
-    assert "--storage s3://no-such-bucket/folder: there is no bucket 'no-such-bucket'" in said
-    assert "no experiment 'never'" in refusal("--resume", f"{HOME}/experiments/never")
+    nowhere = "s3://no-such-bucket/folder"
+    no_bucket = begin(*SEARCH, "--name", "never", "--storage", nowhere)
+    no_experiment = begin("--resume", f"{HOME}/experiments/never")
+    said = refusal(no_bucket)
+    assert said == f"error: --storage {nowhere}: there is no bucket 'no-such-bucket'\n"
+    assert f"no experiment 'never' in {HOME}; there are: " in refusal(no_experiment)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     s3.look_at_keys(True)
     try:
-        said = refusal(*SEARCH, "--name", "never", "--storage", HOME)
+        said = refusal(begin(*SEARCH, "--name", "never", "--storage", HOME))
     finally:
         s3.look_at_keys(False)
     assert said.startswith(f"error: --storage {HOME}: access denied; are the credentials right")

@@ -1,4 +1,4 @@
-"""The commands run as a user runs them, and records made by hand."""
+"""The commands run as a user runs them, records made by hand, a storage in a folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from typing import Any
 
 import pytest
 
+from data.corpus import open_corpus
 from model.config import RunConfig
 from model.records import COMPLETE, Device, EpochRecord, Timing
+from search.corpus_copy import push_corpus
+from search.experiment import Experiment
+from search.folder_storage import FolderStorage
 from search.ledger import TrialRecord
+from search.options import make_parser
+from search.start import make_experiment, with_corpus
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -90,3 +96,31 @@ def make_trial_record() -> Callable[..., TrialRecord]:
         return TrialRecord(**(values | fields))
 
     return make
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> FolderStorage:
+    """An empty one."""
+    home = tmp_path / "shared"
+    home.mkdir()
+    return FolderStorage(str(home))
+
+
+@pytest.fixture
+def stored_experiment(search_root: Path, storage: FolderStorage) -> Experiment:
+    """The plan `x` of two rates on the corpus `small`, to live in `storage`; nothing is there."""
+    words = ("--lr", "1e-3,2e-3", "--embed-dim", "16", "--corpus", "small", "--name", "x")
+    args = make_parser().parse_args([*words, "--storage", storage.uri])
+    return with_corpus(make_experiment(args, "cpu"), open_corpus(search_root / "corpus" / "small"))
+
+
+@pytest.fixture
+def driver_folder(
+    stored_experiment: Experiment, storage: FolderStorage, search_root: Path, tmp_path: Path
+) -> Path:
+    """The folder of `stored_experiment` on its driver's machine; plan and corpus are there too."""
+    folder = tmp_path / "driver" / "experiments" / "x"
+    stored_experiment.write(folder)
+    storage.put(folder / "experiment.json", "experiments/x/experiment.json")
+    push_corpus(storage, open_corpus(search_root / "corpus" / "small"))
+    return folder

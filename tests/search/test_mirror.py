@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import pickle
 from collections.abc import Callable
@@ -11,21 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from data import checked_json
 from data.corpus import open_corpus
 from data.errors import UserError
 from model.records import COMPLETE, FAILED
 from search import lease, mirror
-from search.corpus_copy import push_corpus
-from search.experiment import Experiment, read_experiment
+from search.experiment import Experiment
 from search.folder_storage import FolderStorage
 from search.ledger import Ledger, TrialRecord, encode
 from search.mirror import LOST_SECONDS, StorageMirror
-from search.options import make_parser
-from search.start import make_experiment, with_corpus
 from search.storage import StorageError
-from search.storage_uri import experiment_uri
-from search.stored import place_of, prepare_storage, resumed_name
 from search.trial_folder import Start, note_start, write_outcome
 
 HOME = "experiments/x"
@@ -34,22 +26,11 @@ Record = Callable[..., TrialRecord]
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> FolderStorage:
-    home = tmp_path / "shared"
-    home.mkdir()
-    return FolderStorage(str(home))
-
-
-@pytest.fixture
-def experiment(search_root: Path, storage: FolderStorage) -> Experiment:
-    words = ("--lr", "1e-3,2e-3", "--embed-dim", "16", "--corpus", "small", "--name", "x")
-    args = make_parser().parse_args([*words, "--storage", storage.uri])
-    return with_corpus(make_experiment(args, "cpu"), open_corpus(search_root / "corpus" / "small"))
-
-
-@pytest.fixture
 def make(
-    storage: FolderStorage, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: FolderStorage,
+    stored_experiment: Experiment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Make:
     """`make(machine)`: the mirror of a driver on that machine, with its own folder of the
     experiment; it beats only where a test calls `_beat`."""
@@ -58,8 +39,8 @@ def make(
     def on(machine: str) -> StorageMirror:
         folder = tmp_path / machine / HOME
         if not folder.exists():
-            experiment.write(folder)
-        made = StorageMirror(storage, experiment, folder)
+            stored_experiment.write(folder)
+        made = StorageMirror(storage, stored_experiment, folder)
         made.lease.sleep = lambda _: None
         return made
 
@@ -291,87 +272,3 @@ def test_weights_that_were_taken_over_go_up_once(
 
 def test_tune_may_pickle_it(make: Make) -> None:
     assert type(pickle.loads(pickle.dumps(make("one")))) is mirror.Mirror
-
-
-def test_an_experiment_is_gone_on_with_from_its_place_alone(
-    make: Make, search_root: Path, storage: FolderStorage, tmp_path: Path, experiment: Experiment
-) -> None:
-    one = begin(make("one"), search_root)
-    one.push_plan()
-    one.close()
-    place = experiment_uri(storage.uri, "x")
-    assert place_of(experiment) == place
-    elsewhere = tmp_path / "elsewhere"
-    assert resumed_name(elsewhere, place, None) == "x"
-    assert read_experiment(elsewhere / HOME) == experiment
-    corpus = open_corpus(elsewhere / "corpus" / "small")
-    assert corpus.content_hash == experiment.corpus_hash
-    assert resumed_name(elsewhere, "x", None) == "x"  # the plan here says where it is
-
-    moved = tmp_path / "moved"
-    storage.root.rename(moved)
-    with pytest.raises(UserError, match=r"^--storage .*no such folder"):
-        resumed_name(elsewhere, "x", None)
-    resumed_name(elsewhere, "x", str(moved))
-    assert read_experiment(elsewhere / HOME).storage == str(moved)
-
-
-def test_what_cannot_be_gone_on_with_is_refused(
-    make: Make, search_root: Path, storage: FolderStorage, tmp_path: Path, experiment: Experiment
-) -> None:
-    one = begin(make("one"), search_root)
-    one.push_plan()
-    one.close()
-    with pytest.raises(UserError, match=r"^no experiment 'y' in .*; there are: x$"):
-        resumed_name(tmp_path / "elsewhere", experiment_uri(storage.uri, "y"), None)
-    place, plan = experiment_uri(storage.uri, "x"), f"{HOME}/experiment.json"
-    namesake = tmp_path / "namesake"
-    dataclasses.replace(experiment, created_at="2026-01-01T00:00:00+00:00").write(namesake / HOME)
-    with pytest.raises(UserError, match=r"is another experiment of that name; give another --out"):
-        resumed_name(namesake, place, None)
-    whole = storage.get_bytes(plan)
-    assert whole is not None
-    for damage in (whole[:-9], whole.replace(b'"seeds": 1', b'"seeds": 2'), b"[]"):
-        storage.put_bytes(damage, plan)
-        with pytest.raises(UserError, match=r"^--resume x: .*experiment.json is damaged"):
-            resumed_name(one.folder.parents[1], place, None)
-        assert read_experiment(one.folder) == experiment  # the one here is as it was
-
-
-def test_a_new_search_needs_a_name_and_a_corpus_of_its_own(
-    make: Make, search_root: Path, storage: FolderStorage, tmp_path: Path
-) -> None:
-    one = begin(make("one"), search_root)
-    one.push_plan()
-    one.close()
-    with pytest.raises(UserError, match=r"^--name x: is in the storage already; --resume "):
-        prepare_storage(storage.uri, tmp_path / "new", "x", "small")
-    prepare_storage(storage.uri, tmp_path / "new", "y", "small")
-    assert open_corpus(tmp_path / "new" / "corpus" / "small").manifest.name == "small"
-    manifest = tmp_path / "new" / "corpus" / "small" / "manifest.json"
-    fields = json.loads(manifest.read_bytes()) | {"content_hash": "0" * 64}
-    fields.pop(checked_json.KEY)
-    manifest.write_text(json.dumps(checked_json.seal(fields)))
-    with pytest.raises(UserError, match="its corpus small has another content"):
-        prepare_storage(storage.uri, tmp_path / "new", "y", "small")
-
-
-def test_a_corpus_that_broke_off_there_is_none_and_goes_up_again(
-    search_root: Path, storage: FolderStorage, tmp_path: Path
-) -> None:
-    corpus = open_corpus(search_root / "corpus" / "small")
-    push_corpus(storage, corpus)
-    names = {path.name for path in corpus.folder.iterdir() if path.is_file()}
-    assert {key.split("/")[-1] for key in storage.list("corpus/small")} == names
-    storage.delete("corpus/small/val.pt")
-    storage.put_bytes(b"short", "corpus/small/segment_03.pt")
-    push_corpus(storage, corpus)
-    for name in names:
-        assert storage.get_bytes(f"corpus/small/{name}") == (corpus.folder / name).read_bytes()
-    content = bytearray(storage.get_bytes("corpus/small/val.pt") or b"")
-    content[-1] ^= 1
-    storage.put_bytes(bytes(content), "corpus/small/val.pt")
-    with pytest.raises(UserError, match=r"val.pt"):
-        prepare_storage(storage.uri, tmp_path / "new", "y", "small")
-    assert not (tmp_path / "new" / "corpus" / "small").exists()
-    assert not [p for p in (tmp_path / "new").rglob("*") if p.name.endswith((".part", ".lock"))]

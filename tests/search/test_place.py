@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,21 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from data.corpus import open_corpus
-from data.errors import UserError
 from model.records import COMPLETE, FAILED, RungRecord
 from search import place as place_module
-from search import trainable
-from search.corpus_copy import push_corpus
 from search.experiment import Experiment
-from search.faults import NO_STORAGE
 from search.folder_storage import FolderStorage
 from search.ledger import TrialRecord
-from search.options import make_parser
-from search.place import NodePlace, node_root, worker_place
-from search.plan import Trial, grid_trials
+from search.place import NodePlace
 from search.rung_files import write_rungs
-from search.start import make_experiment, with_corpus
 from search.stopping import Scored
 from search.storage import StorageError
 from search.trial_folder import Start, note_start, write_outcome
@@ -36,30 +26,7 @@ Open = Callable[[], NodePlace]
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> FolderStorage:
-    home = tmp_path / "shared"
-    home.mkdir()
-    return FolderStorage(str(home))
-
-
-@pytest.fixture
-def experiment(
-    search_root: Path, storage: FolderStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Experiment:
-    """A plan with its corpus in the storage, and a node's home of the test's own."""
-    monkeypatch.setenv("MINIGPT_NODE_HOME", str(tmp_path / "node"))
-    words = ("--lr", "1e-3,2e-3", "--embed-dim", "16", "--corpus", "small", "--name", "x")
-    args = make_parser().parse_args([*words, "--storage", storage.uri])
-    corpus = open_corpus(search_root / "corpus" / "small")
-    made = with_corpus(make_experiment(args, "cpu"), corpus)
-    made.write(tmp_path / "driver" / "x")
-    storage.put(tmp_path / "driver" / "x" / "experiment.json", "experiments/x/experiment.json")
-    push_corpus(storage, corpus)
-    return made
-
-
-@pytest.fixture
-def node(storage: FolderStorage, experiment: Experiment, tmp_path: Path) -> Iterator[Open]:
+def node(storage: FolderStorage, stored_experiment: Experiment, tmp_path: Path) -> Iterator[Open]:
     """`node()`: the place of a new process on this node."""
     with ExitStack() as stack:
 
@@ -67,7 +34,7 @@ def node(storage: FolderStorage, experiment: Experiment, tmp_path: Path) -> Iter
             folder = tmp_path / "node" / "it" / "experiments" / "x"
             held = ExitStack()
             stack.enter_context(held)
-            return NodePlace(storage, experiment, folder, held)
+            return NodePlace(storage, stored_experiment, folder, held)
 
         yield make
 
@@ -265,14 +232,17 @@ def test_an_uploads_error_comes_out_of_the_training(
 
 
 def test_others_rungs_are_read_once_each(
-    node: Open, storage: FolderStorage, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+    node: Open,
+    storage: FolderStorage,
+    stored_experiment: Experiment,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     place = node()
     place.begin(["a", "b"])
     rung = RungRecord(step=1, tokens_seen=5, schedule_tokens=10, val_loss_nats=7.0)
     for trial in ("a", "b"):
         folder = leave(place, trial)
-        write_rungs(folder, Scored(config=experiment.base, rungs=(rung,)))
+        write_rungs(folder, Scored(config=stored_experiment.base, rungs=(rung,)))
         place.wrote(folder / "rungs.json")
     reads: list[str] = []
     get = storage.get_bytes
@@ -282,61 +252,3 @@ def test_others_rungs_are_read_once_each(
     assert sorted(reads) == [f"{HOME}/{trial}/rungs.json" for trial in ("a", "b")]
     storage.put_bytes(b"damaged", f"{HOME}/b/rungs.json")
     assert [scored.rungs for scored in place.scored("none")] == [(rung,)]
-
-
-def test_a_worker_gets_plan_and_corpus_and_leaves_no_trial(
-    storage: FolderStorage, experiment: Experiment, tmp_path: Path
-) -> None:
-    with worker_place(tmp_path / "driver" / "x", storage.uri) as (place, plan):
-        assert plan == experiment
-        corpus = open_corpus(experiment.corpus_folder(place.folder))
-        assert corpus.content_hash == experiment.corpus_hash
-        assert place.folder.is_relative_to(tmp_path / "node")
-        mode = stat.S_IMODE((tmp_path / "node").stat().st_mode)
-        assert mode == 0o700
-    storage.delete("experiments/x/experiment.json")
-    with (
-        pytest.raises(StorageError, match=r"there is no experiments/x/experiment.json"),
-        worker_place(tmp_path / "driver" / "x", storage.uri),
-    ):
-        pass
-
-
-@pytest.mark.parametrize("fault", ["somebody else's", "damaged corpus", "storage gone"])
-def test_what_is_no_trials_fault_ends_the_search_and_no_trial(
-    storage: FolderStorage, experiment: Experiment, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, fault: str,
-) -> None:  # fmt: skip
-    if fault == "somebody else's":
-        monkeypatch.setattr(os, "getuid", lambda: 12345)
-        with pytest.raises(UserError, match="set MINIGPT_NODE_HOME"):
-            node_root(storage.uri)
-    elif fault == "damaged corpus":
-        storage.put_bytes(b"damaged", "corpus/small/val.pt")
-    else:
-        storage.root.rename(tmp_path / "gone")
-    reports: list[dict[str, object]] = []
-    monkeypatch.setattr(trainable.tune, "report", reports.append)
-    trainable.run_trials(cell(grid_trials(experiment)[0]), tmp_path / "driver" / "x", "a",
-                         storage=storage.uri)  # fmt: skip
-    [report] = reports
-    assert report["status"] == NO_STORAGE
-    error = str(report["error"])
-    assert error.startswith(f"{storage.uri}: ") and "\n" not in error
-
-
-def cell(trial: Trial) -> dict[str, object]:
-    return {"pack": [{"values": trial.values, "replicate": trial.replicate}]}
-
-
-def test_a_worker_trains_from_the_storage_and_leaves_all_there(
-    storage: FolderStorage, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reports: list[dict[str, object]] = []
-    monkeypatch.setattr(trainable.tune, "report", reports.append)
-    trial = grid_trials(experiment)[0]
-    trainable.run_trials(cell(trial), tmp_path / "driver" / "x", "a", storage=storage.uri)
-    assert reports[-1]["status"] == COMPLETE
-    assert there(storage, trial.trial_id) == {"trial.json", "final.pt", "outcome.json"}
-    [folder] = (tmp_path / "node").glob("*/experiments/x/checkpoints")
-    assert list(folder.iterdir()) == []
