@@ -36,7 +36,9 @@ _OF_A_RAY_OF_OUR_OWN = {
 
 def prepare_for_cluster() -> None:
     """Set the variables for a driver on a cluster; its Ray is the one that is there."""
-    os.environ.update(_OF_TUNE | token_variables())
+    os.environ.update(_OF_TUNE)
+    for name, value in token_variables().items():
+        os.environ.setdefault(name, value)
 
 
 def prepare_environment(threads_per_trial: int) -> None:

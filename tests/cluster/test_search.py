@@ -6,6 +6,7 @@ The nodes don't see the checkout where that can be arranged: what they run came 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from data.corpus import CorpusSpec, prepare_corpus
 from search.ledger import Ledger, TrialRecord
 
 pytestmark = pytest.mark.cluster
@@ -28,20 +28,13 @@ PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
-def make_root(
-    tmp_path_factory: pytest.TempPathFactory,
-    shared_home: Path,
-    make_prose: Callable[..., str],
-) -> Callable[[], Path]:
-    """Makes a root with the corpus `small`: about 9,000 training tokens of made prose."""
+def make_root(tmp_path_factory: pytest.TempPathFactory, search_root: Path) -> Callable[[], Path]:
+    """Makes a root with the corpus `small`."""
 
     def make() -> Path:
         root = tmp_path_factory.mktemp("root")
-        (root / "downloads").symlink_to(shared_home / "downloads", target_is_directory=True)
-        text = root / "prose.txt"
-        text.write_text("\n<|endoftext|>\n".join(make_prose(number) for number in range(40)))
-        spec = CorpusSpec(name="small", sources=(str(text),), eval_tokens=700)
-        prepare_corpus(spec, root, quiet=True)
+        (root / "downloads").symlink_to(search_root / "downloads", target_is_directory=True)
+        shutil.copytree(search_root / "corpus", root / "corpus")
         return root
 
     return make
