@@ -44,7 +44,7 @@ _STOP_MARK = {word: 1 << place for place, word in enumerate(STOP_WORDS)}
 
 PIECES_LIMIT = 300_000
 CHARACTERS_LIMIT = 4_000_000
-"""With more pieces, or more text in them, a table begins anew: about 40 MB."""
+"""With more pieces, or more text in them, a table begins anew: under 40 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
