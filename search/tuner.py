@@ -11,7 +11,7 @@ import functools
 import math
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,7 @@ from ray.tune.search import ConcurrencyLimiter
 from tqdm import tqdm
 
 from model.batches import RunLength
-from model.checkpoint import step_files
-from model.config import RunConfig
 from model.records import FAILED
-from search.axes import AXES
-from search.axis import Value
 from search.branches import shared_steps, trunk_groups
 from search.budget_gate import BudgetGate, NoteClock
 from search.clock import Clock
@@ -39,19 +35,16 @@ from search.experiment import Experiment
 from search.faults import OUT_OF_MEMORY
 from search.forgetting import ForgetMetrics
 from search.lean_ray import InTurn, few_wakeups
-from search.ledger import Ledger, TrialRecord
-from search.limits import allowed
+from search.ledger import Ledger
 from search.machines import Machines, Node, RunningRay, slots_on
 from search.mirror import Mirror
 from search.packing import make_packs
 from search.plan import Trial, grid_trials, make_trial, steps_flops
-from search.prediction import NEXT_TRIAL_SECONDS
 from search.progress import ProgressLine
 from search.recorder import Recorder, collect_outcomes
-from search.sampler import LedgerOptunaSearch
-from search.telling import told, told_of_point, told_of_report
+from search.sampler_start import begin_sampler, make_gate, missing_cells
 from search.trainable import run_trials
-from search.trial_folder import Started, forget_outcome, read_started, trial_folder
+from search.trial_folder import forget_outcome, read_started, trial_folder
 
 CANNOT_GO_ON = (RayError, TuneError, RayLost, ClusterLost, NoStorage, OSError)
 """What ends a search besides Ctrl-C; the ledger is whole all the same."""
@@ -190,7 +183,7 @@ class Search:
             for t in trials or ()
         }
         events = TensorBoardEvents(experiment, folder)
-        gate = self._make_gate()
+        gate = make_gate(experiment, folder, self.clock, self.estimator, self.length)
         planned = trials_so_far(experiment, ledger)
         progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock)
         try:
@@ -236,9 +229,12 @@ class Search:
             cells = [[{"values": t.values, "replicate": t.replicate} for t in p] for p in packs]
             space["pack"] = tune.grid_search(cells)
         else:
-            limited = ConcurrencyLimiter(self._make_sampler(gate), experiment.max_concurrent)
+            self.mirror.refresh(self.ledger)
+            known = experiment, self.ledger, self._settled()
+            sampler = begin_sampler(*known, self.folder, gate)
+            limited = ConcurrencyLimiter(sampler, experiment.max_concurrent)
             here.on_new_nodes(functools.partial(self._make_room, limited))
-            options = {"search_alg": limited, "num_samples": self._missing_cells()}
+            options = {"search_alg": limited, "num_samples": missing_cells(*known)}
         trainable = functools.partial(
             run_trials,
             experiment_folder=self.folder,
@@ -271,71 +267,3 @@ class Search:
         room = slots_on(nodes, experiment.threads_per_trial, experiment.gpus_per_trial)
         if not experiment.is_capped:
             limited.max_concurrent = max(1, room)
-
-    def _make_gate(self) -> BudgetGate | None:
-        """For a sampler with a budget."""
-        experiment, estimator = self.experiment, self.estimator
-        if experiment.budget_seconds is None or experiment.sampler is None or estimator is None:
-            return None
-
-        def seconds_left(values: Mapping[str, Value]) -> float:
-            seconds = NEXT_TRIAL_SECONDS
-            for replicate in range(experiment.seeds):
-                trial = make_trial(experiment, values, replicate)
-                files = step_files(trial_folder(self.folder, trial.trial_id))
-                done = int(files[0].stem.removeprefix("step_")) if files else 0
-                seconds += (1 - done / self.length(trial).total_steps) * estimator.seconds(trial)
-            return seconds
-
-        budget, workers = experiment.budget_seconds, experiment.max_concurrent
-        return BudgetGate(budget, workers, self.clock, seconds_left, experiment.seeds)
-
-    def _cells(self) -> list[list[TrialRecord]]:
-        """The records of the search, those of one configuration together."""
-        cells: dict[RunConfig, list[TrialRecord]] = {}
-        for record in self.ledger.trials:
-            if not is_fresh(self.experiment, record):
-                cells.setdefault(record.config.replace(seed=0), []).append(record)
-        return list(cells.values())
-
-    def _missing_cells(self) -> int:
-        """Configurations that a sampler has still to try, or to end."""
-        settled, seeds = self._settled(), self.experiment.seeds
-        ended = [sum(t.trial_id in settled for t in cell) == seeds for cell in self._cells()]
-        assert self.experiment.samples is not None
-        return self.experiment.samples - sum(ended)
-
-    def _make_sampler(self, gate: BudgetGate | None) -> LedgerOptunaSearch:
-        experiment = self.experiment
-        assert experiment.sampler is not None
-        self.mirror.refresh(self.ledger)
-        ended, cells = self.ledger.ended(), self._cells()
-        whole = [c for c in cells if sum(t.trial_id in ended for t in c) == experiment.seeds]
-        parts = [
-            {name: AXES[name].value(cell[0].config) for name in experiment.axes}
-            for cell in cells
-            if len(cell) < experiment.seeds
-        ]
-        begun = [*(started.values for started in self._unfinished()), *parts]
-        unfinished = [values for n, values in enumerate(begun) if values not in begun[:n]]
-        return LedgerOptunaSearch(
-            space=experiment.space,
-            sampler=experiment.sampler,
-            base_seed=experiment.base_seed,
-            finished=[told(experiment, cell) for cell in whole],
-            unfinished=unfinished,
-            known=[told_of_point(experiment, point) for point in experiment.known_points],
-            allowed=allowed(experiment),
-            tell=functools.partial(told_of_report, experiment),
-            objectives=len(experiment.objectives),
-            gate=gate,
-        )
-
-    def _unfinished(self) -> list[Started]:
-        """The trials that were started and have not ended, in the order of their starts."""
-        settled = self._settled()
-        folders = [path.parent for path in (self.folder / "checkpoints").glob("*/trial.json")]
-        folders = [folder for folder in folders if folder.name not in settled]
-        folders.sort(key=lambda folder: (folder / "trial.json").stat().st_mtime)
-        known = [started for folder in folders if (started := read_started(folder)) is not None]
-        return [started for started in known if started.replicate < self.experiment.seeds]
