@@ -22,7 +22,7 @@ pytestmark = pytest.mark.cluster
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GRID = ("--grid", "lr", "--lr", "1e-3,2e-3,3e-3,4e-3", "--corpus", "small", "--embed-dim", "16")
-LONGER = ("--epochs", "10", "--checkpoint-every", "1", "--cpus-per-trial", "1")
+LONGER = ("--epochs", "6", "--checkpoint-every", "1", "--cpus-per-trial", "1")
 PATIENCE = 300
 """Seconds after which a command counts as hanging."""
 
@@ -136,7 +136,7 @@ def test_the_head_dies_and_the_search_goes_on_elsewhere(
     nodes.kill_head()
     out, _ = finish(driver, status=1)
     assert "The search can't go on: the cluster's head" in out
-    assert f"--resume x --address {nodes.address}" in out
+    assert f"--resume {storage}/experiments/x --address {nodes.address}" in out
     elsewhere = tmp_path / "empty"
     finish(start("--resume", f"{storage}/experiments/x", root=elsewhere))
     assert losses(trials(elsewhere, "x")) == on_one_machine
