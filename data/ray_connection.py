@@ -22,6 +22,8 @@ from data.errors import UserError
 
 CONNECT_SECONDS = 10.0
 """For a node of the cluster to take a connection."""
+CLIENT_TRIES = 3
+"""Of a connection from outside the cluster."""
 
 
 @contextmanager
@@ -44,26 +46,40 @@ def joined(
     knock(address)
     try:
         try:
+            options |= {"log_to_driver": False, "logging_level": logging.CRITICAL}
+            options["runtime_env"] = {
+                "py_modules": [str(package) for package in packages],
+                "env_vars": dict(variables),
+            }
             with _silence():
-                ray.init(
-                    address=address,
-                    runtime_env={
-                        "py_modules": [str(package) for package in packages],
-                        "env_vars": dict(variables),
-                    },
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    **options,
-                )
+                _connect(address, options)
         except Exception as error:  # noqa: BLE001  of many kinds: no cluster, token, version
+            reason = str(error).strip().splitlines()[-1] if _came_late(error) else first_line(error)
             raise UserError(
-                f"--address {address}: cannot join ({first_line(error)}): is it a Ray "
+                f"--address {address}: cannot join ({reason}): is it a Ray "
                 f"{ray.__version__} cluster, and its token the one in RAY_AUTH_TOKEN or "
                 "~/.ray/auth_token here?"
             ) from None
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: str, options: dict[str, Any]) -> None:
+    for left in reversed(range(CLIENT_TRIES)):
+        try:
+            ray.init(address=address, **options)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if left == 0 or not _came_late(error):
+                raise
+
+
+def _came_late(error: Exception) -> bool:
+    """Whether the process that a `ray://` head starts for a client was not ready in Ray's 30 s, as
+    happens on a busy head; it is quicker when the code is there already."""
+    return str(error).startswith("Initialization failure from server")
 
 
 @contextmanager
