@@ -67,7 +67,7 @@ class Cluster(Machines):
     def ray(self, experiment: Experiment, folder: Path) -> Iterator[RunningRay]:
         scratch = Path(tempfile.mkdtemp(prefix="minigpt-"))
         try:
-            with _watch_head(self.when_lost):
+            with _watch_head(self.when_lost, scratch):
                 yield ClusterRay(scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -127,9 +127,9 @@ class ClusterRay:
 
 
 @contextmanager
-def _watch_head(when_lost: Callable[[str], None]) -> Iterator[None]:
-    """End this process when the head has gone: Ray's calls wait for it, and after 60 s end the
-    process without a word. Nothing is lost by that: everything is written already."""
+def _watch_head(when_lost: Callable[[str], None], scratch: Path) -> Iterator[None]:
+    """End this process, and remove `scratch`, when the head has gone: Ray's calls wait for it, and
+    after 60 s end the process without a word. Nothing is lost: everything is written already."""
     head, over = ray.get_runtime_context().gcs_address, threading.Event()
 
     def watch() -> None:
@@ -141,6 +141,7 @@ def _watch_head(when_lost: Callable[[str], None]) -> Iterator[None]:
             except UserError:
                 if time.monotonic() - answered_at > SILENT_SECONDS:
                     when_lost(f"The search can't go on: the cluster's head {head} does not answer")
+                    shutil.rmtree(scratch, ignore_errors=True)
                     os._exit(1)
 
     thread = threading.Thread(target=watch, daemon=True)

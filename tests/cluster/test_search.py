@@ -103,13 +103,18 @@ def under_way(storage: Path) -> list[Path]:
     return [folder for folder in folders if not (folder / "outcome.json").exists()]
 
 
+def start_with_two_under_way(nodes: Any, root: Path, storage: Path) -> subprocess.Popen[str]:
+    words = (*GRID, *LONGER, "--name", "x", "--address", nodes.address, "--storage", str(storage))
+    driver = start(*words, root=root, environment=nodes.environment)
+    wait_for(lambda: len(under_way(storage)) == 2, driver)
+    return driver
+
+
 def test_a_node_dies_another_joins_and_nothing_is_lost(
     nodes: Any, make_root: Callable[[], Path], tmp_path: Path, on_one_machine: Any
 ) -> None:
     root, storage = make_root(), tmp_path / "storage"
-    words = (*GRID, *LONGER, "--name", "x", "--address", nodes.address, "--storage", str(storage))
-    driver = start(*words, root=root, environment=nodes.environment)
-    wait_for(lambda: len(under_way(storage)) == 2, driver)
+    driver = start_with_two_under_way(nodes, root, storage)
     nodes.kill(0)
     new_home = nodes.add()
     out, err = finish(driver)
@@ -130,9 +135,7 @@ def test_the_head_dies_and_the_search_goes_on_elsewhere(
     nodes: Any, make_root: Callable[[], Path], tmp_path: Path, on_one_machine: Any
 ) -> None:
     root, storage = make_root(), tmp_path / "storage"
-    words = (*GRID, *LONGER, "--name", "x", "--address", nodes.address, "--storage", str(storage))
-    driver = start(*words, root=root, environment=nodes.environment)
-    wait_for(lambda: len(under_way(storage)) == 2, driver)
+    driver = start_with_two_under_way(nodes, root, storage)
     nodes.kill_head()
     out, _ = finish(driver, status=1)
     assert "The search can't go on: the cluster's head" in out
