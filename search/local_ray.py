@@ -74,6 +74,9 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
     scratch.mkdir(mode=0o700)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     os.environ[MARK] = str(owner)
+    # What study.db and the answer need at the end loads while Ray and the first workers start.
+    loading = threading.Thread(target=_load_study)
+    loading.start()
     try:
         with warnings.catch_warnings(), few_processes():
             warnings.simplefilter("ignore", FutureWarning)
@@ -90,10 +93,6 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
         needed = {p.name(): p.pid for p in psutil.Process().children() if p.name() in NEEDED}
         yield LocalRay(scratch=scratch / "tune", processes=needed)
     finally:
-        # Ray's processes take a second to end and this one waits for them: time to load what
-        # study.db and the answer need.
-        loading = threading.Thread(target=_load_study)
-        loading.start()
         ray.shutdown()
         del os.environ[MARK]
         end_left_overs(owner)
