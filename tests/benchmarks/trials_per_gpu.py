@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # import from the checkout
 
 from data.errors import run_command
 from model.config import RunConfig
