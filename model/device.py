@@ -6,7 +6,8 @@ import os
 import platform
 import resource
 import sys
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,13 @@ def hardware() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python's and the libraries' versions that a number depends on."""
-    packages = ("torch", "ray", "optuna", "tiktoken")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+    """Python's and the libraries' versions that a number depends on, of those that are there:
+    training alone needs no Ray."""
+    found = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    for name in ("ray", "optuna", "tiktoken"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def peak_memory_mb(device: str) -> float:

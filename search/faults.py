@@ -17,6 +17,13 @@ OUT_OF_MEMORY = "out of memory"
 """How the error of a trial begins that failed for want of memory: it is tried again, alone."""
 NO_STORAGE = "no storage"
 """Status that a worker reports when it can't write: the search ends and can be resumed."""
+_NO_MEMORY = (
+    "DefaultCPUAllocator",  # torch's on a CPU
+    "CUDA error: out of memory",  # the driver's: a context, a graph, or what a neighbour left
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "Triton Error [CUDA]: out of memory",
+)
+"""In the message of a `RuntimeError` for want of memory that is no `torch.OutOfMemoryError`."""
 _STORAGE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # full
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),  # not to be written
@@ -32,8 +39,7 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether a trial found too little memory, on a GPU or here."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # torch's allocator on a CPU has no kind of its own.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 def memory_kills() -> int | None:

@@ -78,10 +78,15 @@ class Probe:
 
 
 def measure(
-    config: RunConfig, device: str, threads: int, most: int, seconds: float = SECONDS
+    config: RunConfig,
+    device: str,
+    threads: int,
+    most: int,
+    seconds: float = SECONDS,
+    told: Callable[[int, float], None] = lambda size, rate: None,
 ) -> dict[int, float]:
     """Training tokens a second of all trials together, for 1, 2, 4, ... processes up to `most` or
-    as many as the GPU's memory holds. Takes about half a minute."""
+    as many as the GPU's memory holds. Takes about half a minute; `told` hears each rate."""
     rates: dict[int, float] = {}
     with ExitStack() as stack:
         probes: list[Probe] = []
@@ -92,12 +97,18 @@ def measure(
                 stack.enter_context(Probe(config, device, threads))
                 for _ in range(size - len(probes))
             ]
-            for probe in new:
-                probe.wait_ready()
-            probes += new
-            for probe in probes:
-                probe.start(seconds)
-            rates[size] = sum(probe.tokens_per_second() for probe in probes)
+            try:
+                for probe in new:
+                    probe.wait_ready()
+                probes += new
+                for probe in probes:
+                    probe.start(seconds)
+                rates[size] = sum(probe.tokens_per_second() for probe in probes)
+            except (ChildProcessError, BrokenPipeError):
+                if not rates:
+                    raise
+                break  # what else is on the GPU left too little memory for so many
+            told(size, rates[size])
             most = min(most, how_many_fit(probes[0].memory_bytes, device))
     return rates
 

@@ -21,6 +21,8 @@ from data.errors import run_command
 from data.paths import artifacts_root
 from model.config import RunConfig
 from model.device import best_precision
+from model.hooks import Hooks
+from model.records import EpochRecord
 from model.train import train
 
 
@@ -38,17 +40,31 @@ def main() -> int:
         config = config.replace(embed_dim=16, tokens_per_epoch=40_960, val_tokens=640)
         config = config.replace(warmup_steps=20, epochs=2)
     corpus = open_corpus(artifacts_root(args.out) / "corpus" / "builtin")
-    with tempfile.TemporaryDirectory() as folder:  # with the checkpoints that a search writes
-        started = time.perf_counter()
-        result = train(config, corpus, device=args.device, checkpoint_dir=Path(folder))
-        seconds = time.perf_counter() - started
-    print(f"{result.device.name}: {result.status}, {result.steps:,} steps in {seconds:.1f} s")
     print("| epoch | train loss | validation loss | steps/s | peak MB |\n|---|---|---|---|---|")
-    for e in result.epochs:
+    epochs: list[dict[str, object]] = []
+
+    def show(e: EpochRecord) -> None:
+        """At once, and into the file too, for a run that is cut short."""
         print(
             f"| {e.epoch} | {e.train_loss_nats:.4f} | {e.val_loss_nats:.4f} | "
-            f"{e.steps_per_second:,.0f} | {e.peak_memory_mb:,.0f} |"
+            f"{e.steps_per_second:,.0f} | {e.peak_memory_mb:,.0f} |",
+            flush=True,
         )
+        epochs.append(dataclasses.asdict(e))
+        if args.json:
+            args.json.write_text(json.dumps({"status": "running", "epochs": epochs}, indent=1))
+
+    with tempfile.TemporaryDirectory() as folder:  # with the checkpoints that a search writes
+        started = time.perf_counter()
+        result = train(
+            config,
+            corpus,
+            device=args.device,
+            checkpoint_dir=Path(folder),
+            hooks=Hooks(on_epoch=show),
+        )
+        seconds = time.perf_counter() - started
+    print(f"{result.device.name}: {result.status}, {result.steps:,} steps in {seconds:.1f} s")
     timing = dataclasses.asdict(result.timing)
     print("; ".join(f"{name.removesuffix('_seconds')} {s:.1f} s" for name, s in timing.items()))
     if args.json:

@@ -20,6 +20,8 @@ from model.device import best_device, best_precision, describe_device
 from search.packing import SIZES
 from search.speed import measure_tokens_per_second
 
+SEQ_LEN = RunConfig().model.seq_len
+
 
 def main() -> None:
     """Measure in turns, so that what slows the machine slows every size; print a table."""
@@ -39,6 +41,8 @@ def main() -> None:
     base = RunConfig().replace(precision=precision, embed_dim=args.embed_dim)
     cells = [(int(batch), pack) for batch in args.batches.split(",") for pack in SIZES]
     rates: dict[tuple[int, int], list[float]] = {cell: [] for cell in cells}
+    device = describe_device(args.device)
+    about = {"device": device.name, "threads": args.threads, "precision": precision}
     for _ in range(args.rounds):
         for batch, pack in cells:
             config = base.replace(batch_size=batch)
@@ -46,21 +50,27 @@ def main() -> None:
                 config, args.device, args.threads, pack, seconds=args.seconds
             )
             rates[batch, pack].append(rate)
-    device = describe_device(args.device)
-    print(f"{device.name}, threads {device.threads}, {precision}, embed_dim {args.embed_dim}\n")
+            print(f"{batch} x {SEQ_LEN}, {pack}: {rate:,.0f} tokens/s", file=sys.stderr, flush=True)
+            if args.json:  # at once, for a run that is cut short
+                Path(args.json).write_text(
+                    json.dumps(about | {"measurements": rows(rates)}, indent=1)
+                )
+    print(f"{device.name}, threads {args.threads}, {precision}, embed_dim {args.embed_dim}\n")
     print("| batch | pack | tokens/s, all together | against one by one |")
     print("|---|---:|---:|---:|")
     for (batch, pack), measured in rates.items():
         # One by one, K trials have the speed of one.
         gain = median(measured) / median(rates[batch, 1])
-        print(f"| {batch} x 64 | {pack} | {median(measured):,.0f} | {gain:.2f} |")
-    if args.json:
-        rows = [
-            {"batch": batch, "pack": pack, "tokens_per_second": measured}
-            for (batch, pack), measured in rates.items()
-        ]
-        about = {"device": device.name, "threads": device.threads, "precision": precision}
-        Path(args.json).write_text(json.dumps({**about, "measurements": rows}, indent=1))
+        print(f"| {batch} x {SEQ_LEN} | {pack} | {median(measured):,.0f} | {gain:.2f} |")
+
+
+def rows(rates: dict[tuple[int, int], list[float]]) -> list[dict[str, object]]:
+    """Those measured, for JSON."""
+    return [
+        {"batch": batch, "pack": pack, "tokens_per_second": measured}
+        for (batch, pack), measured in rates.items()
+        if measured
+    ]
 
 
 if __name__ == "__main__":

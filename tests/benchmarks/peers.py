@@ -64,8 +64,10 @@ class Ours:
         self.loss_nats = progress.train_loss_nats
 
     def train(self, batches: Iterable[Tensor]) -> float:
-        """As `Run.train_epoch` does it, which reports once a second: here once a call."""
-        for indices in batches:
+        """As `Run.train_epoch` does it, which reports once a second: here once a call. There too
+        the indices are placed all at once: one by one they would make a GPU wait at each step."""
+        order = self.run.batches.place(torch.cat(list(batches)))
+        for indices in order.split(self.run.config.train.batch_size):
             self.run.step(indices)
         self.run.report_progress()
         return self.loss_nats

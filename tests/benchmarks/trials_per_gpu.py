@@ -30,13 +30,18 @@ def main() -> int:
     config = RunConfig().replace(precision=best_precision(args.device))
     if args.quick:
         config = config.replace(vocab_size=500, embed_dim=16)
-    rates = measure(config, args.device, threads=1, most=2 if args.quick else max(SIZES))
     print("| trials | tokens/s, all together | times one |\n|---|---|---|")
-    for size, rate in rates.items():
-        print(f"| {size} | {rate:,.0f} | {rate / rates[1]:.2f} |")
-    print(choose(rates)[1])
-    if args.json:
-        args.json.write_text(json.dumps({str(size): rate for size, rate in rates.items()}))
+    found: dict[int, float] = {}
+
+    def show(size: int, rate: float) -> None:
+        """At once, and into the file too, for a run that is cut short."""
+        found[size] = rate
+        print(f"| {size} | {rate:,.0f} | {rate / found[1]:.2f} |", flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(found))
+
+    most = 2 if args.quick else max(SIZES)
+    print(choose(measure(config, args.device, threads=1, most=most, told=show))[1])
     return 0
 
 

@@ -21,6 +21,14 @@ class Failed(Exception):
     """A child ended before it answered; the message has its last words."""
 
 
+def _environment(spec: dict[str, Any]) -> dict[str, str]:
+    threads = {"OMP_NUM_THREADS": str(spec["threads"])}
+    if spec["device"] == "cuda":  # its time is dear, and the processor has little to do
+        return threads
+    # Compiles in the process itself, which leaves no workers behind.
+    return threads | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
+
 class Child:
     """One process of `child.py`. `idle_share` is what it used of a core while it waited."""
 
@@ -34,12 +42,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": str(spec["threads"]),
-                # Compiles in the process itself, which leaves no workers behind.
-                "TORCHINDUCTOR_COMPILE_THREADS": "1",
-            },
+            env=os.environ | _environment(spec),
         )
 
     def ask(self, do: str, **arguments: int) -> dict[str, Any]:
@@ -100,7 +103,11 @@ def take_turns(
                 continue
             try:
                 given = arguments[child.name] if request == "turn" else {}
-                answers[child.name].append(child.ask(request, **given))
+                answer = child.ask(request, **given)
+                answers[child.name].append(answer)
+                if "steps" in given:  # at once, for a run that is cut short
+                    told = f"{child.name}: {given['steps']} steps in {answer['seconds']:.3f} s"
+                    print(told, file=sys.stderr, flush=True)
             except Failed as failure:
                 failures[child.name] = str(failure)
     return {name: a for name, a in answers.items() if name not in failures}, failures

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 import torch
 
@@ -36,6 +38,16 @@ def test_this_machine_is_described() -> None:
     assert device.peak_memory_mb("cpu") > 10
     assert device.versions()["torch"] == torch.__version__
     assert tuple(device.TORCH_TYPES) == PRECISIONS
+
+
+def test_a_machine_without_ray_says_what_else_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name in ("ray", "optuna"):
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(device, "version", version)
+    assert device.versions().keys() == {"python", "torch", "tiktoken"}
 
 
 @pytest.mark.parametrize(

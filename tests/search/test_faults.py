@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import subprocess
@@ -128,6 +129,31 @@ def test_too_little_memory_is_a_cause_of_its_own(
     assert record is not None and record.error is not None
     assert record.error.startswith(f"{OUT_OF_MEMORY}: {type(error).__name__}")
     assert "Traceback" in (home / "error.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("Triton Error [CUDA]: out of memory", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_a_gpu_s_driver_and_libraries_run_out_of_memory_too(message: str, expected: bool) -> None:
+    assert is_out_of_memory(torch.AcceleratorError(message)) == expected
+
+
+@pytest.mark.parametrize(("device", "freed"), [("cuda", ["workspaces", "cache"]), ("cpu", [])])
+def test_what_a_trial_took_of_a_gpu_is_given_back(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, device: str, freed: list[str]
+) -> None:
+    calls: list[str] = []
+    clear = "_cuda_clearCublasWorkspaces"  # a build without CUDA has none
+    monkeypatch.setattr(torch._C, clear, lambda: calls.append("workspaces"), raising=False)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("cache"))
+    trainable._free_memory(dataclasses.replace(experiment, device=device))
+    assert calls == freed
 
 
 def test_torch_s_own_words_for_too_little_memory_are_known() -> None:

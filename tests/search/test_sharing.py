@@ -141,9 +141,47 @@ def test_a_worker_is_held_to_its_part(
 
 def test_two_processes_are_measured() -> None:
     config = RunConfig().replace(vocab_size=60, seq_len=8, embed_dim=16, batch_size=2)
-    rates = sharing.measure(config, "cpu", threads=1, most=3, seconds=0.1)
+    told: dict[int, float] = {}
+    rates = sharing.measure(config, "cpu", threads=1, most=3, seconds=0.1, told=told.__setitem__)
+    assert rates == told
     assert list(rates) == [1, 2]
     assert min(rates.values()) > 0
+
+
+class FakeProbe:
+    """A trial on a GPU that has memory for three of them."""
+
+    lived = 0
+    memory_bytes = 1e9
+
+    def __init__(self, *_: object) -> None:
+        FakeProbe.lived += 1
+        self.fits = FakeProbe.lived <= 3
+
+    def __enter__(self) -> FakeProbe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait_ready(self) -> None:
+        if not self.fits:
+            raise ChildProcessError("a trial's process ended early; its message is above")
+
+    def start(self, seconds: float) -> None:
+        pass
+
+    def tokens_per_second(self) -> float:
+        return 100.0
+
+
+def test_what_fits_beside_the_gpu_s_other_work_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "Probe", FakeProbe)
+    monkeypatch.setattr(FakeProbe, "lived", 0)
+    config = RunConfig()
+    assert sharing.measure(config, "cpu", threads=1, most=8) == {1: 100.0, 2: 200.0}
+    with pytest.raises(ChildProcessError):  # not even one
+        sharing.measure(config, "cpu", threads=1, most=8)
 
 
 def test_a_process_that_ends_early_is_told() -> None:
