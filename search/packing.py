@@ -7,6 +7,7 @@ gains nothing.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Sequence
 
@@ -84,4 +85,8 @@ def _measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:
             if size == 1:
                 raise
             break
+        finally:  # for the next size, and then for the trials: this process lives as long as they
+            gc.collect()
+            if experiment.device == "cuda":
+                torch.cuda.empty_cache()
     return rates

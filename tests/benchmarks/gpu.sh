@@ -3,6 +3,7 @@
 #
 #   bash tests/benchmarks/gpu.sh [FOLDER]              # $OUT, or gpu_results
 #   bash tests/benchmarks/gpu.sh FOLDER profile packs  # these parts alone
+#   GPU_SECONDS=240 bash tests/benchmarks/gpu.sh       # in less than 570 seconds
 #
 # Correctness against float64 on the CPU first; then throughput beside the peers, the 10-epoch run,
 # a profile, how many trials share the GPU well, and what takes long to compile. A part that fails

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 from data.corpus import open_corpus
 from data.errors import UserError
@@ -64,6 +65,24 @@ def test_auto_takes_the_fastest_if_it_gains_enough(
     assert size == chosen
     assert reason is not None and "100 by 1, 1" in reason
     assert choose_pack("auto", dataclasses.replace(alone, max_concurrent=4)) == (1, None)
+
+
+def test_what_was_measured_on_a_gpu_leaves_its_memory_to_the_trials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+
+    def measured(config: object, device: str, threads: int, pack: int) -> float:
+        calls.append(f"{device} {pack}")
+        if pack == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 100.0 * pack
+
+    monkeypatch.setattr(packing, "measure_tokens_per_second", measured)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("freed"))
+    alone = dataclasses.replace(plan("--grid", "lr"), max_concurrent=1, device="cuda")
+    assert choose_pack("auto", alone)[0] == 2
+    assert calls == ["cuda 1", "freed", "cuda 2", "freed", "cuda 4", "freed"]
 
 
 @pytest.mark.parametrize(
