@@ -29,7 +29,7 @@ from model.evaluate import bits_per_byte, evaluate, perplexity
 from model.generate import sample_text
 from model.records import COMPLETE, CheckpointRef
 from model.train import Hooks, Progress, TrainResult, train
-from reports.winner import winning_trial
+from reports.winner import why_none, winning_trial
 from search.axes import cell_label
 from search.confirm import missing_trials, trials_so_far
 from search.experiment import command_line, find_experiment, only_driver, read_experiment
@@ -58,7 +58,8 @@ def main() -> int:
         ledger = open_ledger(folder, args.skip_damaged)
         best = _named(ledger, args.trial) if args.trial else winning_trial(experiment, ledger)
         if best is None:
-            raise UserError(f"{folder.name}: no trial is complete; finish it with --resume first")
+            mend = "see its report" if ledger.complete() else "finish it with --resume first"
+            raise UserError(f"{folder.name}: {why_none(experiment, ledger)}; {mend}")
         if experiment.device == "cuda" and best_device() != "cuda":
             raise UserError(f"{folder.name} was trained on CUDA, and there is no such device here")
         verify_corpus(experiment.corpus_folder(folder))
