@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from model.records import DIVERGED
-from reports.cells import Cell, cells, losses, mean_loss, ranked
+from reports.cells import Cell, cells, diverged, losses, mean_loss, ranked
 from reports.statistics import Estimate, Welch, estimate, level, probability_best, separated, welch
 from search.confirm import Standing, standing
 from search.experiment import Experiment
@@ -53,7 +52,8 @@ def winner(experiment: Experiment, ledger: Ledger) -> Winner | None:
     compared = list(now.candidates) if now and fresh else ranked(cells(experiment, ledger))
     rivals = [cell for cell in compared if cell.config != best.config and trials(cell)]
     rivals.sort(key=lambda cell: mean_loss(trials(cell)))
-    unsteady = [] if _diverged(best, fresh) else [c for c in rivals if _diverged(c, fresh)]
+    steady = not diverged(best, fresh=fresh)
+    unsteady = [cell for cell in rivals if steady and diverged(cell, fresh=fresh)]
     rivals = [cell for cell in rivals if cell not in unsteady]
     groups = [losses(trials(cell)) for cell in (best, *rivals)]
     alpha = level(1, len(rivals))
@@ -79,11 +79,6 @@ def winner(experiment: Experiment, ledger: Ledger) -> Winner | None:
         open=tuple(still),
         test=welch(groups[0], losses(trials(closest[0]))) if closest else None,
     )
-
-
-def _diverged(cell: Cell, fresh: bool) -> bool:
-    """With one of the seeds that are compared."""
-    return any(t.status == DIVERGED and (t.replicate >= cell.seeds) == fresh for t in cell.trials)
 
 
 def why_none(experiment: Experiment, ledger: Ledger) -> str:
