@@ -15,7 +15,7 @@ from data.errors import UserError
 from model.records import FAILED
 from reports.commands import Commands, flag_words
 from reports.frames import WARMUP_SHARE_LIMIT, Edge, edges, epoch_plan
-from reports.winner import Winner
+from reports.winner import Winner, why_none
 from search.axes import AXES
 from search.axis import CHOICES
 from search.confirm import is_fresh, missing_trials, standing
@@ -90,6 +90,10 @@ def alarms(experiment: Experiment, best: Winner) -> list[str]:
         found.append(f"the warm-up is {share:.0%} of the run, more than {WARMUP_SHARE_LIMIT:.0%}")
     if (turned := overfitting(best.trial)) is not None:
         found.append(turned.text)
+    if experiment.mixed:
+        found.append(
+            "other code or libraries made trials that were taken over: losses may not compare"
+        )
     if best.cell.diverged:
         found.append(f"{best.cell.diverged} of its {len(best.cell.trials)} seeds diverged")
     return found
@@ -108,7 +112,7 @@ def steps(
     if best is None:
         return found or [
             Step(
-                why="no trial came to a result: see why in the report",
+                why=f"{why_none(experiment, ledger)}: see why in the report",
                 command=make("reports/generate.py", experiment.name),
             )
         ]
@@ -128,7 +132,8 @@ def _unfinished(experiment: Experiment, ledger: Ledger, make: Commands) -> list[
     if missing <= 0:
         return []
     failed = sum(trial.status == FAILED for trial in ledger.trials)
-    searching = sum(not is_fresh(experiment, t) for t in ledger.trials) < experiment.planned_trials
+    ended = [t for t in ledger.trials if ledger.has_ended(t.trial_id)]
+    searching = sum(not is_fresh(experiment, t) for t in ended) < experiment.planned_trials
     what = "the search is unfinished" if searching else "confirming is unfinished"
     tried = f", {failed} of them failed and are tried again" if failed else ""
     why = f"{what}: {missing} trial{'s' * (missing > 1)} to go{tried}"
@@ -190,7 +195,8 @@ def _separate(experiment: Experiment, ledger: Ledger, best: Winner, make: Comman
         return []
     closest = best.open[0].label
     if experiment.confirm is None:
-        k = str(max(2, min(CONFIRMED, 1 + len(best.open))))
+        place = 2 + best.rivals.index(best.open[0])  # those before it are separated
+        k = str(max(place, min(CONFIRMED, 1 + len(best.open))))
         why = (
             f"not separable from {closest}: give the {k} best fresh seeds"
             if best.test is not None

@@ -11,6 +11,7 @@ Every line is computed from the experiment's plan and its ledger. No torch, no R
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.config import flops_per_token, parameter_count
@@ -18,12 +19,11 @@ from reports.advice import Step, alarms, steps
 from reports.cells import Cell, cells, same_but
 from reports.columns import counted, duration
 from reports.fits import BestRate, PowerLaw, best_rate, power_law
-from reports.winner import Winner, winner
+from reports.winner import Winner, why_none, winner
 from search.confirm import is_fresh
 from search.experiment import Experiment
 from search.ledger import Ledger
 
-NO_RESULT = "no trial is complete"
 NOT_SEPARABLE = "not separable from"
 NAMED = 2
 """Configurations that are named as not separable; of the rest the number is told."""
@@ -64,7 +64,7 @@ def answer(experiment: Experiment, ledger: Ledger, out: str | None = None) -> An
     best = winner(experiment, ledger)
     if best is None:
         return Answer(
-            use=NO_RESULT,
+            use=why_none(experiment, ledger),
             loss="none",
             cost=f"{len(ledger.trials)} of {counted(experiment.planned_trials, 'trial')} ended",
             steps=tuple(steps(experiment, ledger, None, out)),
@@ -95,7 +95,9 @@ def _loss(experiment: Experiment, ledger: Ledger, best: Winner) -> str:
     if known.low is None:
         spread = f"one {'fresh ' * best.fresh}seed, so no interval"
     else:
-        spread = f"95% interval {known.low:.4f} to {known.high:.4f}, {seeds}"
+        # Losses that chose it are too good for what it comes to (docs/noise.md).
+        chosen = "" if best.fresh or not best.rivals else ", chosen by them"
+        spread = f"95% interval {known.low:.4f} to {known.high:.4f}, {seeds}{chosen}"
     parts = [f"{known.mean:.4f} nats ({spread}), perplexity {final.val_perplexity:,.1f}"]
     if known.n > 1:
         parts = [f"{known.mean:.4f} nats ({spread})"]
@@ -107,6 +109,13 @@ def _loss(experiment: Experiment, ledger: Ledger, best: Winner) -> str:
 
 def how_sure(best: Winner) -> str:
     """`best with 97% probability, separated from lr=0.002 (p = 0.001)`, or what is not known."""
+    if best.unsteady:
+        out = f"{_named(best.unsteady)} left out: diverged with a seed"
+        return f"{_how_sure(best)}; {out}"
+    return _how_sure(best)
+
+
+def _how_sure(best: Winner) -> str:
     if not best.rivals:
         return "nothing else to compare it with"
     if best.probability is None:
@@ -115,9 +124,12 @@ def how_sure(best: Winner) -> str:
     p = f" (p = {best.test.p:.2g})" if best.test is not None else ""
     if not best.open:
         return f"{sure}, separated from {best.rivals[0].label}{p}"
-    named = ", ".join(cell.label for cell in best.open[:NAMED])
-    more = f" and {len(best.open) - NAMED} more" if len(best.open) > NAMED else ""
-    return f"{sure}, {NOT_SEPARABLE} {named}{more}{p}"
+    return f"{sure}, {NOT_SEPARABLE} {_named(best.open)}{p}"
+
+
+def _named(cells: Sequence[Cell]) -> str:
+    more = f" and {len(cells) - NAMED} more" if len(cells) > NAMED else ""
+    return ", ".join(cell.label for cell in cells[:NAMED]) + more
 
 
 def _percent(share: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from model.config import RunConfig
@@ -83,12 +83,12 @@ def _without_seed(config: RunConfig) -> RunConfig:
     return config.replace(seed=0)
 
 
-def losses(trials: tuple[TrialRecord, ...]) -> tuple[float, ...]:
+def losses(trials: Sequence[TrialRecord]) -> tuple[float, ...]:
     """Final validation losses in nats."""
     return tuple(trial.final.val_loss_nats for trial in trials)
 
 
-def mean_loss(trials: tuple[TrialRecord, ...]) -> float:
+def mean_loss(trials: Sequence[TrialRecord]) -> float:
     """Their mean; there must be one."""
     return sum(losses(trials)) / len(trials)
 
@@ -99,12 +99,13 @@ def ranked(found: list[Cell]) -> list[Cell]:
     diverged with one of its seeds comes after all that never did: it can't be relied on."""
     with_result = [cell for cell in found if cell.searched and cell.affordable]
     return sorted(
-        with_result, key=lambda cell: (_diverged_in_search(cell), mean_loss(cell.searched))
+        with_result, key=lambda cell: (diverged(cell, fresh=False), mean_loss(cell.searched))
     )
 
 
-def _diverged_in_search(cell: Cell) -> bool:
-    return any(t.status == DIVERGED and t.replicate < cell.seeds for t in cell.trials)
+def diverged(cell: Cell, *, fresh: bool) -> bool:
+    """Whether one of its trials in the search did, or of its fresh ones."""
+    return any(t.status == DIVERGED and (t.replicate >= cell.seeds) == fresh for t in cell.trials)
 
 
 def same_but(cell: Cell, others: list[Cell], free: str) -> list[Cell]:

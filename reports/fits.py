@@ -18,8 +18,10 @@ import numpy as np
 
 from reports.statistics import CONFIDENCE, t_quantile
 
-NEAREST = 5
-"""Rates around the lowest that a parabola goes through: far from it a valley is no parabola."""
+NEAREST, NEAR = 5, 4.0
+"""A parabola goes through the rates within this factor of the lowest, and through so many where
+fewer lie there: far from it a valley is no parabola. Of a sampler's many rates the nearest five lie
+so close that the lowest is so by luck, and whatever lies beside luck curves upwards."""
 FLAT = 1e-9
 """Nats that a curve must bend over its rates to be more than rounding."""
 STEEPEST = 5.0
@@ -59,7 +61,9 @@ def best_rate(rates: Sequence[float], losses: Sequence[float]) -> BestRate | Non
     if len(different) < 3:
         return None
     lowest = min(different, key=lambda value: y[x == value].mean())
-    nearest = sorted(different, key=lambda value: abs(value - lowest))[:NEAREST]
+    nearest = sorted(different, key=lambda value: abs(value - lowest))
+    within = sum(abs(value - lowest) <= math.log(NEAR) * (1 + 1e-9) for value in nearest)
+    nearest = nearest[: max(NEAREST, within)]
     x, y = x[np.isin(x, nearest)], y[np.isin(x, nearest)]
     centre = x.mean()
     design = np.vander(x - centre, 3)  # columns x², x, 1

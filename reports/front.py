@@ -3,43 +3,58 @@ in sentences. No torch, no Ray, no matplotlib."""
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
+from reports.cells import cells, diverged, mean_loss
 from reports.columns import counted
-from reports.frames import trial_label
+from search.axes import cell_label
 from search.experiment import Experiment
-from search.ledger import Ledger
-from search.objective import FLOP, PARAMETERS, SECONDS, cost_of_record, pareto_front, parse_max_cost
+from search.ledger import Ledger, TrialRecord
+from search.objective import FLOP, PARAMETERS, SECONDS, mean_cost, pareto_front, parse_max_cost
 
 _COLUMNS = {FLOP: "flop", SECONDS: "training_seconds", PARAMETERS: "parameters"}
 
 
 def front_table(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
-    """A row for each trial that no other beats in loss and cost, the cheapest first."""
+    """A row for each configuration that no other beats in loss and cost, the cheapest first."""
     unit = experiment.objectives[1]
-    rows = [
-        {
-            "experiment": trial_label(experiment, record.config, record.replicate),
-            _COLUMNS[unit]: cost_of_record(record, unit),
-            "val_loss_nats": record.final.val_loss_nats,
-            "val_perplexity": record.final.val_perplexity,
+    rows = []
+    for trials in pareto_front(
+        _with_result(experiment, ledger), unit, parse_max_cost(experiment.max_cost)
+    ):
+        loss = mean_loss(trials)
+        row = {
+            "experiment": cell_label(trials[0].config, list(experiment.axes)),
+            _COLUMNS[unit]: mean_cost(trials, unit),
+            "val_loss_nats": loss,
+            "val_perplexity": math.exp(loss),
         }
-        for record in pareto_front(ledger.trials, unit, parse_max_cost(experiment.max_cost))
-    ]
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
 def front_sentence(experiment: Experiment, ledger: Ledger) -> str:
     """What the table is of."""
-    unit = experiment.objectives[1]
-    front, finished = (
-        pareto_front(ledger.trials, unit, parse_max_cost(experiment.max_cost)),
-        ledger.complete(),
-    )
+    unit, known = experiment.objectives[1], _with_result(experiment, ledger)
+    front = pareto_front(known, unit, parse_max_cost(experiment.max_cost))
+    finished = counted(len(known), "finished trial")
+    if experiment.seeds > 1:
+        finished = f"{counted(len(known), 'configuration')} by the means of their seeds"
     return (
         f"Pareto front of validation loss and {_COLUMNS[unit].replace('_', ' ')}: "
-        f"{len(front)} of {counted(len(finished), 'finished trial')}; no other is better in both."
+        f"{len(front)} of {finished}; no other is better in both."
     )
+
+
+def _with_result(experiment: Experiment, ledger: Ledger) -> list[tuple[TrialRecord, ...]]:
+    """The complete trials in the search of each configuration that never diverged there."""
+    return [
+        cell.searched
+        for cell in cells(experiment, ledger)
+        if cell.searched and not diverged(cell, fresh=False)
+    ]
 
 
 def limit_sentence(experiment: Experiment, ledger: Ledger) -> str | None:

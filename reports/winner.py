@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reports.cells import Cell, cells, losses, mean_loss, ranked
+from reports.cells import Cell, cells, diverged, losses, mean_loss, ranked
 from reports.statistics import Estimate, Welch, estimate, level, probability_best, separated, welch
 from search.confirm import Standing, standing
 from search.experiment import Experiment
@@ -31,11 +31,13 @@ class Winner:
     """That it is really the best of those compared; None where one seed each says nothing."""
     rivals: tuple[Cell, ...]
     """The others that were compared, the closest first."""
+    unsteady: tuple[Cell, ...]
+    """Those left out of the comparison: they diverged with a seed, and it did not."""
     open: tuple[Cell, ...]
     """Those of them that it is not separable from; without replicates that can't be told, and
     they are all here."""
     test: Welch | None
-    """Against the closest."""
+    """Against the closest of `open`, or of all rivals where it is separated from each."""
 
 
 def winner(experiment: Experiment, ledger: Ledger) -> Winner | None:
@@ -50,6 +52,9 @@ def winner(experiment: Experiment, ledger: Ledger) -> Winner | None:
     compared = list(now.candidates) if now and fresh else ranked(cells(experiment, ledger))
     rivals = [cell for cell in compared if cell.config != best.config and trials(cell)]
     rivals.sort(key=lambda cell: mean_loss(trials(cell)))
+    steady = not diverged(best, fresh=fresh)
+    unsteady = [cell for cell in rivals if steady and diverged(cell, fresh=fresh)]
+    rivals = [cell for cell in rivals if cell not in unsteady]
     groups = [losses(trials(cell)) for cell in (best, *rivals)]
     alpha = level(1, len(rivals))
     still = (
@@ -62,6 +67,7 @@ def winner(experiment: Experiment, ledger: Ledger) -> Winner | None:
         ]
     )
     shares = probability_best(groups) if rivals else None
+    closest = (still or rivals)[:1]
     return Winner(
         cell=best,
         trial=_stands_for(best, fresh),
@@ -69,9 +75,21 @@ def winner(experiment: Experiment, ledger: Ledger) -> Winner | None:
         estimate=estimate(groups[0]),
         probability=shares[0] if shares else None,
         rivals=tuple(rivals),
+        unsteady=tuple(unsteady),
         open=tuple(still),
-        test=welch(groups[0], groups[1]) if rivals else None,
+        test=welch(groups[0], losses(trials(closest[0]))) if closest else None,
     )
+
+
+def why_none(experiment: Experiment, ledger: Ledger) -> str:
+    """Why there is no winner."""
+    complete = len(ledger.complete())
+    if complete == 0:
+        return "no trial is complete"
+    which = (
+        "the only complete trial costs" if complete == 1 else f"all {complete} complete trials cost"
+    )
+    return f"{which} more than --max-cost {experiment.max_cost}"
 
 
 def winning_trial(experiment: Experiment, ledger: Ledger) -> TrialRecord | None:

@@ -33,7 +33,7 @@ from search.start import (
     with_corpus,
 )
 from search.stored import prepare_storage
-from search.warm_start import look, with_known_points
+from search.warm_start import is_mixed, look, with_known_points
 
 
 def begin(
@@ -69,12 +69,15 @@ def begin(
         print("Dry run: nothing was downloaded or trained.")
         return None
     began = time.time()
-    corpus = corpus or prepare_builtin(root)
+    if corpus is None:
+        corpus = prepare_builtin(root)
+        experiment = with_corpus(experiment, corpus)
     assert experiment.predicted_seconds is not None
     # Nobody can tell before what a download takes.
     predicted = experiment.predicted_seconds + time.time() - began
-    experiment = with_corpus(dataclasses.replace(experiment, predicted_seconds=predicted), corpus)
+    experiment = dataclasses.replace(experiment, predicted_seconds=predicted)
     experiment = with_known_points(root, experiment)
+    experiment = dataclasses.replace(experiment, mixed=is_mixed(root, experiment))
     check_trials(experiment, length_in(corpus))
     experiment.write(folder)
     write_cache(root, measured)

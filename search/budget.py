@@ -48,8 +48,7 @@ def settle(experiment: Experiment, folder: Path, ledger: Ledger) -> Experiment:
     """When a sampler's budget is spent its plan is what there was: so nothing of it is missing."""
     if experiment.budget_seconds is None or experiment.sampler is None:
         return experiment
-    tried = {record.config.replace(seed=0) for record in ledger.trials}
-    settled = dataclasses.replace(experiment, samples=max(1, len(tried)))
+    settled = dataclasses.replace(experiment, samples=max(1, ledger.configurations()))
     if settled != experiment:
         replace_experiment(folder, settled)
     return settled
@@ -96,6 +95,8 @@ def fit_grid(
         f"Budget     {duration(budget)}: with {longest:,} tokens an epoch the grid takes about "
         f"{duration(whole)}, so it is trimmed to {low:,} ({low / longest:.0%})"
     )
+    if experiment.cells is not None and experiment.max_cost is not None:
+        line += f"; --max-cost {experiment.max_cost} was of the untrimmed"
     return plan, cut, line
 
 

@@ -17,6 +17,7 @@ from search.experiment import Experiment
 
 ROOMS = ("data", "model", "search")
 """What a number can depend on; reports only read."""
+OTHERWISE_MADE = "made by other code or libraries"
 _NAMED = 4
 
 
@@ -28,6 +29,12 @@ def code_hashes() -> dict[str, str]:
         for room, folder in folders.items()
         for path in sorted(folder.glob("*.py"))
     }
+
+
+def is_alike(other: Experiment) -> bool:
+    """Whether the code and libraries of now made all of the other experiment's trials, those that
+    it took over itself among them."""
+    return not other.mixed and other.code == code_hashes() and other.versions == versions()
 
 
 def refuse_other_beginnings(experiment: Experiment, corpus_hash: str | None) -> None:

@@ -96,6 +96,8 @@ class Experiment:
     """`search.code_version.code_hashes` when it began; empty for one of an older program."""
     extends: str | None = None
     """The experiment whose finished trials it takes over."""
+    mixed: bool = False
+    """Whether trials that it took over were made by other code or libraries."""
     max_disk_bytes: int | None = None
     """What the experiment's folder may hold (`search/disk.py`); None: as much as there is."""
     kinds: dict[str, str] = dataclasses.field(default_factory=dict)

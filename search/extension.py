@@ -16,7 +16,7 @@ from pathlib import Path
 from data.errors import UserError
 from model.records import STOPPED
 from search.axes import AXES, grid_cells
-from search.code_version import code_hashes
+from search.code_version import OTHERWISE_MADE, is_alike
 from search.experiment import Experiment, find_experiment, read_experiment
 from search.flags_space import merged
 from search.ledger import Ledger, TrialRecord
@@ -36,7 +36,8 @@ def extended_arguments(
 
     Raises `UserError` if there is no such experiment.
     """
-    before = read_experiment(find_experiment(root, name))
+    folder = find_experiment(root, name)
+    before = read_experiment(folder)
     args = parser.parse_args(before.command[1:])
     if args.extend is not None:
         args = extended_arguments(parser, root, args.extend, before.command[1:])
@@ -44,6 +45,8 @@ def extended_arguments(
         setattr(args, own, parser.get_default(own))
     args.preset, args.device = before.preset, before.device
     now = parser.parse_args(words)
+    if before.budget_seconds is not None and now.budget is None:
+        _keep_what_fitted(args, before, folder)
     space = merged(args.space, now.space)
     again = {text.partition("=")[0].strip() for text in now.space or ()}
     for axis in (axis for axis in AXES.values() if axis.has_flag):
@@ -54,6 +57,16 @@ def extended_arguments(
     args = parser.parse_args(words, namespace=args)
     args.space = space or None
     return args
+
+
+def _keep_what_fitted(args: argparse.Namespace, before: Experiment, folder: Path) -> None:
+    """In place of `--budget` what it came to: with the speeds of today it would come to other
+    lengths, and nothing could be taken over."""
+    args.budget = None
+    if before.sampler is None:
+        args.tokens_per_epoch = before.base.train.tokens_per_epoch
+    else:
+        args.trials = max(1, Ledger(folder / "ledger.jsonl").configurations())
 
 
 def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
@@ -131,5 +144,5 @@ def extension_line(root: Path, experiment: Experiment) -> str:
     taken = len(finished_trials(root, experiment))
     assert experiment.extends is not None
     other = read_experiment(find_experiment(root, experiment.extends))
-    code = "" if other.code == code_hashes() else ", made by other code"
+    code = "" if is_alike(other) else f", {OTHERWISE_MADE}"
     return f"Extends    {experiment.extends}: {taken} of its trials are taken over{code}"

@@ -265,6 +265,10 @@ class Ledger:
         """The newest record of one trial."""
         return self._trials.get(trial_id)
 
+    def configurations(self) -> int:
+        """How many there are, whatever their seeds and endings."""
+        return len({record.config.replace(seed=0) for record in self._trials.values()})
+
     def complete(self) -> list[TrialRecord]:
         """The trials that finished, in the order they did."""
         return [t for t in self.trials if t.status == COMPLETE]

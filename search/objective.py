@@ -8,13 +8,13 @@ parameters) or measured by its record (seconds of training). No torch, no Ray: r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean as mean
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from model.config import RunConfig, flops_per_token, parameter_count
-from model.records import COMPLETE
 
 if TYPE_CHECKING:  # the ledger asks this module which of its trials are within the limit
     from search.ledger import TrialRecord
@@ -114,14 +114,28 @@ def tokens_seen(record: TrialRecord) -> int:
 
 
 def pareto_front(
-    records: Sequence[TrialRecord], unit: str, limit: MaxCost | None = None
-) -> list[TrialRecord]:
-    """The complete trials that no other beats in loss and cost, the cheapest first. Of equals the
-    first stays; what is above the limit is not in it."""
-    able = [r for r in records if r.status == COMPLETE and (limit is None or limit.held_by(r))]
-    able.sort(key=lambda r: (cost_of_record(r, unit), r.final.val_loss_nats))
-    front: list[TrialRecord] = []
-    for record in able:
-        if not front or record.final.val_loss_nats < front[-1].final.val_loss_nats:
-            front.append(record)
+    cells: Iterable[Sequence[TrialRecord]], unit: str, limit: MaxCost | None = None
+) -> list[Sequence[TrialRecord]]:
+    """The cells that no other beats in loss and cost, the cheapest first, each by the means of its
+    replicates: of single trials those would be left that had luck. Of equals the first stays; what
+    is above the limit is not in it.
+
+    Args:
+        cells: the complete trials of each configuration, one at least.
+    """
+    able = [cell for cell in cells if limit is None or mean_cost(cell, limit.unit) <= limit.most]
+    able.sort(key=lambda cell: (mean_cost(cell, unit), _mean_loss(cell)))
+    front: list[Sequence[TrialRecord]] = []
+    for cell in able:
+        if not front or _mean_loss(cell) < _mean_loss(front[-1]):
+            front.append(cell)
     return front
+
+
+def mean_cost(cell: Sequence[TrialRecord], unit: str) -> float:
+    """What one of its replicates came to cost."""
+    return mean(cost_of_record(record, unit) for record in cell)
+
+
+def _mean_loss(cell: Sequence[TrialRecord]) -> float:
+    return mean(record.final.val_loss_nats for record in cell)

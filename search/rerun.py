@@ -5,13 +5,14 @@
     python search/rerun.py NAME --trial ID # another than the best; the report lists the ids
 
 The search sees the validation split only. This is where test is looked at, and the ledger keeps
-a record of each look.
+a record of each look; they are counted over all experiments on the corpus.
 """
 
 from __future__ import annotations
 
 import datetime
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
@@ -29,7 +30,7 @@ from model.evaluate import bits_per_byte, evaluate, perplexity
 from model.generate import sample_text
 from model.records import COMPLETE, CheckpointRef
 from model.train import Hooks, Progress, TrainResult, train
-from reports.winner import winning_trial
+from reports.winner import why_none, winning_trial
 from search.axes import cell_label
 from search.confirm import missing_trials, trials_so_far
 from search.experiment import command_line, find_experiment, only_driver, read_experiment
@@ -58,7 +59,8 @@ def main() -> int:
         ledger = open_ledger(folder, args.skip_damaged)
         best = _named(ledger, args.trial) if args.trial else winning_trial(experiment, ledger)
         if best is None:
-            raise UserError(f"{folder.name}: no trial is complete; finish it with --resume first")
+            mend = "see its report" if ledger.complete() else "finish it with --resume first"
+            raise UserError(f"{folder.name}: {why_none(experiment, ledger)}; {mend}")
         if experiment.device == "cuda" and best_device() != "cuda":
             raise UserError(f"{folder.name} was trained on CUDA, and there is no such device here")
         verify_corpus(experiment.corpus_folder(folder))
@@ -78,7 +80,7 @@ def main() -> int:
             return 1
         record = _score(best, result, corpus, home)
         ledger.append(record)
-    _print(record, len(ledger.reruns), folder, root)
+    _print(record, looks_at_test(root, experiment.corpus_hash), folder, root)
     # On a GPU sums may be taken in another order each time, and a pack's are rounded otherwise.
     expected = experiment.device == "cpu" and record.same_machine and best.pack == 1
     return 1 if expected and not record.same_bits else 0
@@ -136,6 +138,17 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -
     )
 
 
+def looks_at_test(root: Path, corpus_hash: str) -> int:
+    """How often a model was scored on the test split of this corpus, in all experiments of ROOT
+    that can be read: to extend a search doesn't make its test split a fresh one."""
+    count = 0
+    for path in (root / "experiments").glob("*/experiment.json"):
+        with suppress(UserError):
+            if read_experiment(path.parent).corpus_hash == corpus_hash:
+                count += len(Ledger(path.with_name("ledger.jsonl"), skip_damaged=True).reruns)
+    return count
+
+
 def _print(record: RerunRecord, looks: int, folder: Path, root: Path) -> None:
     """The comparison, the test score, a sample, and the commands that use the model."""
     difference = record.val_loss_nats - record.ledger_val_loss_nats
@@ -148,7 +161,7 @@ def _print(record: RerunRecord, looks: int, folder: Path, root: Path) -> None:
         f"Validation {record.val_loss_nats:.6f} nats; the ledger has "
         f"{record.ledger_val_loss_nats:.6f}: {verdict}, on {machine}\n"
         f"Test       {record.test_loss_nats:.4f} nats, perplexity {record.test_perplexity:,.1f}, "
-        f"{record.test_bits_per_byte:.3f} bits per byte (look number {looks} at test)\n"
+        f"{record.test_bits_per_byte:.3f} bits per byte (look number {looks} at this test split)\n"
         f"Sample     {' '.join(sample.split())}\n"
         f"Model      {model}\n"
         f"Generate   {command_line('model/generate.py', str(model), PROMPT, root=root)}\n"

@@ -75,6 +75,8 @@ def why_stop(
     it: else those would be left that had luck there. A cell counts once in the comparison, with
     the mean of its replicates.
     """
+    if rule == NEVER:
+        return None
     cell = config.replace(seed=0)
     losses: dict[RunConfig, list[float]] = {}
     for other in others:
@@ -97,7 +99,7 @@ def why_stop(
 def _is_behind(rule: str, loss: float, others: Sequence[float]) -> bool:
     """Whether `loss` is not good enough beside those of the other cells at that rung."""
     everybody = 1 + len(others)
-    if rule == NEVER or everybody < LEAST_CELLS[rule]:
+    if everybody < LEAST_CELLS[rule]:
         return False
     better = sum(other < loss for other in others)
     if rule == "asha":

@@ -191,9 +191,12 @@ def _what_to_train(
 ) -> tuple[Corpus, list[RunConfig], list[Hooks], list[Decider], dict[str, Any]]:
     """Corpus, configurations, hooks, who decides at rungs, and what else `train` is told."""
     corpus = open_corpus(experiment.corpus_folder(place.folder))
-    rule = experiment.stopper or NEVER
+    stopper = experiment.stopper or NEVER
+    # A rung says too little of a run's end to settle what --confirm is for.
+    rules = [NEVER if trial.replicate >= experiment.seeds else stopper for trial in trials]
     deciders = [
-        Decider(rule, place.folder, t.trial_id, t.config, place.scored, place.wrote) for t in trials
+        Decider(rule, place.folder, t.trial_id, t.config, place.scored, place.wrote)
+        for rule, t in zip(rules, trials, strict=True)
     ]
     at_a_time = experiment.max_concurrent
     hooks = [tune_hooks(t, place, d, at_a_time) for t, d in zip(trials, deciders, strict=True)]

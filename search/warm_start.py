@@ -19,7 +19,7 @@ from data.errors import UserError
 from model.records import COMPLETE, STOPPED
 from search.axes import AXES, apply_axes
 from search.axis import Value
-from search.code_version import code_hashes
+from search.code_version import OTHERWISE_MADE, is_alike
 from search.experiment import Experiment, KnownPoint, find_experiment, read_experiment
 from search.extension import copy_trials, is_planned
 from search.ledger import Ledger, TrialRecord
@@ -41,7 +41,7 @@ class Found:
     different: int
     """Results of configurations that differ elsewhere too."""
     other_code: bool
-    """Whether another version of the program made it."""
+    """Whether another version of the program, or of its libraries, made it."""
 
     @property
     def line(self) -> str:
@@ -58,7 +58,7 @@ class Found:
             if count
         ]
         parts += [f"left out: {', '.join(left_out)}"] if left_out else []
-        code = "; made by other code" if self.other_code else ""
+        code = f"; {OTHERWISE_MADE}" if self.other_code else ""
         return f"Warm start {self.name}: {'; '.join(parts)}{code}"
 
 
@@ -78,7 +78,7 @@ def look(root: Path, experiment: Experiment) -> list[Found]:
         ledger = Ledger(folder / "ledger.jsonl")
         ended = [t for t in ledger.trials if t.trial_id in ledger.ended() - known]
         known |= {t.trial_id for t in ended}
-        one = _sort(name, experiment, ended, other.code != code_hashes())
+        one = _sort(name, experiment, ended, not is_alike(other))
         if not one.taken and not one.points:
             raise UserError(
                 f"--warm-start {name}: of its {len(ledger.ended())} finished trials none can be "
@@ -128,6 +128,13 @@ def in_space(experiment: Experiment, values: Mapping[str, Value]) -> bool:
     """Whether a sampler could have suggested these values."""
     contained = (experiment.space.contains(*pair) for pair in values.items())
     return all(contained) and allowed(experiment)(values)
+
+
+def is_mixed(root: Path, experiment: Experiment) -> bool:
+    """Whether other code or libraries made what it takes over."""
+    others = [found.name for found in look(root, experiment) if found.taken]
+    others += [experiment.extends] if experiment.extends is not None else []
+    return not all(is_alike(read_experiment(find_experiment(root, name))) for name in others)
 
 
 def with_known_points(root: Path, experiment: Experiment) -> Experiment:

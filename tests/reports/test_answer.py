@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from model.config import RunConfig, flops_per_token
 from model.records import DIVERGED, FAILED
@@ -95,7 +96,7 @@ def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(build: Any) -
     assert found.winner is not None and found.winner.cell.values == {"lr": 1e-3}
     assert winning_trial(experiment, ledger) == found.winner.trial
     assert found.winner.trial.final.val_loss_nats == 7.1
-    assert "7.1100 nats (95% interval 7.0852 to 7.1348, 3 seeds)" in found.loss
+    assert "7.1100 nats (95% interval 7.0852 to 7.1348, 3 seeds, chosen by them)" in found.loss
     assert "not separable from lr=0.002" in found.loss
     assert "not separable from lr=0.002" in found.steps[0].why
     read_back(build, found)
@@ -174,6 +175,40 @@ def test_a_long_warmup_and_seeds_that_diverged_are_alarms(build: Any) -> None:
     found = answer(experiment, ledger)
     assert any(alarm.startswith("the warm-up is 33% of the run") for alarm in found.alarms)
     assert "1 of its 2 seeds diverged" in found.alarms
+
+
+def test_a_rival_that_diverged_with_a_seed_is_left_out_of_how_sure_it_is(build: Any) -> None:
+    losses = {5e-4: [7.5, 7.51, 7.52], 1e-3: [7.3, 7.31, 7.32], 2e-3: [7.0, 7.01]}
+    experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
+    ledger.append(build.trial(experiment, {"lr": 2e-3}, (8.0,), DIVERGED, replicate=2))
+    found = answer(experiment, ledger)
+    assert found.winner is not None and found.winner.cell.values == {"lr": 1e-3}
+    assert "best with >99% probability, separated from lr=0.0005 (p = " in found.loss
+    assert found.loss.endswith("; lr=0.002 left out: diverged with a seed")
+
+
+def test_p_is_of_the_one_that_is_named_and_it_is_among_those_to_confirm(build: Any) -> None:
+    losses = {5e-4: [7.2, 7.4, 7.6], 1e-3: [7.3, 7.301, 7.299], 2e-3: [7.31, 7.311, 7.309]}
+    experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
+    found = answer(experiment, ledger)
+    p = stats.ttest_ind(losses[1e-3], losses[5e-4], equal_var=False).pvalue
+    assert f"not separable from lr=0.0005 (p = {p:.2g})" in found.loss
+    assert found.steps[0].command.endswith("--confirm 3")
+
+
+def test_where_every_result_costs_too_much_that_is_said(build: Any) -> None:
+    losses = {rate: [7.0] for rate in RATES}
+    experiment, ledger = made(build, {"lr": RATES}, losses, max_cost="1s")
+    found = answer(experiment, ledger)
+    assert found.use == "all 3 complete trials cost more than --max-cost 1s"
+    assert found.use in found.steps[0].why
+
+
+def test_a_failed_trial_is_of_the_search_and_not_of_confirming(build: Any) -> None:
+    experiment, ledger = made(build, {"lr": RATES}, {rate: [7.0] for rate in RATES[:2]})
+    ledger.append(build.trial(experiment, {"lr": 2e-3}, (), FAILED, device=None))
+    why = answer(experiment, ledger).steps[0].why
+    assert why.startswith("the search is unfinished: 1 trial to go, 1 of them failed")
 
 
 def test_what_is_unfinished_comes_first(build: Any) -> None:

@@ -40,6 +40,23 @@ def test_the_interval_holds_the_true_rate_in_95_of_100() -> None:
     assert 0.93 <= inside / bounded <= 0.97
 
 
+@pytest.mark.parametrize("trials", [20, 40])
+def test_the_interval_of_a_samplers_rates_does_too(trials: int) -> None:
+    """Around the lowest of many rates the nearest few curve upwards by luck."""
+    chance = np.random.default_rng(1)
+    inside, bounded = 0, 0
+    for _ in range(500):
+        rates = np.exp(chance.uniform(math.log(1e-4), math.log(1e-2), trials))
+        noise = chance.normal(0, 0.03, trials)
+        losses = [valley(r, curvature=0.05) + e for r, e in zip(rates, noise, strict=True)]
+        found = best_rate(rates, losses)
+        if found is not None and found.low is not None and found.high is not None:
+            bounded += 1
+            inside += found.low <= 1.1e-3 <= found.high
+    assert bounded > 300
+    assert 0.92 <= inside / bounded <= 0.98
+
+
 def test_the_interval_is_that_of_the_closed_form() -> None:
     """Symmetric points: slope and curvature are uncorrelated, and Fieller's roots are simple."""
     x = np.array([-1, -1, 0, 0, 1, 1.0])

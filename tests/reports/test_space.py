@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from model.records import Timing
+from model.records import DIVERGED, Timing
 from reports.answer import answer
 from reports.figures import loss_against
 from reports.frames import edges, trials_frame
-from reports.front import front_table, limit_sentence
+from reports.front import front_sentence, front_table, limit_sentence
 from reports.page import build_page, to_html, to_markdown
 from reports.tables import as_text, experiments
 from reports.winner import winning_trial
@@ -96,6 +96,23 @@ def test_the_front_and_the_limit_are_told(build: Any) -> None:
     assert sum("above --max-cost" in note for note in notes) == 3
     assert "Pareto front" in to_markdown(build_page(experiment, ledger))
     assert "7.0" in as_text(trials_frame(experiment, ledger)[["val_loss_nats"]])
+
+
+def test_the_front_is_of_means_over_seeds_and_not_of_lucky_trials(build: Any) -> None:
+    axes = {"epochs": (1, 2, 3, 4)}
+    experiment = build.plan(axes, seeds=3, objectives=("val_loss", "flop"))
+    ends = {1: (7.0, 7.5, 7.9), 2: (7.3, 7.25, 7.2), 3: (7.3, 7.4, 7.35), 4: (7.0, 7.0)}
+    records = [
+        build.trial(experiment, {"epochs": epochs}, [*[8.0] * (epochs - 1), loss], replicate=seed)
+        for epochs, losses in ends.items()
+        for seed, loss in enumerate(losses)
+    ]
+    records.append(build.trial(experiment, {"epochs": 4}, (8.0,), DIVERGED, replicate=2))
+    ledger = build.write(experiment, records)
+    table = front_table(experiment, ledger)
+    assert list(table["experiment"]) == ["epochs=1", "epochs=2"]
+    assert list(table["val_loss_nats"]) == pytest.approx([22.4 / 3, 7.25])
+    assert "2 of 3 configurations by the means of their seeds" in front_sentence(experiment, ledger)
 
 
 @pytest.mark.parametrize("limit", ["0.5s", "1flop"])

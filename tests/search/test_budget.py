@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from data.errors import UserError
 from model.config import RunConfig, flops_per_token
 from search import calibration
+from search.begin import begin
 from search.budget import LEAST_STEPS, USABLE_SHARE, fit_grid, fit_sampler, settle
 from search.budget_gate import BudgetGate
 from search.calibration import Speed, Speeds, read_cache, speeds, write_cache
@@ -28,7 +31,7 @@ from search.flags_budget import parse_budget
 from search.ledger import Ledger
 from search.machines import Machines
 from search.options import check_options, make_parser
-from search.plan import Trial
+from search.plan import Trial, grid_trials
 from search.prediction import (
     END_SECONDS,
     FIRST_TRIAL_SECONDS,
@@ -188,6 +191,22 @@ def test_a_grid_is_trimmed_to_the_most_tokens_that_fit(budget: str) -> None:
     step = 4 * 64
     more = dataclasses.replace(cut, base=cut.base.replace(tokens_per_epoch=tokens + step))
     assert estimator.search(more, check_trials(more, length_in(None))) > available
+
+
+def test_what_max_cost_left_out_of_the_plan_does_not_come_back_when_it_is_trimmed(
+    search_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--lr", "1e-3,2e-3", "--embed-dim", "16,32", "--epochs", "6", "--preset", "quick")
+    words += ("--corpus", "small", "--budget", "60s", "--max-cost", "4e11flop", "--name", "trimmed")
+    monkeypatch.setattr(sys, "argv", ["search/run.py", *words])
+    monkeypatch.setattr(calibration, "measure", lambda experiment, configs: [SPEED] * len(configs))
+    args = make_parser().parse_args(words)
+    begun = begin(args, search_root, time.time(), Machines())
+    assert begun is not None
+    said = capsys.readouterr().out
+    assert "trimmed to" in said and "--max-cost 4e11flop was of the untrimmed" in said
+    assert "embed_dim = 16, 32: 2 trials" in said
+    assert len(grid_trials(begun[0])) == 2
 
 
 def test_a_grid_is_refused_before_its_trials_get_too_short() -> None:

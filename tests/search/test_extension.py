@@ -15,11 +15,13 @@ from model.records import COMPLETE, DIVERGED, FAILED, CheckpointRef, Device, Epo
 from search import code_version
 from search.code_version import code_hashes, refuse_other_beginnings
 from search.experiment import Experiment
-from search.extension import extended_arguments, finished_trials, take_over
-from search.ledger import Ledger, TrialRecord
+from search.extension import extended_arguments, extension_line, finished_trials, take_over
+from search.ledger import Ledger, RerunRecord, TrialRecord
 from search.options import check_options, make_parser
-from search.plan import Trial, grid_trials
+from search.plan import Trial, grid_trials, make_trial
+from search.rerun import looks_at_test
 from search.start import make_experiment
+from search.warm_start import is_mixed, look
 
 EPOCH = EpochRecord(
     epoch=1,
@@ -149,6 +151,89 @@ def test_finished_trials_are_taken_over_once_with_their_weights(
     assert (folder / weights.relative_to(old_folder)).read_bytes() == b"weights"
     assert taken.path.read_bytes().count(b"\n") == 2
     assert {t.trial_id for t in grid_trials(new)} >= known.keys()
+
+
+@pytest.mark.parametrize("more", [("--confirm", "2"), ("--lr", "1e-3,2e-3,4e-3")])
+def test_after_a_budget_what_it_was_trimmed_to_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    words = ("--lr", "1e-3,2e-3", "--preset", "quick", "--budget", "5m", "--name", "a")
+    whole = plan(tmp_path, monkeypatch, *words)
+    old = dataclasses.replace(whole, base=whole.base.replace(tokens_per_epoch=51_200))
+    folder = tmp_path / "experiments" / "a"
+    old.write(folder)
+    for trial in grid_trials(old):
+        Ledger(folder / "ledger.jsonl").append(record(trial))
+    new = plan(tmp_path, monkeypatch, "--extend", "a", *more, "--name", "b")
+    assert new.budget_seconds is None
+    assert len(finished_trials(tmp_path, new)) == 2
+
+
+def test_after_a_budget_a_sampler_has_tried_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--search", "random", "--lr", "1e-4,1e-2", "--epochs", "1", "--embed-dim", "32")
+    old, folder = begin(tmp_path, monkeypatch, *words, "--budget", "5m", "--name", "a")
+    for rate in (1e-3, 2e-3, 3e-3):
+        trial = make_trial(old, {"lr": rate}, 0)
+        Ledger(folder / "ledger.jsonl").append(record(trial))
+    new = plan(tmp_path, monkeypatch, "--extend", "a", "--confirm", "2")
+    assert new.samples == 3 and new.budget_seconds is None
+    again = plan(tmp_path, monkeypatch, "--extend", "a", "--budget", "9m")
+    assert again.budget_seconds == 540 and again.samples == old.samples
+
+
+def test_other_code_is_still_said_of_what_was_taken_over_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--lr", "1e-3,2e-3", "--preset", "quick")
+    made = plan(tmp_path, monkeypatch, *words, "--name", "a")
+    libraries = made.versions | {"torch": "1.0"}
+    dataclasses.replace(made, versions=libraries).write(tmp_path / "experiments" / "a")
+    ledger = Ledger(tmp_path / "experiments" / "a" / "ledger.jsonl")
+    for trial in grid_trials(made):
+        ledger.append(record(trial))
+    second = plan(tmp_path, monkeypatch, "--extend", "a", "--name", "b")
+    assert extension_line(tmp_path, second).endswith("made by other code or libraries")
+    second = dataclasses.replace(second, mixed=is_mixed(tmp_path, second))
+    folder = tmp_path / "experiments" / "b"
+    second.write(folder)
+    take_over(second, folder, Ledger(folder / "ledger.jsonl"))
+    for flag in ("--extend", "--warm-start"):
+        flags = words if flag == "--warm-start" else ()
+        third = plan(tmp_path, monkeypatch, *flags, flag, "b", "--name", "c")
+        assert is_mixed(tmp_path, third)
+        lines = [found.line for found in look(tmp_path, third)]
+        lines += [extension_line(tmp_path, third)] if flag == "--extend" else []
+        assert lines[0].endswith("made by other code or libraries")
+
+
+def test_looks_at_test_are_counted_over_all_experiments_on_the_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--lr", "1e-3,2e-3", "--preset", "quick")
+    look = RerunRecord(
+        trial_id="a",
+        val_loss_nats=7.0,
+        ledger_val_loss_nats=7.0,
+        same_bits=True,
+        same_machine=True,
+        test_loss_nats=7.0,
+        test_perplexity=math.exp(7.0),
+        test_bits_per_byte=2.1,
+        checkpoint=CheckpointRef(path="rerun/a/final.pt", sha256="00"),
+        wall_seconds=1.0,
+        ended_at="2026-01-01T00:00:00+00:00",
+    )
+    for name, looks in (("a", 2), ("b", 1), ("damaged", 0)):
+        _, folder = begin(tmp_path, monkeypatch, *words, "--name", name)
+        for _ in range(looks):
+            Ledger(folder / "ledger.jsonl").append(look)
+    (folder / "experiment.json").write_text("{")
+    monkeypatch.setitem(CORPUS, "corpus_hash", "other")
+    _, folder = begin(tmp_path, monkeypatch, *words, "--name", "c")
+    Ledger(folder / "ledger.jsonl").append(look)
+    assert looks_at_test(tmp_path, "abc") == 3
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,12 @@ from data.errors import UserError
 from model.config import RunConfig
 from model.records import STOPPED, RungRecord, Timing
 from reports.tables import without_result
+from search import trainable
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord, decode, encode
 from search.options import check_options, make_parser
-from search.plan import Trial, grid_trials
+from search.place import Place
+from search.plan import Trial, grid_trials, make_trial
 from search.rung_files import Decider, all_scored, read_rungs, record_curve, write_rungs
 from search.sampler import LedgerOptunaSearch, Told
 from search.space import Space
@@ -170,6 +172,27 @@ def test_decisions_come_from_the_files_of_running_and_the_ledger_of_ended_trials
     assert again.stops(rung(7.2)) and again.reason == first.reason
     own = read_rungs(trial_folder(tmp_path, trials[3].trial_id))
     assert own is not None and len(own.rungs) == 2
+
+
+def test_fresh_seeds_of_confirming_are_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = plan("--grid", "lr", "--stop", "asha", "--confirm", "2")
+    for number, other in enumerate(cells(7.0, 7.1, 7.2)):
+        folder = trial_folder(tmp_path, f"other{number}")
+        folder.mkdir(parents=True)
+        write_rungs(folder, other)
+    monkeypatch.setattr(trainable, "open_corpus", lambda folder: None)
+    values = grid_trials(experiment)[0].values
+    searched, fresh = (make_trial(experiment, values, replicate) for replicate in (0, 1))
+    for trial in (searched, fresh):
+        trial_folder(tmp_path, trial.trial_id).mkdir()
+    _, _, _, deciders, _ = trainable._what_to_train(experiment, [searched, fresh], Place(tmp_path))
+    assert not deciders[1].stops(rung(9.0))
+    assert read_rungs(trial_folder(tmp_path, fresh.trial_id)) is not None
+    (trial_folder(tmp_path, fresh.trial_id) / "rungs.json").unlink()
+    assert deciders[0].stops(rung(9.0))
+    assert not deciders[1].stops(rung(9.0))  # nor because the search's own was
 
 
 def test_a_record_with_rungs_comes_back_and_impossible_rungs_are_refused() -> None:
