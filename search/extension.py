@@ -36,7 +36,8 @@ def extended_arguments(
 
     Raises `UserError` if there is no such experiment.
     """
-    before = read_experiment(find_experiment(root, name))
+    folder = find_experiment(root, name)
+    before = read_experiment(folder)
     args = parser.parse_args(before.command[1:])
     if args.extend is not None:
         args = extended_arguments(parser, root, args.extend, before.command[1:])
@@ -44,6 +45,8 @@ def extended_arguments(
         setattr(args, own, parser.get_default(own))
     args.preset, args.device = before.preset, before.device
     now = parser.parse_args(words)
+    if before.budget_seconds is not None and now.budget is None:
+        _without_budget(args, now, before, Ledger(folder / "ledger.jsonl"))
     space = merged(args.space, now.space)
     again = {text.partition("=")[0].strip() for text in now.space or ()}
     for axis in (axis for axis in AXES.values() if axis.has_flag):
@@ -54,6 +57,21 @@ def extended_arguments(
     args = parser.parse_args(words, namespace=args)
     args.space = space or None
     return args
+
+
+def _without_budget(
+    args: argparse.Namespace, now: argparse.Namespace, before: Experiment, ledger: Ledger
+) -> None:
+    """Hold what the budget of the experiment `before` came to, in place of the budget.
+
+    Trimmed again, with more cells or on a machine in another mood, none of a grid's trials would
+    be those that it finished. A sampler goes on within its time, unless it is to be confirmed.
+    """
+    if before.sampler is None:
+        args.budget, args.tokens_per_epoch = None, before.base.train.tokens_per_epoch
+    elif now.confirm is not None or args.confirm is not None:
+        tried = {record.config.replace(seed=0) for record in ledger.trials}
+        args.budget, args.trials = None, max(1, len(tried))
 
 
 def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:

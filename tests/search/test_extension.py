@@ -18,7 +18,7 @@ from search.experiment import Experiment
 from search.extension import extended_arguments, finished_trials, take_over
 from search.ledger import Ledger, TrialRecord
 from search.options import check_options, make_parser
-from search.plan import Trial, grid_trials
+from search.plan import Trial, grid_trials, make_trial
 from search.start import make_experiment
 
 EPOCH = EpochRecord(
@@ -198,3 +198,40 @@ def test_claims_take_over_the_cells_that_are_theirs(
     taken = finished_trials(tmp_path, claims)
     values = [(t.config.train.lr_peak, t.config.model.embed_dim) for t in taken]
     assert sorted(values) == [(3e-4, 128), (1e-3, 64), (1e-3, 128)]
+
+
+def test_a_grid_that_a_budget_trimmed_stays_as_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise none of its trials would be one of the new plan, and a budget can't be confirmed."""
+    begun, folder = begin(
+        tmp_path, monkeypatch, "--grid", "lr", "--preset", "quick", "--budget", "9m", "--name", "one"
+    )
+    trimmed = dataclasses.replace(begun, base=begun.base.replace(tokens_per_epoch=25_600))
+    (folder / "experiment.json").unlink()
+    trimmed.write(folder)
+    ledger = Ledger(folder / "ledger.jsonl")
+    for trial in grid_trials(trimmed):
+        ledger.append(record(trial))
+    for words in (["--confirm", "2"], ["--lr", "1e-3,2e-3,4e-3"]):
+        more = plan(tmp_path, monkeypatch, "--extend", "one", *words)
+        assert more.budget_seconds is None
+        assert more.base.train.tokens_per_epoch == 25_600
+        assert len(finished_trials(tmp_path, more)) == (4 if "2" in words else 2)
+    again = plan(tmp_path, monkeypatch, "--extend", "one", "--budget", "20m")
+    assert again.budget_seconds == 1200.0 and again.base.train.tokens_per_epoch == 110_000
+
+
+def test_a_sampler_with_a_budget_is_confirmed_with_what_it_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "--search", "tpe", "--budget", "9m", "--epochs", "1", "--embed-dim", "128"
+    begun, folder = begin(tmp_path, monkeypatch, *words, "--preset", "quick", "--name", "one")
+    ledger = Ledger(folder / "ledger.jsonl")
+    for rate in (1e-3, 2e-3, 3e-3):
+        ledger.append(record(make_trial(begun, {"lr": rate}, 0)))
+    more = plan(tmp_path, monkeypatch, "--extend", "one", "--confirm", "2")
+    assert more.budget_seconds is None and more.samples == 3
+    assert len(finished_trials(tmp_path, more)) == 3
+    longer = plan(tmp_path, monkeypatch, "--extend", "one", "--trials", "20")
+    assert longer.budget_seconds == 540.0 and longer.samples == 20
