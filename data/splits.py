@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from data.corpus import CorpusSpec
-from data.errors import UserError
 
 Ints = npt.NDArray[np.int64]
 
@@ -55,14 +54,8 @@ def choose_splits(
         groups: (N,) the `--source` that each document comes from.
         weights: share of train tokens wanted of each group; None: all there is of each.
 
-    Raises:
-        UserError: fewer than three documents.
+    There must be three documents or more.
     """
-    if len(kept) < 3:
-        raise UserError(
-            f"--source: {len(kept)} documents are left after cleaning and filtering, at least 3 "
-            "are needed, one for each split: give more text (or --no-quality-filter)"
-        )
     order = kept[np.argsort(keys[kept], kind="stable")]
     shares = _source_shares(order, lengths, sources, groups, weights)
     eval_tokens = min(spec.eval_tokens, int(EVAL_SHARE_LIMIT * lengths[order].sum()))

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.corpus import CorpusSpec
-from data.errors import UserError
 from data.splits import Selection, choose_splits
 
 COUNT = 400
@@ -142,8 +141,3 @@ def test_the_reading_order_does_not_matter() -> None:
     backward, _ = choose(lengths=lengths[::-1], keys=keys[::-1], sources=groups, groups=groups)
     for name, selection in straight.items():
         assert keys[selection.documents].tolist() == keys[::-1][backward[name].documents].tolist()
-
-
-def test_two_documents_are_too_few() -> None:
-    with pytest.raises(UserError, match="2 documents are left"):
-        choose(kept=np.arange(2))

@@ -203,9 +203,18 @@ def test_claims_take_over_the_cells_that_are_theirs(
 def test_a_grid_that_a_budget_trimmed_stays_as_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise none of its trials would be one of the new plan, and a budget can't be confirmed."""
+    """Otherwise none of its trials would be in the new plan, and a budget can't be confirmed."""
     begun, folder = begin(
-        tmp_path, monkeypatch, "--grid", "lr", "--preset", "quick", "--budget", "9m", "--name", "one"
+        tmp_path,
+        monkeypatch,
+        "--grid",
+        "lr",
+        "--preset",
+        "quick",
+        "--budget",
+        "9m",
+        "--name",
+        "one",
     )
     trimmed = dataclasses.replace(begun, base=begun.base.replace(tokens_per_epoch=25_600))
     (folder / "experiment.json").unlink()
