@@ -135,9 +135,10 @@ def refuse_too_few(counts: dict[str, Any]) -> None:
     dropped = tally_reasons(counts["sources"])
     why = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
     judged = any(rule["dropped"] for rule in counts["quality_rules"])
+    texts = any(".txt" in source["name"] + source["title"] for source in counts["sources"])
+    parts = "; a short .txt is one document, unless lines <|endoftext|> part it"
     raise UserError(
         f"--source: {kept} of {counts['documents_in']:,} documents are left (dropped: "
         f"{why or 'none'}), at least 3 are needed, one for each split: give more text"
-        f"{' or --no-quality-filter' if judged else ''}; a .txt file is one document for each "
-        "50,000 characters or part that a line <|endoftext|> ends"
+        f"{' or --no-quality-filter' if judged else ''}{parts if texts else ''}"
     )
