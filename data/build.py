@@ -35,7 +35,7 @@ from data.segments import SegmentWriter
 from data.sources import check_sources, resolve_sources, source_weights
 from data.splits import Selection, choose_splits
 from data.table import DocumentTable
-from data.tally import Tally, tally_reasons
+from data.tally import Tally, refuse_too_few, tally_reasons
 from data.tokenizer import FILE_HASHES, SEPARATOR_TOKEN, VOCAB_SIZE, bpe_files, get_encoding
 from data.versions import TEXT_LIBRARIES, versions
 
@@ -145,6 +145,8 @@ def _build(
         with progress.stage("near_duplicates"), progress.bar("near-duplicates", total=1) as bar:
             new = first_of_each(table.signatures())
             bar.update()
+        counts = tally.counts(table, new)
+        refuse_too_few(counts)
         selections, notes = choose_splits(
             spec,
             kept=np.flatnonzero(new & (table.verdicts == 0)),
@@ -156,7 +158,6 @@ def _build(
         )
         with progress.stage("write"):
             splits, content_hash = _write(spec, root, work, table, selections, progress)
-        counts = tally.counts(table, new)
     shutil.rmtree(spool)
     return Manifest(
         name=spec.name,

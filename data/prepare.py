@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -27,7 +28,8 @@ A second call with the same options does nothing; an interrupted one leaves noth
 sources (--source, may be repeated, the default is `builtin`):
   builtin            nine texts of Wikipedia, web, news and government, about 10M tokens
   builtin:NAME       one of them, for example builtin:wikitext-2
-  FILE or FOLDER     .txt .jsonl .parquet .html .htm .xml .xml.bz2 (MediaWiki dump)
+  FILE or FOLDER     .txt .jsonl .parquet .html .htm .xml .xml.bz2 (MediaWiki dump), in UTF-8; a
+                     .txt is one document, or several with lines <|endoftext|> between them
   hub:OWNER/NAME     a Hugging Face data set, hub:OWNER/NAME@CONFIG for one of its configurations
 Each may end in :WEIGHT, its share of the train tokens. Without weights all text is taken. With
 weights and --tokens each source gives its share of N, or all it has if that is less; with weights
@@ -45,6 +47,7 @@ a large corpus, on a Ray cluster (the same corpus to the byte; a killed run goes
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = ArgumentParser(
+        prog="python data/prepare.py",
         description=DESCRIPTION,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -52,10 +55,23 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--source", action="append", metavar="SOURCE[:WEIGHT]", help="see above")
     parser.add_argument("--name", help="folder of the corpus (default: after the first source)")
     parser.add_argument("--tokens", type=int, metavar="N", help="at most N train tokens")
-    parser.add_argument("--eval-tokens", type=int, metavar="N", default=CorpusSpec.eval_tokens)
-    parser.add_argument("--segments", type=int, metavar="N", default=CorpusSpec.segments)
+    parser.add_argument(
+        "--eval-tokens",
+        type=int,
+        metavar="N",
+        default=CorpusSpec.eval_tokens,
+        help="at most N validation and N test tokens, and 5%% of the text (80000)",
+    )
+    parser.add_argument(
+        "--segments", type=int, metavar="N", default=CorpusSpec.segments, help="files of train (8)"
+    )
     parser.add_argument("--seed", type=int, default=CorpusSpec.seed, help="order and splits")
-    parser.add_argument("--text-column", default=CorpusSpec.text_column, metavar="COLUMN")
+    parser.add_argument(
+        "--text-column",
+        default=CorpusSpec.text_column,
+        metavar="COLUMN",
+        help="of .jsonl, .parquet and hub: (text)",
+    )
     parser.add_argument("--no-quality-filter", action="store_true", help="keep what is not prose")
     parser.add_argument("--out", metavar="ROOT", help="default: $MINIGPT_HOME, else ./artifacts")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
@@ -98,6 +114,10 @@ def main() -> int:
     if cluster is not None:
         check_writable(cluster.work, "--work")
     prepare_corpus(spec, root, arguments.quiet, arguments.workers, cluster)
+    if not arguments.quiet:
+        out = [] if root == artifacts_root() else ["--out", str(root)]
+        words = ["python", "search/run.py", "--grid", "lr", "--corpus", spec.name, *out]
+        print(f"search     {shlex.join(words)}")
     return 0
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from data.corpus import CorpusSpec
-from data.errors import UserError
 
 Ints = npt.NDArray[np.int64]
 
 EVAL_SHARE_LIMIT = 0.05
-"""Of a small corpus, validation and test get at most this share of the tokens each."""
+"""Validation and test get at most this share of a small corpus' tokens each, and of each source's:
+a small one with a large weight would else be all in them, and nothing of it in train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +54,15 @@ def choose_splits(
         groups: (N,) the `--source` that each document comes from.
         weights: share of train tokens wanted of each group; None: all there is of each.
 
-    Raises:
-        UserError: fewer than three documents.
+    There must be three documents or more.
     """
-    if len(kept) < 3:
-        raise UserError(
-            f"--source: {len(kept)} documents are left after cleaning and filtering, at least 3 "
-            "are needed, one for each split: give more text (or --no-quality-filter)"
-        )
     order = kept[np.argsort(keys[kept], kind="stable")]
     shares = _source_shares(order, lengths, sources, groups, weights)
     eval_tokens = min(spec.eval_tokens, int(EVAL_SHARE_LIMIT * lengths[order].sum()))
+    if weights is not None:
+        own = np.bincount(sources[order], weights=lengths[order])
+        most = min(EVAL_SHARE_LIMIT * own[source] / share for source, share in shares.items())
+        eval_tokens = min(eval_tokens, int(most))
     selections = {}
     for split in ("val", "test"):
         chosen = _sample(order, lengths, sources, shares, eval_tokens)

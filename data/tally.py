@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.documents import Document, RawDocument, Source
+from data.errors import UserError
 from data.quality import RULES
 from data.table import DocumentTable
 
@@ -34,7 +35,7 @@ class Tally:
     def read(self, bar: Any) -> Iterator[RawDocument]:
         """All sources' documents, one source after another, counted."""
         for number, source in enumerate(self._sources):
-            bar.set_postfix_str(source.name)
+            bar.set_postfix_str(source.name, refresh=False)  # a bar is shown after its delay
             for text in source.read():
                 self._documents_in[number] += 1
                 self._characters_in[number] += len(text)
@@ -124,3 +125,20 @@ def tally_reasons(sources: Iterable[dict[str, Any]]) -> Counter[str]:
     for source in sources:
         reasons.update(source["dropped"])
     return reasons
+
+
+def refuse_too_few(counts: dict[str, Any]) -> None:
+    """A `UserError` with the reasons where fewer than a document a split is left. `counts`: those
+    of `Tally.counts`."""
+    if (kept := counts["documents_kept"]) >= 3:
+        return
+    dropped = tally_reasons(counts["sources"])
+    why = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
+    judged = any(rule["dropped"] for rule in counts["quality_rules"])
+    texts = any(".txt" in source["name"] + source["title"] for source in counts["sources"])
+    parts = "; a short .txt is one document, unless lines <|endoftext|> part it"
+    raise UserError(
+        f"--source: {kept} of {counts['documents_in']:,} documents are left (dropped: "
+        f"{why or 'none'}), at least 3 are needed, one for each split: give more text"
+        f"{' or --no-quality-filter' if judged else ''}{parts if texts else ''}"
+    )

@@ -133,7 +133,11 @@ def main() -> int:
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path, help="new, for transformers' from_pretrained")
-    parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="its downloads/ has the tokenizer ($MINIGPT_HOME, or ./artifacts)",
+    )
     args = parser.parse_args()
     try:
         export(args.checkpoint, args.folder, artifacts_root(args.out))

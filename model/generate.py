@@ -99,8 +99,12 @@ def main() -> int:
     parser.add_argument("--top-k", type=int, metavar="K", help="keep the K likeliest (all)")
     parser.add_argument("--top-p", type=float, default=0.95, help="keep this probability (0.95)")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (0)")
-    parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
-    args = parser.parse_args()
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="its downloads/ has the tokenizer ($MINIGPT_HOME, or ./artifacts)",
+    )
+    args = parser.parse_intermixed_args()  # the prompt may stand after flags
     for flag, ok, right in (
         ("tokens", args.tokens >= 1, "1 or more"),
         ("temperature", 0 <= args.temperature < float("inf"), "0 or more"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from data.errors import UserError
 from model.records import FAILED
+from reports.columns import share
 from reports.commands import Commands, flag_words
 from reports.frames import WARMUP_SHARE_LIMIT, Edge, edges, epoch_plan
 from reports.winner import Winner, why_none
@@ -235,7 +236,8 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[
     recipe = dataclasses.replace(
         config.train, tokens_per_epoch=part.tokens_per_epoch, val_tokens=part.val_tokens
     )
-    words = flag_words(AXES["lr"], (rate / 2, rate, min(1.0, rate * 2)))
+    around = [float(f"{rate * factor:.3g}") for factor in (0.5, 1, 2)]
+    words = flag_words(AXES["lr"], [min(1.0, value) for value in around])
     words += shlex.split(recipe_words(recipe, part))
     for axis in AXES.values():
         if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole
@@ -244,6 +246,6 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[
             words += flag_words(axis, (value,)) if chosen and value is not None else []
     if experiment.corpus["name"] != "builtin":
         words += ["--corpus", experiment.corpus["name"]]
-    share = plan.sequences / plan.sequences_available
-    why = f"an epoch was {share:.1%} of the corpus: look around the winner on the whole of it"
+    seen = share(plan.sequences / plan.sequences_available)
+    why = f"an epoch was {seen} of the corpus: look around the winner on the whole of it"
     return [Step(why=why, command=make("search/run.py", "--preset", "seed", *words))]

@@ -75,6 +75,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = ArgumentParser(
+        prog="python reports/generate.py",
         description="Write the report of an experiment: report.html, report.md, figures, tables.",
         epilog="example: python reports/generate.py lr-quick",
     )
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status; raises `UserError` for what the user can mend."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     names, root = options.names, artifacts_root(options.out)
     if len(names) < 2:
         return _one(options, find_experiment(root, names[0] if names else None))

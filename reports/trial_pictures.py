@@ -79,6 +79,11 @@ def cost_picture(trials: pd.DataFrame) -> Picture:
         f"{cheapest['val_loss_nats']:.3f} nats for {cheapest['flop']:.1e} FLOP to "
         f"{best['val_loss_nats']:.3f} for {best['flop']:.1e}."
     )
+    if len(front) == 1:
+        found = (
+            f"The best trial of {len(trials)} is also among the cheapest: "
+            f"{best['val_loss_nats']:.3f} nats for {best['flop']:.1e} FLOP."
+        )
     return Picture(
         name="loss_against_cost",
         title="Validation loss against cost",

@@ -33,7 +33,7 @@ from search.start import (
     with_corpus,
 )
 from search.stored import prepare_storage
-from search.warm_start import is_mixed, look, with_known_points
+from search.warm_start import check_that_some_are_left, is_mixed, look, with_known_points
 
 
 def begin(
@@ -92,6 +92,8 @@ def _check(
     packed = before_it_is_known(dataclasses.replace(experiment, pack=pack))
     trials = check_trials(packed, length_in(corpus))
     check_limit(packed)
+    if corpus is not None:
+        check_that_some_are_left(root, experiment)
     if not args.dry_run and experiment.storage is None:
         check_space(packed, [trial.config for trial in trials], root)
 

@@ -7,6 +7,7 @@ nothing about a learning rate, so there a grid is refused instead.
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 from data.errors import UserError
@@ -133,9 +134,10 @@ def fit_sampler(
     available, most = USABLE_SHARE * (budget - used), experiment.samples
     expected = min(most, trials_that_fit(lambda n: own[n % len(own)], workers, available))
     if expected == 0:
+        minutes = math.ceil(2 * (max(own) + used) / 60)
         raise UserError(
             f"--budget {duration(budget)}: hardly a trial fits, they take {duration(min(own))} to "
-            f"{duration(max(own))}; give {duration(2 * (max(own) + used))}, or narrower axes"
+            f"{duration(max(own))}; give --budget {minutes}m, or narrower axes"
         )
     stops = "; more if some are stopped early" if experiment.stopper in ("asha", "median") else ""
     count = f"all {expected} trials" if expected == most else f"about {expected} trials"

@@ -109,6 +109,8 @@ def speeds(
     new: dict[str, Speed] = {}
     missing = [shape for shape in shapes if shape_key(shape, experiment) not in known]
     if missing:
+        if sys.stderr.isatty():  # some seconds without a sign of life
+            print("Measuring  how fast models of this shape train here", file=sys.stderr)
         measured = zip(missing, machines.call(measure, experiment, missing), strict=True)
         new = {shape_key(shape, experiment): speed for shape, speed in measured}
     known |= new

@@ -151,7 +151,7 @@ def confirm_line(experiment: Experiment, seconds: Sequence[float]) -> str:
     dearest = sorted(seconds, reverse=True)[: experiment.confirm]
     most = sum(dearest) * experiment.confirm_seeds / experiment.max_concurrent
     return (
-        f"Confirm    the {experiment.confirm} best get {FIRST_ROUND} to "
+        f"Confirm    the {more // experiment.confirm_seeds} best get {FIRST_ROUND} to "
         f"{experiment.confirm_seeds} fresh seeds each, until the winner is separated: up to "
         f"{more} more trials and {duration(most)}, not counted above"
     )

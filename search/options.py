@@ -58,7 +58,12 @@ def make_parser() -> argparse.ArgumentParser:
         )
     flags_space.add_flags(what)
     what.add_argument("--search", choices=SAMPLERS, help="Optuna's sampler instead of a grid")
-    what.add_argument("--trials", type=int, metavar="N", help="configurations a sampler tries")
+    what.add_argument(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="configurations a sampler tries, those taken over included",
+    )
     what.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="replicates of each configuration (1)"
     )

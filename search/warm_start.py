@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,22 @@ def look(root: Path, experiment: Experiment) -> list[Found]:
             )
         found.append(one)
     return found
+
+
+def check_that_some_are_left(root: Path, experiment: Experiment) -> None:
+    """Raise `UserError` if a sampler would have nothing to try: what is taken over counts."""
+    if experiment.sampler is None or not experiment.warm_starts or experiment.extends is not None:
+        return
+    assert experiment.samples is not None
+    taken = Counter(
+        t.config.replace(seed=0) for found in look(root, experiment) for t in found.taken
+    )
+    whole = sum(count == experiment.seeds for count in taken.values())
+    if whole >= experiment.samples:
+        raise UserError(
+            f"--trials {experiment.samples}: --warm-start has {whole} finished configurations of "
+            f"this plan, which count, so none is left to try; give more than {whole}"
+        )
 
 
 def _sort(

@@ -116,7 +116,9 @@ def test_a_second_call_does_nothing_and_says_so(root: Path, text_file: Path) -> 
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     done = run(root, "--source", text_file, "--name", "tiny")
     assert done.returncode == 0
-    assert done.stdout == f"corpus tiny is already prepared: {folder}\n"
+    told, command = done.stdout.splitlines()
+    assert told == f"corpus tiny is already prepared: {folder}"
+    assert command.endswith(f"search/run.py --grid lr --corpus tiny --out {root}")
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
@@ -239,8 +241,13 @@ def test_a_user_s_mistake_is_one_line(root: Path, arguments: list[str], message:
 def test_nothing_left_to_train_on(root: Path, tmp_path: Path) -> None:
     source = tmp_path / "junk.txt"
     source.write_text("\n<|endoftext|>\n".join(f"#{number}" for number in range(9)))
-    with pytest.raises(UserError, match="0 documents are left"):
+    with pytest.raises(UserError, match=r"0 of 9 documents are left \(dropped: .*9 word_count\)"):
         prepare(root, source)
+    source.write_text("a line of five words\n" * 90)
+    done = run(root, "--source", str(source), "--no-quality-filter")
+    assert done.stderr.startswith("error: ")  # and no progress bar before it
+    assert "1 of 1 documents are left (dropped: none)" in done.stderr
+    assert "lines <|endoftext|> part it" in done.stderr and "filter" not in done.stderr
     source.write_text("")
     with pytest.raises(UserError, match="no text in it"):
         prepare(root, source)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.corpus import CorpusSpec
-from data.errors import UserError
 from data.splits import Selection, choose_splits
 
 COUNT = 400
@@ -119,6 +118,20 @@ def test_a_source_that_is_too_small_for_its_weight_is_not_repeated() -> None:
     assert notes[0].startswith("b: ")
 
 
+def test_a_small_source_with_a_large_weight_is_mostly_for_training() -> None:
+    spec = CorpusSpec(sources=("a", "b"), tokens=20_000)  # 80,000 tokens for each of val and test
+    groups = (np.arange(COUNT) % 20 == 0).astype(np.int64)  # b: 20 documents of 400
+    lengths = np.full(COUNT, 200)
+    columns = {"sources": groups, "groups": groups, "lengths": lengths}
+    selections, _ = choose(spec, weights=[1.0, 2.0], **columns)
+    own = {
+        name: int(chosen.lengths[groups[chosen.documents] == 1].sum())
+        for name, chosen in selections.items()
+    }
+    assert own["train"] == 18 * 200
+    assert own["val"] == own["test"] == 200  # a twentieth of it
+
+
 def test_the_reading_order_does_not_matter() -> None:
     generator = np.random.default_rng(0)
     lengths = generator.integers(20, 300, COUNT)
@@ -128,8 +141,3 @@ def test_the_reading_order_does_not_matter() -> None:
     backward, _ = choose(lengths=lengths[::-1], keys=keys[::-1], sources=groups, groups=groups)
     for name, selection in straight.items():
         assert keys[selection.documents].tolist() == keys[::-1][backward[name].documents].tolist()
-
-
-def test_two_documents_are_too_few() -> None:
-    with pytest.raises(UserError, match="2 documents are left"):
-        choose(kept=np.arange(2))

@@ -153,7 +153,7 @@ def test_the_command_prints_the_prompt_and_what_follows(
     make_checkpoint: MakeCheckpoint, shared_home: Path
 ) -> None:
     command = [sys.executable, "model/generate.py", str(make_checkpoint(embed_dim=8))]
-    command += ["The president said", "--tokens", "5", "--seed", "3", "--out", str(shared_home)]
+    command += ["--tokens", "5", "--seed", "3", "The president said", "--out", str(shared_home)]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False

@@ -107,6 +107,8 @@ def test_flags_and_plan(tmp_path: Path) -> None:
     line = confirm_line(alone, [10.0, 20.0, 2.0, 4.0])  # the dearest three
     assert "the 3 best get 2 to 5 fresh seeds" in line
     assert "up to 15 more trials and 2.8 min" in line
+    few = dataclasses.replace(experiment, confirm=9)
+    assert "the 3 best get" in confirm_line(few, [1.0, 1.0, 1.0])  # there are no more
     whole = dataclasses.replace(
         experiment,
         corpus={},

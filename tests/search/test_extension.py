@@ -179,6 +179,8 @@ def test_after_a_budget_a_sampler_has_tried_what_it_has(
         Ledger(folder / "ledger.jsonl").append(record(trial))
     new = plan(tmp_path, monkeypatch, "--extend", "a", "--confirm", "2")
     assert new.samples == 3 and new.budget_seconds is None
+    more = plan(tmp_path, monkeypatch, "--extend", "a", "--trials", "20")
+    assert more.samples == 20 and more.budget_seconds is None
     again = plan(tmp_path, monkeypatch, "--extend", "a", "--budget", "9m")
     assert again.budget_seconds == 540 and again.samples == old.samples
 

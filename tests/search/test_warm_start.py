@@ -22,7 +22,12 @@ from search.plan import Trial, grid_trials
 from search.sampler import LedgerOptunaSearch, Told
 from search.space import Space
 from search.start import make_experiment
-from search.warm_start import look, take_over_warm, with_known_points
+from search.warm_start import (
+    check_that_some_are_left,
+    look,
+    take_over_warm,
+    with_known_points,
+)
 
 CORPUS = {"corpus_hash": "abc", "corpus": {"name": "builtin"}}
 SAMPLER = ("--search", "tpe", "--trials", "9", "--preset", "quick")
@@ -140,6 +145,18 @@ def test_a_sampler_is_told_the_rest_and_it_is_kept_in_the_experiment(
     with pytest.raises(UserError, match=r"none can be used .* 2 of other configurations"):
         look(tmp_path, other)
     assert len(wide) == 2
+
+
+def test_a_sampler_with_nothing_left_to_try_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid(tmp_path, monkeypatch, "a", "--lr", "1e-3,2e-3")
+    words = "--search", "tpe", "--preset", "quick", "--epochs", "1", "--embed-dim", "128"
+    more = plan(tmp_path, monkeypatch, *words, "--warm-start", "a", "--trials", "3")
+    check_that_some_are_left(tmp_path, more)
+    none = plan(tmp_path, monkeypatch, *words, "--warm-start", "a", "--trials", "2")
+    with pytest.raises(UserError, match=r"--trials 2: .* 2 finished .* give more than 2"):
+        check_that_some_are_left(tmp_path, none)
 
 
 def test_axes_that_both_vary_and_widths_between_the_steps(
