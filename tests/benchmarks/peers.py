@@ -64,8 +64,8 @@ class Ours:
         self.loss_nats = progress.train_loss_nats
 
     def train(self, batches: Iterable[Tensor]) -> float:
-        """As `Run.train_epoch` does it, which reports once a second: here once a call. There too
-        the indices are placed all at once: one by one they would make a GPU wait at each step."""
+        """As `Run.train_epoch` does it, which reports once a second: here once a call."""
+        # At once, as an epoch's: one by one they would make a GPU wait at each step.
         order = self.run.batches.place(torch.cat(list(batches)))
         for indices in order.split(self.run.config.train.batch_size):
             self.run.step(indices)
@@ -74,10 +74,8 @@ class Ours:
 
 
 class Peer:
-    """The loop that a user writes around a library's model: autocast, clipping, fused AdamW.
-
-    No schedule and no accounting: a little less work than ours does.
-    """
+    """The loop that a user writes around a library's model: autocast, clipping, fused AdamW; no
+    schedule and no accounting, a little less work than ours does."""
 
     def __init__(
         self,
