@@ -16,10 +16,9 @@ from search import code_version
 from search.code_version import code_hashes, refuse_other_beginnings
 from search.experiment import Experiment
 from search.extension import extended_arguments, extension_line, finished_trials, take_over
-from search.ledger import Ledger, RerunRecord, TrialRecord
+from search.ledger import Ledger, TrialRecord
 from search.options import check_options, make_parser
 from search.plan import Trial, grid_trials, make_trial
-from search.rerun import looks_at_test
 from search.start import make_experiment
 from search.warm_start import is_mixed, look
 
@@ -208,34 +207,6 @@ def test_other_code_is_still_said_of_what_was_taken_over_twice(
         lines = [found.line for found in look(tmp_path, third)]
         lines += [extension_line(tmp_path, third)] if flag == "--extend" else []
         assert lines[0].endswith("made by other code or libraries")
-
-
-def test_looks_at_test_are_counted_over_all_experiments_on_the_corpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ("--lr", "1e-3,2e-3", "--preset", "quick")
-    look = RerunRecord(
-        trial_id="a",
-        val_loss_nats=7.0,
-        ledger_val_loss_nats=7.0,
-        same_bits=True,
-        same_machine=True,
-        test_loss_nats=7.0,
-        test_perplexity=math.exp(7.0),
-        test_bits_per_byte=2.1,
-        checkpoint=CheckpointRef(path="rerun/a/final.pt", sha256="00"),
-        wall_seconds=1.0,
-        ended_at="2026-01-01T00:00:00+00:00",
-    )
-    for name, looks in (("a", 2), ("b", 1), ("damaged", 0)):
-        _, folder = begin(tmp_path, monkeypatch, *words, "--name", name)
-        for _ in range(looks):
-            Ledger(folder / "ledger.jsonl").append(look)
-    (folder / "experiment.json").write_text("{")
-    monkeypatch.setitem(CORPUS, "corpus_hash", "other")
-    _, folder = begin(tmp_path, monkeypatch, *words, "--name", "c")
-    Ledger(folder / "ledger.jsonl").append(look)
-    assert looks_at_test(tmp_path, "abc") == 3
 
 
 @pytest.mark.parametrize(
