@@ -58,7 +58,7 @@ class Workers:
         """Start the processes before there is work for them, with a call of `function` for each."""
         if self.count > 1:
             for _ in range(self.count):
-                self._started().submit(function)
+                self._submit(function)
 
     def map(
         self, function: Callable[[Batch], Result], batches: Iterable[Batch]
@@ -77,7 +77,7 @@ class Workers:
         waiting: deque[Future[Result]] = deque()
         try:
             for batch in chain(first, batches):
-                waiting.append(self._started().submit(function, batch))
+                waiting.append(self._submit(function, batch))
                 if len(waiting) > WAITING_PER_WORKER * self.count:
                     yield waiting.popleft().result()
             while waiting:
@@ -87,6 +87,17 @@ class Workers:
                 "a worker process was killed, most likely for want of memory: close other "
                 "programs or pass `--workers 1`"
             ) from None
+
+    def _submit(self, function: Callable[..., Result], *batch: object) -> Future[Result]:
+        if self._executor is not None:
+            return self._executor.submit(function, *batch)
+        # The first starts the processes. They inherit what is blocked, so that Ctrl-C doesn't
+        # reach them while they import, before `_begin_worker`; here it is only delayed.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._started().submit(function, *batch)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
