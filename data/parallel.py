@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -93,6 +94,7 @@ class Workers:
             return self._executor.submit(function, *batch)
         # The first starts the processes. They inherit what is blocked, so that Ctrl-C doesn't
         # reach them while they import, before `_begin_worker`; here it is only delayed.
+        multiprocessing.resource_tracker.ensure_running()  # its start would unblock it again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return self._started().submit(function, *batch)
