@@ -90,10 +90,8 @@ class Workers:
             ) from None
 
     def _submit(self, function: Callable[..., Result], *batch: object) -> Future[Result]:
-        if self._executor is not None:
-            return self._executor.submit(function, *batch)
-        # The first starts the processes. They inherit what is blocked, so that Ctrl-C doesn't
-        # reach them while they import, before `_begin_worker`; here it is only delayed.
+        # The first calls start a process each. It inherits what is blocked, so that Ctrl-C doesn't
+        # reach it while it imports, before `_begin_worker`; here it is only delayed.
         multiprocessing.resource_tracker.ensure_running()  # its start would unblock it again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
