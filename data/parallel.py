@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -58,7 +59,7 @@ class Workers:
         """Start the processes before there is work for them, with a call of `function` for each."""
         if self.count > 1:
             for _ in range(self.count):
-                self._started().submit(function)
+                self._submit(function)
 
     def map(
         self, function: Callable[[Batch], Result], batches: Iterable[Batch]
@@ -77,7 +78,7 @@ class Workers:
         waiting: deque[Future[Result]] = deque()
         try:
             for batch in chain(first, batches):
-                waiting.append(self._started().submit(function, batch))
+                waiting.append(self._submit(function, batch))
                 if len(waiting) > WAITING_PER_WORKER * self.count:
                     yield waiting.popleft().result()
             while waiting:
@@ -87,6 +88,16 @@ class Workers:
                 "a worker process was killed, most likely for want of memory: close other "
                 "programs or pass `--workers 1`"
             ) from None
+
+    def _submit(self, function: Callable[..., Result], *batch: object) -> Future[Result]:
+        # The first calls start a process each. It inherits what is blocked, so that Ctrl-C doesn't
+        # reach it while it imports, before `_begin_worker`; here it is only delayed.
+        multiprocessing.resource_tracker.ensure_running()  # its start would unblock it again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._started().submit(function, *batch)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
