@@ -26,6 +26,8 @@ from search.presets import PRESETS
 
 MOST_SEEDS = 64
 """To tell two configurations apart by more than this many seeds each is not worth it."""
+RISE_NATS = 0.01
+"""A rise of validation loss that is more than a ripple."""
 CONFIRMED = 3
 """The most configurations that are advised to be confirmed."""
 
@@ -54,7 +56,8 @@ class Overfitting:
     def text(self) -> str:
         where = f"after epoch {self.epoch} of {self.epochs} (by {self.rise_nats:.4f} nats)"
         if self.training_fell:
-            return f"validation loss turned up {where} while training loss fell: overfitting"
+            what = "overfitting" if self.rise_nats > RISE_NATS else "so little may be noise"
+            return f"validation loss turned up {where} while training loss fell: {what}"
         return f"the best epoch isn't the last: validation loss rose {where}, training loss too"
 
 
@@ -130,7 +133,8 @@ def _unfinished(experiment: Experiment, ledger: Ledger, make: Commands) -> list[
     failed = sum(trial.status == FAILED for trial in ledger.trials)
     searching = sum(not is_fresh(experiment, t) for t in ledger.trials) < experiment.planned_trials
     what = "the search is unfinished" if searching else "confirming is unfinished"
-    tried = f", {failed} of them failed and are tried again" if failed else ""
+    again = f"{failed} of them failed and {'is' if failed == 1 else 'are'} tried again"
+    tried = f", {again}" if failed else ""
     why = f"{what}: {missing} trial{'s' * (missing > 1)} to go{tried}"
     return [Step(why=why, command=make("search/run.py", "--resume", experiment.name))]
 
@@ -229,7 +233,8 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[
     recipe = dataclasses.replace(
         config.train, tokens_per_epoch=part.tokens_per_epoch, val_tokens=part.val_tokens
     )
-    words = flag_words(AXES["lr"], (rate / 2, rate, min(1.0, rate * 2)))
+    around = (rate / 2, rate, min(1.0, rate * 2))
+    words = flag_words(AXES["lr"], [float(f"{value:.3g}") for value in around])
     words += shlex.split(recipe_words(recipe, part))
     for axis in AXES.values():
         if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole

@@ -8,7 +8,7 @@ grey. Every trial has a marker of its own besides its colour.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -32,6 +32,10 @@ MANY_BARS = 14
 
 TEXT_POINTS = 12
 """Large for the figures' 6.5 inches, so that a phone's 3.5 still show it."""
+CHARACTER_INCHES = 0.1
+"""Width of a digit of that size, with a little room."""
+LABELS_INCHES = 5.0
+"""From a figure's first value to its last."""
 LOSS_LABEL = "loss (nats per token)"
 
 
@@ -44,6 +48,7 @@ def new_figure(width_inches: float = 6.5, height_inches: float = 4.0) -> tuple[F
     axes.tick_params(labelsize=TEXT_POINTS)
     axes.xaxis.label.set_fontsize(TEXT_POINTS + 1)
     axes.yaxis.label.set_fontsize(TEXT_POINTS + 1)
+    axes.ticklabel_format(useOffset=False)  # losses that differ by little are still read off whole
     return figure, axes
 
 
@@ -78,6 +83,23 @@ def value_axis(axes: Axes, axis: Axis, values: Sequence[Value]) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
     elif axis.log:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    crowded = _crowded(values, math.log if axis.log else float) if len(values) <= MANY else set()
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: "" if value in crowded else f"{value:g}")
+    )
     parts = ([axis.unit] if axis.unit else []) + (["log scale"] if axis.log else [])
     axes.set_xlabel(axis.label + (f" ({', '.join(parts)})" if parts else ""))
+
+
+def _crowded(values: Sequence[float], scale: Callable[[float], float]) -> set[float]:
+    """Those of the ascending `values` whose labels would run into the one before."""
+    left, found = -math.inf, set()
+    span = scale(values[-1]) - scale(values[0]) or 1.0
+    for value in values:
+        centre = LABELS_INCHES * (scale(value) - scale(values[0])) / span
+        half = CHARACTER_INCHES * len(f"{value:g}") / 2
+        if centre - half < left:
+            found.add(value)
+        else:
+            left = centre + half
+    return found
