@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -10,9 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from reports.drawing import (
+    CHARACTER_INCHES,
     LOSS_LABEL,
     MANY,
     MANY_BARS,
@@ -21,6 +23,7 @@ from reports.drawing import (
     REST,
     TEXT_POINTS,
     add_legend,
+    log_locator,
     look_of,
     new_figure,
     value_axis,
@@ -102,26 +105,30 @@ def loss_against(
 def throughput(trials: pd.DataFrame) -> Figure:
     """Training speed of each trial: a bar each, or a dot each where there are many."""
     speed = trials["tokens_per_second"] / 1000
-    label = "training speed (thousand tokens per second)"
+    label = "thousand tokens per second"  # as much as fits beside long names
     if len(trials) > MANY_BARS:
         figure, axes = new_figure()
         axes.plot(range(1, len(trials) + 1), speed, linestyle="", marker="o", color=PALETTE[0])
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("trial, in the order of the experiments table")
-        axes.set_ylabel("thousand tokens per second")  # as much as fits the height
+        axes.set_ylabel(label)
         return figure
-    figure, axes = new_figure(height_inches=1.2 + 0.42 * len(trials))
+    names = [textwrap.fill(name, 30) for name in trials["experiment"]]
+    row_inches = max(0.42, 0.06 + 0.2 * max(name.count("\n") + 1 for name in names))
+    figure, axes = new_figure(height_inches=1.2 + row_inches * len(trials))
     colours = [PALETTE[1] if best else PALETTE[0] for best in trials["best"]]
     rows = list(range(len(trials)))  # by position: two trials may share a label
     bars = axes.barh(rows, speed, color=colours, height=0.62)
-    axes.set_yticks(rows, labels=list(trials["experiment"]))
+    axes.set_yticks(rows, labels=names)
     steps = [
         f"{value:.1f} steps/s{', best' * best}"
         for value, best in zip(trials["steps_per_second"], trials["best"], strict=True)
     ]
     axes.bar_label(bars, labels=steps, padding=4, fontsize=TEXT_POINTS)
-    axes.set_xlim(0, speed.max() * 1.4)  # room for the bars' labels
+    beside = CHARACTER_INCHES * max(len(line) for name in names for line in name.split("\n"))
+    width, room = 6.0 - beside, 0.2 + CHARACTER_INCHES * max(map(len, steps))
+    axes.set_xlim(0, speed.max() * width / (width - room))  # room for the bars' labels
     axes.invert_yaxis()  # the first trial on top, as in the table
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(label)
@@ -181,11 +188,15 @@ def loss_against_cost(trials: pd.DataFrame) -> Figure:
     handles = [Line2D([], [], label="best at its cost (Pareto front)", **look)]
     if len(front) < len(trials):
         handles.append(Line2D([], [], label="beaten by one that cost no more", **rest))
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda flop, _: f"{flop:.0e}".replace("+", "")))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("floating-point operations of the training (log scale)")
+    log = bool(trials["flop"].max() > 2 * trials["flop"].min())
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(log_locator(trials["flop"].min(), trials["flop"].max()))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda flop, _: f"{flop:.3g}".replace("+", "")))
+    axes.set_xlabel("floating-point operations of the training" + " (log scale)" * log)
     axes.set_ylabel("validation " + LOSS_LABEL)
     add_legend(figure, handles)
     return figure

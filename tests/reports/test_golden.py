@@ -22,7 +22,7 @@ SECONDS = "time since the trial's start (seconds)"
 LOSS, VALIDATION = "loss (nats per token)", "validation loss (nats per token)"
 CURVES = [*RATES, "validation", "training"]
 FITTED = "fitted optimum 0.00093"
-SPEED = "training speed (thousand tokens per second)"
+SPEED = "thousand tokens per second"
 # x, y, lines, bars, legend
 FIGURES = [
     (TOKENS, LOSS, 8, 0, CURVES),

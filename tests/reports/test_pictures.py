@@ -141,3 +141,50 @@ def test_the_prediction_is_compared_with_what_it_was_of(build: Any) -> None:
     taken = [dataclasses.replace(trial, taken_from="old") for trial in ledger.trials]
     ledger = build.write(experiment, taken)
     assert predicted_pictures(trials_frame(experiment, ledger), experiment) == []
+
+
+def test_long_names_stay_inside_of_the_figures(build: Any) -> None:
+    axes = {"schedule": ("cosine", "linear"), "batch_size": (2, 4), "lr": (1e-3, 2e-3)}
+    axes |= {"weight_decay": (0.05, 0.1), "dropout": (0.05,), "warmup_fraction": (0.05,)}
+    experiment = build.plan(axes)
+    first = {name: values[0] for name, values in axes.items()}
+    trials = [
+        build.trial(experiment, first | {"lr": lr, "batch_size": size}, (7.0,))
+        for lr in (1e-3, 2e-3)
+        for size in (2, 4)
+    ]
+    ledger = build.write(experiment, trials)
+    frame, epochs = trials_frame(experiment, ledger), epochs_frame(experiment, ledger)
+    for figure in (
+        curves.generalisation_gap(epochs),
+        curves.learning_curves(epochs, "tokens_seen"),
+        figures.throughput(frame),
+    ):
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        texts = [axes.xaxis.label, axes.yaxis.label, *axes.texts, *axes.get_yticklabels()]
+        for text in [*texts, *(text for legend in figure.legends for text in legend.get_texts())]:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, text
+
+
+def test_few_trials_of_a_sampler_have_round_ticks(build: Any) -> None:
+    rates = (2.27348e-4, 5.25968e-4, 2.13027e-3, 4.83491e-3)
+    experiment = build.plan({"lr": (1e-4, 1e-2)}, sampler="random", samples=4)
+    trials = [build.trial(experiment, {"lr": rate}, (7.0,)) for rate in rates]
+    frame = trials_frame(experiment, build.write(experiment, trials))
+    figure = figures.loss_against(frame, AXES["lr"], [])
+    figure.canvas.draw()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert {"0.0005", "0.001", "0.002"} <= set(labels)
+    assert max(map(len, labels)) <= 6
+
+
+def test_costs_within_a_decade_have_ticks_to_read_them_by(build: Any) -> None:
+    experiment = build.plan({"epochs": (1, 2, 3)})
+    for lengths in ((1, 2), (1, 3), (2, 3)):
+        trials = [build.trial(experiment, {"epochs": n}, (8.0,) * n) for n in lengths]
+        frame = trials_frame(experiment, build.write(experiment, trials))
+        (axes,) = figures.loss_against_cost(frame).axes
+        low, high = axes.get_xlim()
+        assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 3
