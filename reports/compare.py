@@ -23,6 +23,7 @@ from reports.parts import Section, Table
 from reports.setup_tables import command_line
 from reports.winner import winner, winning_trial
 from search.axes import AXES, cell_label
+from search.confirm import trials_so_far
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
 
@@ -122,16 +123,17 @@ def _best_table(searches: list[Search]) -> pd.DataFrame:
         sum(t.final.val_loss_nats for t in cell) / len(cell) if cell else math.inf for cell in cells
     ]
     leader = means.index(min(means))
-    for (experiment, ledger), cell in zip(searches, cells, strict=True):
+    for (experiment, ledger), cell, best in zip(searches, cells, found, strict=True):
         row: dict[str, Any] = {
             "search": one_line(experiment.name),
             "experiment": None,
         }
-        if cell:
+        if best is not None:
             evidence = Evidence(experiment, ledger)
             level = evidence.level(cell, val_loss)
             row |= {
                 "experiment": cell_label(cell[0].config, list(experiment.axes)),
+                "seeds": f"{len(cell)}{' fresh' * best.fresh}",
                 "val_loss_nats": level.mean,
                 "val_loss_interval": f"{level.low:.4f} to {level.high:.4f}",
                 "val_perplexity": math.exp(level.mean),
@@ -142,7 +144,7 @@ def _best_table(searches: list[Search]) -> pd.DataFrame:
                 behind = evidence.difference(cell, cells[leader], val_loss)
                 row["behind"] = behind.text("{:+.4f}")
         rows.append(row)
-    names = ["search", "experiment", "val_loss_nats", "val_loss_interval", "behind"]
+    names = ["search", "experiment", "seeds", "val_loss_nats", "val_loss_interval", "behind"]
     names += ["val_perplexity", "total_seconds", "flop"]
     return pd.DataFrame(rows, columns=names)
 
@@ -176,7 +178,7 @@ def _described(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
         "command": command_line(experiment.command),
         "preset": experiment.preset,
         "sampler": experiment.sampler or "grid",
-        "trials finished": f"{len(ledger.complete())} of {experiment.planned_trials}",
+        "trials finished": f"{len(ledger.complete())} of {trials_so_far(experiment, ledger)}",
         "seeds": str(experiment.seeds),
         "base seed": str(experiment.base_seed),
         **axes,

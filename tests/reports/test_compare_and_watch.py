@@ -67,6 +67,10 @@ def test_the_best_of_each_is_the_one_its_own_report_names(build: Any) -> None:
             ledger.append(fresh)
     row = compare_page([(experiment, ledger)]).tables[0].frame.iloc[0]
     assert row["experiment"] == "lr=0.002" and row["val_loss_nats"] == pytest.approx(7.235)
+    assert row["seeds"] == "2 fresh"
+    confirmed = compare_page([(experiment, ledger), *two(build)]).tables[1].frame
+    trials = confirmed.set_index("setting").loc["trials finished"]
+    assert list(trials) == ["10 of 10", "3 of 3", "3 of 3"]
 
 
 def test_a_watched_page_goes_on_while_fresh_seeds_are_due(
