@@ -27,6 +27,8 @@ from search.presets import PRESETS
 
 MOST_SEEDS = 64
 """To tell two configurations apart by more than this many seeds each is not worth it."""
+RISE_NATS = 0.01
+"""A rise of validation loss that is more than a ripple."""
 CONFIRMED = 3
 """The most configurations that are advised to be confirmed."""
 
@@ -55,7 +57,8 @@ class Overfitting:
     def text(self) -> str:
         where = f"after epoch {self.epoch} of {self.epochs} (by {self.rise_nats:.4f} nats)"
         if self.training_fell:
-            return f"validation loss turned up {where} while training loss fell: overfitting"
+            what = "overfitting" if self.rise_nats > RISE_NATS else "so little may be noise"
+            return f"validation loss turned up {where} while training loss fell: {what}"
         return f"the best epoch isn't the last: validation loss rose {where}, training loss too"
 
 
@@ -136,7 +139,8 @@ def _unfinished(experiment: Experiment, ledger: Ledger, make: Commands) -> list[
     ended = [t for t in ledger.trials if ledger.has_ended(t.trial_id)]
     searching = sum(not is_fresh(experiment, t) for t in ended) < experiment.planned_trials
     what = "the search is unfinished" if searching else "confirming is unfinished"
-    tried = f", {failed} of them failed and are tried again" if failed else ""
+    again = f"{failed} of them failed and {'is' if failed == 1 else 'are'} tried again"
+    tried = f", {again}" if failed else ""
     why = f"{what}: {missing} trial{'s' * (missing > 1)} to go{tried}"
     return [Step(why=why, command=make("search/run.py", "--resume", experiment.name))]
 

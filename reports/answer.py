@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from model.config import flops_per_token, parameter_count
 from reports.advice import Step, alarms, steps
 from reports.cells import Cell, cells, same_but
-from reports.columns import counted, duration
+from reports.columns import counted, duration, perplexity
 from reports.fits import BestRate, PowerLaw, best_rate, power_law
 from reports.winner import Winner, why_none, winner
 from search.confirm import is_fresh
@@ -98,7 +98,7 @@ def _loss(experiment: Experiment, ledger: Ledger, best: Winner) -> str:
         # Losses that chose it are too good for what it comes to (docs/noise.md).
         chosen = "" if best.fresh or not best.rivals else ", chosen by them"
         spread = f"95% interval {known.low:.4f} to {known.high:.4f}, {seeds}{chosen}"
-    parts = [f"{known.mean:.4f} nats ({spread}), perplexity {final.val_perplexity:,.1f}"]
+    parts = [f"{known.mean:.4f} nats ({spread}), perplexity {perplexity(final.val_perplexity)}"]
     if known.n > 1:
         parts = [f"{known.mean:.4f} nats ({spread})"]
     searched = sum(not is_fresh(experiment, trial) for trial in ledger.trials)

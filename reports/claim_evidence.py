@@ -171,10 +171,12 @@ class Evidence:
                 f"{self.spread_nats:.4f} nats ({counted(int(self.spread_df), 'degree')} of "
                 "freedom), stands in"
             )
+        which = "" if self.experiment.confirm is None else ", the search's and fresh ones"
         return (
-            f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds (Welch's for differences); "
-            f"{source}. A claim holds if its whole interval agrees with it, does not hold if none "
-            "of it does, and can't be told otherwise."
+            f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds{which} (Welch's for "
+            f"differences), each claim tested by itself; {source}. A claim holds if its whole "
+            "interval agrees with it, does not hold if none of it does, and can't be told "
+            "otherwise."
         )
 
 

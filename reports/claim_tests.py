@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from model.config import ModelConfig, parameter_count
+from reports.advice import RISE_NATS
 from reports.claim_evidence import (
     FAILS,
     HOLDS,
@@ -29,8 +30,6 @@ from search.ledger import TrialRecord
 
 TOLERANCE = 0.1
 """Share of a claimed number within which it holds."""
-RISE_NATS = 0.01
-"""A rise of validation loss that is more than a ripple."""
 Values = dict[str, float]
 
 

@@ -56,6 +56,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def perplexity(value: float) -> str:
+    """`238.59`, `1,531.3`: as many digits as a loss in four decimals has, the exponential of it."""
+    decimals = 2 if value < 1000 else 1 if value < 10_000 else 0
+    return f"{value:,.{decimals}f}"
+
+
 def times(count: int) -> str:
     """`once`, `twice`, `3 times`."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
@@ -111,7 +117,7 @@ COLUMNS = {
     "epochs": _number("Epochs", "{:.0f}"),
     "train_loss_nats": _number("Train loss", "{:.4f}"),
     "val_loss_nats": _number("Validation loss", "{:.4f}"),
-    "val_perplexity": _number("Perplexity", "{:,.2f}"),
+    "val_perplexity": Column(heading="Perplexity", write=perplexity, numeric=True),
     "val_bits_per_byte": _number("Bits per byte", "{:.4f}"),
     "improvement": _number("Improvement", "{:.1%}"),
     "lr_last": _number("Learning rate", "{:.3g}"),
@@ -153,7 +159,7 @@ COLUMNS = {
     "same_bits": Column(heading="Same bits", write=yes_no),
     "same_machine": Column(heading="Same machine", write=yes_no),
     "test_loss_nats": _number("Test loss", "{:.4f}"),
-    "test_perplexity": _number("Test perplexity", "{:,.2f}"),
+    "test_perplexity": Column(heading="Test perplexity", write=perplexity, numeric=True),
     "test_bits_per_byte": _number("Test bits per byte", "{:.4f}"),
     "ended_at": Column(heading="When", write=day_and_time),
 }

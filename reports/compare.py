@@ -16,11 +16,14 @@ import pandas as pd
 from reports.claim_evidence import Evidence, val_loss
 from reports.columns import one_line, show
 from reports.curve_pictures import gap_picture, learning_pictures
-from reports.frames import trained_flop, trial_label
+from reports.findings import not_run_yet
+from reports.frames import trained_flop
 from reports.page import Page
 from reports.parts import Section, Table
 from reports.setup_tables import command_line
-from search.axes import AXES
+from reports.winner import winner, winning_trial
+from search.axes import AXES, cell_label
+from search.confirm import trials_so_far
 from search.experiment import Experiment
 from search.ledger import Ledger, TrialRecord
 
@@ -52,9 +55,9 @@ def compare_page(searches: list[Search]) -> Page:
         Section(
             title="The best of each",
             paragraphs=[
-                "Losses are means over the finished seeds of the best trial's configuration, with "
-                "95% intervals; with one seed the interval is from the spread between the seeds of "
-                "other configurations, or an assumed one.",
+                "Losses are means over the finished seeds of the best configuration, fresh ones "
+                "where it was confirmed, with 95% intervals; with one seed the interval is from "
+                "the spread between the seeds of other configurations, or an assumed one.",
             ],
             tables=[
                 Table(name="best", caption="Best configurations", frame=best, marked_row=marked)
@@ -102,38 +105,35 @@ def _cautions(searches: list[Search]) -> list[str]:
     unfinished = [
         one_line(experiment.name)
         for experiment, ledger in searches
-        if len(ledger.trials) < experiment.planned_trials
+        if not_run_yet(experiment, ledger)
     ]
     if unfinished:
         notes.append(f"Not finished: {', '.join(unfinished)}.")
     return notes
 
 
-def _cell_of_best(ledger: Ledger) -> list[TrialRecord]:
-    best = ledger.best()
-    if best is None:
-        return []
-    config = best.config.replace(seed=0)
-    return [trial for trial in ledger.complete() if trial.config.replace(seed=0) == config]
-
-
 def _best_table(searches: list[Search]) -> pd.DataFrame:
     rows = []
-    cells = [_cell_of_best(ledger) for _, ledger in searches]
+    found = [winner(experiment, ledger) for experiment, ledger in searches]
+    cells: list[tuple[TrialRecord, ...]] = [
+        () if best is None else best.cell.fresh if best.fresh else best.cell.searched
+        for best in found
+    ]
     means = [
         sum(t.final.val_loss_nats for t in cell) / len(cell) if cell else math.inf for cell in cells
     ]
     leader = means.index(min(means))
-    for (experiment, ledger), cell in zip(searches, cells, strict=True):
+    for (experiment, ledger), cell, best in zip(searches, cells, found, strict=True):
         row: dict[str, Any] = {
             "search": one_line(experiment.name),
             "experiment": None,
         }
-        if cell:
+        if best is not None:
             evidence = Evidence(experiment, ledger)
             level = evidence.level(cell, val_loss)
             row |= {
-                "experiment": trial_label(experiment, cell[0].config, 0).split(", seed")[0],
+                "experiment": cell_label(cell[0].config, list(experiment.axes)),
+                "seeds": f"{len(cell)}{' fresh' * best.fresh}",
                 "val_loss_nats": level.mean,
                 "val_loss_interval": f"{level.low:.4f} to {level.high:.4f}",
                 "val_perplexity": math.exp(level.mean),
@@ -144,7 +144,7 @@ def _best_table(searches: list[Search]) -> pd.DataFrame:
                 behind = evidence.difference(cell, cells[leader], val_loss)
                 row["behind"] = behind.text("{:+.4f}")
         rows.append(row)
-    names = ["search", "experiment", "val_loss_nats", "val_loss_interval", "behind"]
+    names = ["search", "experiment", "seeds", "val_loss_nats", "val_loss_interval", "behind"]
     names += ["val_perplexity", "total_seconds", "flop"]
     return pd.DataFrame(rows, columns=names)
 
@@ -178,7 +178,7 @@ def _described(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
         "command": command_line(experiment.command),
         "preset": experiment.preset,
         "sampler": experiment.sampler or "grid",
-        "trials finished": f"{len(ledger.complete())} of {experiment.planned_trials}",
+        "trials finished": f"{len(ledger.complete())} of {trials_so_far(experiment, ledger)}",
         "seeds": str(experiment.seeds),
         "base seed": str(experiment.base_seed),
         **axes,
@@ -200,7 +200,7 @@ def _epochs(searches: list[Search]) -> pd.DataFrame:
             **vars(epoch),
         }
         for experiment, ledger in searches
-        if (best := ledger.best()) is not None
+        if (best := winning_trial(experiment, ledger)) is not None
         for epoch in best.epochs
     ]
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports import curves
-from reports.columns import counted
+from reports.columns import counted, perplexity
 from reports.drawing import MANY
 from reports.picture import Picture, png_of
 
@@ -18,7 +18,9 @@ def learning_pictures(epochs: pd.DataFrame) -> list[Picture]:
         "up while training falls is overfitting."
     )
     if epochs["trial_id"].nunique() > MANY:
-        words += " Grey lines are validation losses; the best three settings are in colour."
+        words += (
+            " Grey are validation losses; in colour the trials that end lowest, one of a setting."
+        )
     against = (
         ("tokens_seen", "loss_by_tokens", "training tokens", words),
         (
@@ -48,9 +50,9 @@ def perplexity_picture(epochs: pd.DataFrame) -> Picture:
         name="perplexity_by_epoch",
         title="Perplexity by epoch",
         alt=f"Lines of validation perplexity by epoch for {_count(epochs)}; the lowest ends at "
-        f"{best:,.1f}.",
+        f"{perplexity(best)}.",
         caption="Perplexity is the exponential of validation loss: among how many equally likely "
-        f"tokens the model is undecided. The best trial ends at {best:,.1f}.",
+        f"tokens the model is undecided. The lowest ends at {perplexity(best)}.",
         png=png_of(curves.perplexity_by_epoch(epochs)),
     )
 
@@ -65,8 +67,8 @@ def gap_picture(epochs: pd.DataFrame) -> Picture:
         name="generalisation_gap",
         title="Generalisation gap",
         alt=f"Validation less training loss by epoch for {_count(epochs)}. {ends}",
-        caption=f"Validation less training loss. {ends} A line that climbs above zero learns its "
-        "training text by heart. Below zero is usual in the first epochs: training loss is a mean "
+        caption=f"Validation less training loss. {ends} Above zero the training text is fitted "
+        "better than unseen text. Below zero is usual in the first epochs: training loss is a mean "
         "over the epoch, with dropout.",
         png=png_of(curves.generalisation_gap(epochs)),
     )

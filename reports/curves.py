@@ -116,15 +116,17 @@ def _faint(epochs: int, trials: int) -> dict[str, Any]:
     """A trial among the rest: the fainter the more there are, so that their density shows."""
     alpha = max(0.12, min(0.7, 25 / trials))
     look = {"color": REST, "linewidth": 0.8, "markersize": 4, "alpha": alpha}
-    # A run of one epoch is a point; hundreds of lines need no points on them.
-    return look | {"marker": "." if epochs == 1 or trials <= CROWD else ""}
+    if epochs == 1:
+        return look | {"marker": "o"}  # it has no line to be seen by
+    return look | {"marker": "." if trials <= CROWD else ""}
 
 
 def _rest_handle(epochs: pd.DataFrame) -> list[Line2D]:
     count = epochs["trial_id"].nunique()
     if count <= MANY:
         return []
-    label = f"{count - HIGHLIGHTED} other trials"
+    coloured = min(HIGHLIGHTED, epochs["configuration"].nunique())
+    label = f"{count - coloured} other trials"
     return [Line2D([], [], label=label, color=REST, marker=".")]
 
 

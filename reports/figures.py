@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -10,9 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from reports.drawing import (
+    CHARACTER_INCHES,
     LOSS_LABEL,
     MANY,
     MANY_BARS,
@@ -21,6 +23,7 @@ from reports.drawing import (
     REST,
     TEXT_POINTS,
     add_legend,
+    log_locator,
     look_of,
     new_figure,
     value_axis,
@@ -39,12 +42,20 @@ class Optimum(Protocol):
     def high(self) -> float | None: ...
 
 
+def lowest_setting(trials: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+    """The values of axes `names` with the lowest mean over their trials (seeds), with that mean as
+    `val_loss_nats` and their number as `seeds`: as the winner is found."""
+    losses = trials.groupby(list(names), sort=False, dropna=False)["val_loss_nats"]
+    means = losses.agg(val_loss_nats="mean", seeds="size").reset_index()
+    return means.iloc[int(means["val_loss_nats"].argmin())]
+
+
 def loss_against(
     trials: pd.DataFrame, axis: Axis, others: Sequence[str], optimum: Optimum | None = None
 ) -> Figure:
     """Final validation loss against an axis' values: a line for each setting of the `others`, a
-    point for each trial, the best ringed; a fitted optimum is a line across with its interval as a
-    band."""
+    point for each trial, the lowest mean ringed; a fitted optimum is a line across with its
+    interval as a band."""
     figure, axes = new_figure()
     if axis.categorical:  # as words, which stand side by side
         trials = trials.assign(**{axis.name: trials[axis.name].map(axis.exact)})
@@ -64,7 +75,7 @@ def loss_against(
                 axes.plot(means.index, means, color=colour, linewidth=1.5)
             label = ", ".join(f"{n}={AXES[n].show(v)}" for n, v in zip(others, values, strict=True))
             handles.append(Line2D([], [], label=label or "trials", **look))
-    best = trials.sort_values("val_loss_nats", kind="stable").iloc[0]
+    best = lowest_setting(trials, [axis.name, *others])
     ring: dict[str, Any] = {
         "marker": "o",
         "markersize": 15,
@@ -73,8 +84,11 @@ def loss_against(
     }
     ring |= {"markeredgecolor": "#000000", "markeredgewidth": 1.8}
     axes.plot([best[axis.name]], [best["val_loss_nats"]], **ring)
-    handles.append(Line2D([], [], label=f"lowest: {best['val_loss_nats']:.3f} nats", **ring))
+    lowest = "lowest mean" if best["seeds"] > 1 else "lowest"
+    handles.append(Line2D([], [], label=f"{lowest}: {best['val_loss_nats']:.3f} nats", **ring))
+    value_axis(axes, axis, sorted(trials[axis.name].unique()))
     if optimum is not None:
+        limits = axes.get_xlim()  # an interval far wider than the values would squeeze them
         fitted: dict[str, Any] = {"color": PALETTE[1], "linestyle": ":", "linewidth": 2}
         axes.axvline(optimum.rate, **fitted)
         label = f"fitted optimum {optimum.rate:.2g}"
@@ -82,7 +96,7 @@ def loss_against(
             axes.axvspan(optimum.low, optimum.high, color=PALETTE[1], alpha=0.15, linewidth=0)
             label += ", 95% interval shaded"
         handles.append(Line2D([], [], label=label, **fitted))
-    value_axis(axes, axis, sorted(trials[axis.name].unique()))
+        axes.set_xlim(limits)
     axes.set_ylabel("validation " + LOSS_LABEL)
     add_legend(figure, handles)
     return figure
@@ -91,23 +105,30 @@ def loss_against(
 def throughput(trials: pd.DataFrame) -> Figure:
     """Training speed of each trial: a bar each, or a dot each where there are many."""
     speed = trials["tokens_per_second"] / 1000
-    label = "training speed (thousand tokens per second)"
+    label = "thousand tokens per second"  # as much as fits beside long names
     if len(trials) > MANY_BARS:
         figure, axes = new_figure()
         axes.plot(range(1, len(trials) + 1), speed, linestyle="", marker="o", color=PALETTE[0])
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("trial, in the order of the experiments table")
-        axes.set_ylabel("thousand tokens per second")  # as much as fits the height
+        axes.set_ylabel(label)
         return figure
-    figure, axes = new_figure(height_inches=1.2 + 0.42 * len(trials))
+    names = [textwrap.fill(name, 30) for name in trials["experiment"]]
+    row_inches = max(0.42, 0.06 + 0.2 * max(name.count("\n") + 1 for name in names))
+    figure, axes = new_figure(height_inches=1.2 + row_inches * len(trials))
     colours = [PALETTE[1] if best else PALETTE[0] for best in trials["best"]]
     rows = list(range(len(trials)))  # by position: two trials may share a label
     bars = axes.barh(rows, speed, color=colours, height=0.62)
-    axes.set_yticks(rows, labels=list(trials["experiment"]))
-    steps = [f"{value:.1f} steps/s" for value in trials["steps_per_second"]]
+    axes.set_yticks(rows, labels=names)
+    steps = [
+        f"{value:.1f} steps/s{', best' * best}"
+        for value, best in zip(trials["steps_per_second"], trials["best"], strict=True)
+    ]
     axes.bar_label(bars, labels=steps, padding=4, fontsize=TEXT_POINTS)
-    axes.set_xlim(0, speed.max() * 1.25)  # room for the bars' labels
+    beside = CHARACTER_INCHES * max(len(line) for name in names for line in name.split("\n"))
+    width, room = 6.0 - beside, 0.2 + CHARACTER_INCHES * max(map(len, steps))
+    axes.set_xlim(0, speed.max() * width / (width - room))  # room for the bars' labels
     axes.invert_yaxis()  # the first trial on top, as in the table
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(label)
@@ -115,9 +136,11 @@ def throughput(trials: pd.DataFrame) -> Figure:
 
 
 def heat_map(trials: pd.DataFrame, across: Axis, up: Axis) -> Figure:
-    """The lowest validation loss of each pair of two axes' values, over all else that varies; a
-    pair that was not tried is left blank. The best pair is framed."""
-    table = trials.pivot_table("val_loss_nats", index=up.name, columns=across.name, aggfunc="min")
+    """The lowest validation loss, a mean over seeds, of each pair of two axes' values, over all
+    else that varies; a pair that was not tried is left blank. The best pair is framed."""
+    varied = [name for name in trials.columns if name in AXES]
+    means = trials.groupby(varied, dropna=False)["val_loss_nats"].mean().reset_index()
+    table = means.pivot_table("val_loss_nats", index=up.name, columns=across.name, aggfunc="min")
     figure, axes = new_figure(height_inches=1.6 + 0.62 * len(table))
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
@@ -164,12 +187,16 @@ def loss_against_cost(trials: pd.DataFrame) -> Figure:
     axes.step(front["flop"], front["val_loss_nats"], where="post", **look)
     handles = [Line2D([], [], label="best at its cost (Pareto front)", **look)]
     if len(front) < len(trials):
-        handles.append(Line2D([], [], label="beaten in cost and loss", **rest))
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda flop, _: f"{flop:.0e}".replace("+", "")))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("floating-point operations of the training (log scale)")
+        handles.append(Line2D([], [], label="beaten by one that cost no more", **rest))
+    log = bool(trials["flop"].max() > 2 * trials["flop"].min())
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(log_locator(trials["flop"].min(), trials["flop"].max()))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda flop, _: f"{flop:.3g}".replace("+", "")))
+    axes.set_xlabel("floating-point operations of the training" + " (log scale)" * log)
     axes.set_ylabel("validation " + LOSS_LABEL)
     add_legend(figure, handles)
     return figure

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from model.records import COMPLETE, FAILED, STATUSES
-from reports.columns import duration, sentence, times
+from reports.columns import duration, perplexity, sentence, times
 from reports.frames import epoch_plan, trial_label
 from reports.winner import Winner, winner
 from search.confirm import missing_trials, trials_so_far
@@ -48,7 +48,7 @@ def summary(experiment: Experiment, ledger: Ledger) -> str:
     else:
         numbers = (
             f"a validation loss of {final.val_loss_nats:.4f} nats per token, perplexity "
-            f"{final.val_perplexity:,.2f}, {final.val_bits_per_byte:.4f} bits per byte"
+            f"{perplexity(final.val_perplexity)}, {final.val_bits_per_byte:.4f} bits per byte"
         )
     return (
         f"Best{so_far}: {_best_label(experiment, found)} with {numbers} "
@@ -73,7 +73,7 @@ def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
         tiles = {
             "Best": _best_label(experiment, found),
             "Validation loss": f"{mean:.4f} nats{of}",
-            "Perplexity": f"{math.exp(mean):,.2f}",
+            "Perplexity": perplexity(math.exp(mean)),
             "Bits per byte": f"{bits_per_nat * mean:.4f}",
         }
     # The clock of a packed trial is that of its whole pack; a trunk's time is its own trial's.

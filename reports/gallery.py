@@ -38,9 +38,10 @@ def gallery(experiment: Experiment, ledger: Ledger) -> list[Picture]:
             optimum = (
                 best_rate(shown["lr"].tolist(), shown["val_loss_nats"].tolist()) if fits else None
             )
-            pictures.append(axis_picture(shown, others, name, optimum))
+            inside = optimum is not None and not optimum.extrapolated
+            pictures.append(axis_picture(shown, others, name, optimum if inside else None))
     pictures += heat_map_pictures(trials, experiment)
-    if len(trials) > 1:
+    if trials["flop"].nunique() > 1:  # else there is nothing to weigh
         pictures.append(cost_picture(trials))
     if experiment.sampler is not None:
         from reports.sampler_gallery import sampler_pictures  # imports Optuna

@@ -26,7 +26,7 @@ from data.manifest import Manifest
 from data.paths import artifacts_root
 from reports.columns import one_line
 from reports.compare import compare_page, comparison_folder
-from reports.findings import summary
+from reports.findings import not_run_yet, summary
 from reports.page import Page, build_page, to_html, to_markdown
 from reports.tables import as_text, experiments
 from reports.watch import watch
@@ -142,7 +142,7 @@ def _one(options: argparse.Namespace, folder: Path) -> int:
             _tell(experiment, ledger, paths)
         else:
             print(one_line(summary(experiment, ledger)), flush=True)
-        return len(ledger.trials) >= experiment.planned_trials
+        return not not_run_yet(experiment, ledger)
 
     if options.watch:
         watch(folder / "ledger.jsonl", write)

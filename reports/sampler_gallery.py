@@ -33,7 +33,8 @@ def sampler_pictures(experiment: Experiment, ledger: Ledger) -> list[Picture]:
     ]
     if len(experiment.axes) < 2:
         return pictures
-    best = sorted(trials, key=lambda trial: trial.final.val_loss_nats)[:MOST_LINES]
+    # The lowest last, so that no other line lies over it.
+    best = sorted(trials, key=lambda trial: -trial.final.val_loss_nats)[-MOST_LINES:]
     all_or_best = f"the best {len(best)} of {count}" if len(best) < len(trials) else count
     drawn, shares = optuna_figures.importances(study)
     first, second = list(shares)[:2]

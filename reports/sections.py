@@ -98,10 +98,13 @@ def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
         return Section(title="Experiments", paragraphs=paragraphs, tables=[trials])
     best = winning_trial(experiment, ledger)
     label = setting_label(experiment, best.config) if best else None
+    fresh = ", the search's and fresh ones (the answer is of fresh ones alone)"
     means = Table(
         name="configurations",
-        caption="Configurations: means over the finished seeds, the spread (standard deviation) "
-        "and the 95% interval of the mean validation loss; time and FLOP of one seed",
+        caption="Configurations: means over the finished seeds"
+        + fresh * (experiment.confirm is not None)
+        + ", the spread (standard deviation) and the 95% interval of the mean validation loss; "
+        "time and FLOP of one seed",
         frame=cells,
         marked_row=cells["experiment"].tolist().index(label) if label else None,
     )

@@ -47,10 +47,16 @@ def recipe(experiment: Experiment) -> pd.DataFrame:
         "Precision": f"{train.precision} (losses summed in fp32)",
         "Validation": "after each epoch, on "
         + (f"{train.val_tokens:,} tokens" if train.val_tokens else "the whole split"),
-        "Seeds": f"{experiment.seeds} for each configuration, from base seed "
-        f"{experiment.base_seed}",
+        "Seeds": f"{experiment.seeds} for each configuration{_confirmed(experiment)}, from base "
+        f"seed {experiment.base_seed}",
     }
     return _settings(rows)
+
+
+def _confirmed(experiment: Experiment) -> str:
+    if experiment.confirm is None:
+        return ""
+    return f", up to {experiment.confirm_seeds} fresh ones for the best {experiment.confirm}"
 
 
 def _axis(experiment: Experiment, name: str) -> str:

@@ -33,7 +33,10 @@ def experiments(experiment: Experiment, ledger: Ledger, cost: bool = False) -> p
     trials = trials_frame(experiment, ledger)
     trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
     best = winning_trial(experiment, ledger)
-    best_notes = ["best"] + [
+    setting = best.config.replace(seed=0) if best else None
+    seeds = sum(trial.config.replace(seed=0) == setting for trial in ledger.complete())
+    # Another seed may be lower: it is the mean that is the best.
+    best_notes = ["best" if seeds < 2 else "best by the mean of its seeds"] + [
         f"{edge.axis.name} at the {'upper' if edge.upper else 'lower'} edge"
         for edge in (edges(experiment, best.config) if best else [])
     ]

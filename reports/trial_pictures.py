@@ -31,17 +31,21 @@ def axis_picture(
 ) -> Picture:
     """Loss against axis `name`, with a fitted `optimum` if there is one."""
     axis = AXES[name]
-    best = trials.sort_values("val_loss_nats", kind="stable").iloc[0]
-    found = f"The lowest, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
+    best = figures.lowest_setting(trials, [name, *others])
+    seeds = f" mean of {best['seeds']:.0f} seeds" if best["seeds"] > 1 else ""
+    found = f"The lowest{seeds}, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
+    settings = len(trials.groupby(others)) if others else 1
+    replicated = len(trials) > len(trials.groupby([name, *others]))
+    words = [f"{found} One at the edge of the plot asks for more values on that side."]
+    if settings > drawing.MANY:
+        words.append("Points also differ in the other axes.")
+    elif replicated:
+        words.append("Points above each other are seeds of one setting; lines join their means.")
     return Picture(
         name=f"loss_against_{name}",
         title=f"Validation loss against {axis.label}",
         alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
-        caption=found
-        if axis.categorical
-        else f"{found} A minimum inside the plot is the best {axis.label} of the range; one at "
-        "its edge asks for more values on that side. Points above each other are seeds of one "
-        "setting; the line joins their means.",
+        caption=found if axis.categorical else " ".join(words),
         png=png_of(figures.loss_against(trials, axis, others, optimum)),
     )
 
@@ -53,7 +57,7 @@ def heat_map_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Pict
         return []
     if trials[across.name].nunique() < 2 or trials[up.name].nunique() < 2:
         return []
-    best = trials.sort_values("val_loss_nats", kind="stable").iloc[0]
+    best = figures.lowest_setting(trials, list(experiment.axes))
     found = (
         f"The lowest, {best['val_loss_nats']:.3f} nats, is at {best[across.name]:g} epochs and "
         f"width {best[up.name]:g}."
@@ -64,8 +68,8 @@ def heat_map_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Pict
             title="Validation loss over epochs and width",
             alt=f"Heat map of the lowest validation loss by epochs and embedding dimension. "
             f"{found}",
-            caption=f"{found} Darker is lower; each cell is the best over all else that varies, "
-            "and – was not tried. Both axes cost more to the right and to the top.",
+            caption=f"{found} Darker is lower; each cell is the lowest of all else that varies, "
+            "seeds averaged, and – was not tried. Both axes cost more to the right and to the top.",
             png=png_of(figures.heat_map(trials, across, up)),
         )
     ]
@@ -75,9 +79,12 @@ def cost_picture(trials: pd.DataFrame) -> Picture:
     front = figures.pareto_front(trials)
     cheapest, best = front.iloc[0], front.iloc[-1]
     found = (
-        f"{counted(len(front), 'trial')} of {len(trials)} are best at their cost, from "
+        f"{len(front)} trials of {len(trials)} are best at their cost, from "
         f"{cheapest['val_loss_nats']:.3f} nats for {cheapest['flop']:.1e} FLOP to "
         f"{best['val_loss_nats']:.3f} for {best['flop']:.1e}."
+        if len(front) > 1
+        else f"One trial of {len(trials)} is the cheapest and the best: "
+        f"{best['val_loss_nats']:.3f} nats for {best['flop']:.1e} FLOP."
     )
     if len(front) == 1:
         found = (
@@ -88,8 +95,8 @@ def cost_picture(trials: pd.DataFrame) -> Picture:
         name="loss_against_cost",
         title="Validation loss against cost",
         alt=f"Validation loss against floating-point operations with the Pareto front. {found}",
-        caption=f"{found} What lies above the stepped line cost more than a better trial. A front "
-        "that is still steep at its right end says that more training would pay.",
+        caption=f"{found} What lies above the stepped line cost as much as a better trial or more. "
+        "A front that is still steep at its right end says that more training may pay.",
         png=png_of(figures.loss_against_cost(trials)),
     )
 
@@ -104,7 +111,8 @@ def throughput_picture(trials: pd.DataFrame, experiment: Experiment) -> Picture:
         if (trials["pack"] > 1).any()
         else ""
     )
-    colour = "; the best trial is orange" if len(trials) <= drawing.MANY_BARS else ""
+    orange = len(trials) <= drawing.MANY_BARS and trials["best"].any()
+    colour = "; the best trial is orange" if orange else ""
     return Picture(
         name="throughput",
         title="Training speed",
@@ -120,7 +128,11 @@ def throughput_picture(trials: pd.DataFrame, experiment: Experiment) -> Picture:
 def predicted_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Picture]:
     """Of a search that made a prediction and has ended as planned."""
     seconds = experiment.predicted_seconds
+    trials = trials[trials["replicate"] < experiment.seeds]  # fresh seeds are not in the plan
     if not seconds or len(trials) < experiment.planned_trials:
+        return []
+    trials = trials[trials["taken_from"].isna()]  # nor what another search trained
+    if trials.empty:
         return []
     # Trials that run at a time share the clock; the prediction is of the clock.
     predicted = seconds * experiment.max_concurrent

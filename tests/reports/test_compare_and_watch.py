@@ -48,6 +48,51 @@ def test_the_best_of_each_and_how_far_behind(build: Any) -> None:
     assert "Best: lr=0.001 of narrow" in page.summary
 
 
+def test_the_best_of_each_is_the_one_its_own_report_names(build: Any) -> None:
+    """By the mean of its seeds, not by the luckiest; after confirming by the fresh ones alone."""
+    experiment = build.plan({"lr": (1e-3, 2e-3)}, name="lucky", seeds=3)
+    losses = {1e-3: (7.1, 7.12, 7.14), 2e-3: (7.0, 7.4, 7.5)}
+    trials = [
+        build.trial(experiment, {"lr": rate}, (8.0, 7.9, loss), replicate=k)
+        for rate, found in losses.items()
+        for k, loss in enumerate(found)
+    ]
+    ledger = build.write(experiment, trials)
+    row = compare_page([(experiment, ledger)]).tables[0].frame.iloc[0]
+    assert row["experiment"] == "lr=0.001" and row["val_loss_nats"] == pytest.approx(7.12)
+    experiment = dataclasses.replace(experiment, confirm=2, confirm_seeds=2)
+    for rate, loss in ((1e-3, 7.3), (2e-3, 7.2)):
+        for k in (3, 4):
+            fresh = build.trial(experiment, {"lr": rate}, (8.0, 7.9, loss + k / 100), replicate=k)
+            ledger.append(fresh)
+    row = compare_page([(experiment, ledger)]).tables[0].frame.iloc[0]
+    assert row["experiment"] == "lr=0.002" and row["val_loss_nats"] == pytest.approx(7.235)
+    assert row["seeds"] == "2 fresh"
+    confirmed = compare_page([(experiment, ledger), *two(build)]).tables[1].frame
+    trials = confirmed.set_index("setting").loc["trials finished"]
+    assert list(trials) == ["10 of 10", "3 of 3", "3 of 3"]
+
+
+def test_a_watched_page_goes_on_while_fresh_seeds_are_due(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = build.plan({"lr": (1e-3, 2e-3)}, confirm=2, confirm_seeds=2)
+    ledger = build.write(experiment)
+    ended = []
+
+    def watched(path: Path, write: Any) -> None:
+        for k in range(3):
+            for rate in (1e-3, 2e-3):
+                loss = 7 + rate + k / 1000
+                trial = build.trial(experiment, {"lr": rate}, (8.0, 7.9, loss), replicate=k)
+                ledger.append(trial)
+            ended.append(write(5))
+
+    monkeypatch.setattr(generate, "watch", watched)
+    assert generate.main(["--watch", "--out", str(build.root)]) == 0
+    assert ended == [False, False, True]
+
+
 def test_only_settings_that_differ_are_listed(build: Any) -> None:
     frame = compare_page(two(build)).tables[1].frame
     assert list(frame.columns) == ["setting", "search:wide", "search:narrow"]

@@ -62,6 +62,13 @@ def test_one_value_has_no_edge_and_a_sampler_has_a_margin(build: Any) -> None:
     assert [edge.upper for edge in edges(tpe, tpe.base.replace(lr_peak=0.0081))] == [True]
 
 
+def test_nothing_lies_below_one_epoch_or_no_dropout(build: Any) -> None:
+    plan = build.plan({"epochs": (1, 3, 10), "dropout": (0.0, 0.1, 0.2)})
+    assert edges(plan, plan.base.replace(epochs=1, dropout=0.0)) == []
+    found = edges(plan, plan.base.replace(epochs=10, dropout=0.2))
+    assert [edge.upper for edge in found] == [True, True]
+
+
 def test_trials_are_in_the_grids_order_with_their_numbers(build: Any) -> None:
     experiment, ledger = build.two_rates()
     frame = trials_frame(experiment, ledger)

@@ -61,7 +61,7 @@ def test_everything_is_written(build: Any, capsys: pytest.CaptureFixture[str]) -
     assert max(len(line) for line in printed.splitlines() if line.startswith("lr=")) <= 100
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     figures = ("loss_by_tokens", "loss_by_seconds", "perplexity_by_epoch", "generalisation_gap")
-    figures += ("loss_against_lr", "loss_against_cost", "throughput")
+    figures += ("loss_against_lr", "throughput")
     tables = ("architecture", "recipe", "provenance", "training_data", "sources", "splits")
     assert names == {
         "report.html",
@@ -79,7 +79,7 @@ def test_the_page_is_self_contained(build: Any) -> None:
     build.two_rates()
     page = Elements((report(build) / "report.html").read_text())
     sources = [a["src"] for _, a in page.found if "src" in a]
-    assert len(sources) == 7
+    assert len(sources) == 6
     assert all(source and source.startswith("data:image/png;base64,") for source in sources)
     ids = {a.get("id") for a in page.named("h2")}
     assert {(a["href"] or "")[1:] for _, a in page.found if "href" in a} == ids

@@ -21,9 +21,8 @@ TOKENS = "training tokens seen (thousands, repeats counted)"
 SECONDS = "time since the trial's start (seconds)"
 LOSS, VALIDATION = "loss (nats per token)", "validation loss (nats per token)"
 CURVES = [*RATES, "validation", "training"]
-FLOP = "floating-point operations of the training (log scale)"
 FITTED = "fitted optimum 0.00093"
-SPEED = "training speed (thousand tokens per second)"
+SPEED = "thousand tokens per second"
 # x, y, lines, bars, legend
 FIGURES = [
     (TOKENS, LOSS, 8, 0, CURVES),
@@ -31,7 +30,6 @@ FIGURES = [
     ("epoch", "validation perplexity", 4, 0, RATES),
     ("epoch", "validation − training loss (nats)", 5, 0, RATES),
     ("learning rate (log scale)", VALIDATION, 4, 0, ["trials", "lowest: 7.334 nats", FITTED]),
-    (FLOP, VALIDATION, 2, 0, ["best at its cost (Pareto front)", "beaten in cost and loss"]),
     (SPEED, "", 0, 4, []),
 ]
 

@@ -28,7 +28,7 @@ def test_experiments_table_is_exact(build: Any) -> None:
         "notes",
     ]
     # exp(7.5) = 1808.04, 7.5 / ln 2 / 4 = 2.7051
-    worse = "lr=0.0003 | 3 | 7.6250 | 7.5000 | 1,808.04 | 2.7051 | 20.0 s"
+    worse = "lr=0.0003 | 3 | 7.6250 | 7.5000 | 1,808.0 | 2.7051 | 20.0 s"
     better = "lr=0.001 | 3 | 6.1250 | 6.0000 | 403.43 | 2.1640 | 20.0 s"
     assert [" | ".join(row) for row in show(frame).rows] == [
         f"{worse} | validation loss rose after epoch 2",

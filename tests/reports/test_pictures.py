@@ -1,0 +1,191 @@
+"""What figures mark and say agrees with the answer, and can be read."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import pytest
+
+from reports import curves, drawing, figures
+from reports.fits import BestRate
+from reports.frames import epochs_frame, trials_frame
+from reports.gallery import gallery
+from reports.picture import Picture
+from reports.trial_pictures import axis_picture, predicted_pictures
+from reports.winner import winner
+from search.axes import AXES
+
+# The lowest seed of all is one of 2e-3, the lowest mean is that of 1e-3.
+LOSSES = {1e-3: (7.1, 7.12, 7.14), 2e-3: (7.0, 7.4, 7.5)}
+
+
+def lucky(build: Any, **changes: Any) -> Any:
+    """Two rates with three seeds each."""
+    experiment = build.plan({"lr": tuple(LOSSES)}, seeds=3, **changes)
+    trials = [
+        build.trial(experiment, {"lr": rate}, (8.0, loss), replicate=k)
+        for rate, losses in LOSSES.items()
+        for k, loss in enumerate(losses)
+    ]
+    return experiment, build.write(experiment, trials)
+
+
+def named(pictures: list[Picture], name: str) -> Picture:
+    (found,) = [picture for picture in pictures if picture.name == name]
+    return found
+
+
+def test_the_ring_is_around_the_winner_not_around_the_luckiest_seed(build: Any) -> None:
+    experiment, ledger = lucky(build)
+    frame = trials_frame(experiment, ledger)
+    (axes,) = figures.loss_against(frame, AXES["lr"], []).axes
+    found = winner(experiment, ledger)
+    assert found is not None and found.cell.values == {"lr": 1e-3}
+    ring = axes.lines[-1]
+    assert ring.get_xdata() == [1e-3] and ring.get_ydata()[0] == pytest.approx(7.12)
+    caption = axis_picture(frame, [], "lr").caption
+    assert caption.startswith("The lowest mean of 3 seeds, 7.120 nats, is at 0.001.")
+
+
+def test_a_heat_map_is_of_means_over_seeds(build: Any) -> None:
+    cells = {(1, 64): (7.0, 7.5), (2, 64): (7.2, 7.2)}
+    experiment = build.plan({"epochs": (1, 2), "embed_dim": (64, 128)}, seeds=2)
+    trials = [
+        build.trial(
+            experiment, {"epochs": e, "embed_dim": d}, (8.0,) * (e - 1) + (loss,), replicate=k
+        )
+        for (e, d), losses in cells.items()
+        for k, loss in enumerate(losses)
+    ]
+    frame = trials_frame(experiment, build.write(experiment, trials))
+    axes = figures.heat_map(frame, AXES["epochs"], AXES["embed_dim"]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["7.250", "7.200"]
+
+
+def test_the_legend_counts_all_that_are_grey(build: Any) -> None:
+    """With fewer settings than colours too."""
+    experiment = build.plan({"lr": tuple(LOSSES)}, seeds=5)
+    trials = [
+        build.trial(experiment, {"lr": rate}, (8.0, 7 + k / 10), replicate=k)
+        for rate in LOSSES
+        for k in range(5)
+    ]
+    epochs = epochs_frame(experiment, build.write(experiment, trials))
+    figure = curves.perplexity_by_epoch(epochs)
+    grey = [line for line in figure.axes[0].lines if line.get_color() == drawing.REST]
+    assert figure.legends[0].get_texts()[-1].get_text() == f"{len(grey)} other trials"
+
+
+def test_a_wide_interval_leaves_the_points_where_they_are(build: Any) -> None:
+    frame = trials_frame(*lucky(build))
+    optimum = BestRate(rate=1.4e-3, low=1e-9, high=1e9, extrapolated=False, rates=3)
+    plain, fitted = (figures.loss_against(frame, AXES["lr"], [], o) for o in (None, optimum))
+    assert plain.axes[0].get_xlim() == fitted.axes[0].get_xlim()
+
+
+def test_an_optimum_beyond_the_rates_is_not_drawn(build: Any) -> None:
+    rates = (3e-4, 5e-4, 1e-3, 2e-3)
+    experiment = build.plan({"lr": rates})
+    trials = [
+        build.trial(experiment, {"lr": rate}, (8.5, loss))
+        for rate, loss in zip(rates, (8.0, 7.0, 6.1, 5.3), strict=True)
+    ]
+    frame = trials_frame(experiment, build.write(experiment, trials))
+    picture = named(gallery(experiment, build.write(experiment, trials)), "loss_against_lr")
+    assert picture.png == axis_picture(frame, [], "lr").png
+
+
+def test_labels_that_would_run_into_each_other_are_left_out(build: Any) -> None:
+    rates = (5e-4, 9e-4, 1e-3, 1e-2)
+    experiment = build.plan({"lr": rates})
+    trials = [build.trial(experiment, {"lr": rate}, (7.0,)) for rate in rates]
+    frame = trials_frame(experiment, build.write(experiment, trials))
+    figure = figures.loss_against(frame, AXES["lr"], [])
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    assert list(axes.get_xticks()) == list(rates)
+    labels = [label for label in axes.get_xticklabels() if label.get_text()]
+    assert [label.get_text() for label in labels] == ["0.0005", "0.0009", "0.01"]
+    ends = [label.get_window_extent() for label in labels]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(ends))
+
+
+def test_losses_that_differ_by_little_have_no_offset(build: Any) -> None:
+    experiment = build.plan({"lr": (5e-4, 1e-3)})
+    trials = [build.trial(experiment, {"lr": rate}, (7.33 + rate / 100,)) for rate in (5e-4, 1e-3)]
+    frame = trials_frame(experiment, build.write(experiment, trials))
+    figure = figures.loss_against(frame, AXES["lr"], [])
+    figure.canvas.draw()
+    assert figure.axes[0].yaxis.get_offset_text().get_text() == ""
+
+
+def test_what_all_trials_cost_alike_is_not_drawn(build: Any) -> None:
+    assert "loss_against_cost" not in [p.name for p in gallery(*build.two_rates())]
+    experiment = build.plan({"epochs": (1, 2)})
+    trials = [build.trial(experiment, {"epochs": n}, (7.0, 7.5)[:n]) for n in (1, 2)]
+    caption = named(gallery(experiment, build.write(experiment, trials)), "loss_against_cost")
+    assert caption.caption.startswith("One trial of 2 is the cheapest and the best: 7.000 nats")
+
+
+def test_the_prediction_is_compared_with_what_it_was_of(build: Any) -> None:
+    """Not with fresh seeds or what another search trained: 20 s for each trial of the plan."""
+    experiment, ledger = lucky(build, confirm=2, predicted_seconds=50.0)
+    (alone,) = predicted_pictures(trials_frame(experiment, ledger), experiment)
+    assert alone.caption.startswith("All trials together took 84% of the time")  # 6 x 14 of 100
+    for k in (3, 4):
+        ledger.append(build.trial(experiment, {"lr": 1e-3}, (8.0, 7.1), replicate=k))
+    (confirmed,) = predicted_pictures(trials_frame(experiment, ledger), experiment)
+    assert confirmed == alone
+    taken = [dataclasses.replace(trial, taken_from="old") for trial in ledger.trials]
+    ledger = build.write(experiment, taken)
+    assert predicted_pictures(trials_frame(experiment, ledger), experiment) == []
+
+
+def test_long_names_stay_inside_of_the_figures(build: Any) -> None:
+    axes = {"schedule": ("cosine", "linear"), "batch_size": (2, 4), "lr": (1e-3, 2e-3)}
+    axes |= {"weight_decay": (0.05, 0.1), "dropout": (0.05,), "warmup_fraction": (0.05,)}
+    experiment = build.plan(axes)
+    first = {name: values[0] for name, values in axes.items()}
+    trials = [
+        build.trial(experiment, first | {"lr": lr, "batch_size": size}, (7.0,))
+        for lr in (1e-3, 2e-3)
+        for size in (2, 4)
+    ]
+    ledger = build.write(experiment, trials)
+    frame, epochs = trials_frame(experiment, ledger), epochs_frame(experiment, ledger)
+    for figure in (
+        curves.generalisation_gap(epochs),
+        curves.learning_curves(epochs, "tokens_seen"),
+        figures.throughput(frame),
+    ):
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        texts = [axes.xaxis.label, axes.yaxis.label, *axes.texts, *axes.get_yticklabels()]
+        texts += [text for legend in figure.legends for text in legend.get_texts()]
+        for text in [text for text in texts if text.get_text()]:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, text
+
+
+def test_few_trials_of_a_sampler_have_round_ticks(build: Any) -> None:
+    rates = (2.27348e-4, 5.25968e-4, 2.13027e-3, 4.83491e-3)
+    experiment = build.plan({"lr": (1e-4, 1e-2)}, sampler="random", samples=4)
+    trials = [build.trial(experiment, {"lr": rate}, (7.0,)) for rate in rates]
+    frame = trials_frame(experiment, build.write(experiment, trials))
+    figure = figures.loss_against(frame, AXES["lr"], [])
+    figure.canvas.draw()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert {"0.0005", "0.001", "0.002"} <= set(labels)
+    assert max(map(len, labels)) <= 6
+
+
+def test_costs_within_a_decade_have_ticks_to_read_them_by(build: Any) -> None:
+    experiment = build.plan({"epochs": (1, 2, 3)})
+    for lengths in ((1, 2), (1, 3), (2, 3)):
+        trials = [build.trial(experiment, {"epochs": n}, (8.0,) * n) for n in lengths]
+        frame = trials_frame(experiment, build.write(experiment, trials))
+        (axes,) = figures.loss_against_cost(frame).axes
+        low, high = axes.get_xlim()
+        assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 3
