@@ -45,9 +45,24 @@ class Optimum(Protocol):
 def lowest_setting(trials: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     """The values of axes `names` with the lowest mean over their trials (seeds), with that mean as
     `val_loss_nats` and their number as `seeds`: as the winner is found."""
-    losses = trials.groupby(list(names), sort=False, dropna=False)["val_loss_nats"]
-    means = losses.agg(val_loss_nats="mean", seeds="size").reset_index()
+    means = _means(trials, names)
     return means.iloc[int(means["val_loss_nats"].argmin())]
+
+
+def settings(trials: pd.DataFrame) -> pd.DataFrame:
+    """A row for each setting, with the means over its trials (seeds): `val_loss_nats`, `flop`; and
+    their number, `seeds`."""
+    return _means(trials, [name for name in trials.columns if name in AXES])
+
+
+def _means(trials: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    groups = trials.groupby(list(names), sort=False, dropna=False)
+    means = groups.agg(
+        val_loss_nats=("val_loss_nats", "mean"),
+        flop=("flop", "mean"),
+        seeds=("val_loss_nats", "size"),
+    )
+    return means.reset_index()
 
 
 def loss_against(
@@ -138,8 +153,7 @@ def throughput(trials: pd.DataFrame) -> Figure:
 def heat_map(trials: pd.DataFrame, across: Axis, up: Axis) -> Figure:
     """The lowest validation loss, a mean over seeds, of each pair of two axes' values, over all
     else that varies; a pair that was not tried is left blank. The best pair is framed."""
-    varied = [name for name in trials.columns if name in AXES]
-    means = trials.groupby(varied, dropna=False)["val_loss_nats"].mean().reset_index()
+    means = settings(trials)
     table = means.pivot_table("val_loss_nats", index=up.name, columns=across.name, aggfunc="min")
     figure, axes = new_figure(height_inches=1.6 + 0.62 * len(table))
     axes.grid(visible=False)
@@ -168,26 +182,29 @@ def heat_map(trials: pd.DataFrame, across: Axis, up: Axis) -> Figure:
 
 
 def pareto_front(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials that no other beats in both cost and loss, the cheapest first."""
-    ordered = trials.sort_values(["flop", "val_loss_nats"], kind="stable")
+    """The settings that no other beats in both cost and loss, the cheapest first, each by the means
+    of its seeds: of single trials those would be left that had luck."""
+    ordered = settings(trials).sort_values(["flop", "val_loss_nats"], kind="stable")
     best_before = ordered["val_loss_nats"].cummin().shift(fill_value=np.inf)
     return ordered[ordered["val_loss_nats"] < best_before]
 
 
 def loss_against_cost(trials: pd.DataFrame) -> Figure:
-    """Each trial's validation loss against its floating-point operations, and the front of those
-    that are not beaten in both."""
+    """Each trial's validation loss against its floating-point operations, and the front of the
+    settings that are not beaten in both."""
     figure, axes = new_figure()
     front = pareto_front(trials)
     alpha = 1.0 if len(trials) <= 40 else 0.45
     rest: dict[str, Any] = {"marker": "o", "markersize": 6, "linestyle": "", "color": REST}
     axes.plot(trials["flop"], trials["val_loss_nats"], alpha=alpha, **rest)
     look = look_of(PALETTE[0], "o")
-    # A step: between two trials of the front, the cheaper one's loss is what can be had.
+    # A step: between two settings of the front, the cheaper one's loss is what can be had.
     axes.step(front["flop"], front["val_loss_nats"], where="post", **look)
-    handles = [Line2D([], [], label="best at its cost (Pareto front)", **look)]
+    seeds = ", means of seeds" if front["seeds"].max() > 1 else ""
+    handles = [Line2D([], [], label=f"best at its cost (Pareto front){seeds}", **look)]
     if len(front) < len(trials):
-        handles.append(Line2D([], [], label="beaten by one that cost no more", **rest))
+        label = "trials" if seeds else "beaten by one that cost no more"
+        handles.append(Line2D([], [], label=label, **rest))
     log = bool(trials["flop"].max() > 2 * trials["flop"].min())
     if log:
         axes.set_xscale("log")

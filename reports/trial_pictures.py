@@ -76,26 +76,26 @@ def heat_map_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Pict
 
 
 def cost_picture(trials: pd.DataFrame) -> Picture:
-    front = figures.pareto_front(trials)
+    front, tried = figures.pareto_front(trials), len(figures.settings(trials))
+    averaged = tried < len(trials)
+    of = f"{counted(tried, 'setting')}, seeds averaged," if averaged else counted(tried, "trial")
     cheapest, best = front.iloc[0], front.iloc[-1]
-    found = (
-        f"{len(front)} trials of {len(trials)} are best at their cost, from "
-        f"{cheapest['val_loss_nats']:.3f} nats for {cheapest['flop']:.1e} FLOP to "
-        f"{best['val_loss_nats']:.3f} for {best['flop']:.1e}."
-        if len(front) > 1
-        else f"One trial of {len(trials)} is the cheapest and the best: "
-        f"{best['val_loss_nats']:.3f} nats for {best['flop']:.1e} FLOP."
-    )
-    if len(front) == 1:
+    if len(front) > 1:
         found = (
-            f"The best trial of {len(trials)} is also among the cheapest: "
-            f"{best['val_loss_nats']:.3f} nats for {best['flop']:.1e} FLOP."
+            f"{len(front)} of {of} are best at their cost, from "
+            f"{cheapest['val_loss_nats']:.3f} nats for {cheapest['flop']:.1e} FLOP to "
+            f"{best['val_loss_nats']:.3f} for {best['flop']:.1e}."
+        )
+    else:
+        found = (
+            f"The best of {of} is also among the cheapest: {best['val_loss_nats']:.3f} nats for "
+            f"{best['flop']:.1e} FLOP."
         )
     return Picture(
         name="loss_against_cost",
         title="Validation loss against cost",
         alt=f"Validation loss against floating-point operations with the Pareto front. {found}",
-        caption=f"{found} What lies above the stepped line cost as much as a better trial or more. "
+        caption=f"{found} What lies above the stepped line cost as much as a better one or more. "
         "A front that is still steep at its right end says that more training may pay.",
         png=png_of(figures.loss_against_cost(trials)),
     )

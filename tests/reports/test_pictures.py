@@ -126,7 +126,23 @@ def test_what_all_trials_cost_alike_is_not_drawn(build: Any) -> None:
     experiment = build.plan({"epochs": (1, 2)})
     trials = [build.trial(experiment, {"epochs": n}, (7.0, 7.5)[:n]) for n in (1, 2)]
     caption = named(gallery(experiment, build.write(experiment, trials)), "loss_against_cost")
-    assert caption.caption.startswith("One trial of 2 is the cheapest and the best: 7.000 nats")
+    assert caption.caption.startswith("The best of 2 trials is also among the cheapest: 7.000 nats")
+
+
+def test_the_front_of_costs_is_of_means_over_seeds(build: Any) -> None:
+    experiment = build.plan({"epochs": (1, 2, 3)}, seeds=2)
+    ends = {1: (7.0, 7.8), 2: (7.3, 7.2), 3: (7.4, 7.3)}
+    trials = [
+        build.trial(experiment, {"epochs": n}, (*[8.0] * (n - 1), loss), replicate=k)
+        for n, losses in ends.items()
+        for k, loss in enumerate(losses)
+    ]
+    ledger = build.write(experiment, trials)
+    front = figures.pareto_front(trials_frame(experiment, ledger))
+    assert list(front["epochs"]) == [1, 2]
+    assert list(front["val_loss_nats"]) == pytest.approx([7.4, 7.25])
+    caption = named(gallery(experiment, ledger), "loss_against_cost").caption
+    assert caption.startswith("2 of 3 settings, seeds averaged, are best at their cost, from 7.400")
 
 
 def test_the_prediction_is_compared_with_what_it_was_of(build: Any) -> None:
