@@ -22,6 +22,9 @@ from search.work_done import WorkDone
 
 _SHOWN = 4
 """Running trials named on the line; more don't fit."""
+_BAR = "{{desc}} {{percentage:3.0f}}%|{{bar:{width}}}| {{elapsed}}{{postfix}}"
+_WIDEST, _NARROWEST = 20, 5
+"""Columns of the bar."""
 _ENOUGH = 0.01
 """Share of the work that must be done before the time left is worth saying."""
 
@@ -70,7 +73,7 @@ class ProgressLine(tune.Callback):
         self.bar = tqdm(
             total=1.0,
             initial=self._share_done(),
-            bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}{postfix}",
+            bar_format=_BAR.format(width=_WIDEST),
             file=sys.stderr,
             dynamic_ncols=True,
             mininterval=0.5 if sys.stderr.isatty() else 10,
@@ -156,8 +159,23 @@ class ProgressLine(tune.Callback):
         share = self._share_done()
         best = [f"best {self.best.final.val_loss_nats:.4f}"] if self.best else []
         words = [*self._time_left(share), *best, rate, *losses]
-        self.bar.set_postfix_str("; ".join(words), refresh=False)
+        self.bar.set_postfix_str(self._fit(words), refresh=False)
         self.bar.update(max(0.0, share - self.bar.n))
+
+    def _fit(self, words: list[str]) -> str:
+        """As many of `words` as the screen has room for, the first ones; and the bar's width. What
+        tqdm cuts off itself it cuts inside of a number."""
+        screen = self.bar.format_dict
+        if screen["ncols"] is None:
+            return "; ".join(words)
+        beside = f"{self.bar.desc} 100%|| {tqdm.format_interval(screen['elapsed'])}, "
+        room = screen["ncols"] - len(beside)
+        while words and len("; ".join(words)) > room - _NARROWEST:
+            words = words[:-1]
+        text = "; ".join(words)
+        width = min(_WIDEST, max(_NARROWEST, room - len(text)))
+        self.bar.bar_format = _BAR.format(width=width)
+        return text
 
     def _time_left(self, share: float) -> list[str]:
         if self.budget is not None:
