@@ -43,7 +43,8 @@ def load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         gone = path.name == "final.pt" and (path.parent / "outcome.json").exists()
         why = " (--max-disk removes those of all trials but the best)" if gone else ""
-        raise UserError(f"{path}: no such file{why}; give a checkpoint (.pt)")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{path}: {found}{why}; give a checkpoint (.pt)")
     try:
         content = torch.load(_checked(path), map_location="cpu", weights_only=True)
     except OSError as error:

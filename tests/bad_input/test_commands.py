@@ -269,7 +269,7 @@ BAD_SOURCES = {
     [
         ((), "the following arguments are required: checkpoint"),
         (("nowhere.pt",), "nowhere.pt: no such file"),
-        (("HOME",), "no such file; give a checkpoint"),
+        (("HOME",), "a folder; give a checkpoint"),
         (("x" * 5000,), "File name too long"),
         (("HOME/final.pt", "x", "--tokens", "0"), "--tokens 0"),
         (("HOME/final.pt", "x", "--tokens", "x"), "--tokens: invalid int value: 'x'"),

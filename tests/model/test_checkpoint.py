@@ -104,7 +104,7 @@ def test_another_program_s_file_is_refused(tmp_path: Path, content: object) -> N
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert_refused(tmp_path / "nowhere.pt", "no such file")
-    assert_refused(tmp_path, "no such file")
+    assert_refused(tmp_path, "a folder; give a checkpoint")
 
 
 def test_two_newest_steps_are_kept(tmp_path: Path) -> None:
