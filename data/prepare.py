@@ -13,13 +13,15 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: the project's root on the path, not this folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from data.cluster import cluster_of
-from data.corpus import CorpusSpec, prepare_corpus, verify_corpus
-from data.errors import ArgumentParser, UserError, run_command
-from data.paths import artifacts_root, check_writable
-from data.sources import split_weight
+from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.paths import artifacts_root, check_writable
+from minigpt_search.data.corpus.corpus import verify_corpus
+from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.pipeline.build import prepare_corpus
+from minigpt_search.data.pipeline.cluster import cluster_of
+from minigpt_search.data.sources.resolve import split_weight
 
 DESCRIPTION = """\
 Prepare a corpus: read, clean, drop duplicates, filter, encode, split by document, write segments.

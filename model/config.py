@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, get_type_hints
 
-from data.errors import UserError
+from minigpt_search.data.common.errors import UserError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 SCHEDULES = ("linear", "cosine", "wsd")
@@ -115,14 +115,14 @@ class TrainConfig:
     seed: int = 0
     """Seed of the initialisation, the order of the sequences and the dropout."""
     schedule: str = "linear"
-    """How the rate goes on after the warm-up (`model.optim.lr_at`): linear to zero, cosine to a
-    tenth, or wsd, which is constant and then linear to zero."""
+    """How the rate goes on after the warm-up (`model.training.optim.lr_at`): linear to zero, cosine
+    to a tenth, or wsd, which is constant and then linear to zero."""
     decay_fraction: float = 0.2
     """wsd's decay as a share of all steps. 0.2 matches a cosine of the same length: Hägele et al.
     2024 (arXiv 2405.18392)."""
     parametrization: str = "standard"
     """standard, or mup: initialisation, rates and multipliers that go with the width, so that the
-    best learning rate does not (`model/mup.py`)."""
+    best learning rate does not (`model/network/mup.py`)."""
     mup_base_dim: int = 128
     """The width at which mup is the standard parametrization, to the bit."""
 

@@ -12,16 +12,16 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 import torch
 from torch import Tensor
 
-from data.errors import ArgumentParser, UserError, run_command
-from data.paths import artifacts_root
-from data.tokenizer import SEPARATOR_TOKEN, VOCAB_SIZE, get_encoding
-from model.checkpoint import load_model
-from model.gpt import GPT
+from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, VOCAB_SIZE, get_encoding
+from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.training.checkpoint import load_model
 
 
 def choose(

@@ -48,7 +48,7 @@ class EpochRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RungRecord:
-    """A validation on the way (`model/rungs.py`)."""
+    """A validation on the way (`model/training/rungs.py`)."""
 
     step: int
     """Optimizer steps done."""

@@ -19,19 +19,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 if __name__ == "__main__":  # the checkout in place of this folder, whose names are not for import
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from data.errors import ArgumentParser, UserError, run_command
-from data.manifest import Manifest
-from data.paths import artifacts_root
-from reports.columns import one_line
-from reports.compare import compare_page, comparison_folder
-from reports.findings import not_run_yet, summary
-from reports.page import Page, build_page, to_html, to_markdown
-from reports.tables import as_text, experiments
-from reports.watch import watch
-from search.experiment import Experiment, find_experiment, read_experiment
-from search.ledger import Ledger, open_ledger
+from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.formatting import one_line
+from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.corpus.manifest import Manifest
+from minigpt_search.reports.page.compare import compare_page, comparison_folder
+from minigpt_search.reports.page.findings import not_run_yet, summary
+from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
+from minigpt_search.reports.page.watch import watch
+from minigpt_search.search.answer.text_table import as_text, experiments
+from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
+from minigpt_search.search.records.ledger import Ledger, open_ledger
 
 BRIEF_ROWS = 12
 """More trials than this are not all printed on the terminal."""

@@ -16,25 +16,30 @@ from contextlib import suppress
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 import torch
 from tqdm import tqdm
 
-from data.corpus import Corpus, open_corpus, verify_corpus
-from data.errors import ArgumentParser, UserError, run_command
-from data.paths import artifacts_root
-from model.checkpoint import load_model, step_files
-from model.device import best_device, versions
-from model.evaluate import bits_per_byte, evaluate, perplexity
-from model.generate import sample_text
-from model.records import COMPLETE, CheckpointRef
-from model.train import Hooks, Progress, TrainResult, train
-from reports.winner import why_none, winning_trial
-from search.axes import cell_label
-from search.confirm import missing_trials, trials_so_far
-from search.experiment import command_line, find_experiment, only_driver, read_experiment
-from search.ledger import Ledger, RerunRecord, TrialRecord, open_ledger
+from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
+from minigpt_search.model.generate import sample_text
+from minigpt_search.model.hardware.device import best_device, versions
+from minigpt_search.model.records import COMPLETE, CheckpointRef
+from minigpt_search.model.training.checkpoint import load_model, step_files
+from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
+from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
+from minigpt_search.search.records.experiment import (
+    command_line,
+    find_experiment,
+    only_driver,
+    read_experiment,
+)
+from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, open_ledger
+from minigpt_search.search.results.confirm import missing_trials, trials_so_far
+from minigpt_search.search.results.winner import why_none, winning_trial
+from minigpt_search.search.space.axes import cell_label
 
 PROMPT = "The president of the United States"
 

@@ -6,61 +6,55 @@ python search/run.py --grid lr --preset quick --device cpu      # a laptop's siz
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from data.corpus import open_corpus
-from data.errors import UserError, run_command
-from data.paths import artifacts_root, check_writable
-from model.batches import RunLength
-from model.records import DIVERGED, FAILED
-from reports.answer import answer
-from reports.front import front_sentence, front_table, limit_sentence
-from reports.tables import as_text, experiments
-from search import flags_cluster
-from search.axes import cell_label
-from search.begin import begin
-from search.budget import settle
-from search.clock import Clock, process_start
-from search.code_version import refuse_other_beginnings
-from search.confirm import missing_trials, trials_so_far
-from search.cost import end_line
-from search.environment import prepare_for_cluster
-from search.estimate import keep_real_speeds, make_estimator
-from search.experiment import (
+from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.paths import artifacts_root, check_writable
+from minigpt_search.data.corpus.corpus import open_corpus
+from minigpt_search.model.records import DIVERGED, FAILED
+from minigpt_search.model.run_length import RunLength
+from minigpt_search.search.answer.answer import answer
+from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
+from minigpt_search.search.answer.text_table import as_text, experiments
+from minigpt_search.search.cli.extend import extended_arguments
+from minigpt_search.search.cli.make_experiment import corpus_if_prepared
+from minigpt_search.search.cli.parser import check_options, make_parser
+from minigpt_search.search.cli.plan_search import begin
+from minigpt_search.search.machines.connect import machines_at
+from minigpt_search.search.machines.machines import Machines
+from minigpt_search.search.planning.budget import settle
+from minigpt_search.search.planning.checks import check_trials
+from minigpt_search.search.planning.estimate import keep_real_speeds, make_estimator
+from minigpt_search.search.planning.plan_text import end_line
+from minigpt_search.search.records.clock import Clock, process_start
+from minigpt_search.search.records.experiment import (
     Experiment,
     command_line,
     find_experiment,
     only_driver,
     read_experiment,
 )
-from search.extension import extended_arguments, take_over
-from search.ledger import Ledger, open_ledger
-from search.machines import Machines, machines_at
-from search.mirror import Mirror
-from search.options import check_options, make_parser
-from search.plan import Trial
-from search.start import (
-    check_trials,
-    corpus_if_prepared,
-    length_in,
-)
-from search.storage import StorageError
-from search.storage_uri import is_uri
-from search.stored import mirror_of, place_of, resumed_name
-from search.warm_start import take_over_warm
+from minigpt_search.search.records.ledger import Ledger, open_ledger
+from minigpt_search.search.records.provenance import refuse_other_beginnings
+from minigpt_search.search.results.confirm import missing_trials, trials_so_far
+from minigpt_search.search.reuse.take_over import take_over
+from minigpt_search.search.reuse.warm_start import take_over_warm
+from minigpt_search.search.space.axes import cell_label
+from minigpt_search.search.storage.base import StorageError
+from minigpt_search.search.sync.mirror import Mirror
+from minigpt_search.search.sync.resume_from import mirror_of, place_of, resumed_name
+from minigpt_search.search.trials.length import length_in
+from minigpt_search.search.trials.trial import Trial
 
 
 def main() -> int:
     parser = make_parser()
     args = parser.parse_args()
-    if (args.address or "").startswith(flags_cluster.CLIENT):
-        return run_elsewhere(args, sys.argv[1:])
     root = artifacts_root(args.out)
     if args.extend is not None and args.resume is None:
         args = extended_arguments(parser, root, args.extend, sys.argv[1:])
@@ -77,20 +71,6 @@ def main() -> int:
             return 0
         experiment, folder, corpus = begun
         return run(experiment, folder, length_in(corpus), started, machines)
-
-
-def run_elsewhere(args: argparse.Namespace, words: list[str]) -> int:
-    """Run this command on the cluster that `ray://...` leads to; its flags are checked there."""
-    flags_cluster.check_flags(args)
-    if args.resume is not None and args.storage is None and not is_uri(args.resume):
-        raise UserError(
-            f"--resume {args.resume}: the cluster's head knows experiments by their storage: give "
-            "--storage, or STORAGE/experiments/NAME"
-        )
-    prepare_for_cluster()
-    from search.remote_driver import run_there  # Ray reads the environment at import
-
-    return run_there(args.address, flags_cluster.without_flags(words, ("--address", "--out")))
 
 
 def resume(root: Path, name: str, address: str | None, skip_damaged: bool) -> int:
@@ -148,7 +128,7 @@ def run(
         experiment = settle(experiment, folder, ledger)
         keep_real_speeds(experiment, ledger, root, trained_before)
         print_results(experiment, root, ledger)
-        from search.study import write_study  # imports Ray
+        from minigpt_search.search.samplers.study_db import write_study  # imports Ray
 
         try:
             write_study(experiment, folder, ledger)
@@ -181,7 +161,10 @@ def _search(
         estimator = make_estimator(experiment, drawn, corpus, length, root, machines)
     try:
         machines.prepare(experiment)
-        from search.tuner import CANNOT_GO_ON, Search  # Ray reads the environment at import
+        from minigpt_search.search.driver.tuner import (  # Ray reads the environment at import
+            CANNOT_GO_ON,
+            Search,
+        )
     except KeyboardInterrupt:
         return "Interrupted"
     try:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.corpus import CorpusSpec, prepare_corpus
-from data.tokenizer import bpe_files
+from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.corpus.tokenizer import bpe_files
+from minigpt_search.data.pipeline.build import prepare_corpus
 
 # The default run tries the same examples each time: what it finds is found before a change, not by
 # whoever runs it next. MINIGPT_FUZZ=N looks further, at random.

@@ -22,7 +22,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, beside this folder
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1] / "src")
+)  # the checkout, beside this folder
 
 import psutil
 from torture_checks import (
@@ -36,8 +38,9 @@ from torture_checks import (
 )
 from torture_faults import FAULTS, SURVIVED, Target, small_disk
 
-from data.corpus import CorpusSpec, prepare_corpus
-from data.paths import artifacts_root
+from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.pipeline.build import prepare_corpus
 
 RUN = Path(__file__).resolve().parents[1] / "search" / "run.py"
 TRIALS = 4

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from model.records import COMPLETE
-from search.ledger import Ledger, TrialRecord
-from search.local_ray import MARK, scratch_folder
-from search.trial_folder import Start, read_outcome, read_started
+from minigpt_search.model.records import COMPLETE
+from minigpt_search.search.machines.local_ray import MARK, scratch_folder
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.trial_folder import Start, read_outcome, read_started
 
 Losses = dict[str, list[tuple[float, float]]]
 

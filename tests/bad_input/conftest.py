@@ -23,24 +23,25 @@ from pathlib import Path
 import pytest
 import torch
 
-import data.downloads
-import search.calibration
-import search.packing
-import search.rerun
-import search.run
-from data.corpus import CorpusSpec, open_corpus, prepare_corpus
-from data.errors import UserError, run_command
-from model.checkpoint import save_atomically
-from model.config import RunConfig
-from model.evaluate import bits_per_byte, perplexity
-from model.gpt import GPT
-from model.records import COMPLETE, CheckpointRef, Device, EpochRecord, Timing
-from search.calibration import Speed
-from search.experiment import Experiment
-from search.ledger import Ledger, TrialRecord
-from search.options import check_options, make_parser
-from search.plan import Trial, grid_trials
-from search.start import make_experiment, with_corpus
+from minigpt_search.data.common import downloads as downloads_module
+from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.corpus.corpus import open_corpus
+from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.pipeline.build import prepare_corpus
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.records import COMPLETE, CheckpointRef, Device, EpochRecord, Timing
+from minigpt_search.model.training.checkpoint import save_atomically
+from minigpt_search.model.training.evaluate import bits_per_byte, perplexity
+from minigpt_search.search import rerun
+from minigpt_search.search import run as run_module
+from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
+from minigpt_search.search.cli.parser import check_options, make_parser
+from minigpt_search.search.planning import calibration, choose_pack
+from minigpt_search.search.planning.calibration import Speed
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.trials.trial import Trial, grid_trials
 
 Attempt = Callable[..., "Ended"]
 EXPERIMENT = "done"
@@ -165,18 +166,18 @@ def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
         patch.setenv("MINIGPT_HOME", str(home))
         patch.setattr(torch.cuda, "is_available", lambda: False)
         patch.setattr(torch.cuda, "device_count", lambda: 0)
-        patch.setattr(search.packing, "measure_tokens_per_second", lambda *a, **k: 1000.0)
+        patch.setattr(choose_pack, "measure_tokens_per_second", lambda *a, **k: 1000.0)
         speed = Speed(training=1000.0, scoring=3000.0, memory_mb=500.0)
-        patch.setattr(search.calibration, "measure", lambda plan, configs: [speed] * len(configs))
-        patch.setattr(search.run, "_search", _must_not_happen)
-        patch.setattr(search.rerun, "_train", _must_not_happen)
+        patch.setattr(calibration, "measure", lambda plan, configs: [speed] * len(configs))
+        patch.setattr(run_module, "_search", _must_not_happen)
+        patch.setattr(rerun, "_train", _must_not_happen)
         downloads: list[object] = []
 
         def no_network(*arguments: object) -> None:
             downloads.append(arguments)
             raise UserError("there is no network in these tests")
 
-        patch.setattr(data.downloads, "_run_pip", no_network)
+        patch.setattr(downloads_module, "_run_pip", no_network)
 
         def attempt(script: str, *words: str, may_download: bool = False) -> Ended:
             downloads.clear()

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import torch
 
-import search.machines
-from data.checked_json import seal, unseal
-from data.manifest import MANIFEST_FILE
-from data.segments import save_segment
-from model.checkpoint import FORMAT, load, save_atomically
+from minigpt_search.data.common.checked_json import seal, unseal
+from minigpt_search.data.corpus.manifest import MANIFEST_FILE
+from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.model.training.checkpoint import FORMAT, load, save_atomically
+from minigpt_search.search.machines import machines
 
 RUN, RERUN = "search/run.py", "search/rerun.py"
 REPORT = "reports/generate.py"
@@ -549,7 +549,7 @@ def test_more_gpus_than_there_are(attempt: Any, monkeypatch: pytest.MonkeyPatch)
         ("best_precision", "bf16"),
         ("hardware", machine),
     ):
-        monkeypatch.setattr(search.machines, name, lambda *_, value=value: value)
+        monkeypatch.setattr(machines, name, lambda *_, value=value: value)
     attempt(RUN, *LR, "--preset", "quick", "--gpus-per-trial", "2").refused(
         "--gpus-per-trial 2: there are 1 here"
     )

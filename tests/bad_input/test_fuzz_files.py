@@ -14,15 +14,21 @@ from typing import Any
 
 import torch
 
-from data.corpus import verify_corpus
-from data.errors import UserError
-from data.manifest import MANIFEST_FILE, read_manifest
-from model.checkpoint import load, load_model, save_atomically
-from model.config import RunConfig
-from model.gpt import GPT
-from search.experiment import read_experiment
-from search.ledger import Ledger, TrialRecord
-from search.trial_folder import Start, note_start, read_outcome, read_started, write_outcome
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.corpus.corpus import verify_corpus
+from minigpt_search.data.corpus.manifest import MANIFEST_FILE, read_manifest
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.training.checkpoint import load, load_model, save_atomically
+from minigpt_search.search.records.experiment import read_experiment
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.trial_folder import (
+    Start,
+    note_start,
+    read_outcome,
+    read_started,
+    write_outcome,
+)
 
 TIMES = int(os.environ.get("MINIGPT_FUZZ", "1"))
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from data.errors import UserError, one_line, run_command
-from search.ledger import Ledger
+from minigpt_search.data.common.errors import UserError, one_line, run_command
+from minigpt_search.search.records.ledger import Ledger
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 OFFLINE = {

@@ -17,12 +17,12 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from data.checked_json import seal, unseal
-from data.errors import UserError
-from data.manifest import Manifest
-from model.config import ModelConfig, RunConfig, TrainConfig
-from search.ledger import decode
-from search.options import make_parser
+from minigpt_search.data.common.checked_json import seal, unseal
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.corpus.manifest import Manifest
+from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
+from minigpt_search.search.cli.parser import make_parser
+from minigpt_search.search.records.ledger import decode
 
 TIMES = int(os.environ.get("MINIGPT_FUZZ", "1"))
 

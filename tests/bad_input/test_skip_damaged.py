@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import search.run
-from search.ledger import Ledger, TrialRecord
-from search.recorder import collect_outcomes
-from search.trial_folder import trial_folder, write_outcome
+from minigpt_search.search import run
+from minigpt_search.search.driver.recorder import collect_outcomes
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.trial_folder import trial_folder, write_outcome
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_a_resume_has_it_to_run(
         missing.update({damaged.trial_id} - ledger.ended())
         return "Interrupted"
 
-    monkeypatch.setattr(search.run, "_search", note)
-    assert search.run.resume(home, "done", None, skip_damaged=True) == 1
+    monkeypatch.setattr(run, "_search", note)
+    assert run.resume(home, "done", None, skip_damaged=True) == 1
     assert missing == {damaged.trial_id}
     printed = capsys.readouterr().out
     assert printed.count("line 2 is damaged") == 1

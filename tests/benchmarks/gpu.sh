@@ -24,7 +24,7 @@ touch "$log"
 if compgen -G '.whl/*.whl' >/dev/null && [ ! -d .site ]; then
   python3 -m pip install -q --no-index --no-deps --no-compile --target .site .whl/*.whl
 fi
-export PYTHONPATH=$PWD/.site:$PWD${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$PWD/.site:$PWD/src${PYTHONPATH:+:$PYTHONPATH}
 export PYTHONUNBUFFERED=1 # what a part has printed is in the log when it is cut short
 summary=()
 
@@ -47,20 +47,20 @@ pytest=(python3 -m pytest -v -m gpu -W default -p no:cacheprovider)
 part machine 20 bash -c 'nvidia-smi; nproc; python3 -c "
 import platform, torch
 print(platform.python_version(), torch.__version__, torch.version.cuda, torch.cuda.get_device_name())"'
-part correctness 90 "${pytest[@]}" -k 'not compiled' tests/model/test_gpu.py tests/model/test_packed.py
+part correctness 90 "${pytest[@]}" -k 'not compiled' tests/model/hardware/test_gpu.py tests/model/network/test_packed.py
 cd tests/benchmarks || exit 1
-part throughput 130 python3 throughput.py --device cuda --embed 128 \
+part throughput 130 python3 training/throughput.py --device cuda --embed 128 \
   --contenders ours,transformers-bf16-autocast \
   --json "$out/throughput.json" --figure "$out/throughput.png"
-part long-run 130 python3 gpu_long_run.py --json "$out/long_run.json"
-part profile 80 python3 gpu_profile.py
-part trials-per-gpu 80 python3 trials_per_gpu.py --json "$out/sharing.json"
-part packs 50 python3 packing.py --device cuda --rounds 1 --seconds 1 --json "$out/packing.json"
-part throughput-compiled 150 python3 throughput.py --device cuda --embed 128 \
+part long-run 130 python3 gpu/long_run.py --json "$out/long_run.json"
+part profile 80 python3 gpu/step_profile.py
+part trials-per-gpu 80 python3 gpu/trials_per_gpu.py --json "$out/sharing.json"
+part packs 50 python3 training/packing.py --device cuda --rounds 1 --seconds 1 --json "$out/packing.json"
+part throughput-compiled 150 python3 training/throughput.py --device cuda --embed 128 \
   --contenders ours,transformers-bf16-compiled,transformers-bf16-compiled-graphs \
   --json "$out/throughput_compiled.json" --figure "$out/throughput_compiled.png"
 cd ../..
-part correctness-compiled 90 "${pytest[@]}" -k compiled tests/model/test_gpu.py
+part correctness-compiled 90 "${pytest[@]}" -k compiled tests/model/hardware/test_gpu.py
 if ((${#summary[@]} == 0)); then
   echo "gpu.sh:$only: no such part" >&2
   exit 2

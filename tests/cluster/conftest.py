@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from search.object_storage import ObjectStorage
-from search.storage_opening import open_storage
+from minigpt_search.search.storage.object_store import ObjectStorage
+from minigpt_search.search.storage.open import open_storage
 
 SERVER = Path(__file__).with_name("s3_server.py")
 KEYS = {

@@ -18,7 +18,7 @@ BENCHMARKS = CHECKOUT / "tests" / "benchmarks"
 def test_one_process_and_several_nodes_make_the_same(shared_home: Path, tmp_path: Path) -> None:
     pytest.importorskip("botocore")  # its text
     numbers = tmp_path / "numbers.json"
-    command = [sys.executable, str(BENCHMARKS / "corpus_cluster.py"), "2", "--quick"]
+    command = [sys.executable, str(BENCHMARKS / "data" / "corpus_cluster.py"), "2", "--quick"]
     command += ["--nodes", "2", "--folder", str(shared_home), "--json", str(numbers)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -31,7 +31,7 @@ def test_one_process_and_several_nodes_make_the_same(shared_home: Path, tmp_path
 def test_another_token_is_refused_in_one_line(
     root: Path, text_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "common"))
     from ray_nodes import RayNodes
 
     command = [sys.executable, str(CHECKOUT / "data" / "prepare.py"), "--source", str(text_file)]

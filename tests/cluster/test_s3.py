@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from search.ledger import Ledger, TrialRecord
-from search.trial_folder import read_started
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.trial_folder import read_started
 
 pytestmark = pytest.mark.cluster
 

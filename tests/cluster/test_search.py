@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from search.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
 
 pytestmark = pytest.mark.cluster
 
@@ -43,7 +43,7 @@ def make_root(tmp_path_factory: pytest.TempPathFactory, search_root: Path) -> Ca
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head without processors, and two nodes of one."""
-    monkeypatch.syspath_prepend(str(CHECKOUT / "tests" / "benchmarks"))
+    monkeypatch.syspath_prepend(str(CHECKOUT / "tests" / "benchmarks" / "common"))
     from ray_nodes import RayNodes
 
     with RayNodes(hidden=CHECKOUT) as nodes:
@@ -143,21 +143,3 @@ def test_the_head_dies_and_the_search_goes_on_elsewhere(
     elsewhere = tmp_path / "empty"
     finish(start("--resume", f"{storage}/experiments/x", root=elsewhere))
     assert losses(trials(elsewhere, "x")) == on_one_machine
-
-
-def test_from_a_machine_that_is_no_part_of_the_cluster(
-    nodes: Any, make_root: Callable[[], Path], tmp_path: Path
-) -> None:
-    root, storage = make_root(), tmp_path / "storage"
-    (storage / "corpus").mkdir(parents=True)
-    (root / "corpus" / "small").rename(storage / "corpus" / "small")
-    pytest.importorskip("grpc")
-    words = (*GRID, "--name", "x", "--address", nodes.client_address, "--storage", str(storage))
-    out, _ = finish(start(*words, root=root, environment=nodes.environment))
-    assert "Use        lr=" in out
-    assert len(trials(storage)) == 4
-    assert not (root / "experiments").exists()
-    refused = start(*GRID, *words[-4:], "--epochs", "0", root=root, environment=nodes.environment)
-    _, err = finish(refused, status=2)
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from data.corpus import Corpus
-from data.manifest import Manifest, Split
-from data.segments import save_segment
-from model.config import ModelConfig, RunConfig, TrainConfig
+from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.data.corpus.manifest import Manifest, Split
+from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 
 MakeCorpus = Callable[..., Corpus]
 
@@ -100,8 +100,8 @@ def tiny() -> RunConfig:
 @pytest.fixture(scope="session")
 def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`make_checkpoint(**model_fields)`: a `final.pt` with random weights."""
-    from model.checkpoint import save_atomically
-    from model.gpt import GPT
+    from minigpt_search.model.network.gpt import GPT
+    from minigpt_search.model.training.checkpoint import save_atomically
 
     def make(**fields: object) -> Path:
         config = RunConfig().replace(**fields)

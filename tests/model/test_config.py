@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from data.errors import UserError
-from model.config import (
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.model.config import (
     ModelConfig,
     RunConfig,
     TrainConfig,
@@ -28,7 +28,7 @@ from model.config import (
     parameter_table,
     trial_id,
 )
-from model.gpt import GPT
+from minigpt_search.model.network.gpt import GPT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -242,7 +242,8 @@ def test_trial_id_depends_on_every_field_and_on_the_corpus() -> None:
 
 def test_trial_id_is_the_same_in_another_process_and_needs_no_torch() -> None:
     code = (
-        "import sys; from model.config import *; import model.records; "
+        "import sys; from minigpt_search.model.config import *; "
+        "import minigpt_search.model.records; "
         "assert 'torch' not in sys.modules; print(trial_id(RunConfig(), 'corpus'))"
     )
     done = subprocess.run(

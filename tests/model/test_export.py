@@ -14,10 +14,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
-from data.errors import UserError, run_command
-from data.tokenizer import SEPARATOR_TOKEN, get_encoding
-from model.checkpoint import load_model
-from model.export import export, main
+from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, get_encoding
+from minigpt_search.model.export import export, main
+from minigpt_search.model.training.checkpoint import load_model
 
 MakeCheckpoint = Callable[..., Path]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -110,7 +110,7 @@ def test_an_export_that_fails_leaves_nothing(
     def fail(*args: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("model.export.shutil.copyfile", fail)
+    monkeypatch.setattr("minigpt_search.model.export.shutil.copyfile", fail)
     with pytest.raises(OSError, match="no space"):
         export(make_checkpoint(embed_dim=8), tmp_path / "exported", shared_home)
     assert list(tmp_path.iterdir()) == []

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from data.errors import run_command
-from model.checkpoint import load_model
-from model.config import ModelConfig
-from model.generate import choose, generate, main, sample_text
-from model.gpt import GPT
+from minigpt_search.data.common.errors import run_command
+from minigpt_search.model.config import ModelConfig
+from minigpt_search.model.generate import choose, generate, main, sample_text
+from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.training.checkpoint import load_model
 
 MakeCheckpoint = Callable[..., Path]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -137,7 +137,7 @@ def test_it_ends_at_the_separator_which_is_not_part_of_the_text(
 ) -> None:
     whole = generate(model, [1], tokens=30, temperature=0)
     separator = whole[4]
-    monkeypatch.setattr("model.generate.SEPARATOR_TOKEN", separator)
+    monkeypatch.setattr("minigpt_search.model.generate.SEPARATOR_TOKEN", separator)
     assert generate(model, [1], tokens=30, temperature=0) == whole[: whole.index(separator, 1)]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from model.config import ModelConfig, RunConfig, TrainConfig, trial_id
-from model.records import (
+from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig, trial_id
+from minigpt_search.model.records import (
     COMPLETE,
     DIVERGED,
     FAILED,
@@ -21,11 +21,18 @@ from model.records import (
     EpochRecord,
     Timing,
 )
-from search.axes import apply_axes, grid_cells
-from search.experiment import Experiment
-from search.ledger import Ledger, RerunRecord, TrialRecord
-from search.named_grids import claims_cells, lengths_for
-from search.presets import PRESETS
+from minigpt_search.reports.figures import (
+    axis_plots,
+    cost_plots,
+    learning_curves,
+    sampler_plots,
+    speed_plots,
+)
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord
+from minigpt_search.search.space.axes import apply_axes, grid_cells
+from minigpt_search.search.space.claims_grid import claims_cells, lengths_for
+from minigpt_search.search.space.presets import PRESETS
 
 VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "ray": "2.60.0"}
 # The assignment's 10,000,249 tokens over eight segments: 156,252 sequences of 64.
@@ -289,8 +296,8 @@ def _long_record(
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures as empty files, for tests of what stands around them."""
-    for module in ("curve_pictures", "trial_pictures", "sampler_gallery"):
-        monkeypatch.setattr(f"reports.{module}.png_of", lambda figure: b"")
+    for module in (axis_plots, cost_plots, learning_curves, sampler_plots, speed_plots):
+        monkeypatch.setattr(module, "png_of", lambda figure: b"")
 
 
 @pytest.fixture

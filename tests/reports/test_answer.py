@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from model.config import RunConfig, flops_per_token
-from model.records import DIVERGED, FAILED
-from reports.answer import Answer, answer
-from reports.findings import headline
-from reports.tables import experiments
-from reports.winner import winner, winning_trial
-from search.axes import AXES
-from search.experiment import Experiment
-from search.extension import extended_arguments
-from search.flags_space import read_space
-from search.ledger import Ledger
-from search.options import check_options, make_parser
-from search.presets import PRESETS, QUICK
+from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.records import DIVERGED, FAILED
+from minigpt_search.reports.page.findings import headline
+from minigpt_search.search.answer.answer import Answer, answer
+from minigpt_search.search.answer.text_table import experiments
+from minigpt_search.search.cli.extend import extended_arguments
+from minigpt_search.search.cli.parser import check_options, make_parser
+from minigpt_search.search.cli.space_flags import read_space
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.winner import winner, winning_trial
+from minigpt_search.search.space.axes import AXES
+from minigpt_search.search.space.presets import PRESETS, QUICK
 
 RATES = (5e-4, 1e-3, 2e-3)
 Made = tuple[Experiment, Ledger]

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from model.config import ModelConfig, RunConfig
-from reports.claim_evidence import (
+from minigpt_search.model.config import ModelConfig, RunConfig
+from minigpt_search.reports.claims.claims import CLAIMS, claims_table
+from minigpt_search.reports.claims.evidence import (
     ASSUMED_SPREAD_NATS,
     FAILS,
     HOLDS,
@@ -25,10 +26,9 @@ from reports.claim_evidence import (
     judge_within,
     val_loss,
 )
-from reports.claims import CLAIMS, claims_table
-from reports.scaling_laws import LAWS, claimed_losses
-from search.options import check_options, make_parser
-from search.presets import SEED
+from minigpt_search.reports.claims.scaling_laws import LAWS, claimed_losses
+from minigpt_search.search.cli.parser import check_options, make_parser
+from minigpt_search.search.space.presets import SEED
 
 
 def verdicts(evidence: Evidence) -> dict[str, str]:
@@ -227,6 +227,8 @@ def test_scaling_laws_come_to_their_papers_numbers() -> None:
 def test_parameter_claim_is_counted_not_typed(monkeypatch: pytest.MonkeyPatch, build: Any) -> None:
     """With seven blocks it would be 7.8M, 82% of them in embeddings, and it would hold."""
     seven = RunConfig(model=ModelConfig(n_layers=7)).model
-    monkeypatch.setattr("reports.claim_tests.ModelConfig", lambda tie_head: seven)
+    monkeypatch.setattr(
+        "minigpt_search.reports.claims.verdicts.ModelConfig", lambda tie_head: seven
+    )
     evidence = Evidence(*build.two_rates())
     assert verdicts(evidence)["7.8M parameters, 82% of them in embeddings"] == HOLDS

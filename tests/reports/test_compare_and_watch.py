@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from data.errors import UserError
-from reports import generate, watch
-from reports.columns import show
-from reports.compare import compare_page, comparison_folder
-from search.ledger import Ledger
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.reports import generate
+from minigpt_search.reports.page import watch
+from minigpt_search.reports.page.compare import compare_page, comparison_folder
+from minigpt_search.search.answer.columns import show
+from minigpt_search.search.records.ledger import Ledger
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports import curves, drawing, figures, optuna_figures
-from reports.frames import epochs_frame, trials_frame
-from reports.gallery import gallery
-from search.axes import AXES
+from minigpt_search.reports.figures import axis_plots as figures
+from minigpt_search.reports.figures import cost_plots, speed_plots
+from minigpt_search.reports.figures import learning_curves as curves
+from minigpt_search.reports.figures import sampler_plots as optuna_figures
+from minigpt_search.reports.figures import style as drawing
+from minigpt_search.reports.figures.gallery import gallery
+from minigpt_search.search.answer.frames import epochs_frame, trials_frame
+from minigpt_search.search.space.axes import AXES
 
 
 def axes_of(figure: Figure) -> Axes:
@@ -121,11 +125,11 @@ def test_loss_against_width_has_a_line_for_each_learning_rate(build: Any) -> Non
 
 
 def test_throughput_is_a_bar_each_or_a_dot_each(build: Any) -> None:
-    few = axes_of(figures.throughput(trials_frame(*build.two_rates())))
+    few = axes_of(speed_plots.throughput(trials_frame(*build.two_rates())))
     assert [bar.get_width() for bar in few.patches] == [40.96, 40.96]
     assert few.get_xlabel() == "thousand tokens per second"
     trials, _ = many(build)
-    dots = axes_of(figures.throughput(trials))
+    dots = axes_of(speed_plots.throughput(trials))
     assert not dots.patches
     assert len(dots.lines[0].get_xdata()) == 40
 
@@ -184,7 +188,7 @@ def test_heat_map_has_a_blank_for_what_was_not_tried(build: Any) -> None:
         for e, d, lr, loss in cells
     ]
     frame = trials_frame(experiment, build.write(experiment, trials))
-    axes = figures.heat_map(frame, AXES["epochs"], AXES["embed_dim"]).axes[0]
+    axes = cost_plots.heat_map(frame, AXES["epochs"], AXES["embed_dim"]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["7.500", "7.250", "7.000", "–"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["64", "128"]
@@ -199,7 +203,7 @@ def test_heat_map_has_a_blank_for_what_was_not_tried(build: Any) -> None:
 )
 def test_the_front_is_what_no_other_setting_beats(points: list[tuple[float, float]]) -> None:
     frame = pd.DataFrame(points, columns=["flop", "val_loss_nats"]).assign(lr=range(len(points)))
-    found = figures.pareto_front(frame)[["flop", "val_loss_nats"]]
+    found = cost_plots.pareto_front(frame)[["flop", "val_loss_nats"]]
     front = set(found.itertuples(index=False, name=None))
 
     def beaten(point: tuple[float, float]) -> bool:
@@ -212,7 +216,7 @@ def test_the_front_is_what_no_other_setting_beats(points: list[tuple[float, floa
 
 def test_predicted_time_lies_on_the_diagonal_when_it_was_right(build: Any) -> None:
     trials = trials_frame(*build.two_rates())
-    axes = axes_of(figures.predicted_time(trials, trials["total_seconds"].sum()))
+    axes = axes_of(speed_plots.predicted_time(trials, trials["total_seconds"].sum()))
     dots, _ = axes.lines
     assert list(dots.get_xdata()) == list(dots.get_ydata()) == [20.0, 20.0]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from reports.fits import best_rate, power_law
+from minigpt_search.search.results.fits import best_rate, power_law
 
 RATES = (3e-4, 5e-4, 1e-3, 2e-3)
 

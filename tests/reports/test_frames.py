@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import ModelConfig, RunConfig, TrainConfig
-from reports.frames import edges, epoch_plan, epochs_frame, trials_frame
+from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
+from minigpt_search.model.run_length import epoch_plan
+from minigpt_search.search.answer.frames import epochs_frame, trials_frame
+from minigpt_search.search.results.edges import edges
 
 
 def test_epoch_plan_is_the_assignments_arithmetic(build: Any) -> None:

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.errors import UserError
-from reports import generate
-from reports.page import build_page, markdown_text, to_html, to_markdown
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.reports import generate
+from minigpt_search.reports.page.page import build_page, markdown_text, to_html, to_markdown
 
 ROOT = Path(generate.__file__).parents[1]
 
@@ -224,7 +224,7 @@ def test_the_command_needs_neither_torch_nor_ray(build: Any, sampler: bool) -> N
 
 
 def test_tables_need_no_matplotlib() -> None:
-    code = "import sys, reports.tables; assert 'matplotlib' not in sys.modules"
+    code = "import sys, minigpt_search.reports.page.tables; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from reports.page import build_page, to_markdown
-from search.experiment import read_experiment
-from search.ledger import Ledger
+from minigpt_search.reports.page.page import build_page, to_markdown
+from minigpt_search.search.records.experiment import read_experiment
+from minigpt_search.search.records.ledger import Ledger
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results" / "lr-quick"
 RATES = ["lr=0.0003", "lr=0.0005", "lr=0.001", "lr=0.002"]

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from data.errors import UserError
-from model.records import Device
-from reports import generate
-from reports.compare import compare_page
-from reports.page import Page, build_page, to_html, to_markdown
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.model.records import Device
+from minigpt_search.reports import generate
+from minigpt_search.reports.page.compare import compare_page
+from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

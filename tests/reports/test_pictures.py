@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 
-from reports import curves, drawing, figures
-from reports.fits import BestRate
-from reports.frames import epochs_frame, trials_frame
-from reports.gallery import gallery
-from reports.picture import Picture
-from reports.trial_pictures import axis_picture, predicted_pictures
-from reports.winner import winner
-from search.axes import AXES
+from minigpt_search.reports.figures import axis_plots as figures
+from minigpt_search.reports.figures import cost_plots, speed_plots
+from minigpt_search.reports.figures import learning_curves as curves
+from minigpt_search.reports.figures import style as drawing
+from minigpt_search.reports.figures.axis_plots import axis_picture
+from minigpt_search.reports.figures.figure import Picture
+from minigpt_search.reports.figures.gallery import gallery
+from minigpt_search.reports.figures.speed_plots import predicted_pictures
+from minigpt_search.search.answer.frames import epochs_frame, trials_frame
+from minigpt_search.search.results.fits import BestRate
+from minigpt_search.search.results.winner import winner
+from minigpt_search.search.space.axes import AXES
 
 # The lowest seed of all is one of 2e-3, the lowest mean is that of 1e-3.
 LOSSES = {1e-3: (7.1, 7.12, 7.14), 2e-3: (7.0, 7.4, 7.5)}
@@ -60,7 +64,7 @@ def test_a_heat_map_is_of_means_over_seeds(build: Any) -> None:
         for k, loss in enumerate(losses)
     ]
     frame = trials_frame(experiment, build.write(experiment, trials))
-    axes = figures.heat_map(frame, AXES["epochs"], AXES["embed_dim"]).axes[0]
+    axes = cost_plots.heat_map(frame, AXES["epochs"], AXES["embed_dim"]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["7.250", "7.200"]
 
 
@@ -138,7 +142,7 @@ def test_the_front_of_costs_is_of_means_over_seeds(build: Any) -> None:
         for k, loss in enumerate(losses)
     ]
     ledger = build.write(experiment, trials)
-    front = figures.pareto_front(trials_frame(experiment, ledger))
+    front = cost_plots.pareto_front(trials_frame(experiment, ledger))
     assert list(front["epochs"]) == [1, 2]
     assert list(front["val_loss_nats"]) == pytest.approx([7.4, 7.25])
     caption = named(gallery(experiment, ledger), "loss_against_cost").caption
@@ -174,7 +178,7 @@ def test_long_names_stay_inside_of_the_figures(build: Any) -> None:
     for figure in (
         curves.generalisation_gap(epochs),
         curves.learning_curves(epochs, "tokens_seen"),
-        figures.throughput(frame),
+        speed_plots.throughput(frame),
     ):
         figure.draw_without_rendering()
         (axes,) = figure.axes
@@ -202,6 +206,6 @@ def test_costs_within_a_decade_have_ticks_to_read_them_by(build: Any) -> None:
     for lengths in ((1, 2), (1, 3), (2, 3)):
         trials = [build.trial(experiment, {"epochs": n}, (8.0,) * n) for n in lengths]
         frame = trials_frame(experiment, build.write(experiment, trials))
-        (axes,) = figures.loss_against_cost(frame).axes
+        (axes,) = cost_plots.loss_against_cost(frame).axes
         low, high = axes.get_xlim()
         assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 3

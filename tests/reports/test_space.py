@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from model.records import DIVERGED, Timing
-from reports.answer import answer
-from reports.figures import loss_against
-from reports.frames import edges, trials_frame
-from reports.front import front_sentence, front_table, limit_sentence
-from reports.page import build_page, to_html, to_markdown
-from reports.tables import as_text, experiments
-from reports.winner import winning_trial
-from search.axes import AXES
-from search.experiment import Experiment
-from search.ledger import Ledger
+from minigpt_search.model.records import DIVERGED, Timing
+from minigpt_search.reports.figures.axis_plots import loss_against
+from minigpt_search.reports.page.page import build_page, to_html, to_markdown
+from minigpt_search.search.answer.answer import answer
+from minigpt_search.search.answer.frames import trials_frame
+from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
+from minigpt_search.search.answer.text_table import as_text, experiments
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.edges import edges
+from minigpt_search.search.results.winner import winning_trial
+from minigpt_search.search.space.axes import AXES
 
 AXES_OF_GRID = {"tie_head": (True, False), "n_heads": (2, 4), "weight_decay": (0.1, 0.3)}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics import (
+from minigpt_search.search.results.statistics import (
     estimate,
     level,
     pooled_spread,

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import ModelConfig, RunConfig, TrainConfig
-from reports import findings, setup_tables, tables
-from reports.columns import duration, one_line, share, show, storage
+from minigpt_search.data.common.formatting import duration, one_line, share, storage
+from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
+from minigpt_search.reports.page import findings, setup_tables, tables
+from minigpt_search.search.answer import text_table
+from minigpt_search.search.answer.columns import show
 
 
 def test_experiments_table_is_exact(build: Any) -> None:
-    frame = tables.experiments(*build.two_rates())
+    frame = text_table.experiments(*build.two_rates())
     assert list(frame.columns) == [
         "experiment",
         "epochs",
@@ -41,7 +43,7 @@ def test_notes_on_warm_up_and_attempts(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3, 2e-3)}, base=base)
     trial = build.trial(experiment, {"lr": 1e-3}, (8.0, 7.5, 7.0), attempts=2, taken_from="old")
     own = build.trial(experiment, {"lr": 2e-3}, (8.0, 7.6, 7.1))
-    frame = tables.experiments(experiment, build.write(experiment, [trial, own]))
+    frame = text_table.experiments(experiment, build.write(experiment, [trial, own]))
     # 90 of 300 steps
     assert frame["notes"].tolist() == [
         "best; lr at the lower edge; warm-up is 30% of the run; started 2 times; from old",
@@ -65,7 +67,7 @@ def test_the_time_of_a_pack_is_counted_once(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3, 2e-3)}, pack=2)
     trials = [build.trial(experiment, {"lr": lr}, (8.0, 7.5, 7.0), pack=2) for lr in (1e-3, 2e-3)]
     ledger = build.write(experiment, trials)
-    assert tables.experiments(experiment, ledger)["notes"].str.endswith("of a pack of 2").all()
+    assert text_table.experiments(experiment, ledger)["notes"].str.endswith("of a pack of 2").all()
     assert findings.headline(experiment, ledger)["Time of all trials"] == "20.0 s"
     rows = dict(setup_tables.provenance(experiment).itertuples(index=False, name=None))
     assert "2 packs of up to 2 trials at a time" in rows["Trials ran on"]
@@ -73,7 +75,7 @@ def test_the_time_of_a_pack_is_counted_once(build: Any) -> None:
 
 def test_unfinished_trials_are_apart_and_without_a_loss(build: Any) -> None:
     experiment, ledger = build.mixed()
-    assert tables.experiments(experiment, ledger)["experiment"].tolist() == ["lr=0.0001"]
+    assert text_table.experiments(experiment, ledger)["experiment"].tolist() == ["lr=0.0001"]
     # 100 steps of 32 x 64 tokens, 41.1 million operations each
     assert show(tables.without_result(experiment, ledger)).rows == [
         ["lr=0.0003", "stopped", "1 of 3", "8.0 s", "8.43e+12", "ended early on purpose"],
@@ -106,7 +108,7 @@ def test_reruns_say_whether_the_bits_came_out_again(build: Any) -> None:
 def test_no_trials_give_empty_tables(build: Any) -> None:
     experiment = build.plan()
     ledger = build.write(experiment)
-    assert tables.experiments(experiment, ledger).empty
+    assert text_table.experiments(experiment, ledger).empty
     assert tables.without_result(experiment, ledger).empty
     assert tables.by_epoch(experiment, ledger, None).empty
 
@@ -173,7 +175,7 @@ def test_small_amounts() -> None:
 
 
 def test_text_for_a_terminal_is_aligned(build: Any) -> None:
-    text = tables.as_text(tables.experiments(*build.two_rates()))
+    text = text_table.as_text(text_table.experiments(*build.two_rates()))
     lines = text.splitlines()
     headings = "Experiment Epochs Train loss Validation loss Perplexity Bits per byte Time Notes"
     assert " ".join(lines[0].split()) == headings
@@ -188,8 +190,8 @@ def test_text_for_a_terminal_is_aligned(build: Any) -> None:
 )
 def test_text_for_a_terminal_is_narrow_and_harmless(reason: str, label: str) -> None:
     frame = pd.DataFrame([{"experiment": label, "status": "failed", "reason": reason}])
-    text = tables.as_text(frame)
-    assert max(map(len, text.split("\n"))) <= tables.TERMINAL_WIDTH
+    text = text_table.as_text(frame)
+    assert max(map(len, text.split("\n"))) <= text_table.TERMINAL_WIDTH
     assert all(line.isprintable() for line in text.split("\n"))
     kept = "".join(text.split())
     assert all(word[:1] in kept for word in one_line(reason).split())

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from data.corpus import open_corpus
-from model.config import RunConfig
-from model.records import COMPLETE, Device, EpochRecord, Timing
-from search.corpus_copy import push_corpus
-from search.experiment import Experiment
-from search.folder_storage import FolderStorage
-from search.ledger import TrialRecord
-from search.options import make_parser
-from search.start import make_experiment, with_corpus
+from minigpt_search.data.corpus.corpus import open_corpus
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.records import COMPLETE, Device, EpochRecord, Timing
+from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
+from minigpt_search.search.cli.parser import make_parser
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.storage.corpus_copy import push_corpus
+from minigpt_search.search.storage.folder import FolderStorage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,72 @@
+"""Raw text of any form to clean text: Unicode in one form, one line a paragraph."""
+
+from __future__ import annotations
+
+import re
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from minigpt_search.data.cleaning.html import fragment_to_text, page_to_text
+from minigpt_search.data.cleaning.repairs import join_wikitext_2, mend_news
+from minigpt_search.data.common.documents import Document, Form, RawDocument
+
+_TO_TEXT: dict[Form, Callable[[str], str]] = {
+    "plain": str,
+    "wikitext_2": join_wikitext_2,
+    "news": mend_news,
+    "html_fragment": fragment_to_text,
+}
+
+_PLAIN = bytes([ord("\n"), *range(ord(" "), 0x7F)])
+"""Printable ASCII and the line end."""
+_LINE_BREAKS = re.compile("\r\n?|\x0b|\x0c|\x1c|\x1d|\x1e|\x85|\u2028|\u2029")
+_ODD_SPACES = re.compile(r"[^\S\n ]")
+_SPACES = re.compile(r"  +")
+_BLANK_LINES = re.compile(r"\n{3,}")
+# Control and format characters and private use (Cc, Cf, Co) carry no text; U+FFFD is what was lost
+# before the text came here. Zero-width (non-)joiners shape words in some scripts and stay.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufeff\ufff9-\ufffd\ue000-\uf8ff]"
+)
+
+
+def clean(batch: Sequence[RawDocument]) -> tuple[list[Document], float]:
+    """The documents as clean text, and the seconds of work it took. Text may come out empty."""
+    started = time.process_time()
+    documents = [Document(raw.source, clean_text(raw)) for raw in batch]
+    return documents, time.process_time() - started
+
+
+def clean_text(raw: RawDocument) -> str:
+    """The clean text of one document."""
+    if raw.form == "html_page":
+        return normalise(page_to_text(raw.text))
+    assert isinstance(raw.text, str)  # only pages come as bytes: they name their encoding
+    if raw.form == "wikitext":
+        from minigpt_search.data.cleaning.wikitext import (
+            wikitext_to_text,  # imports its parser, only needed here
+        )
+
+        return normalise(wikitext_to_text(raw.text))
+    # Repairs come before normalising, which takes away the U+FFFD marks that they need.
+    return normalise(_TO_TEXT[raw.form](raw.text))
+
+
+def normalise(text: str) -> str:
+    """Unicode NFC; single spaces; at most one blank line in a row; nothing invisible."""
+    text = unicodedata.normalize("NFC", text)
+    # Expressions are tried at each character: only where a quick look says that they are needed.
+    others = text.encode("utf-8", "surrogatepass").translate(None, _PLAIN)
+    odd = others.decode("utf-8", "surrogatepass")
+    if not odd.isprintable() or "\ufffc" in odd or "\ufffd" in odd:
+        text = _INVISIBLE.sub("", _LINE_BREAKS.sub("\n", text))
+        text = _ODD_SPACES.sub(" ", text)
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
+    if " \n" in text or "\n " in text:
+        text = text.replace(" \n", "\n").replace("\n ", "\n")
+    if "\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n", text)
+    return text.strip()

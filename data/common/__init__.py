@@ -1,0 +1,2 @@
+"""What every room needs: errors, paths, files written whole, checked JSON, downloads, words for
+numbers."""

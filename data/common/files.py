@@ -1,0 +1,50 @@
+"""Files that are whole or not there, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which replaces `path` when the block ends without an exception.
+
+    After a kill at any moment `path` is the old or the new one, and at most a temporary file
+    `NAME.PID.tmp` lies beside it; after an exception (a full disk, say) not even that.
+    """
+    # The process' own name: a worker of a killed driver may live on for a few seconds.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def only_process(path: Path, busy: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock `path`, and leave no file behind. If it is held, call `busy`, which may raise;
+    if it doesn't, wait."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        busy()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        # While it is held: filelock (from 4.0) sees that a file it waited for has gone, and starts
+        # again with a new one.
+        path.unlink(missing_ok=True)
+        lock.release()

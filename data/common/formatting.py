@@ -1,0 +1,64 @@
+"""How numbers, times and counts are written for people."""
+
+from __future__ import annotations
+
+
+def one_line(value: object) -> str:
+    """`value` as text without line breaks or control characters: it may come from a file name or
+    an exception, and goes to terminals too."""
+    printable = (c if c.isprintable() else " " for c in str(value))
+    return " ".join("".join(printable).split())
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital letter; a setting at its beginning stays as it is written."""
+    return text if "=" in text.split(" ")[0] else f"{text[:1].upper()}{text[1:]}"
+
+
+def duration(seconds: float) -> str:
+    """`42.3 s`, `11.2 min`, `1.25 h` or `3.1 days`."""
+    if seconds < 59.95:  # 59.95 would be written as 60.0 s
+        return f"{seconds:.1f} s"
+    if seconds < 59.95 * 60:
+        return f"{seconds / 60:.1f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.2f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def storage(size_bytes: float) -> str:
+    """Bytes in decimal units, as disks are sold: `20.1 MB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes:.0f} bytes"
+
+
+def share(part: float) -> str:
+    """`94.1%`; something is never written as nothing."""
+    return "< 0.1%" if 0 < part < 0.0005 else f"{part:.1%}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def perplexity(value: float) -> str:
+    """`238.59`, `1,531.3`: as many digits as a loss in four decimals has, the exponential of it."""
+    decimals = 2 if value < 1000 else 1 if value < 10_000 else 0
+    return f"{value:,.{decimals}f}"
+
+
+def times(count: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def yes_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def day_and_time(iso: str) -> str:
+    """An ISO 8601 time in UTC to the minute: `2026-11-22 17:30 UTC`."""
+    return f"{one_line(iso)[:16].replace('T', ' ')} UTC"

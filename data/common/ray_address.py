@@ -1,0 +1,23 @@
+"""Addresses of Ray clusters, and the token that they ask for. Ray itself is not imported here."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_TOKEN_FILE = Path("~/.ray/auth_token").expanduser()
+_TOKEN_NAMES = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+_ADDRESS = re.compile(r"\[?[\w.:-]+\]?:\d{1,5}")
+
+
+def is_address(text: str) -> bool:
+    """Whether it is `auto` or HOST:PORT."""
+    return text == "auto" or _ADDRESS.fullmatch(text) is not None
+
+
+def token_variables() -> dict[str, str]:
+    """A cluster asks for a token as soon as there is one on its head (ray 2.60), and whoever joins
+    sends it only if told to."""
+    has_one = _TOKEN_FILE.exists() or _TOKEN_NAMES & os.environ.keys()
+    return {"RAY_AUTH_MODE": "token"} if has_one else {}

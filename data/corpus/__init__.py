@@ -1,0 +1,2 @@
+"""A corpus as it is wanted and as it lies on disk: specification, manifest, tokenizer, windows of
+tokens."""

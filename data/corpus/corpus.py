@@ -1,0 +1,104 @@
+"""The corpus as the other rooms see it: what is wanted, made once, opened many times.
+
+spec = CorpusSpec(name="builtin", sources=("builtin",))
+corpus = open_corpus(prepare_corpus(spec, artifacts_root()))
+train = corpus.dataset("train", seq_len=64)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.corpus.manifest import MANIFEST_FILE, SPLITS, Manifest, read_manifest
+from minigpt_search.data.corpus.tokenizer import VOCAB_SIZE
+
+if TYPE_CHECKING:
+    from minigpt_search.data.corpus.dataset import SegmentedTextDataset
+
+
+class Corpus:
+    """A finished corpus in a folder. Made by `open_corpus`."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 (hexadecimal) over the token ids of all splits."""
+        return self.manifest.content_hash
+
+    def dataset(self, split: str, seq_len: int = 64) -> SegmentedTextDataset:
+        """The windows of `seq_len` tokens of `split` ("train", "val" or "test")."""
+        from minigpt_search.data.corpus.dataset import (
+            SegmentedTextDataset,  # torch takes a second to import
+        )
+
+        files = [self.folder / file.name for file in self.manifest.splits[_known(split)].files]
+        return SegmentedTextDataset(files, seq_len)
+
+    def bytes_per_token(self, split: str) -> float:
+        """UTF-8 bytes of the split's text for each of its tokens: nats a token divided by
+        (this x ln 2) are bits a byte, which can be compared between tokenizers."""
+        counts = self.manifest.splits[_known(split)]
+        return counts.bytes / counts.tokens
+
+
+def open_corpus(folder: Path) -> Corpus:
+    """The finished corpus in `folder`; its files are there and have the sizes they should have.
+
+    Raises:
+        UserError: no (valid) manifest, or a file that is missing or of another size.
+    """
+    manifest = read_manifest(folder)
+    for file in manifest.files():
+        path = folder / file.name
+        if not path.is_file():
+            raise UserError(
+                f"{path}: segment file is missing: remove {folder} and prepare it again"
+            )
+        size = path.stat().st_size
+        if size != file.size_bytes:
+            raise UserError(
+                f"{path}: damaged, {size:,} bytes where {MANIFEST_FILE} says "
+                f"{file.size_bytes:,}: remove {folder} and prepare it again"
+            )
+    return Corpus(folder, manifest)
+
+
+def verify_corpus(folder: Path) -> Manifest:
+    """Hash every file again and compare; look at every token.
+
+    Raises:
+        UserError: naming the first damaged file.
+    """
+    from minigpt_search.data.corpus.dataset import (  # torch takes a second to import
+        largest_token,
+        open_segment,
+    )
+
+    corpus = open_corpus(folder)
+    for file in corpus.manifest.files():
+        with (folder / file.name).open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
+                raise UserError(
+                    f"{folder / file.name}: damaged, its SHA-256 is not the one in "
+                    f"{MANIFEST_FILE}: remove {folder} and prepare it again"
+                )
+        tokens = open_segment(folder / file.name)
+        largest = largest_token(tokens)
+        if len(tokens) != file.tokens or largest >= VOCAB_SIZE:
+            raise UserError(
+                f"{folder / file.name}: {len(tokens):,} tokens up to {largest}, expected "
+                f"{file.tokens:,} below {VOCAB_SIZE}: remove {folder} and prepare it again"
+            )
+    return corpus.manifest
+
+
+def _known(split: str) -> str:
+    if split not in SPLITS:
+        raise UserError(f"split {split!r}: must be one of {', '.join(SPLITS)}")
+    return split

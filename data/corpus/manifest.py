@@ -1,0 +1,212 @@
+"""What a corpus is made of: `manifest.json`, its schema, its only writer and its only reader.
+
+The manifest is written last, so a corpus folder that holds one is finished. `reports/` reads it, so
+nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minigpt_search.data.common import checked_json
+from minigpt_search.data.common.errors import UserError
+
+SCHEMA_VERSION = 2
+"""2: with a checksum."""
+MANIFEST_FILE = "manifest.json"
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentFile:
+    """One `.pt` file: a 1-D uint16 tensor of token ids."""
+
+    name: str
+    tokens: int
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One of train, val and test."""
+
+    documents: int
+    tokens: int
+    """Separators included."""
+    bytes: int
+    """UTF-8 bytes of the documents' text, separators not included."""
+    files: tuple[SegmentFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Every count, hash, version, licence and time of one prepared corpus."""
+
+    name: str
+    content_hash: str
+    """SHA-256 over the splits' token ids: the same whatever the folder, the time, the cores and the
+    number of segments."""
+    created_at: str
+    """ISO 8601, UTC."""
+    options: dict[str, Any]
+    """The fields of the `CorpusSpec` that made it."""
+    tokenizer: dict[str, Any]
+    """`name`, `vocab_size`, `separator_token`, `files` (name to SHA-256)."""
+    sources: list[dict[str, Any]]
+    """In reading order: licence, attribution, counts, and what was dropped for which reason."""
+    quality_rules: list[dict[str, Any]]
+    """`rule`, `description`, `source`, `dropped` (documents), `share` (dropped of those judged)."""
+    documents_in: int
+    documents_kept: int
+    retention: float
+    """Share of the deduplicated documents that the quality filter kept, 0 to 1."""
+    splits: dict[str, Split]
+    storage_bytes: int
+    """Sum of the segment files' sizes."""
+    stage_seconds: dict[str, float]
+    """Wall-clock seconds by stage."""
+    versions: dict[str, str]
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds of work on the documents by kind, summed over the processes."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know, for example that a source had fewer tokens than were asked for."""
+    schema_version: int = SCHEMA_VERSION
+
+    def __getitem__(self, key: str) -> Any:
+        return self.to_dict()[key]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, strings and numbers, as in the file."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], where: str = MANIFEST_FILE) -> Manifest:
+        """The checked manifest; keys that this version does not know are ignored.
+
+        Raises:
+            UserError: a newer schema, a missing key, a wrong type, a file name with a path in it.
+        """
+        version = _typed(raw, "schema_version", int, where)
+        if version > SCHEMA_VERSION:
+            raise UserError(
+                f"{where}: schema_version {version} is newer than this program's {SCHEMA_VERSION}: "
+                "update the program"
+            )
+        known = {name: _typed(raw, name, kind, where) for name, kind in _FIELD_TYPES.items()}
+        known["splits"] = {
+            name: _split(_typed(known["splits"], name, dict, where), f"{where}: splits.{name}")
+            for name in SPLITS
+        }
+        for source in known["sources"]:
+            _check_present(source, _SOURCE_TYPES, f"{where}: sources")
+        _check_present(known["tokenizer"], _TOKENIZER_TYPES, f"{where}: tokenizer")
+        extra = {
+            "notes": _typed({"notes": [], **raw}, "notes", list, where),
+            "cpu_seconds": _typed({"cpu_seconds": {}, **raw}, "cpu_seconds", dict, where),
+        }
+        return cls(**known, **extra, schema_version=version)
+
+    def files(self) -> list[SegmentFile]:
+        """Every segment file, in the order train, val, test."""
+        return [file for name in SPLITS for file in self.splits[name].files]
+
+
+_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "content_hash": str,
+    "created_at": str,
+    "options": dict,
+    "tokenizer": dict,
+    "sources": list,
+    "quality_rules": list,
+    "documents_in": int,
+    "documents_kept": int,
+    "retention": (int, float),
+    "splits": dict,
+    "storage_bytes": int,
+    "stage_seconds": dict,
+    "versions": dict,
+}
+
+_COUNTS = ("documents_in", "documents_kept", "tokens")
+_SOURCE_TYPES = {"name": str, "kind": str, **dict.fromkeys(_COUNTS, int)}
+_TOKENIZER_TYPES = {"name": str, "vocab_size": int}
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the corpus in `folder`.
+
+    Raises:
+        UserError: there is none, it is damaged, or it does not follow the schema.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        raw = checked_json.loads(path.read_text(encoding="utf-8"))
+        fields = checked_json.unseal(raw)
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder}: no {MANIFEST_FILE}, so this is not a finished corpus: "
+            "make one with `python data/prepare.py`"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}): prepare the corpus again") from None
+    manifest = Manifest.from_dict(fields, where=str(path))
+    if manifest.schema_version > 1 and not checked_json.is_sealed(raw):
+        raise UserError(f"{path}: its checksum is missing: prepare the corpus again")
+    return manifest
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write `manifest.json` so that a kill at any moment leaves the old one or the new one."""
+    path = folder / MANIFEST_FILE
+    temporary = folder / (MANIFEST_FILE + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(checked_json.seal(manifest.to_dict()), file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _split(raw: dict[str, Any], where: str) -> Split:
+    files = []
+    for entry in _typed(raw, "files", list, where):
+        if not isinstance(entry, dict):
+            raise UserError(f"{where}: files must hold objects, not {type(entry).__name__}")
+        types = {"name": str, "tokens": int, "sha256": str, "size_bytes": int}
+        file = SegmentFile(**{key: _typed(entry, key, kind, where) for key, kind in types.items()})
+        if file.name in ("", ".", "..") or any(mark in file.name for mark in "/\\:\0"):
+            raise UserError(f"{where}: file name {file.name!r} must not lead out of the folder")
+        files.append(file)
+    counts = {key: _typed(raw, key, int, where) for key in ("documents", "tokens", "bytes")}
+    if min(counts.values()) < 1 or sum(file.tokens for file in files) != counts["tokens"]:
+        raise UserError(f"{where}: its counts contradict each other: prepare the corpus again")
+    return Split(**counts, files=tuple(files))
+
+
+def _check_present(raw: Any, types: Mapping[str, type], where: str) -> None:
+    """Raise `UserError` if `raw` is no object, or a key that it has is of another type."""
+    if not isinstance(raw, dict):
+        raise UserError(f"{where}: a {type(raw).__name__}, expected an object")
+    for key in types.keys() & raw.keys():
+        _typed(raw, key, types[key], where)
+
+
+def _typed(raw: Mapping[str, Any], key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """`raw[key]`, checked; a bool is no number here."""
+    if key not in raw:
+        raise UserError(f"{where}: key {key!r} is missing: prepare the corpus again")
+    value = raw[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        names = kind if isinstance(kind, tuple) else (kind,)
+        expected = " or ".join(name.__name__ for name in names)
+        raise UserError(f"{where}: {key!r} is a {type(value).__name__}, expected {expected}")
+    return value

@@ -1,0 +1,158 @@
+"""Exact repetition: whole documents, and long paragraphs within and across documents.
+
+Only the digests of documents and paragraphs decide, in the order in which they come. So digests may
+be made anywhere (`digest`), the decisions fall in one place (`RepeatFilter.decide`), and what they
+leave of the texts is taken out where the texts are (`without_repeats`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minigpt_search.data.common.documents import Document
+
+PARAGRAPH_CHARACTERS = 80
+"""Shorter paragraphs may be repeated: headings, forms of address, lines of a list."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digests:
+    """All that decides about repetition in N documents with L long paragraphs."""
+
+    documents: npt.NDArray[np.bytes_]
+    """(N,) 16 bytes each."""
+    paragraphs: npt.NDArray[np.uint64]
+    """(L,) Those of the first document, then those of the second, ..."""
+    counts: npt.NDArray[np.int64]
+    """(N,) Long paragraphs of each document."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What of those documents comes for the first time."""
+
+    documents: Flags
+    """(N,)"""
+    paragraphs: Flags
+    """(L,)"""
+
+
+def digest(documents: Sequence[Document]) -> Digests:
+    """The digests of clean documents and of their long paragraphs."""
+    whole = [hashlib.blake2b(text.encode(), digest_size=16).digest() for _, text in documents]
+    long = [
+        [line for line in text.split("\n") if len(line) >= PARAGRAPH_CHARACTERS]
+        for _, text in documents
+    ]
+    parts = [
+        hashlib.blake2b(line.encode(), digest_size=8).digest() for lines in long for line in lines
+    ]
+    return Digests(
+        documents=np.frombuffer(b"".join(whole), "S16"),
+        paragraphs=np.frombuffer(b"".join(parts), "<u8").astype(np.uint64, copy=False),
+        counts=np.fromiter(map(len, long), np.int64, len(long)),
+    )
+
+
+def without_repeats(
+    documents: Sequence[Document], digests: Digests, decisions: Decisions
+) -> tuple[list[Document], Counter[tuple[int, str]]]:
+    """What is new of N documents, and how many were dropped by (source, reason)."""
+    kept: list[Document] = []
+    dropped: Counter[tuple[int, str]] = Counter()
+    ends = np.cumsum(digests.counts)
+    starts = ends - digests.counts
+    new_before = np.concatenate(([0], np.cumsum(decisions.paragraphs)))
+    rows = zip(
+        documents,
+        decisions.documents.tolist(),
+        digests.counts.tolist(),
+        (new_before[ends] - new_before[starts]).tolist(),
+        starts.tolist(),
+        strict=True,
+    )
+    for document, is_new, count, new, start in rows:
+        if not document.text:
+            dropped[document.source, "empty"] += 1
+        elif not is_new:
+            dropped[document.source, "exact_duplicate"] += 1
+        elif new == count:
+            kept.append(document)
+        elif not new:
+            dropped[document.source, "repeated_paragraphs"] += 1
+        else:
+            flags = iter(decisions.paragraphs[start : start + count].tolist())
+            lines = [
+                line
+                for line in document.text.split("\n")
+                if len(line) < PARAGRAPH_CHARACTERS or next(flags)
+            ]
+            kept.append(Document(document.source, "\n".join(lines).strip()))
+    return kept, dropped
+
+
+class RepeatFilter:
+    """Keeps the first of each document and of each long paragraph.
+
+    Memory: 8 bytes for each paragraph of at least 80 characters, 16 for each document.
+    """
+
+    def __init__(self) -> None:
+        self.dropped: Counter[tuple[int, str]] = Counter()
+        """Documents by (source, reason)."""
+        self._documents, self._paragraphs = FirstSeen(), FirstSeen()
+
+    def decide(self, digests: Digests) -> Decisions:
+        """What is new in the next documents. (A repeated document's paragraphs are known from its
+        first, so that it makes no difference that they are looked at again.)"""
+        return Decisions(
+            documents=self._documents.is_new(digests.documents),
+            paragraphs=self._paragraphs.is_new(digests.paragraphs),
+        )
+
+    def keep_new(self, batches: Iterable[list[Document]]) -> Iterator[Document]:
+        """The documents that are new, without the paragraphs that are not."""
+        for batch in batches:
+            yield from self._new_parts(batch)
+
+    def _new_parts(self, batch: Sequence[Document]) -> list[Document]:
+        digests = digest(batch)
+        kept, dropped = without_repeats(batch, digests, self.decide(digests))
+        self.dropped.update(dropped)
+        return kept
+
+
+class FirstSeen:
+    """Which values of a stream come for the first time. They are kept in sorted arrays, each more
+    than twice as long as the next: a tenth of the memory of a `set` of bytes."""
+
+    def __init__(self) -> None:
+        self._runs: list[npt.NDArray[Any]] = []
+
+    def is_new(self, values: npt.NDArray[Any]) -> Flags:
+        """Of the next values, (N,), those that were neither before nor earlier among these."""
+        distinct, first = np.unique(values, return_index=True)
+        known = np.zeros(len(distinct), np.bool_)
+        for run in self._runs:
+            places = np.minimum(np.searchsorted(run, distinct), len(run) - 1)
+            known |= run[places] == distinct
+        new = np.zeros(len(values), np.bool_)
+        new[first[~known]] = True
+        if not known.all():
+            self._keep(distinct[~known])
+        return new
+
+    def _keep(self, run: npt.NDArray[Any]) -> None:
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            # "stable" merges two sorted runs in one pass
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+        self._runs.append(run)

@@ -1,0 +1,297 @@
+"""Rules that tell prose from the rest, with their thresholds and where they were published.
+
+Gopher: Rae et al. 2021 (arXiv 2112.11446), appendix A.1. C4: Raffel et al. 2020 (arXiv 1910.10683),
+section 2.2. Both were made for web pages; where a rule is loosened, its description says why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from minigpt_search.data.filtering.shingles import SHINGLE_WORDS, Hashes, combine
+from minigpt_search.data.filtering.word_table import (
+    HAS_LETTER,
+    HAS_LOREM,
+    STOP_MARKS,
+    Ints,
+    Words,
+    running_sum,
+)
+
+GOPHER = "Gopher, arXiv 2112.11446, appendix A.1.1"
+GOPHER_REPETITION = "Gopher, arXiv 2112.11446, table A1"
+C4 = "C4, arXiv 1910.10683, section 2.2"
+
+PASSAGE_WORDS = 2 * SHINGLE_WORDS
+
+_CLOSING = "\"'\u201d\u2019)]"
+_SENTENCE_END = re.compile(rf"[.!?][{re.escape(_CLOSING)}]*(?:\s|$)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What the rules look at, found once for each text."""
+
+    text: str
+    lines: list[str]
+    """That are not empty."""
+    words: Ints
+    """(W,) The same number for the same word."""
+    lengths: npt.NDArray[np.int32]
+    """(W,) Characters of each word."""
+    characters: int
+    """Of all words."""
+    with_letter: int
+    """Words with a letter in them."""
+    marks: int
+    """All words' `Words.marks` together."""
+    top_word: int
+    """The characters that one word makes up, of the word for which they are the most."""
+    shingles: Hashes
+    repeated_passages: int
+    """Runs of `PASSAGE_WORDS` words that came before."""
+
+
+def measures(texts: Sequence[str], words: Words) -> list[Measures]:
+    """Of each text; the counts are made for all texts at once: numpy's calls are dear."""
+    bounds = words.bounds
+    characters = np.diff(running_sum(words.lengths)[bounds])
+    with_letter = np.diff(running_sum(words.marks & HAS_LETTER != 0)[bounds])
+    marks = np.bitwise_or.reduceat(np.append(words.marks, 0), bounds[:-1])
+    top_words, repeats = _top_words(words), _repeats(words)
+    return [
+        Measures(
+            text=text,
+            lines=[line for line in text.split("\n") if line],
+            words=words.numbers[start:end],
+            lengths=words.lengths[start:end],
+            characters=int(characters[k]),
+            with_letter=int(with_letter[k]),
+            marks=int(marks[k]),
+            top_word=int(top_words[k]),
+            shingles=words.shingles[k],
+            repeated_passages=repeats[k],
+        )
+        for k, (text, start, end) in enumerate(
+            zip(texts, bounds.tolist(), bounds[1:].tolist(), strict=False)
+        )
+    ]
+
+
+def _top_words(words: Words) -> Ints:
+    """`Measures.top_word` of each text, (N,)."""
+    ordered = words.numbers << 32 | words.lengths  # the lengths go along in sorting
+    for start, end in pairwise(words.bounds.tolist()):
+        ordered[start:end].sort()
+    is_first = np.ones(len(ordered) + 1, np.bool_)  # of equal ones in a text; and a last one
+    is_first[1:-1] = ordered[1:] != ordered[:-1]
+    is_first[words.bounds] = True
+    firsts = np.flatnonzero(is_first)
+    products = np.append(np.diff(firsts) * (ordered[firsts[:-1]] & 0xFFFFFFFF), 0)
+    return np.maximum.reduceat(products, np.searchsorted(firsts, words.bounds[:-1]))
+
+
+def _repeats(words: Words) -> list[int]:
+    """`Measures.repeated_passages` of each text, N."""
+    passages = combine((words.runs[:-SHINGLE_WORDS], words.runs[SHINGLE_WORDS:]))
+    slices = [
+        slice(own.start, max(own.start, own.stop - SHINGLE_WORDS)) for own in words.run_slices
+    ]
+    for own in slices:
+        passages[own].sort()
+    same = running_sum(passages[1:] == passages[:-1])
+    return [
+        int(same[own.stop - 1] - same[own.start]) if own.start < own.stop else 0 for own in slices
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A document that fails `holds` is dropped."""
+
+    name: str
+    description: str
+    source: str
+    holds: Callable[[Measures], bool]
+
+
+def _word_count(m: Measures) -> bool:
+    return 25 <= len(m.words) <= 100_000
+
+
+def _word_length(m: Measures) -> bool:
+    return 3 <= m.characters / len(m.words) <= 10
+
+
+def _symbols(m: Measures) -> bool:
+    symbols = m.text.count("#") + m.text.count("...") + m.text.count("\u2026")
+    return symbols < 0.1 * len(m.words)
+
+
+def _alphabetic(m: Measures) -> bool:
+    return m.with_letter >= 0.8 * len(m.words)
+
+
+def _stop_words(m: Measures) -> bool:
+    return (m.marks & STOP_MARKS).bit_count() >= 2
+
+
+def _bullets(m: Measures) -> bool:
+    return sum(line.startswith(("\u2022", "- ", "* ")) for line in m.lines) <= 0.9 * len(m.lines)
+
+
+def _ellipses(m: Measures) -> bool:
+    return sum(line.endswith(("...", "\u2026")) for line in m.lines) <= 0.3 * len(m.lines)
+
+
+def _repeated_lines(m: Measures) -> bool:
+    return len(m.lines) - len(set(m.lines)) <= 0.3 * len(m.lines)
+
+
+def _top_bigram(m: Measures) -> bool:
+    limit = 0.2 * len(m.text)
+    # One of the pair's words must make up half of that by itself: words are counted more quickly.
+    if m.top_word <= limit / 2:
+        return True
+    words = m.words.tolist()
+    length_of = dict(zip(words, m.lengths.tolist(), strict=True))
+    pairs = Counter(pairwise(words))
+    (first, second), count = pairs.most_common(1)[0]
+    return count == 1 or count * (length_of[first] + length_of[second]) <= limit
+
+
+def _repeated_passages(m: Measures) -> bool:
+    """Share of words in runs of ten that came before."""
+    words = len(m.shingles) + SHINGLE_WORDS - 1
+    if words < 2 * PASSAGE_WORDS:
+        return True
+    if PASSAGE_WORDS * m.repeated_passages <= 0.1 * words:  # even if no two of them overlap
+        return True
+    passages = combine((m.shingles[:-SHINGLE_WORDS], m.shingles[SHINGLE_WORDS:]))
+    first = np.unique(passages, return_index=True)[1]
+    edges = np.zeros(words + 1, np.int64)  # +1 where a repeated run begins, -1 after it
+    again = np.setdiff1d(np.arange(len(passages)), first)
+    edges[again] += 1
+    edges[again + PASSAGE_WORDS] -= 1
+    return bool(np.count_nonzero(np.cumsum(edges)) <= 0.1 * words)
+
+
+def _sentences(m: Measures) -> bool:
+    return _SENTENCE_END.search(m.text) is not None
+
+
+def _sentence_share(m: Measures) -> bool:
+    in_sentences = 0
+    for line in m.lines:
+        if line.rstrip(_CLOSING).endswith((".", "!", "?")):  # as most do
+            in_sentences += len(line)
+        else:
+            in_sentences += max((match.end() for match in _SENTENCE_END.finditer(line)), default=0)
+    return in_sentences >= 0.5 * len(m.text)
+
+
+def _placeholders(m: Measures) -> bool:
+    has_lorem = m.marks & HAS_LOREM and "lorem ipsum" in m.text.lower()
+    return not (has_lorem or "{" in m.text)
+
+
+RULES = (
+    Rule(
+        name="word_count",
+        description="25 to 100,000 words; Gopher's lower limit is 50, but lead sections of "
+        "encyclopedia articles and spoken questions are complete at half of that",
+        source=GOPHER,
+        holds=_word_count,
+    ),
+    Rule(
+        name="word_length",
+        description="mean word length 3 to 10 characters",
+        source=GOPHER,
+        holds=_word_length,
+    ),
+    Rule(
+        name="symbols",
+        description="fewer than one `#` or ellipsis in ten words",
+        source=GOPHER,
+        holds=_symbols,
+    ),
+    Rule(
+        name="alphabetic_words",
+        description="80% of the words hold a letter",
+        source=GOPHER,
+        holds=_alphabetic,
+    ),
+    Rule(
+        name="stop_words",
+        description="at least two of: the, be, to, of, and, that, have, with",
+        source=GOPHER,
+        holds=_stop_words,
+    ),
+    Rule(
+        name="bullet_lines",
+        description="at most 90% of the lines begin with a bullet",
+        source=GOPHER,
+        holds=_bullets,
+    ),
+    Rule(
+        name="ellipsis_lines",
+        description="at most 30% of the lines end with an ellipsis",
+        source=GOPHER,
+        holds=_ellipses,
+    ),
+    Rule(
+        name="repeated_lines",
+        description="at most 30% of the lines came before in the document",
+        source=GOPHER_REPETITION,
+        holds=_repeated_lines,
+    ),
+    Rule(
+        name="top_bigram",
+        description="the most frequent pair of words makes up at most 20% of the characters",
+        source=GOPHER_REPETITION,
+        holds=_top_bigram,
+    ),
+    Rule(
+        name="repeated_passages",
+        description="at most 10% of the words are in runs of ten that came before; Gopher counts "
+        "characters",
+        source=GOPHER_REPETITION,
+        holds=_repeated_passages,
+    ),
+    Rule(
+        name="sentences",
+        description="a sentence ends in it; C4 asks 3 of a page, but a short article may be one",
+        source=C4,
+        holds=_sentences,
+    ),
+    Rule(
+        name="sentence_share",
+        description="half of the characters stand before the end of a line's last sentence; C4 "
+        "removes lines that end otherwise, which would take away headings, and the whole of an "
+        "article that is one line",
+        source=C4,
+        holds=_sentence_share,
+    ),
+    Rule(
+        name="placeholders",
+        description="no `{` and no `lorem ipsum`: source code and templates",
+        source=C4,
+        holds=_placeholders,
+    ),
+)
+"""In the order in which they are tried; a document is counted under the first that it fails."""
+
+
+def failed_rules(texts: Sequence[str], words: Words) -> list[str]:
+    """The name of the first rule that each of the clean texts does not meet, or ""."""
+    return [
+        next((rule.name for rule in RULES if not rule.holds(own)), "")
+        for own in measures(texts, words)
+    ]

@@ -1,0 +1,255 @@
+"""What rules, shingles and encoding need of a word, found once for each distinct word.
+
+Of twenty words of prose nineteen came before. A text is looked up as the numbers of its pieces, and
+what is asked of it is gathered with numpy from columns with an entry for each distinct piece. A
+piece is a word after a space, or a line's end and the word after it: GPT-2's tokens of prose are
+those of its pieces, because the expression that the encoding begins with never takes a space or a
+line's end together with what is before it. Other text is encoded as a whole.
+
+Shapes: N texts, W words in them, R runs of five words, P pieces of a text, T its tokens.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minigpt_search.data.filtering.shingles import (
+    SHINGLE_WORDS,
+    Hashes,
+    mix,
+    shingle_hashes,
+    split_words_of_each,
+)
+from minigpt_search.data.filtering.string_ids import Ints, StringNumbers
+
+if TYPE_CHECKING:
+    import tiktoken
+
+Tokens = npt.NDArray[np.uint16]
+
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+STOP_MARKS = (1 << len(STOP_WORDS)) - 1
+HAS_LETTER, HAS_LOREM, _NO_WORD = 1 << 8, 1 << 9, 1 << 10
+_LETTER, _OTHER = 1, 2
+_KINDS = np.array(
+    [
+        _OTHER if byte >= 0x80 or (byte < 0x20 and byte != ord("\n")) else int(chr(byte).isalpha())
+        for byte in range(256)
+    ],
+    np.uint8,
+)
+_STOP_MARK = {word: 1 << place for place, word in enumerate(STOP_WORDS)}
+
+PIECES_LIMIT = 300_000
+CHARACTERS_LIMIT = 4_000_000
+"""With more pieces, or more text in them, a table begins anew: under 40 MB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """The words of N texts in a row, as `str.split` finds them."""
+
+    bounds: Ints
+    """(N + 1,) Text k has the words from bounds[k] to bounds[k + 1]."""
+    numbers: Ints
+    """(W,) The same for the same word."""
+    lengths: npt.NDArray[np.int32]
+    """(W,) Characters."""
+    marks: npt.NDArray[np.uint16]
+    """(W,) Bits: one for each of `STOP_WORDS`, HAS_LETTER, HAS_LOREM."""
+    runs: Hashes
+    """(R,) A hash of each run of five words; case and punctuation do not count."""
+    run_slices: list[slice]
+    """N. Those of each text; runs that reach into the next text are in none."""
+    shingles: list[Hashes]
+    """N. The same as arrays, but one of fewer words where a text is as short as that."""
+    pieces: list[Ints | None]
+    """N. For `WordTable.encode`; None where a text has other white space than prose has."""
+
+
+class WordTable:
+    """The distinct words of many texts. Memory: bounded by the two limits above."""
+
+    def __init__(self, encoding: tiktoken.Encoding) -> None:
+        self._encoding = encoding
+        tokens = map(encoding.decode_single_token_bytes, range(encoding.n_vocab))
+        self._begins_piece = np.array([token[:1] in (b" ", b"\n") for token in tokens])
+        self._clear()
+
+    def _clear(self) -> None:
+        self._numbers = StringNumbers()
+        self._characters = 0
+        self._word, self._length, self._marks = array("q"), array("i"), array("H")
+        self._hashes, self._tokens = _Ragged("Q"), _Ragged("H")
+
+    def look_up(self, texts: Sequence[bytes]) -> Words:
+        """The words of texts, in UTF-8. For many at once: numpy's calls are dear."""
+        if len(self._numbers) > PIECES_LIMIT or self._characters > CHARACTERS_LIMIT:
+            self._clear()
+        rows = self._rows([b"\n" + text.replace(b"\n", b" \n") for text in texts])
+        is_prose = [self._is_prose(text, row) for text, row in zip(texts, rows, strict=True)]
+        for place, text in enumerate(texts):
+            if not is_prose[place]:
+                (rows[place],) = self._rows([" ".join(text.decode().split()).encode()])
+        return self._words(rows, is_prose)
+
+    def _rows(self, texts: Sequence[bytes]) -> list[Ints]:
+        """The numbers of pieces, which are what `split(b" ")` finds; those that are new get one."""
+        joined = b" ".join([*texts, b""])
+        data = np.frombuffer(joined, np.uint8)
+        ends = np.flatnonzero(data == ord(" "))
+        starts = np.append(0, ends[:-1] + 1)
+        known = len(self._numbers)
+        numbers, new = self._numbers.look_up(joined, starts, ends)
+        if len(new):
+            is_line = data[starts[new]] == ord("\n")
+            # the word after it by itself, which gives the number
+            new_starts, new_ends = starts[new], ends[new]
+            words, own = self._numbers.look_up(joined, new_starts[is_line] + 1, new_ends[is_line])
+            word = np.arange(known, len(self._numbers))
+            word[: len(new)][is_line] = words
+            self._word.frombytes(word.tobytes())
+            new_starts = np.append(new_starts, new_starts[is_line][own] + 1)
+            new_ends = np.append(new_ends, new_ends[is_line][own])
+            places = zip(new_starts.tolist(), new_ends.tolist(), strict=True)
+            self._add(b" ".join([joined[start:end] for start, end in places]))
+        bounds = np.cumsum([0, *(text.count(b" ") + 1 for text in texts)]).tolist()
+        return [numbers[start:end] for start, end in pairwise(bounds)]
+
+    def _add(self, joined: bytes) -> None:
+        """Add rows to all columns, for pieces with spaces between them."""
+        pieces = joined.decode().split(" ")
+        words = [piece.removeprefix("\n") for piece in pieces]
+        self._characters += sum(map(len, words))
+        self._length.extend(map(len, words))
+        marks = _marks_of_each(pieces, joined)
+        self._marks.frombytes(marks.tobytes())
+        parts = split_words_of_each(words)
+        hashes = [zlib.crc32(part) for part in chain.from_iterable(parts)]
+        self._hashes.extend(mix(np.array(hashes, np.uint64)), np.array(list(map(len, parts)), int))
+        for place in np.flatnonzero(marks & _NO_WORD).tolist():
+            pieces[place] = "-"  # its tokens are never asked for
+        self._tokens.extend(*self._encode_pieces(pieces))
+
+    def _encode_pieces(self, pieces: Sequence[str]) -> tuple[Tokens, Ints]:
+        """All pieces' tokens, from one call, and how many each has."""
+        text = (" " + " ".join(pieces)).replace(" \n", "\n")
+        tokens = np.array(self._encoding.encode_ordinary(text), np.uint16)
+        starts = np.flatnonzero(self._begins_piece[tokens])
+        assert len(starts) == len(pieces)
+        return tokens, np.diff(starts, append=len(tokens))
+
+    def _is_prose(self, text: bytes, row: Ints) -> bool:
+        """Whether the tokens of `text` are those of its pieces."""
+        marks = np.frombuffer(self._marks, np.uint16).take(row)
+        has_other = bool(np.bitwise_or.reduce(marks) & _NO_WORD)
+        return not (has_other or b"\n\n\n" in text or text.endswith(b"\n"))
+
+    def _words(self, rows: Sequence[Ints], is_prose: Sequence[bool]) -> Words:
+        pieces = np.concatenate(rows)
+        lengths = np.frombuffer(self._length, np.int32).take(pieces)
+        is_word = lengths > 0
+        numbers = pieces[is_word]
+        hashes, hash_counts = self._hashes.gather(pieces)
+        ends = np.cumsum([0, *map(len, rows)])
+        starts = running_sum(hash_counts)[ends].tolist()
+        runs = shingle_hashes(hashes, SHINGLE_WORDS)
+        run_slices = [
+            slice(start, max(start, end - SHINGLE_WORDS + 1)) for start, end in pairwise(starts)
+        ]
+        return Words(
+            bounds=running_sum(is_word)[ends],
+            numbers=np.frombuffer(self._word, np.int64).take(numbers),
+            lengths=lengths[is_word],
+            marks=np.frombuffer(self._marks, np.uint16).take(numbers),
+            runs=runs,
+            run_slices=run_slices,
+            shingles=[
+                runs[own]
+                if own.start < own.stop
+                else shingle_hashes(hashes[start:end], SHINGLE_WORDS)
+                for own, start, end in zip(run_slices, starts, starts[1:], strict=False)
+            ],
+            pieces=[row if prose else None for row, prose in zip(rows, is_prose, strict=True)],
+        )
+
+    def encode(self, texts: Sequence[str], pieces: Sequence[Ints | None]) -> list[Tokens]:
+        """`encode_ordinary` of each text, (T,), given its pieces as `look_up` found them last."""
+        prose = [own for own in pieces if own is not None]
+        if not prose:
+            prose = [np.empty(0, np.int64)]
+        tokens, counts = self._tokens.gather(np.concatenate(prose))
+        ends = running_sum(counts)[np.cumsum([0, *map(len, prose)])].tolist()
+        # the first piece is that of a line's beginning, whose line end is not in the text
+        parts = (tokens[start + 1 : end] for start, end in pairwise(ends))
+        return [
+            np.array(self._encoding.encode_ordinary(text), np.uint16)
+            if own is None
+            else next(parts)
+            for text, own in zip(texts, pieces, strict=True)
+        ]
+
+
+def _marks_of_each(pieces: Sequence[str], joined: bytes) -> npt.NDArray[np.uint16]:
+    """`_marks` of pieces, which are also given as one: those of most are told from their bytes."""
+    data = np.frombuffer(joined + b" ", np.uint8)
+    ends = np.flatnonzero(data == ord(" "))
+    kinds = np.bitwise_or.reduceat(_KINDS[data], np.append(0, ends[:-1] + 1))
+    marks = np.where(kinds & _LETTER, np.uint16(HAS_LETTER), np.uint16(0))
+    may_be_special = np.diff(ends, prepend=-1) <= 1 + len("\nhave")
+    may_be_special |= np.isin(data[ends - 1], np.frombuffer(b"mM", np.uint8))  # of lorem
+    for place in np.flatnonzero((kinds & _OTHER != 0) | may_be_special).tolist():
+        marks[place] = _marks(pieces[place])
+    return marks
+
+
+def _marks(piece: str) -> int:
+    word = piece.removeprefix("\n")
+    has_letter = word.isalpha()
+    if not has_letter:  # there may be something else in it
+        if word.split() != [word]:
+            return 0 if piece == "\n" else _NO_WORD  # an empty line is as it should be
+        has_letter = any(map(str.isalpha, word))
+    small = word.lower()
+    return (
+        _STOP_MARK.get(small, 0)
+        | (HAS_LETTER if has_letter else 0)
+        | (HAS_LOREM if small.endswith("lorem") else 0)
+    )
+
+
+def running_sum(values: npt.NDArray[Any]) -> Ints:
+    """Of the first 0, 1, ... values, one more than there are."""
+    return np.concatenate(([0], np.cumsum(values, dtype=np.int64)))
+
+
+class _Ragged:
+    """A column with any number of values in each row."""
+
+    def __init__(self, typecode: str) -> None:
+        self._values: array[Any] = array(typecode)
+        self._ends = array("q", [0])
+
+    def extend(self, values: npt.NDArray[Any], counts: Ints) -> None:
+        """Add a row of `counts[k]` values for each k."""
+        ends = len(self._values) + np.cumsum(counts, dtype=np.int64)
+        self._values.frombytes(values.tobytes())
+        self._ends.frombytes(ends.tobytes())
+
+    def gather(self, rows: Ints) -> tuple[npt.NDArray[Any], Ints]:
+        """The values of each row in turn, and how many each has."""
+        ends = np.frombuffer(self._ends, np.int64)
+        starts = ends.take(rows)
+        counts = ends.take(rows + 1) - starts
+        before = np.cumsum(counts) - counts
+        places = np.repeat(starts - before, counts)
+        places += np.arange(len(places))
+        return np.frombuffer(self._values, self._values.typecode).take(places), counts

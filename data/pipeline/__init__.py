@@ -1,0 +1,1 @@
+"""From sources to a finished corpus folder, in processes of this machine or on a Ray cluster."""

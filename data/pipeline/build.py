@@ -1,0 +1,279 @@
+"""From a `CorpusSpec` to a finished corpus folder: the stages in their order.
+
+Everything is made in a hidden folder beside the corpus, which takes its final name only when it is
+whole. A lock, which the system gives back even after `kill -9`, keeps two preparations apart and
+shows which left-overs are stale.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from minigpt_search.data.cleaning.clean import clean
+from minigpt_search.data.common.documents import batched
+from minigpt_search.data.common.downloads import Downloads
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import only_process
+from minigpt_search.data.common.progress import Progress
+from minigpt_search.data.common.versions import TEXT_LIBRARIES, versions
+from minigpt_search.data.corpus.manifest import (
+    MANIFEST_FILE,
+    SPLITS,
+    Manifest,
+    Split,
+    read_manifest,
+    write_manifest,
+)
+from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.corpus.tokenizer import (
+    FILE_HASHES,
+    SEPARATOR_TOKEN,
+    VOCAB_SIZE,
+    bpe_files,
+    get_encoding,
+)
+from minigpt_search.data.filtering.annotate import get_ready, measure
+from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
+from minigpt_search.data.filtering.near_duplicates import first_of_each
+from minigpt_search.data.pipeline.cluster import Cluster
+from minigpt_search.data.pipeline.counts import Tally, refuse_too_few, tally_reasons
+from minigpt_search.data.pipeline.document_table import DocumentTable
+from minigpt_search.data.pipeline.segments import SegmentWriter
+from minigpt_search.data.pipeline.splits import Selection, choose_splits
+from minigpt_search.data.pipeline.workers import Workers
+from minigpt_search.data.sources.resolve import check_sources, resolve_sources, source_weights
+
+MANY_DOCUMENTS = 2_000
+"""With as many to come, worker processes start while the first are being read."""
+
+
+def prepare_corpus(
+    spec: CorpusSpec,
+    root: Path,
+    quiet: bool = False,
+    workers: int | None = None,
+    cluster: Cluster | None = None,
+) -> Path:
+    """The folder of the corpus that `spec` describes, made if it is not there yet.
+
+    Args:
+        spec: what the corpus is to hold.
+        root: see `data/common/paths.py`; downloads and the corpus go below it.
+        quiet: print nothing, draw no progress bars.
+        workers: processes; None: one for each core that this process may use. The corpus does not
+            depend on it.
+        cluster: a Ray cluster to do the work, instead of processes of this machine. The corpus does
+            not depend on it.
+
+    Raises:
+        UserError: a corpus of that name was made from another spec; or a source, the network or
+            the disk failed.
+    """
+    folder = root / "corpus" / spec.name
+    new = [path for path in folder.parents if not path.exists()]
+
+    def busy() -> None:
+        if not quiet:
+            print("waiting for another process that prepares this corpus", file=sys.stderr)
+
+    try:
+        if not folder.exists():
+            check_sources(spec)  # before anything is made or downloaded
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with only_process(folder.parent / f".{spec.name}.lock", busy):
+            if not _is_prepared(spec, folder, quiet):
+                _prepare_in_place(spec, root, folder, quiet, workers, cluster)
+    except OSError as error:  # a full disk, no permission, a file where a folder should be
+        where = error.filename or folder
+        raise UserError(f"{where}: {error.strerror or error}: make room or choose --out") from None
+    finally:
+        for path in new:  # left empty by a failure
+            with suppress(OSError):
+                path.rmdir()
+    return folder
+
+
+def _is_prepared(spec: CorpusSpec, folder: Path, quiet: bool) -> bool:
+    """Whether `folder` holds the corpus of `spec`; a UserError if it holds something else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if not (folder / MANIFEST_FILE).exists():
+        raise UserError(f"{folder}: is there but is no corpus: remove it or choose another --name")
+    made, wanted = read_manifest(folder).options, spec.options()
+    if made != wanted:
+        differ = [key for key in wanted if made.get(key) != wanted[key]]
+        raise UserError(
+            f"corpus {spec.name!r} in {folder} was made with "
+            f"{', '.join(f'{key}={made.get(key)!r}' for key in differ)}, this asks for "
+            f"{', '.join(f'{key}={wanted[key]!r}' for key in differ)}: choose another --name, "
+            "or remove the folder to make it again"
+        )
+    if not quiet:
+        print(f"corpus {spec.name} is already prepared: {folder}")
+    return True
+
+
+def _prepare_in_place(
+    spec: CorpusSpec,
+    root: Path,
+    folder: Path,
+    quiet: bool,
+    workers: int | None,
+    cluster: Cluster | None,
+) -> None:
+    work = folder.parent / f".{spec.name}.unfinished"
+    shutil.rmtree(work, ignore_errors=True)  # of a preparation that was killed: we hold the lock
+    work.mkdir()
+    try:
+        started = time.perf_counter()
+        manifest = _build(spec, root, work, Progress(quiet), workers, cluster)
+        write_manifest(manifest, work)
+        os.replace(work, folder)
+        if cluster is not None:
+            cluster.forget(spec.name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if not quiet:
+        print(_summary(manifest, folder, time.perf_counter() - started))
+
+
+def _build(
+    spec: CorpusSpec,
+    root: Path,
+    work: Path,
+    progress: Progress,
+    workers: int | None,
+    cluster: Cluster | None,
+) -> Manifest:
+    """Write the segment files into `work`, and return what is to stand in the manifest."""
+    spool = work / "spool"
+    spool.mkdir()
+    with DocumentTable(spool) as table:
+        with Downloads(root / "downloads", progress) as downloads:
+            sources = resolve_sources(spec, downloads)
+            bpe_files(root, progress)  # small, and here while the sources' archives are coming
+            tally = Tally(sources)
+            with progress.stage("read_clean_encode"):
+                if cluster is None:
+                    _read_all(spec, root, tally, table, progress, workers)
+                else:
+                    from minigpt_search.data.pipeline.sharded import (
+                        read_sharded,  # Ray takes a second to import
+                    )
+
+                    read_sharded(spec, root, cluster, sources, tally, table, progress, workers)
+                table.flush()
+                if not len(table):
+                    raise UserError(f"--source {' '.join(spec.sources)}: no text in it")
+        progress.seconds["download"] = downloads.seconds
+        with progress.stage("near_duplicates"), progress.bar("near-duplicates", total=1) as bar:
+            new = first_of_each(table.signatures())
+            bar.update()
+        counts = tally.counts(table, new)
+        refuse_too_few(counts)
+        selections, notes = choose_splits(
+            spec,
+            kept=np.flatnonzero(new & (table.verdicts == 0)),
+            lengths=table.lengths,
+            keys=table.order_keys,
+            sources=table.sources,
+            groups=np.array([source.group for source in sources])[table.sources],
+            weights=source_weights(spec),
+        )
+        with progress.stage("write"):
+            splits, content_hash = _write(spec, root, work, table, selections, progress)
+    shutil.rmtree(spool)
+    return Manifest(
+        name=spec.name,
+        content_hash=content_hash,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        options=spec.options(),
+        tokenizer={
+            "name": "gpt2",
+            "vocab_size": VOCAB_SIZE,
+            "separator_token": SEPARATOR_TOKEN,
+            "files": FILE_HASHES,
+        },
+        splits=splits,
+        storage_bytes=sum(file.size_bytes for split in splits.values() for file in split.files),
+        stage_seconds={name: round(value, 3) for name, value in progress.seconds.items()},
+        cpu_seconds={name: round(value, 3) for name, value in tally.cpu_seconds.items()},
+        versions=versions(("torch", *TEXT_LIBRARIES)),
+        notes=notes,
+        **counts,
+    )
+
+
+def _write(
+    spec: CorpusSpec,
+    root: Path,
+    work: Path,
+    table: DocumentTable,
+    selections: dict[str, Selection],
+    progress: Progress,
+) -> tuple[dict[str, Split], str]:
+    """The splits as they were written, and the hash of their content."""
+    writer = SegmentWriter(work, table, partial(_count_bytes, root))
+    total = sum(selection.tokens for selection in selections.values())
+    splits = {}
+    with progress.bar("write", total=total, unit="tok", unit_scale=True) as bar:
+        for name in SPLITS:
+            segments = spec.segments if name == "train" else 1
+            splits[name] = writer.write(name, selections[name], segments, bar)
+    return splits, writer.content_hash
+
+
+def _count_bytes(root: Path, tokens: list[int]) -> int:
+    return len(get_encoding(root).decode_bytes(tokens))  # needed only for a document that was cut
+
+
+def _read_all(
+    spec: CorpusSpec,
+    root: Path,
+    tally: Tally,
+    table: DocumentTable,
+    progress: Progress,
+    workers: int | None,
+) -> None:
+    """Read, clean, drop repeats, judge, sign and encode every document, as one stream.
+
+    Cleaning and measuring run in the worker processes; what must see all documents in order runs
+    between the two, here.
+    """
+    measure_batch = partial(measure, root=root, seed=spec.seed, use_rules=spec.quality_filter)
+    repeats = RepeatFilter()
+    total = tally.documents_known()
+    with Workers(workers) as pool, progress.bar("documents", total=total, unit="doc") as bar:
+        if total and total >= MANY_DOCUMENTS:
+            pool.start(partial(get_ready, root))
+        raw = batched(tally.read(bar))
+        cleaned = tally.timed(pool.map(clean, raw))
+        for batch in pool.map(measure_batch, batched(repeats.keep_new(cleaned))):
+            table.append(batch)
+            tally.add_seconds(batch.cpu_seconds)
+    tally.dropped.update(repeats.dropped)
+
+
+def _summary(manifest: Manifest, folder: Path, seconds: float) -> str:
+    splits = manifest.splits
+    counts = ", ".join(f"{splits[name].tokens:,} {name}" for name in SPLITS)
+    dropped = tally_reasons(manifest.sources)
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
+    lines = [
+        f"tokens     {counts} ({len(splits['train'].files)} segments)",
+        f"documents  {manifest.documents_kept:,} of {manifest.documents_in:,} kept; the quality "
+        f"filter kept {manifest.retention:.1%}",
+        f"dropped    {reasons or 'none'}",
+        *(f"note       {note}" for note in manifest.notes),
+        f"corpus     {folder} ({seconds:.0f} s)",
+    ]
+    return "\n".join(lines)

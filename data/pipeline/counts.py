@@ -1,0 +1,144 @@
+"""Counting: what came in, what was dropped for which reason, what is left, by source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minigpt_search.data.common.documents import Document, RawDocument, Source
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.filtering.quality import RULES
+from minigpt_search.data.pipeline.document_table import DocumentTable
+
+
+class Tally:
+    """The counts of one preparation, gathered while the documents stream by."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        self._documents_in: Counter[int] = Counter()
+        self._characters_in: Counter[int] = Counter()
+        self.dropped: Counter[tuple[int, str]] = Counter()
+        """Documents by (source, reason)."""
+        self.cpu_seconds: dict[str, float] = {}
+        """By kind of work, summed over the processes."""
+
+    def documents_known(self) -> int | None:
+        """How many documents there are to read, if all sources tell."""
+        known = [source.documents for source in self._sources if source.documents is not None]
+        return sum(known) if len(known) == len(self._sources) else None
+
+    def read(self, bar: Any) -> Iterator[RawDocument]:
+        """All sources' documents, one source after another, counted."""
+        for number, source in enumerate(self._sources):
+            bar.set_postfix_str(source.name, refresh=False)  # a bar is shown after its delay
+            for text in source.read():
+                self._documents_in[number] += 1
+                self._characters_in[number] += len(text)
+                bar.update()
+                yield RawDocument(number, source.form, text)
+
+    def counted(self) -> dict[str, list[int]]:
+        """What was read of each source, for `restore`."""
+        numbers = range(len(self._sources))
+        return {
+            "documents_in": [self._documents_in[number] for number in numbers],
+            "characters_in": [self._characters_in[number] for number in numbers],
+        }
+
+    def restore(self, counted: dict[str, list[int]]) -> None:
+        """Have read what another tally of the same sources has `counted`."""
+        self._documents_in = Counter(dict(enumerate(counted["documents_in"])))
+        self._characters_in = Counter(dict(enumerate(counted["characters_in"])))
+
+    def add_seconds(self, seconds: dict[str, float]) -> None:
+        """Add a batch's seconds of work."""
+        for name, value in seconds.items():
+            self.cpu_seconds[name] = self.cpu_seconds.get(name, 0.0) + value
+
+    def timed(self, batches: Iterable[tuple[list[Document], float]]) -> Iterator[list[Document]]:
+        """The cleaned batches without their seconds, which are added."""
+        for documents, seconds in batches:
+            self.add_seconds({"clean": seconds})
+            yield documents
+
+    def counts(self, table: DocumentTable, new: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """The manifest's counting fields. `new` (N,) is False for near-duplicates."""
+        entries = [
+            self._source_entry(number, source, table, new)
+            for number, source in enumerate(self._sources)
+        ]
+        judged = int(new.sum())
+        kept = sum(entry["documents_kept"] for entry in entries)
+        reasons = tally_reasons(entries)
+        return {
+            "sources": entries,
+            "quality_rules": [
+                {
+                    "rule": rule.name,
+                    "description": rule.description,
+                    "source": rule.source,
+                    "dropped": reasons[rule.name],
+                    "share": reasons[rule.name] / judged,
+                }
+                for rule in RULES
+            ],
+            "documents_in": sum(self._documents_in.values()),
+            "documents_kept": kept,
+            "retention": kept / judged,
+        }
+
+    def _source_entry(
+        self, number: int, source: Source, table: DocumentTable, new: npt.NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        own = table.sources == number
+        kept = own & new & (table.verdicts == 0)
+        dropped = {reason: n for (place, reason), n in self.dropped.items() if place == number}
+        dropped["near_duplicate"] = int((own & ~new).sum())
+        for verdict, rule in enumerate(table.rules):
+            if rule:
+                dropped[rule] = int((own & new & (table.verdicts == verdict)).sum())
+        return {
+            "name": source.name,
+            "title": source.title,
+            "kind": source.kind,
+            "licence": source.licence,
+            "attribution": source.attribution,
+            "url": source.url,
+            "package": source.package,
+            "sha256": source.sha256,
+            "documents_in": self._documents_in[number],
+            "documents_kept": int(kept.sum()),
+            "characters_in": self._characters_in[number],
+            "tokens": int(table.lengths[kept].sum()),
+            "dropped": {reason: count for reason, count in sorted(dropped.items()) if count},
+        }
+
+
+def tally_reasons(sources: Iterable[dict[str, Any]]) -> Counter[str]:
+    """Dropped documents by reason, over all of the manifest's sources."""
+    reasons: Counter[str] = Counter()
+    for source in sources:
+        reasons.update(source["dropped"])
+    return reasons
+
+
+def refuse_too_few(counts: dict[str, Any]) -> None:
+    """A `UserError` with the reasons where fewer than a document a split is left. `counts`: those
+    of `Tally.counts`."""
+    if (kept := counts["documents_kept"]) >= 3:
+        return
+    dropped = tally_reasons(counts["sources"])
+    why = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
+    judged = any(rule["dropped"] for rule in counts["quality_rules"])
+    texts = any(".txt" in source["name"] + source["title"] for source in counts["sources"])
+    parts = "; a short .txt is one document, unless lines <|endoftext|> part it"
+    raise UserError(
+        f"--source: {kept} of {counts['documents_in']:,} documents are left (dropped: "
+        f"{why or 'none'}), at least 3 are needed, one for each split: give more text"
+        f"{' or --no-quality-filter' if judged else ''}{parts if texts else ''}"
+    )

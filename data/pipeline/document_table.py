@@ -1,0 +1,97 @@
+"""The prepared documents on disk: tokens and signatures in files, a few numbers each in memory."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from minigpt_search.data.filtering.annotate import Measured
+from minigpt_search.data.filtering.near_duplicates import PERMUTATIONS
+
+
+class DocumentTable:
+    """Columns of all documents that were measured, in the order they were read.
+
+    Memory: 41 bytes a document. Tokens (2 bytes each) and signatures (500 bytes a document) are
+    spooled to files in `folder` and mapped for reading.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._tokens_path = folder / "tokens.spool"
+        self._signatures_path = folder / "signatures.spool"
+        self._tokens_file = self._tokens_path.open("wb")
+        self._signatures_file = self._signatures_path.open("wb")
+        self._sources, self._verdicts = array("i"), array("i")
+        self._keys, self._bytes, self._lengths = array("Q"), array("q"), array("q")
+        self.rules: list[str] = [""]
+        """Names of failed rules; `verdicts` are indices into it, 0 for none."""
+
+    def __enter__(self) -> DocumentTable:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._tokens_file.close()
+        self._signatures_file.close()
+
+    def append(self, batch: Measured) -> None:
+        """Add a batch of documents."""
+        for rule in batch.failed:
+            if rule not in self.rules:
+                self.rules.append(rule)
+            self._verdicts.append(self.rules.index(rule))
+        self._sources.extend(batch.sources)
+        self._keys.extend(batch.order_keys.tolist())
+        self._bytes.extend(batch.text_bytes.tolist())
+        self._lengths.extend(batch.lengths.tolist())
+        self._tokens_file.write(batch.tokens.tobytes())
+        self._signatures_file.write(batch.signatures.tobytes())
+
+    def flush(self) -> None:
+        """Make what was appended readable through `tokens` and `signatures`."""
+        self._tokens_file.flush()
+        self._signatures_file.flush()
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    @property
+    def sources(self) -> npt.NDArray[np.int64]:
+        """(N,) Index in the list of sources."""
+        return np.frombuffer(self._sources, np.int32).astype(np.int64)
+
+    @property
+    def verdicts(self) -> npt.NDArray[np.int32]:
+        """(N,)"""
+        return np.frombuffer(self._verdicts, np.int32)
+
+    @property
+    def order_keys(self) -> npt.NDArray[np.uint64]:
+        """(N,)"""
+        return np.frombuffer(self._keys, np.uint64)
+
+    @property
+    def text_bytes(self) -> npt.NDArray[np.int64]:
+        """(N,)"""
+        return np.frombuffer(self._bytes, np.int64)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(N,) Tokens with the separator."""
+        return np.frombuffer(self._lengths, np.int64)
+
+    def signatures(self) -> npt.NDArray[np.uint32]:
+        """(N, P), mapped."""
+        return np.memmap(self._signatures_path, np.uint32, "r", shape=(len(self), PERMUTATIONS))
+
+    def tokens(self) -> npt.NDArray[np.uint16]:
+        """All tokens in a row, mapped."""
+        return np.memmap(self._tokens_path, np.uint16, "r")

@@ -1,0 +1,142 @@
+"""What a worker does with a shard: clean it, and later measure what of it is new.
+
+Each stage reads files of a shard and leaves another (`data/pipeline/shards.py`); what is there is
+not made again. The work itself is that of a preparation on one machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from minigpt_search.data.cleaning.clean import clean
+from minigpt_search.data.common.documents import Document, batched
+from minigpt_search.data.filtering.annotate import Measured, measure
+from minigpt_search.data.filtering.exact_duplicates import (
+    Decisions,
+    Digests,
+    digest,
+    without_repeats,
+)
+from minigpt_search.data.pipeline.shards import (
+    CLEANED,
+    DECIDED,
+    RAW,
+    Arrays,
+    load_arrays,
+    pack_clean,
+    read_raw_shard,
+    save_arrays,
+    shard_file,
+    unpack_clean,
+)
+
+Dropped = Counter[tuple[int, str]]
+_COLUMNS = ("order_keys", "text_bytes", "signatures", "lengths", "tokens")
+"""Fields of `Measured` that are arrays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardStage:
+    """One of the two stages of one preparation. Picklable."""
+
+    name: str
+    """CLEANED or MEASURED: the file that it makes."""
+    folder: Path
+    root: Path
+    """Where the tokenizer's files are, the same folder on all nodes."""
+    seed: int
+    use_rules: bool
+
+    def __call__(self, number: int) -> None:
+        """Make the file of shard `number`, if it is not there."""
+        path = shard_file(self.folder, self.name, number)
+        if path.exists():
+            return
+        make = self._cleaned if self.name == CLEANED else self._measured
+        save_arrays(path, make(number))
+
+    def _cleaned(self, number: int) -> Arrays:
+        documents: list[Document] = []
+        seconds = 0.0
+        for batch in batched(read_raw_shard(shard_file(self.folder, RAW, number))):
+            own, own_seconds = clean(batch)
+            documents += own
+            seconds += own_seconds
+        digests = digest(documents)
+        return {
+            **pack_clean(documents),
+            **{f"digest_{each.name}": getattr(digests, each.name) for each in fields(digests)},
+            "clean_seconds": np.array(seconds),
+        }
+
+    def _measured(self, number: int) -> Arrays:
+        cleaned = load_arrays(shard_file(self.folder, CLEANED, number))
+        decided = load_arrays(shard_file(self.folder, DECIDED, number))
+        kept, dropped = without_repeats(
+            unpack_clean(cleaned), digests_of(cleaned), Decisions(**decided)
+        )
+        batches = [
+            measure(batch, root=self.root, seed=self.seed, use_rules=self.use_rules)
+            for batch in batched(kept)
+        ]
+        return {**_pack_dropped(dropped), **_pack_measured(batches)}
+
+
+def digests_of(cleaned: Arrays) -> Digests:
+    """The digests in a shard's cleaned file."""
+    return Digests(**{each.name: cleaned[f"digest_{each.name}"] for each in fields(Digests)})
+
+
+DIGEST_ARRAYS = tuple(f"digest_{each.name}" for each in fields(Digests))
+
+
+def _pack_dropped(dropped: Dropped) -> Arrays:
+    return {
+        "dropped_sources": np.array([source for source, _ in dropped], np.int32),
+        "dropped_reasons": np.array([reason for _, reason in dropped], np.str_),
+        "dropped_counts": np.array(list(dropped.values()), np.int64),
+    }
+
+
+def dropped_of(measured: Arrays) -> Dropped:
+    """How many documents of a shard were repetition, by (source, reason)."""
+    names = ("dropped_sources", "dropped_reasons", "dropped_counts")
+    rows = zip(*(measured[name].tolist() for name in names), strict=True)
+    return Counter({(source, reason): count for source, reason, count in rows})
+
+
+def _pack_measured(batches: Sequence[Measured]) -> Arrays:
+    if not batches:
+        return {}
+    seconds = _sum_seconds(batches)
+    return {
+        "sources": np.concatenate([np.array(each.sources, np.int32) for each in batches]),
+        "failed": np.concatenate([np.array(each.failed, np.str_) for each in batches]),
+        **{name: np.concatenate([getattr(each, name) for each in batches]) for name in _COLUMNS},
+        "stages": np.array(list(seconds), np.str_),
+        "seconds": np.array(list(seconds.values())),
+    }
+
+
+def _sum_seconds(batches: Iterable[Measured]) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for each in batches:
+        total.update(each.cpu_seconds)
+    return dict(total)
+
+
+def measured_of(arrays: Arrays) -> Measured | None:
+    """The documents that a shard leaves; None if it leaves none."""
+    if "sources" not in arrays:
+        return None
+    return Measured(
+        sources=arrays["sources"].tolist(),
+        failed=arrays["failed"].tolist(),
+        cpu_seconds=dict(zip(arrays["stages"].tolist(), arrays["seconds"].tolist(), strict=True)),
+        **{name: arrays[name] for name in _COLUMNS},
+    )

@@ -1,0 +1,174 @@
+"""Reading, cleaning and measuring past one machine: the documents of a preparation in shards.
+
+The sources are read here, once and in order, into shards of raw text in a folder that all nodes
+see. Ray Data cleans the shards (`data/pipeline/shard_stages.py`); which documents and paragraphs
+are repetition is decided here in order, from their digests alone; Ray Data measures what is left;
+and the results are appended in order. So the corpus is to the byte that of one machine.
+
+A file that is there is not made again, so that a killed preparation goes on where it was. The
+folder's name is a hash of all that decides what is in it.
+
+Memory here: one shard, and 8 to 16 bytes for each paragraph and document
+(`data/filtering/exact_duplicates.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from minigpt_search.data.common import checked_json
+from minigpt_search.data.common.documents import Source
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file, only_process
+from minigpt_search.data.common.package import source_files
+from minigpt_search.data.common.progress import Progress
+from minigpt_search.data.common.versions import versions
+from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.corpus.tokenizer import bpe_files
+from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
+from minigpt_search.data.pipeline.cluster import Cluster, prepare_environment
+from minigpt_search.data.pipeline.counts import Tally
+from minigpt_search.data.pipeline.document_table import DocumentTable
+from minigpt_search.data.pipeline.shard_stages import (
+    DIGEST_ARRAYS,
+    ShardStage,
+    digests_of,
+    dropped_of,
+    measured_of,
+)
+from minigpt_search.data.pipeline.shards import (
+    CLEANED,
+    DECIDED,
+    MEASURED,
+    load_arrays,
+    save_arrays,
+    shard_file,
+    write_raw_shards,
+)
+
+INDEX = "index.json"
+"""Written when all shards of raw text are: how many there are, and what was counted."""
+
+
+def read_sharded(
+    spec: CorpusSpec,
+    root: Path,
+    cluster: Cluster,
+    sources: Sequence[Source],
+    tally: Tally,
+    table: DocumentTable,
+    progress: Progress,
+    workers: int | None,
+) -> None:
+    """Fill `tally` and `table` as a preparation in processes of this machine does.
+
+    Args:
+        workers: at most as many tasks at a time; None: as many as the cluster has cores.
+
+    Raises:
+        UserError: the sources, the cluster, or a file of a shard.
+    """
+    folder = cluster.folder(spec.name) / _key(spec, sources, cluster.shard_bytes)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def busy() -> None:
+        if not progress.quiet:
+            print("waiting for another process that prepares this corpus", file=sys.stderr)
+
+    prepare_environment(cluster)
+    from minigpt_search.data.pipeline.ray_tasks import (  # Ray takes a second
+        check_nodes,
+        map_shards,
+        ray_session,
+    )
+
+    with only_process(cluster.work / f".{spec.name}.lock", busy):
+        with ray_session(cluster, workers):
+            check_nodes(folder)
+            count = _write_shards(folder, root, cluster.shard_bytes, tally, progress)
+            for stage in (CLEANED, MEASURED):
+                if stage == MEASURED:
+                    _decide(folder, count)
+                run = ShardStage(
+                    name=stage,
+                    folder=folder,
+                    root=folder,
+                    seed=spec.seed,
+                    use_rules=spec.quality_filter,
+                )
+                left = [n for n in range(count) if not shard_file(folder, stage, n).exists()]
+                with progress.bar(f"{stage} shards", total=count, initial=count - len(left)) as bar:
+                    if left:
+                        for _ in map_shards(run, left, workers):
+                            bar.update()
+        _append(folder, count, tally, table)
+
+
+def _key(spec: CorpusSpec, sources: Sequence[Source], shard_bytes: int) -> str:
+    """Of the input, the options, the libraries and this code: of all that decides the files."""
+    code = hashlib.sha256()
+    for path in source_files("data").values():
+        code.update(path.read_bytes())
+    decides = {
+        "options": spec.options(),
+        "sources": [(source.name, source.form, source.sha256) for source in sources],
+        "shard_bytes": shard_bytes,
+        "versions": versions(),
+        "code": code.hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _write_shards(
+    folder: Path, root: Path, shard_bytes: int, tally: Tally, progress: Progress
+) -> int:
+    """Write the raw text in shards, if a run before has not; returns how many there are."""
+    for left in (*folder.glob(".*.npz-*"), *folder.glob("tries-*")):  # of a run that was killed
+        left.unlink(missing_ok=True)
+    index = folder / INDEX
+    if index.exists():
+        try:
+            found = checked_json.unseal(checked_json.loads(index.read_bytes()))
+        except ValueError as error:
+            raise UserError(f"{index}: damaged ({error}): remove {folder}") from None
+        tally.restore(found["counts"])
+        return int(found["shards"])
+    for path in bpe_files(root, progress):  # workers elsewhere have no other way to them
+        copy = folder / "downloads" / path.parent.name / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(copy) as file:
+            file.write(path.read_bytes())
+    with progress.bar("documents", total=tally.documents_known(), unit="doc") as bar:
+        count = write_raw_shards(tally.read(bar), folder, shard_bytes)
+    with atomic_file(index) as file:
+        sealed = checked_json.seal({"shards": count, "counts": tally.counted()})
+        file.write(json.dumps(sealed).encode())
+    return count
+
+
+def _decide(folder: Path, count: int) -> None:
+    """Write down what is new in each shard. In order, since the first of each is kept."""
+    repeats = RepeatFilter()
+    for number in range(count):
+        cleaned = load_arrays(shard_file(folder, CLEANED, number), *DIGEST_ARRAYS)
+        decisions = repeats.decide(digests_of(cleaned))
+        path = shard_file(folder, DECIDED, number)
+        if not path.exists():
+            new = {"documents": decisions.documents, "paragraphs": decisions.paragraphs}
+            save_arrays(path, new)
+
+
+def _append(folder: Path, count: int, tally: Tally, table: DocumentTable) -> None:
+    """Put what was measured where a preparation on one machine puts it, in the order of reading."""
+    for number in range(count):
+        arrays = load_arrays(shard_file(folder, MEASURED, number))
+        tally.dropped.update(dropped_of(arrays))
+        if measured := measured_of(arrays):
+            table.append(measured)
+            tally.add_seconds(measured.cpu_seconds)
+        cleaned = load_arrays(shard_file(folder, CLEANED, number), "clean_seconds")
+        tally.add_seconds({"clean": float(cleaned["clean_seconds"])})

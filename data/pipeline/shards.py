@@ -1,0 +1,143 @@
+"""Documents in shards: files of a bounded size that another process, or machine, goes on with.
+
+A shard goes through four files, NumPy archives (.npz) whose members carry a CRC-32. Each appears
+whole, by a rename, or not at all:
+
+    raw-00012.npz       the documents as their sources hold them
+    cleaned-00012.npz   as clean text, with the digests that tell repetition
+    decided-00012.npz   what of it is new
+    measured-00012.npz  verdicts, signatures and tokens of what is kept
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from minigpt_search.data.common.documents import Document, Form, RawDocument
+from minigpt_search.data.common.errors import UserError
+
+SHARD_DOCUMENTS = 20_000
+"""In a shard at most: each has a signature of 500 bytes."""
+RAW, CLEANED, DECIDED, MEASURED = "raw", "cleaned", "decided", "measured"
+
+Arrays = dict[str, npt.NDArray[Any]]
+_FORMS: tuple[Form, ...] = get_args(Form)
+
+
+def shard_file(folder: Path, stage: str, number: int) -> Path:
+    """Where a stage's file of a shard is."""
+    return folder / f"{stage}-{number:05d}.npz"
+
+
+def save_arrays(path: Path, arrays: Arrays) -> None:
+    """Write `path` so that it is whole or not there. Two nodes may write the same file at once (Ray
+    starts a task again whose node it lost sight of): temporary names are unique."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_arrays(path: Path, *names: str) -> Arrays:
+    """The arrays in `path`, or those named.
+
+    Raises:
+        UserError: it is damaged. It is removed, so that the next run makes it again.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as opened:
+            return {name: opened[name] for name in names or opened.files}
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        path.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: damaged ({type(error).__name__}), removed: run the same command again"
+        ) from None
+
+
+def write_raw_shards(documents: Iterable[RawDocument], folder: Path, shard_bytes: int) -> int:
+    """Write all documents in order; returns how many shards there are. One has `shard_bytes` of
+    text or little more, and a document at least."""
+    count = 0
+    shard: list[RawDocument] = []
+    room = shard_bytes
+    for document in documents:
+        shard.append(document)
+        room -= len(document.text)
+        if room <= 0 or len(shard) >= SHARD_DOCUMENTS:
+            save_arrays(shard_file(folder, RAW, count), _pack_raw(shard))
+            shard, room, count = [], shard_bytes, count + 1
+    if shard:
+        save_arrays(shard_file(folder, RAW, count), _pack_raw(shard))
+        count += 1
+    return count
+
+
+def _pack_raw(documents: Sequence[RawDocument]) -> Arrays:
+    texts = [
+        text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        for _, _, text in documents
+    ]
+    return {
+        "sources": np.array([source for source, _, _ in documents], np.int32),
+        "forms": np.array([_FORMS.index(form) for _, form, _ in documents], np.uint8),
+        "are_bytes": np.array([isinstance(text, bytes) for _, _, text in documents], np.bool_),
+        **_pack_texts(texts),
+    }
+
+
+def read_raw_shard(path: Path) -> Iterator[RawDocument]:
+    """The documents of a shard in order."""
+    arrays = load_arrays(path)
+    rows = zip(
+        *(arrays[name].tolist() for name in ("sources", "forms", "are_bytes")),
+        _texts(arrays),
+        strict=True,
+    )
+    for source, form, is_bytes, text in rows:
+        plain = text if is_bytes else text.decode("utf-8", "surrogatepass")
+        yield RawDocument(source, _FORMS[form], plain)
+
+
+def pack_clean(documents: Sequence[Document]) -> Arrays:
+    """Clean documents as arrays."""
+    return {
+        "sources": np.array([source for source, _ in documents], np.int32),
+        **_pack_texts([text.encode() for _, text in documents]),
+    }
+
+
+def unpack_clean(arrays: Arrays) -> list[Document]:
+    """The documents of `pack_clean`."""
+    texts = (text.decode() for text in _texts(arrays))
+    return list(map(Document, arrays["sources"].tolist(), texts))
+
+
+def _pack_texts(texts: Sequence[bytes]) -> Arrays:
+    return {
+        "text_lengths": np.fromiter(map(len, texts), np.int64, len(texts)),
+        "text": np.frombuffer(b"".join(texts), np.uint8),
+    }
+
+
+def _texts(arrays: Arrays) -> Iterator[bytes]:
+    text, start = arrays["text"], 0
+    for length in arrays["text_lengths"].tolist():
+        yield text[start : start + length].tobytes()
+        start += length

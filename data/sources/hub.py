@@ -1,0 +1,77 @@
+"""Data sets of the Hugging Face hub by name, streamed: `hub:wikimedia/wikipedia@20231101.en`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from minigpt_search.data.common.documents import Source
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.sources.local_files import text_of
+
+CHARACTERS_PER_TOKEN = 8
+"""Read for each token that is wanted: English has 4.5, and a part will be dropped."""
+
+
+def check_hub(name: str, spec: CorpusSpec) -> None:
+    """Raise `UserError` for no name, no `--tokens` (the data sets are too large to take whole), or
+    no `datasets`."""
+    where = f"--source hub:{name}"
+    if not name.partition("@")[0]:
+        raise UserError(f"{where}: give hub:OWNER/NAME")
+    if spec.tokens is None:
+        raise UserError(f"{where}: needs --tokens, for example `--tokens 10000000`")
+    try:
+        import datasets  # noqa: F401  an optional extra
+    except ImportError:
+        raise UserError(f'{where}: needs the `datasets` library: pip install -e ".[hub]"') from None
+
+
+def hub_source(name: str, group: int, spec: CorpusSpec) -> Source:
+    """The train split of a hub data set, as much of its beginning as `spec.tokens` needs.
+
+    Args:
+        name: `OWNER/NAME` or `OWNER/NAME@CONFIG`; a local folder in the hub's layout will do.
+    """
+    path, _, config = name.partition("@")
+    assert spec.tokens is not None  # see `check_hub`
+    limit = CHARACTERS_PER_TOKEN * (spec.tokens + 2 * spec.eval_tokens)
+    return Source(
+        name=f"hub:{name}",
+        title=name,
+        kind="user",
+        form="plain",
+        read=partial(_stream, path, config or None, spec.text_column, limit),
+        group=group,
+        licence="see the data set's page",
+        attribution=path,
+        url=f"https://huggingface.co/datasets/{path}",
+    )
+
+
+def _stream(path: str, config: str | None, text_column: str, limit: int) -> Iterator[str]:
+    where = f"--source hub:{path}{f'@{config}' if config else ''}"
+    characters = 0
+    for row in _rows(path, config, where):
+        text = text_of(row, text_column, where)
+        characters += len(text)
+        yield text
+        if characters >= limit:
+            return
+
+
+def _rows(path: str, config: str | None, where: str) -> Iterator[dict[str, object]]:
+    import datasets
+
+    try:
+        yield from datasets.load_dataset(path, config, split="train", streaming=True)
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001  it lets through those of four libraries below it
+        reason = re.sub(r"\S*://\S+", "<address>", str(error)).strip() or type(error).__name__
+        raise UserError(
+            f"{where}: cannot be read ({reason.splitlines()[0][:160]}): check the name, the config "
+            "after `@` and the network"
+        ) from None

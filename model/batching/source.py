@@ -1,0 +1,82 @@
+"""How batches reach the device: from the memory map, or from a copy of the split that lies there.
+
+Shapes: N sequences of a split, B of a batch, T tokens of one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from minigpt_search.data.corpus.dataset import SegmentedTextDataset
+
+SHARE_OF_FREE_MEMORY = 0.1
+"""A split that takes less than this of a GPU's free memory moves there; a larger one stays on disk,
+and each batch goes over."""
+
+
+class BatchSource(Protocol):
+    """Serves sequences of a split by their indices."""
+
+    def place(self, indices: Tensor) -> Tensor:
+        """Indices (n,) where `batch` wants them; for an epoch's, so that a step copies nothing."""
+        ...
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The sequences at `indices` (B,) and their targets on the device, (B, T) int64 each."""
+        ...
+
+
+class MappedBatches:
+    """From the memory map, copied to the device without waiting for it."""
+
+    def __init__(self, dataset: SegmentedTextDataset, device: str) -> None:
+        self.dataset, self.device = dataset, torch.device(device)
+
+    def place(self, indices: Tensor) -> Tensor:
+        return indices
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = self.dataset.batch(indices)
+        if self.device.type == "cuda":  # only pinned memory is copied in the background
+            x, y = x.pin_memory(), y.pin_memory()
+        return x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+
+
+class ResidentBatches:
+    """From a copy of the whole split on the device: a batch is a few launches, no work here."""
+
+    def __init__(self, dataset: SegmentedTextDataset, device: str) -> None:
+        self.windows = _windows(dataset, device)  # (N, T + 1)
+
+    def place(self, indices: Tensor) -> Tensor:
+        return indices.to(self.windows.device)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.windows[self.place(indices)].to(torch.int64)  # (B, T + 1)
+        return tokens[:, :-1], tokens[:, 1:]
+
+
+def batch_source(dataset: SegmentedTextDataset, device: str) -> BatchSource:
+    """The fastest source for this device and this size of a split."""
+    if torch.device(device).type == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        if _window_bytes(dataset) < SHARE_OF_FREE_MEMORY * free:
+            return ResidentBatches(dataset, device)
+    return MappedBatches(dataset, device)
+
+
+def _window_bytes(dataset: SegmentedTextDataset) -> int:
+    return len(dataset) * (dataset.seq_len + 1) * torch.int32.itemsize
+
+
+def _windows(dataset: SegmentedTextDataset, device: str) -> Tensor:
+    """All examples, target included: (N, T + 1) int32 on the device, and never on the host."""
+    made = torch.empty(len(dataset), dataset.seq_len + 1, dtype=torch.int32, device=device)
+    for rows in torch.arange(len(dataset)).split(4096):
+        x, y = dataset.batch(rows)
+        windows = torch.cat((x, y[:, -1:]), dim=1).int()
+        made[int(rows[0]) : int(rows[-1]) + 1] = windows.to(device)
+    return made

@@ -1,0 +1,1 @@
+"""What the machine offers: devices, precision, versions, the allocator, CUDA graphs."""

@@ -1,0 +1,92 @@
+"""The head's losses and gradients on a GPU: chunks of rows by the whole vocabulary.
+
+Passes over the logits are what costs here (206 MB in bf16 for 2,048 rows), so they are made once,
+in the products' type, and one kernel turns them into their gradients;
+`model/loss/softmax_kernel.py` where Triton runs, else plain torch.
+
+Shapes: N rows (tokens), C rows of a chunk, D width, V vocabulary, W its width in memory.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+CHUNK = 4096
+"""Rows at a time."""
+ALIGNMENT = 64
+"""The vocabulary's width is rounded up to a multiple: rows of 50,257 numbers of 2 bytes begin at
+odd addresses, which keeps cuBLAS from its fast kernels (its guide wants multiples of 16 bytes)."""
+
+
+def sum_losses(
+    x: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    dtype: torch.dtype,
+    wide: torch.dtype,
+    grad_x: Tensor | None,
+    grad_w: Tensor | None,
+) -> Tensor:
+    """The sum of the rows' losses in nats, a scalar in fp64.
+
+    x (N, D), weight (V, D), targets (N,); matrix products in `dtype`, sums in `wide`. The sum's
+    gradients are written to `grad_x` (N, D) and added to `grad_w` (V, D), if they are given.
+    """
+    v = len(weight)
+    w = _padded(weight, dtype)  # (W, D)
+    total = torch.zeros((), dtype=torch.float64, device=x.device)
+    for start in range(0, x.shape[0], CHUNK):
+        rows = slice(start, start + CHUNK)
+        xc, yc = x[rows].to(dtype), targets[rows]  # (C, D), (C,)
+        logits = torch.mm(xc, w.t())  # (C, W)
+        losses = _losses(logits, yc, v, wide, gradients=grad_w is not None)
+        total += losses.sum(dtype=torch.float64)
+        if grad_x is not None and grad_w is not None:  # `logits` holds the gradients by now
+            grad_x[rows] = torch.mm(logits, w)
+            grad_w += torch.mm(logits.t(), xc)[:v]
+    return total
+
+
+def _padded(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """`weight` (V, D) in this type with zeros below, (W, D)."""
+    v, d = weight.shape
+    padded = torch.empty(-(-v // ALIGNMENT) * ALIGNMENT, d, dtype=dtype, device=weight.device)
+    padded[:v] = weight
+    padded[v:] = 0
+    return padded
+
+
+def _losses(
+    logits: Tensor, targets: Tensor, v: int, wide: torch.dtype, *, gradients: bool
+) -> Tensor:
+    """As `softmax_losses` of the kernel, computed in `wide`: (C,)."""
+    if logits.is_cuda and wide == torch.float32 and triton_runs():
+        from minigpt_search.model.loss.softmax_kernel import softmax_losses
+
+        return softmax_losses(logits, targets, v, gradients=gradients)
+    z = logits[:, :v].to(wide)
+    log_sum = z.logsumexp(dim=1, keepdim=True)  # (C, 1)
+    losses = log_sum - z.gather(1, targets[:, None])
+    if gradients:
+        z.sub_(log_sum).exp_()
+        z.scatter_add_(1, targets[:, None], torch.full_like(log_sum, -1.0))
+        logits[:, :v] = z
+        logits[:, v:] = 0
+    return losses.squeeze(1)
+
+
+@functools.cache
+def triton_runs() -> bool:
+    """Whether kernels in Triton do: that takes Triton, a C compiler and a GPU that it knows."""
+    try:
+        from minigpt_search.model.loss.softmax_kernel import softmax_losses
+
+        logits = torch.zeros(1, ALIGNMENT, device="cuda")
+        target = torch.zeros(1, dtype=torch.int64, device="cuda")
+        softmax_losses(logits, target, ALIGNMENT, gradients=True)
+    except Exception:  # noqa: BLE001 - import, compiler and driver raise many kinds
+        return False
+    return True

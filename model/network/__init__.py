@@ -1,0 +1,2 @@
+"""The transformer, its dropout and parametrization, several of them as one pack, and compiled
+blocks."""

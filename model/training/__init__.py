@@ -1,0 +1,1 @@
+"""The training loop: optimizer, step, evaluation, checkpoints, rungs, trunks and packs."""

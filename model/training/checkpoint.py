@@ -1,0 +1,131 @@
+"""Checkpoints: written whole or not at all, read without executing anything from them.
+
+A run's folder holds the two newest `step_N.pt` (all that a run needs to go on) and, at its end,
+`final.pt` (configuration and weights).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file
+from minigpt_search.model.config import ModelConfig, RunConfig, parameter_count
+from minigpt_search.model.network.gpt import GPT
+
+FORMAT = "minigpt-checkpoint-1"
+KEPT = 2
+
+
+def save_atomically(content: dict[str, Any], path: Path) -> None:
+    """Write `content` to `path`: after a kill at any moment the file is whole or not there.
+
+    Raises OSError if it can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        try:
+            torch.save({"format": FORMAT, **content}, file)
+        except RuntimeError as error:  # torch's own, in place of what the file raised
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, on the CPU. Raises `UserError` if it is none, or damaged."""
+    if not path.is_file():
+        gone = path.name == "final.pt" and (path.parent / "outcome.json").exists()
+        why = " (--max-disk removes those of all trials but the best)" if gone else ""
+        found = "a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{path}: {found}{why}; give a checkpoint (.pt)")
+    try:
+        content = torch.load(_checked(path), map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception:  # noqa: BLE001 - torch raises many kinds for a damaged file
+        # Not torch's own words: for a file with code in it they advise to let it run.
+        raise UserError(f"{path}: damaged, or not a checkpoint of this program") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path}: not a checkpoint of this program ({FORMAT})")
+    return content
+
+
+def _checked(path: Path) -> io.BytesIO:
+    """The archive made anew from its members, whose checksums were compared. torch writes these
+    sums but doesn't look at them, and a flipped bit in a member's size, which they don't cover, had
+    it return memory that was never written."""
+    clean = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(clean, "w") as made:
+        for member in archive.infolist():
+            made.writestr(member.filename, archive.read(member))
+    clean.seek(0)
+    return clean
+
+
+def load_model(path: Path) -> tuple[GPT, RunConfig, dict[str, Any]]:
+    """The model (on the CPU, not in training mode), its configuration, and the whole content."""
+    content = load(path)
+    try:
+        config = RunConfig.from_dict(content["config"])
+        _check_weights(config.model, content["model"], path)
+        model = GPT(config.model, config.width_ratio)
+        model.load_state_dict(content["model"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (KeyError, RuntimeError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: its weights don't fit its configuration: {reason}") from None
+    return model.eval(), config, content
+
+
+def _check_weights(config: ModelConfig, weights: Any, path: Path) -> None:
+    """Before memory is taken for a model as large as the configuration says. Raises `UserError`."""
+    head = config.vocab_size * config.embed_dim if config.tie_head else 0  # is there twice
+    count = sum(tensor.numel() for tensor in weights.values())
+    if count != parameter_count(config) + head or count - head > path.stat().st_size:
+        raise TypeError(f"{count:,} numbers where {parameter_count(config) + head:,} are due")
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise UserError("its weights are not all finite numbers")
+
+
+def save_step(content: dict[str, Any], folder: Path, step: int) -> Path:
+    """Write the checkpoint of `step` and delete all but the two newest up to it. Its file.
+
+    Those of later steps are damaged: the run would have gone on from them.
+    """
+    path = folder / f"step_{step:09d}.pt"
+    save_atomically(content, path)
+    files = step_files(folder)
+    kept = [file for file in files if file.name <= path.name][:KEPT]
+    for file in files:
+        if file not in kept:
+            file.unlink(missing_ok=True)
+    return path
+
+
+def step_files(folder: Path) -> list[Path]:
+    """The step checkpoints in `folder`, newest first."""
+    return sorted(folder.glob("step_*.pt"), reverse=True)
+
+
+def newest_step(folder: Path) -> dict[str, Any] | None:
+    """The newest step checkpoint that is whole; None if there is none."""
+    for path in step_files(folder):
+        try:
+            return load(path)
+        except UserError:
+            continue  # damaged on disk: the one before it is still good
+    return None
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

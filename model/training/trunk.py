@@ -1,0 +1,111 @@
+"""Runs of several lengths for little more than the longest: a trunk at constant rate, and a decay
+branch for each shorter run.
+
+Under the schedule wsd, runs that differ in epochs alone are one run until the decay of the shortest
+begins. So the longest is trained, and where a shorter one's decay begins its state is written into
+that one's folder as a step checkpoint, from which `train` goes on as after any kill. Each ends
+with the bits that it has when trained from its start (CPU, same number of threads).
+
+Source: Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
+Durations" (arXiv 2405.18392).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.records import COMPLETE, DIVERGED
+from minigpt_search.model.run_length import run_length
+from minigpt_search.model.training import checkpoint
+from minigpt_search.model.training.hooks import Hooks
+from minigpt_search.model.training.loop import Diverged, Run
+from minigpt_search.model.training.train import TrainResult, result_of, train
+
+
+def trunk_of(config: RunConfig) -> RunConfig | None:
+    """Equal for runs that share a trunk; None for a run that can share none."""
+    return config.replace(epochs=1) if config.train.schedule == "wsd" else None
+
+
+def share_trunk(configs: Sequence[RunConfig]) -> bool:
+    """Whether these are several runs that differ in epochs alone, under wsd."""
+    trunks = {trunk_of(config) for config in configs}
+    lengths = {config.train.epochs for config in configs}
+    return 1 < len(configs) == len(lengths) and len(trunks) == 1 and None not in trunks
+
+
+def train_branches(
+    configs: Sequence[RunConfig],
+    corpus: Corpus,
+    *,
+    device: str,
+    checkpoint_dirs: Sequence[Path],
+    checkpoint_every_seconds: float,
+    hooks: Sequence[Hooks],
+) -> Iterator[tuple[int, TrainResult]]:
+    """Train runs that share a trunk; yields each one's place in `configs` and its result as it
+    ends, the shortest first.
+
+    A run that has a checkpoint of its own goes on from it; one whose branch is lost (the trunk is
+    beyond it, and its checkpoint is missing or damaged) is trained from its start. Raises as
+    `train` does, and `ValueError` for runs that don't share a trunk.
+    """
+    if not share_trunk(configs):
+        raise ValueError("only runs that differ in epochs alone, under wsd, share a trunk")
+    *shorter, longest = sorted(range(len(configs)), key=lambda n: configs[n].train.epochs)
+    every = checkpoint_every_seconds
+    trunk = Run(configs[longest], corpus, device, checkpoint_dirs[longest], every, hooks[longest])
+    error: str | None = None
+    for number in shorter:
+        config, folder = configs[number], checkpoint_dirs[number]
+        begun = checkpoint.newest_step(folder) is not None
+        if not begun:
+            error = error or _branch_off(trunk, config, folder)
+        if error is not None and not begun:
+            yield number, _diverged_with(trunk, error)
+            continue
+        yield (
+            number,
+            train(
+                config,
+                corpus,
+                device=device,
+                checkpoint_dir=folder,
+                checkpoint_every_seconds=every,
+                hooks=hooks[number],
+            ),
+        )
+        trunk.mark = time.perf_counter()  # what it waited was not its own time
+    try:
+        while error is None and not trunk.done:
+            trunk.train_epoch()
+    except Diverged as reason:
+        error = str(reason)
+    yield longest, result_of(trunk, DIVERGED if error else COMPLETE, error)
+
+
+def _branch_off(trunk: Run, config: RunConfig, folder: Path) -> str | None:
+    """Train the trunk to where `config` leaves it and write the state there, unless it is beyond.
+    Returns why the trunk diverged, if it did."""
+    length = run_length(config.train, config.model.seq_len, len(trunk.train_set))
+    at = length.constant_until
+    if trunk.position.steps > at:
+        return None
+    try:
+        while trunk.position.steps < at:
+            trunk.train_epoch(until=at)
+    except Diverged as reason:
+        return str(reason)
+    trunk.save_branch(config, folder)
+    return None
+
+
+def _diverged_with(trunk: Run, error: str) -> TrainResult:
+    """What a shorter run that would have diverged at the trunk's step came to."""
+    ended = result_of(trunk, DIVERGED, error)
+    return dataclasses.replace(ended, trunk_steps=ended.steps, trunk_seconds=ended.timing.total())

@@ -1,0 +1,1 @@
+"""The claims of the assignment's report, each tested against a ledger."""

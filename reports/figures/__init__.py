@@ -1,0 +1,1 @@
+"""The figures, each drawing beside its caption."""

@@ -1,0 +1,1 @@
+"""The page and its parts: sections, tables, findings, comparisons, Markdown and HTML."""

@@ -1,0 +1,207 @@
+"""`python reports/generate.py A B C`: several searches on one page.
+
+What differs between them, the best of each with its interval and its distance from the best of
+all, and the curves of those trials together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from minigpt_search.data.common.formatting import one_line
+from minigpt_search.reports.claims.evidence import Evidence, val_loss
+from minigpt_search.reports.figures.learning_curves import gap_picture, learning_pictures
+from minigpt_search.reports.page.findings import not_run_yet
+from minigpt_search.reports.page.page import Page
+from minigpt_search.reports.page.parts import Section, Table
+from minigpt_search.reports.page.setup_tables import command_line
+from minigpt_search.search.answer.columns import show
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.results.confirm import trials_so_far
+from minigpt_search.search.results.cost import trained_flop
+from minigpt_search.search.results.winner import winner, winning_trial
+from minigpt_search.search.space.axes import AXES, cell_label
+
+Search = tuple[Experiment, Ledger]
+LONGEST_NAME = 150
+
+
+def comparison_folder(root: Path, names: list[str]) -> Path:
+    """Where the comparison of experiments called `names` goes."""
+    name = "+".join(names)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return root / "comparisons" / name
+
+
+def compare_page(searches: list[Search]) -> Page:
+    """The whole comparison."""
+    best = _best_table(searches)
+    finished = best.dropna(subset=["val_loss_nats"])
+    text = "No result yet."
+    marked = None
+    if len(finished) and not _same_text(searches):
+        text = "Trained on different corpora: there is no best among them."
+    elif len(finished):
+        marked = best["val_loss_nats"].tolist().index(finished["val_loss_nats"].min())
+        row = show(best.loc[[marked], ["search", "experiment", "val_loss_nats"]]).rows[0]
+        text = f"Best: {row[1]} of {row[0]} with a validation loss of {row[2]} nats per token."
+    sections = [
+        Section(
+            title="The best of each",
+            paragraphs=[
+                "Losses are means over the finished seeds of the best configuration, fresh ones "
+                "where it was confirmed, with 95% intervals; with one seed the interval is from "
+                "the spread between the seeds of other configurations, or an assumed one.",
+            ],
+            tables=[
+                Table(name="best", caption="Best configurations", frame=best, marked_row=marked)
+            ],
+        ),
+        Section(
+            title="Settings that differ",
+            tables=[
+                Table(
+                    name="settings",
+                    caption="What is not the same in all of them",
+                    frame=_settings(searches),
+                )
+            ],
+        ),
+    ]
+    epochs = _epochs(searches)
+    if len(epochs):
+        pictures = [*learning_pictures(epochs), gap_picture(epochs)]
+        sections.append(Section(title="Curves of the best", pictures=pictures))
+    names = [one_line(experiment.name) for experiment, _ in searches]
+    return Page(
+        title=" against ".join(names) if len(names) == 2 else ", ".join(names),
+        begun="",
+        summary=text,
+        headline={},
+        cautions=_cautions(searches),
+        sections=sections,
+    )
+
+
+def _same_text(searches: list[Search]) -> bool:
+    return len({experiment.corpus_hash for experiment, _ in searches}) == 1
+
+
+def _cautions(searches: list[Search]) -> list[str]:
+    notes = []
+    if not _same_text(searches):
+        notes.append(
+            "They were trained on different corpora: their losses are not of the same text and "
+            "can't be compared."
+        )
+    if len({experiment.base.train.val_tokens for experiment, _ in searches}) > 1:
+        notes.append("They were scored on different amounts of the validation split.")
+    unfinished = [
+        one_line(experiment.name)
+        for experiment, ledger in searches
+        if not_run_yet(experiment, ledger)
+    ]
+    if unfinished:
+        notes.append(f"Not finished: {', '.join(unfinished)}.")
+    return notes
+
+
+def _best_table(searches: list[Search]) -> pd.DataFrame:
+    rows = []
+    found = [winner(experiment, ledger) for experiment, ledger in searches]
+    cells: list[tuple[TrialRecord, ...]] = [
+        () if best is None else best.cell.fresh if best.fresh else best.cell.searched
+        for best in found
+    ]
+    means = [
+        sum(t.final.val_loss_nats for t in cell) / len(cell) if cell else math.inf for cell in cells
+    ]
+    leader = means.index(min(means))
+    for (experiment, ledger), cell, best in zip(searches, cells, found, strict=True):
+        row: dict[str, Any] = {
+            "search": one_line(experiment.name),
+            "experiment": None,
+        }
+        if best is not None:
+            evidence = Evidence(experiment, ledger)
+            level = evidence.level(cell, val_loss)
+            row |= {
+                "experiment": cell_label(cell[0].config, list(experiment.axes)),
+                "seeds": f"{len(cell)}{' fresh' * best.fresh}",
+                "val_loss_nats": level.mean,
+                "val_loss_interval": f"{level.low:.4f} to {level.high:.4f}",
+                "val_perplexity": math.exp(level.mean),
+                "flop": trained_flop(cell[0]),
+                "total_seconds": cell[0].timing.total() / cell[0].pack,
+            }
+            if cell is not cells[leader] and _same_text(searches):
+                behind = evidence.difference(cell, cells[leader], val_loss)
+                row["behind"] = behind.text("{:+.4f}")
+        rows.append(row)
+    names = ["search", "experiment", "seeds", "val_loss_nats", "val_loss_interval", "behind"]
+    names += ["val_perplexity", "total_seconds", "flop"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _settings(searches: list[Search]) -> pd.DataFrame:
+    """A row a setting with differing values, a column a search."""
+    columns = [_described(*search) for search in searches]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = []
+    for name in names:
+        values = [column.get(name) for column in columns]
+        if len(set(values)) > 1:
+            keys = [f"search:{experiment.name}" for experiment, _ in searches]
+            rows.append({"setting": name, **dict(zip(keys, values, strict=True))})
+    keys = [f"search:{experiment.name}" for experiment, _ in searches]
+    return pd.DataFrame(rows, columns=["setting", *keys])
+
+
+def _described(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
+    axes = {
+        f"axis {name}": ", ".join(AXES[name].show(value) for value in values)
+        for name, values in experiment.axes.items()
+    }
+    fixed = {
+        field: "unset" if value is None else str(value)
+        for section in experiment.base.to_dict().values()
+        for field, value in section.items()
+        if field not in {AXES[name].field for name in experiment.axes}
+    }
+    return {
+        "command": command_line(experiment.command),
+        "preset": experiment.preset,
+        "sampler": experiment.sampler or "grid",
+        "trials finished": f"{len(ledger.complete())} of {trials_so_far(experiment, ledger)}",
+        "seeds": str(experiment.seeds),
+        "base seed": str(experiment.base_seed),
+        **axes,
+        **fixed,
+        "corpus": f"{experiment.corpus.get('name')} {experiment.corpus_hash[:12]}",
+        "device": f"{experiment.device}, {experiment.hardware.get('processor', 'unknown')}",
+        "trials at a time": str(experiment.max_concurrent),
+        **{f"version of {name}": text for name, text in experiment.versions.items()},
+        "commit": experiment.git_commit or "unknown",
+    }
+
+
+def _epochs(searches: list[Search]) -> pd.DataFrame:
+    rows = [
+        {
+            "trial_id": experiment.name,  # the same trial may be in two searches
+            "experiment": one_line(experiment.name),
+            "configuration": experiment.name,
+            **vars(epoch),
+        }
+        for experiment, ledger in searches
+        if (best := winning_trial(experiment, ledger)) is not None
+        for epoch in best.epochs
+    ]
+    return pd.DataFrame(rows)

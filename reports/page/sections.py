@@ -1,0 +1,217 @@
+"""The sections of a report: which tables and sentences stand under which title."""
+
+from __future__ import annotations
+
+import math
+import shlex
+
+from minigpt_search.data.common.formatting import times
+from minigpt_search.model.records import COMPLETE
+from minigpt_search.model.run_length import epoch_plan
+from minigpt_search.reports.claims.claims import claims_table
+from minigpt_search.reports.claims.evidence import Evidence
+from minigpt_search.reports.claims.scaling_laws import expectations
+from minigpt_search.reports.page import findings, setup_tables, tables
+from minigpt_search.reports.page.parts import Section, Table
+from minigpt_search.reports.page.seed_tables import configurations, rerun_commands
+from minigpt_search.search.answer import text_table
+from minigpt_search.search.answer.frames import trials_frame
+from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.labels import is_star, setting_label, trial_label
+from minigpt_search.search.results.winner import winning_trial
+from minigpt_search.search.space.axes import AXES, cell_label
+
+
+def architecture_section(experiment: Experiment) -> Section:
+    varied = [
+        f"{AXES[name].label} ({', '.join(map(AXES[name].show, values))})"
+        for name, values in experiment.axes.items()
+        if hasattr(experiment.base.model, AXES[name].field)
+    ]
+    paragraphs = []
+    if varied:
+        paragraphs = [
+            f"The search varies the {' and the '.join(varied)}: the table is of the base "
+            "configuration."
+        ]
+    table = Table(
+        name="architecture",
+        caption="Trainable parameters of the base configuration",
+        frame=setup_tables.architecture(experiment.base),
+        has_total=True,
+    )
+    return Section(title="Architecture and parameters", paragraphs=paragraphs, tables=[table])
+
+
+def training_section(experiment: Experiment) -> Section:
+    recipe = Table(name="recipe", caption="Training recipe", frame=setup_tables.recipe(experiment))
+    provenance = Table(
+        name="provenance",
+        caption="Machine, versions and command",
+        frame=setup_tables.provenance(experiment),
+    )
+    return Section(title="Training", tables=[recipe, provenance])
+
+
+def data_section(experiment: Experiment) -> Section:
+    corpus = experiment.corpus
+    return Section(
+        title="Data set",
+        tables=[
+            Table(
+                name="training_data",
+                caption="What the base configuration trains on",
+                frame=setup_tables.training_data(experiment),
+            ),
+            Table(
+                name="sources",
+                caption="Sources; retention is the share of documents that preparation kept",
+                frame=setup_tables.sources(corpus),
+                has_total=True,
+            ),
+            Table(
+                name="splits",
+                caption="Splits, by document",
+                frame=setup_tables.splits(corpus),
+            ),
+        ],
+        bullets=setup_tables.attributions(corpus),
+    )
+
+
+def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
+    frame = text_table.experiments(experiment, ledger, cost=True)
+    if frame.empty:
+        return Section(title="Experiments", paragraphs=["No trial has finished yet."])
+    trials = Table(
+        name="experiments",
+        caption="Finished trials; losses in nats per token, perplexity and bits per byte on the "
+        "validation split, FLOP of the training",
+        frame=frame,
+        marked_row=next((i for i, n in enumerate(frame["notes"]) if n.startswith("best")), None),
+    )
+    paragraphs = [sentence] if (sentence := limit_sentence(experiment, ledger)) else []
+    if is_star(experiment):
+        base = cell_label(experiment.base, list(experiment.axes))
+        paragraphs += [f"One axis is varied at a time around the baseline, {base}."]
+    cells = configurations(experiment, ledger)
+    if len(cells) == len(ledger.trials):  # one seed each: the same rows again
+        return Section(title="Experiments", paragraphs=paragraphs, tables=[trials])
+    best = winning_trial(experiment, ledger)
+    label = setting_label(experiment, best.config) if best else None
+    fresh = ", the search's and fresh ones (the answer is of fresh ones alone)"
+    means = Table(
+        name="configurations",
+        caption="Configurations: means over the finished seeds"
+        + fresh * (experiment.confirm is not None)
+        + ", the spread (standard deviation) and the 95% interval of the mean validation loss; "
+        "time and FLOP of one seed",
+        frame=cells,
+        marked_row=cells["experiment"].tolist().index(label) if label else None,
+    )
+    return Section(title="Experiments", paragraphs=paragraphs, tables=[means, trials])
+
+
+def front_section(experiment: Experiment, ledger: Ledger) -> Section:
+    if len(experiment.objectives) < 2 or (frame := front_table(experiment, ledger)).empty:
+        return Section(title="Pareto front")
+    table = Table(name="front", caption=front_sentence(experiment, ledger), frame=frame)
+    return Section(title="Pareto front", tables=[table])
+
+
+def without_result_section(experiment: Experiment, ledger: Ledger) -> Section:
+    missing = findings.not_run_yet(experiment, ledger)
+    paragraphs = []
+    if missing:
+        paragraphs = [f"Planned and not run yet: {missing} of {experiment.planned_trials} trials."]
+    frame = tables.without_result(experiment, ledger)
+    table = Table(
+        name="without_result",
+        caption="Stopped, diverged and failed trials: they have no result to compare",
+        frame=frame,
+    )
+    return Section(
+        title="Trials without a result",
+        paragraphs=paragraphs,
+        tables=[] if frame.empty else [table],
+    )
+
+
+def by_epoch_section(experiment: Experiment, ledger: Ledger) -> Section:
+    best, baseline = winning_trial(experiment, ledger), tables.baseline_trial(experiment, ledger)
+    if best is None:
+        return Section(title="Training results by epoch")
+    shown = [("best_by_epoch", "The best", best)]
+    if baseline is not None and baseline is not best:
+        shown.append(("baseline_by_epoch", "The baseline", baseline))
+    return Section(
+        title="Training results by epoch",
+        tables=[
+            Table(
+                name=name,
+                caption=f"{role}: {trial_label(experiment, trial.config, trial.replicate)}; "
+                "improvement is the fall of perplexity since epoch 1",
+                frame=tables.by_epoch(experiment, ledger, trial),
+            )
+            for name, role, trial in shown
+        ],
+    )
+
+
+def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> Section:
+    evidence = Evidence(experiment, ledger)
+    home = f" --out {shlex.quote(out)}" if out else ""
+    differences = evidence.recipe_differences()
+    size = (
+        "This search has the assignment's recipe on 10 million tokens: its numbers can be compared."
+        if not differences
+        else "This search is not the assignment's: "
+        + "; ".join(differences)
+        + ". Claims about an order are tested at this size; its absolute numbers can't be compared."
+    )
+    plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
+    return Section(
+        title="Claims of the assignment",
+        paragraphs=[size, evidence.rule()],
+        tables=[
+            Table(
+                name="claims",
+                caption="Claims, their tests and verdicts, computed from the ledger",
+                frame=claims_table(evidence, home),
+            ),
+            Table(
+                name="scaling_laws",
+                caption="Expected loss of N parameters on D tokens by published laws, for 7.8M and "
+                f"10,000,249 as claimed, and for this model on {plan.tokens:,} tokens seen once; "
+                f"more than even guessing's {math.log(experiment.base.model.vocab_size):.1f} nats "
+                "shows how far outside of its range a law is",
+                frame=expectations(experiment.base, max(1, plan.tokens)),
+            ),
+        ],
+    )
+
+
+def provenance_section(experiment: Experiment, ledger: Ledger, out: str | None) -> Section:
+    """How each row is trained again, and how that came out."""
+    trials = trials_frame(experiment, ledger)
+    order = trials.loc[trials["status"] == COMPLETE, "trial_id"].tolist()
+    start = f"python search/rerun.py {shlex.quote(experiment.name)}"
+    start += f" --out {shlex.quote(out)}" if out else ""
+    table = Table(
+        name="rerun_commands",
+        caption="How to train each trial again; a rerun also scores the test split",
+        frame=rerun_commands(experiment, ledger, order, start),
+    )
+    paragraphs = [f"The test split has been looked at {times(len(ledger.reruns))}."]
+    reruns = Table(
+        name="reruns",
+        caption="Reruns; equal bits are expected on the same machine only",
+        frame=tables.reruns(experiment, ledger),
+    )
+    if not order:
+        return Section(title="Provenance")
+    if not ledger.reruns:
+        return Section(title="Provenance", tables=[table])
+    return Section(title="Provenance", paragraphs=paragraphs, tables=[reruns, table])

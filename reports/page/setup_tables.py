@@ -1,0 +1,221 @@
+"""The tables that say what was run, on what: architecture, recipe, data set, machine."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from minigpt_search.data.common.formatting import counted, day_and_time, one_line, storage
+from minigpt_search.model.config import RunConfig, TrainConfig, parameter_count, parameter_table
+from minigpt_search.model.run_length import epoch_plan
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.space.axes import AXES, CHOICES
+
+
+def architecture(config: RunConfig) -> pd.DataFrame:
+    """Component, specification, parameters, share of all; the last row is the total."""
+    model, total = config.model, parameter_count(config.model)
+    head = "tied head" if model.tie_head else "untied head"
+    rows = [
+        *parameter_table(config.model),
+        ("Total", f"{model.n_layers} blocks, pre-norm, dropout {model.dropout:g}, {head}", total),
+    ]
+    frame = pd.DataFrame(rows, columns=["component", "specification", "parameters"])
+    return frame.assign(share=frame["parameters"] / total)
+
+
+def recipe(experiment: Experiment) -> pd.DataFrame:
+    """How every trial was trained; an axis of the search shows all its values."""
+    train = experiment.base.train
+    rows = {
+        "Loss": "cross-entropy of the next token",
+        "Optimizer": f"AdamW (β₁ = {_axis(experiment, 'beta1')}, β₂ = "
+        f"{_axis(experiment, 'beta2')}, weight decay {_axis(experiment, 'weight_decay')} on "
+        "matrices only)",
+        "Learning rate": f"{_axis(experiment, 'lr')}, linear warm-up, then {_schedule(train)}",
+        "Warm-up": _warmup(experiment),
+        **_parametrization(train),
+        "Epochs": _axis(experiment, "epochs"),
+        "Context length": f"{_axis(experiment, 'seq_len')} tokens",
+        "Batch": _batch(experiment),
+        "Gradient clipping": f"to a global norm of {train.grad_clip_norm:g}",
+        "Dropout": _axis(experiment, "dropout"),
+        "Precision": f"{train.precision} (losses summed in fp32)",
+        "Validation": "after each epoch, on "
+        + (f"{train.val_tokens:,} tokens" if train.val_tokens else "the whole split"),
+        "Seeds": f"{experiment.seeds} for each configuration{_confirmed(experiment)}, from base "
+        f"seed {experiment.base_seed}",
+    }
+    return _settings(rows)
+
+
+def _confirmed(experiment: Experiment) -> str:
+    if experiment.confirm is None:
+        return ""
+    return f", up to {experiment.confirm_seeds} fresh ones for the best {experiment.confirm}"
+
+
+def _axis(experiment: Experiment, name: str) -> str:
+    values = experiment.axes.get(name)
+    if values is None:
+        return AXES[name].show(AXES[name].value(experiment.base))
+    if experiment.sampler is not None and experiment.space.kind(name) != CHOICES:
+        return f"{min(values):g} to {max(values):g} (searched by {experiment.sampler})"
+    by = f" by {experiment.sampler}" if experiment.sampler is not None else ""
+    shown = ", ".join(map(AXES[name].show, values))
+    return shown + f" (searched{by})" * (len(values) > 1)
+
+
+def _schedule(train: TrainConfig) -> str:
+    if train.schedule == "wsd":
+        return f"constant, then linear decay to 0 over the last {train.decay_fraction:.3g} of steps"
+    return "a cosine to a tenth" if train.schedule == "cosine" else "linear decay to 0"
+
+
+def _parametrization(train: TrainConfig) -> dict[str, str]:
+    if train.parametrization == "standard":
+        return {}
+    return {"Parametrization": f"muP, standard at width {train.mup_base_dim}"}
+
+
+def _warmup(experiment: Experiment) -> str:
+    train = experiment.base.train
+    of = "an epoch's steps" if train.schedule == "wsd" else "all steps"
+    if "warmup_fraction" in experiment.axes:
+        return f"{_axis(experiment, 'warmup_fraction')} of {of}"
+    if train.warmup_fraction is not None:
+        return f"{train.warmup_fraction:.3g} of {of}"
+    return f"{train.warmup_steps:,} steps"
+
+
+def _batch(experiment: Experiment) -> str:
+    size, length = experiment.base.train.batch_size, experiment.base.model.seq_len
+    if "seq_len" in experiment.axes or "batch_size" in experiment.axes:
+        return f"{_axis(experiment, 'batch_size')} sequences"
+    return f"{size} sequences of {length} tokens = {size * length:,} tokens"
+
+
+def provenance(experiment: Experiment) -> pd.DataFrame:
+    """What is needed to run it again: command, machine, versions, commit, corpus."""
+    hardware = experiment.hardware
+    processor = f"{hardware.get('processor', 'unknown')}, {hardware.get('cores', 'unknown')} cores"
+    gpus = f"{experiment.gpus_per_trial:g} GPU" if experiment.device == "cuda" else "no GPU"
+    packs = f" packs of up to {experiment.pack} trials" if experiment.pack > 1 else ""
+    rows = {
+        "Command": command_line(experiment.command),
+        "Preset": experiment.preset,
+        "Begun": day_and_time(experiment.created_at),
+        "Processor": processor,
+        "Memory": f"{hardware['memory_gb']:g} GB" if "memory_gb" in hardware else "unknown",
+        "GPUs": _plain(hardware.get("gpus")),
+        "Trials ran on": f"{experiment.device}, {experiment.max_concurrent}{packs} at a time, "
+        f"{counted(experiment.threads_per_trial, 'thread')} and {gpus} each",
+        **_limit(experiment),
+        "Versions": _plain(experiment.versions),
+        "Commit": experiment.git_commit or "unknown (not a checkout)",
+        "Corpus": f"{experiment.corpus['name']}, SHA-256 {experiment.corpus_hash}",
+    }
+    return _settings(rows)
+
+
+def _limit(experiment: Experiment) -> dict[str, str]:
+    limit = experiment.max_disk_bytes
+    if limit is None:
+        return {}
+    return {"Disk": f"held to {storage(limit)}: weights of trials but the best may be gone"}
+
+
+def command_line(command: tuple[str, ...]) -> str:
+    """The command as one would type it."""
+    python = ["python"] if command and command[0].endswith(".py") else []
+    return shlex.join([*python, *command])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {text}" for name, text in value.items()) or "unknown"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value)) or "none"
+    return str(value) if value else "none"
+
+
+def sources(corpus: Mapping[str, Any]) -> pd.DataFrame:
+    """Each source's documents, retention and tokens, from the manifest; the last row is the
+    total. Retention is the share of documents that all of the preparation kept."""
+    frame = pd.DataFrame(
+        [
+            {
+                "source": source.get("title") or source["name"],
+                "kind": source["kind"],
+                "licence": source["licence"],
+                "documents_in": source["documents_in"],
+                "documents_kept": source["documents_kept"],
+                "tokens": source["tokens"],
+            }
+            for source in corpus["sources"]
+        ]
+    )
+    counts = frame[["documents_in", "documents_kept", "tokens"]].sum()
+    total = pd.DataFrame([{"source": "Total", "kind": "", "licence": "", **counts.to_dict()}])
+    frame = pd.concat([frame, total], ignore_index=True)
+    retention = frame["documents_kept"] / frame["documents_in"].where(frame["documents_in"] > 0)
+    frame.insert(5, "retention", retention)
+    return frame
+
+
+def splits(corpus: Mapping[str, Any]) -> pd.DataFrame:
+    """Documents, tokens, bytes of text and files of train, validation and test."""
+    titles = {"train": "Training", "val": "Validation", "test": "Test"}
+    return pd.DataFrame(
+        [
+            {
+                "split": titles[name],
+                "documents": corpus["splits"][name]["documents"],
+                "tokens": corpus["splits"][name]["tokens"],
+                "text_bytes": corpus["splits"][name]["bytes"],
+                "files": len(corpus["splits"][name]["files"]),
+            }
+            for name in titles
+        ]
+    )
+
+
+def training_data(experiment: Experiment) -> pd.DataFrame:
+    """The assignment's data set table: sequences, batches an epoch and storage of the base
+    configuration, and what share of the corpus an epoch is."""
+    corpus, config = experiment.corpus, experiment.base
+    train = corpus["splits"]["train"]
+    plan = epoch_plan(config, train["files"])
+    length, size = config.model.seq_len, config.train.batch_size
+    limited = plan.sequences < plan.sequences_available
+    used = "limited by the preset, " if limited else ""
+    rows = {
+        "Training tokens in the corpus": f"{train['tokens']:,}",
+        "Training sequences in the corpus": f"{plan.sequences_available:,} ({length} tokens each)",
+        "Tokens trained an epoch": f"{plan.tokens:,} "
+        f"({used}{plan.tokens / max(1, train['tokens']):.1%} of the training split)",
+        "Sequences an epoch": f"{plan.sequences:,}",
+        "Batches an epoch": f"{plan.batches:,} (batch size {size})",
+        "Quality filter": f"{corpus['retention']:.1%} of documents kept",
+        "Tokenizer": f"{corpus['tokenizer']['name']}, "
+        f"{corpus['tokenizer']['vocab_size']:,} entries",
+        "Storage": f"{len(train['files'])} segmented PyTorch files, "
+        f"{storage(corpus['storage_bytes'])} with validation and test",
+    }
+    return _settings(rows).rename(columns={"setting": "metric"})
+
+
+def attributions(corpus: Mapping[str, Any]) -> list[str]:
+    """One line a source that asks for attribution."""
+    return [
+        one_line(f"{source.get('title') or source['name']}: {source['attribution']}")
+        for source in corpus["sources"]
+        if source.get("attribution")
+    ]
+
+
+def _settings(rows: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows.items()), columns=["setting", "value"])

@@ -1,0 +1,184 @@
+"""The answer in five lines: what to use, how sure, at what cost, what next, and the command for it.
+
+    Use        lr=0.001; a parabola puts the best rate at 0.0011 (0.0008 to 0.0016)
+    Loss       7.3412 nats (95% interval 7.3251 to 7.3573, 8 fresh seeds), ...; separated from ...
+    Costs      6,837,888 parameters, 110,000 tokens, 4.6e+12 FLOP, 53.7 s, 870 MB
+    Next       the best learning rate is at the upper edge of what was tried: go beyond it
+    Command    python search/run.py --extend lr-quick --lr 0.0003,0.0005,0.001,0.002,0.004
+
+Every line is computed from the experiment's plan and its ledger. No torch, no Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minigpt_search.data.common.formatting import counted, duration, perplexity
+from minigpt_search.model.config import flops_per_token, parameter_count
+from minigpt_search.search.answer.advice import Step, alarms, steps
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.configurations import Cell, cells, same_but
+from minigpt_search.search.results.confirm import is_fresh
+from minigpt_search.search.results.fits import BestRate, PowerLaw, best_rate, power_law
+from minigpt_search.search.results.winner import Winner, why_none, winner
+
+NOT_SEPARABLE = "not separable from"
+NAMED = 2
+"""Configurations that are named as not separable; of the rest the number is told."""
+INDENT = 11
+"""Columns of a line's title, as in the plan."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The five lines' texts, and what they are made from."""
+
+    use: str
+    loss: str
+    cost: str
+    steps: tuple[Step, ...]
+    """What to run next, the most pressing first; at least one."""
+    alarms: tuple[str, ...]
+    winner: Winner | None
+    best_rate: BestRate | None
+    laws: tuple[PowerLaw, ...]
+    """Loss against epochs, against parameters: where there are points enough."""
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The first three lines, under their titles."""
+        return {"Use": self.use, "Loss": self.loss, "Costs": self.cost}
+
+    def lines(self) -> list[str]:
+        """The five lines, and one for each alarm."""
+        first = self.steps[0]
+        named = {**self.told, "Next": first.why, "Command": first.command}
+        five = [f"{title:<{INDENT}}{text}" for title, text in named.items()]
+        return five + [f"{'Caution':<{INDENT}}{alarm}" for alarm in self.alarms]
+
+
+def answer(experiment: Experiment, ledger: Ledger, out: str | None = None) -> Answer:
+    """What the ledger says so far. `out` is `--out` as it was given, for the commands."""
+    best = winner(experiment, ledger)
+    if best is None:
+        return Answer(
+            use=why_none(experiment, ledger),
+            loss="none",
+            cost=f"{len(ledger.trials)} of {counted(experiment.planned_trials, 'trial')} ended",
+            steps=tuple(steps(experiment, ledger, None, out)),
+            alarms=(),
+            winner=None,
+            best_rate=None,
+            laws=(),
+        )
+    found = cells(experiment, ledger)
+    rate, laws = rate_curve(best.cell, found), power_laws(best.cell, found)
+    use = "; ".join([best.cell.label, *([rate.text] if rate else [])])
+    return Answer(
+        use=use,
+        loss=_loss(experiment, ledger, best),
+        cost=_cost(best),
+        steps=tuple(steps(experiment, ledger, best, out)),
+        alarms=tuple(alarms(experiment, best)),
+        winner=best,
+        best_rate=rate,
+        laws=tuple(laws),
+    )
+
+
+def _loss(experiment: Experiment, ledger: Ledger, best: Winner) -> str:
+    """The winner's number, its interval, and how sure it is that it wins."""
+    known, final = best.estimate, best.trial.final
+    seeds = f"{known.n} {'fresh ' * best.fresh}seed{'s' * (known.n > 1)}"
+    if known.low is None:
+        spread = f"one {'fresh ' * best.fresh}seed, so no interval"
+    else:
+        # Losses that chose it are too good for what it comes to (docs/noise.md).
+        chosen = "" if best.fresh or not best.rivals else ", chosen by them"
+        spread = f"95% interval {known.low:.4f} to {known.high:.4f}, {seeds}{chosen}"
+    parts = [f"{known.mean:.4f} nats ({spread}), perplexity {perplexity(final.val_perplexity)}"]
+    if known.n > 1:
+        parts = [f"{known.mean:.4f} nats ({spread})"]
+    searched = sum(not is_fresh(experiment, trial) for trial in ledger.trials)
+    if searched < experiment.planned_trials:
+        parts.append("so far")
+    return "; ".join([*parts, how_sure(best)])
+
+
+def how_sure(best: Winner) -> str:
+    """`best with 97% probability, separated from lr=0.002 (p = 0.001)`, or what is not known."""
+    if best.unsteady:
+        out = f"{_named(best.unsteady)} left out: diverged with a seed"
+        return f"{_how_sure(best)}; {out}"
+    return _how_sure(best)
+
+
+def _how_sure(best: Winner) -> str:
+    if not best.rivals:
+        return "nothing else to compare it with"
+    if best.probability is None:
+        return "one seed each: whether it is really the best can't be told"
+    sure = f"best with {_percent(best.probability)} probability"
+    p = f" (p = {best.test.p:.2g})" if best.test is not None else ""
+    if not best.open:
+        return f"{sure}, separated from {best.rivals[0].label}{p}"
+    return f"{sure}, {NOT_SEPARABLE} {_named(best.open)}{p}"
+
+
+def _named(cells: Sequence[Cell]) -> str:
+    more = f" and {len(cells) - NAMED} more" if len(cells) > NAMED else ""
+    return ", ".join(cell.label for cell in cells[:NAMED]) + more
+
+
+def _percent(share: float) -> str:
+    """Never 0% or 100%: a bootstrap has its own error."""
+    return f"{share:.0%}" if 0.01 <= share <= 0.99 else (">99%" if share > 0.5 else "<1%")
+
+
+def _cost(best: Winner) -> str:
+    """What one training of it takes, counted and as measured."""
+    trial = best.trial
+    tokens = trial.final.tokens_seen
+    flop = float(tokens) * flops_per_token(trial.config.model)
+    memory = max(epoch.peak_memory_mb for epoch in trial.epochs)
+    seconds = duration(trial.timing.total())
+    pack = f" (in a pack of {trial.pack})" if trial.pack > 1 else ""
+    return (
+        f"{parameter_count(trial.config.model):,} parameters, {tokens:,} tokens, {flop:.2g} FLOP, "
+        f"{seconds}{pack}, {memory:,.0f} MB"
+    )
+
+
+def rate_curve(best: Cell, found: list[Cell]) -> BestRate | None:
+    """A parabola through the rates tried at the winner's other values, all replicates."""
+    if "lr" not in best.values:
+        return None
+    points = [
+        (cell.values["lr"], trial.final.val_loss_nats)
+        for cell in same_but(best, found, "lr")
+        for trial in cell.complete
+    ]
+    return best_rate(*zip(*points, strict=True)) if points else None
+
+
+def power_laws(best: Cell, found: list[Cell]) -> list[PowerLaw]:
+    """Loss against epochs and against parameters, at the winner's other values."""
+    laws = []
+    for axis, what in (("epochs", "epochs"), ("embed_dim", "parameters")):
+        if axis not in best.values:
+            continue
+        points = [
+            (
+                float(parameter_count(cell.config.model))
+                if axis == "embed_dim"
+                else cell.values[axis],
+                trial.final.val_loss_nats,
+            )
+            for cell in same_but(best, found, axis)
+            for trial in cell.complete
+        ]
+        law = power_law(what, *zip(*points, strict=True)) if points else None
+        laws += [law] if law is not None else []
+    return laws

@@ -1,0 +1,68 @@
+"""Commands that a report advises: quoted for a shell, with flags that read back exactly."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.results.winner import Winner
+from minigpt_search.search.space.axes import AXES, Axis, Value
+from minigpt_search.search.space.presets import PRESETS, recipe_words
+
+
+class Commands:
+    """Commands about one experiment, quoted for a shell."""
+
+    def __init__(self, experiment: Experiment, out: str | None) -> None:
+        self.experiment, self.name = experiment, experiment.name
+        self.out = ["--out", out] if out else []
+
+    def __call__(self, script: str, *words: str) -> str:
+        return shlex.join(["python", script, *words, *self.out])
+
+    def extend(self, *words: str) -> str:
+        return self("search/run.py", "--extend", self.name, *words)
+
+    def along(self, axis: Axis, words: Sequence[str], best: Winner) -> str:
+        """A grid over one axis, with these `words`, at the winner's other values."""
+        experiment = self.experiment
+        words = [*words, *_only(experiment, best, axis.name)]
+        if experiment.named_grid is None:
+            return self.extend(*words)
+        begin = ["--preset", experiment.preset, "--grid", axis.name, *words, *_same(experiment)]
+        return self("search/run.py", *begin, "--warm-start", self.name)
+
+
+def flag_words(axis: Axis, values: Sequence[Value]) -> list[str]:
+    """The words of a command that give the axis these values, which read back exactly."""
+    return axis.option(",".join(map(axis.exact, values))).split(" ", 1)
+
+
+def _only(experiment: Experiment, best: Winner, *but: str) -> list[str]:
+    """Flags that hold every axis of a grid at the winner's value."""
+    return [
+        word
+        for name, value in best.cell.values.items()
+        if name not in but
+        for word in flag_words(AXES[name], (value,))
+    ]
+
+
+def _same(experiment: Experiment) -> list[str]:
+    """Flags that make another grid differ from this one in its axes alone."""
+    preset, base = PRESETS[experiment.preset], experiment.base
+    words = shlex.split(recipe_words(base.train, preset.train))
+    for axis in AXES.values():
+        value = axis.value(base)
+        if axis.name not in experiment.axes and value not in (None, axis.value(preset)):
+            words += flag_words(axis, (value,))
+    if experiment.corpus["name"] != "builtin":
+        words += ["--corpus", experiment.corpus["name"]]
+    if experiment.seeds > 1:
+        words += ["--seeds", str(experiment.seeds)]
+    if experiment.base_seed != 0:
+        words += ["--seed", str(experiment.base_seed)]
+    if experiment.device == "cpu" and experiment.hardware["gpus"]:
+        words += ["--device", "cpu"]
+    return words

@@ -1,0 +1,56 @@
+"""The options of `--extend NAME`: those of another experiment's command, changed where flags are
+given."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from minigpt_search.search.cli.space_flags import merged
+from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.space.axes import AXES
+
+_OWN = ("name", "resume", "extend", "dry_run", "out", "warm_start")
+"""Flags that are never taken from the other experiment's command."""
+
+
+def extended_arguments(
+    parser: argparse.ArgumentParser, root: Path, name: str, words: Sequence[str]
+) -> argparse.Namespace:
+    """The options of experiment `name`'s command, with those of `words` instead where given.
+
+    Raises `UserError` if there is no such experiment.
+    """
+    folder = find_experiment(root, name)
+    before = read_experiment(folder)
+    args = parser.parse_args(before.command[1:])
+    if args.extend is not None:
+        args = extended_arguments(parser, root, args.extend, before.command[1:])
+    for own in _OWN:
+        setattr(args, own, parser.get_default(own))
+    args.preset, args.device = before.preset, before.device
+    now = parser.parse_args(words)
+    if before.budget_seconds is not None and now.budget is None:
+        _keep_what_fitted(args, before, folder)
+    space = merged(args.space, now.space)
+    again = {text.partition("=")[0].strip() for text in now.space or ()}
+    for axis in (axis for axis in AXES.values() if axis.has_flag):
+        if getattr(now, axis.name) is not None:  # in place of how it was given before
+            space = [text for text in space or () if text.partition("=")[0].strip() != axis.name]
+        elif axis.name in again:
+            setattr(args, axis.name, None)
+    args = parser.parse_args(words, namespace=args)
+    args.space = space or None
+    return args
+
+
+def _keep_what_fitted(args: argparse.Namespace, before: Experiment, folder: Path) -> None:
+    """In place of `--budget` what it came to: with the speeds of today it would come to other
+    lengths, and nothing could be taken over."""
+    args.budget = None
+    if before.sampler is None:
+        args.tokens_per_epoch = before.base.train.tokens_per_epoch
+    else:
+        args.trials = max(1, Ledger(folder / "ledger.jsonl").configurations())

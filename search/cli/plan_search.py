@@ -1,0 +1,171 @@
+"""A new search, from its options to its folder: checked, measured, planned and said."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.model.config import RunConfig
+from minigpt_search.search.cli.make_experiment import (
+    corpus_if_prepared,
+    make_experiment,
+    on_corpus,
+    prepare_builtin,
+    with_corpus,
+)
+from minigpt_search.search.machines.machines import Machines
+from minigpt_search.search.planning.budget import before_it_is_known, within_budget
+from minigpt_search.search.planning.calibration import Speed, write_cache
+from minigpt_search.search.planning.checks import check_trials
+from minigpt_search.search.planning.choose_pack import choose_pack
+from minigpt_search.search.planning.choose_sharing import choose_trials_per_gpu
+from minigpt_search.search.planning.disk import check_limit, check_space
+from minigpt_search.search.planning.estimate import make_estimator
+from minigpt_search.search.planning.plan_text import confirm_line, plan_lines
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.reuse.take_over import extension_line, finished_trials
+from minigpt_search.search.reuse.warm_start import (
+    check_that_some_are_left,
+    is_mixed,
+    look,
+    with_known_points,
+)
+from minigpt_search.search.space.claims_grid import CLAIMS, claims_line
+from minigpt_search.search.space.presets import default_preset
+from minigpt_search.search.sync.resume_from import prepare_storage
+from minigpt_search.search.trials.length import length_in
+
+
+def begin(
+    args: argparse.Namespace, root: Path, started: float, machines: Machines
+) -> tuple[Experiment, Path, Corpus] | None:
+    """Say what the search will be and make its folder; None for a dry run, which makes nothing.
+
+    Args:
+        started: when the command was, in seconds since 1970.
+        machines: where its trials will run.
+    """
+    planned = make_experiment(args, machines.device(args.device), machines)
+    if planned.storage is not None and not args.dry_run:
+        prepare_storage(planned.storage, root, planned.name, args.corpus)
+        machines.check_storage(planned.storage)
+    corpus = corpus_if_prepared(root, args.corpus)
+    experiment = on_corpus(planned, corpus)
+    folder = root / "experiments" / experiment.name
+    if folder.exists():
+        raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
+    _check(args, experiment, corpus, root)  # before anything is said, measured or made
+    head = _head(args, experiment, corpus, root)
+    if experiment.budget_seconds is None:  # which may be refused once there are speeds
+        print("\n".join(head), flush=True)
+        head = []
+    experiment = _shared(args, experiment, corpus, machines)
+    if corpus is None and experiment.budget_seconds is not None and not args.dry_run:
+        corpus = prepare_builtin(root)  # what that takes is a part of the budget
+        experiment = on_corpus(experiment, corpus)
+    experiment, lines, measured = _plan(experiment, corpus, root, started, machines)
+    print("\n".join([*head, *lines]), flush=True)
+    if args.dry_run:
+        print("Dry run: nothing was downloaded or trained.")
+        return None
+    began = time.time()
+    if corpus is None:
+        corpus = prepare_builtin(root)
+        experiment = with_corpus(experiment, corpus)
+    assert experiment.predicted_seconds is not None
+    # Nobody can tell before what a download takes.
+    predicted = experiment.predicted_seconds + time.time() - began
+    experiment = dataclasses.replace(experiment, predicted_seconds=predicted)
+    experiment = with_known_points(root, experiment)
+    experiment = dataclasses.replace(experiment, mixed=is_mixed(root, experiment))
+    check_trials(experiment, length_in(corpus))
+    experiment.write(folder)
+    write_cache(root, measured)
+    return experiment, folder, corpus
+
+
+def _check(
+    args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None, root: Path
+) -> None:
+    """Raise `UserError` for what can't run or finds no room."""
+    pack = 1 if args.pack == "auto" else choose_pack(args.pack, experiment)[0]
+    packed = before_it_is_known(dataclasses.replace(experiment, pack=pack))
+    trials = check_trials(packed, length_in(corpus))
+    check_limit(packed)
+    if corpus is not None:
+        check_that_some_are_left(root, experiment)
+    if not args.dry_run and experiment.storage is None:
+        check_space(packed, [trial.config for trial in trials], root)
+
+
+def _head(
+    args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None, root: Path
+) -> list[str]:
+    """The preset and why, and what is taken from other experiments."""
+    why = "as asked" if args.preset else default_preset(experiment.device)[1]
+    lines = [f"Preset     {experiment.preset}: {why}"]
+    if experiment.extends is not None and corpus is not None:
+        lines.append(extension_line(root, experiment))
+    if experiment.warm_starts and corpus is not None:
+        lines += [found.line for found in look(root, experiment)]
+    if experiment.named_grid == CLAIMS:
+        lines.append(claims_line(experiment.base, experiment.preset))
+    return lines
+
+
+def _shared(
+    args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None, machines: Machines
+) -> Experiment:
+    """With as many trials to a GPU and to a pack as were asked for, or as measured there pay."""
+    if args.trials_per_gpu == "auto":
+        chosen, why = machines.call(choose_trials_per_gpu, experiment)
+        print(f"Sharing    {why}", flush=True)
+        args.trials_per_gpu = str(chosen)
+        again = on_corpus(make_experiment(args, experiment.device, machines), corpus)
+        experiment = dataclasses.replace(again, name=experiment.name)
+    if args.pack == "auto":
+        pack, reason = machines.call(choose_pack, args.pack, experiment)
+    else:
+        pack, reason = choose_pack(args.pack, experiment)
+    if reason:
+        print(f"Packing    {reason}", flush=True)
+    return dataclasses.replace(experiment, pack=pack)
+
+
+def _plan(
+    experiment: Experiment,
+    corpus: Corpus | None,
+    root: Path,
+    started: float,
+    machines: Machines,
+) -> tuple[Experiment, list[str], dict[str, Speed]]:
+    """The experiment as it fits into its budget, with what it will take; the lines that say so; and
+    the speeds measured for it."""
+    length = length_in(corpus)
+    trials = check_trials(experiment, length)
+    estimator = make_estimator(experiment, trials, corpus, length, root, machines)
+    used = time.time() - started
+    experiment, expected, trials, lines = within_budget(experiment, trials, estimator, used)
+    check_limit(expected)
+    taken = _taken_over(experiment, corpus, root)
+    seconds = estimator.search(expected, trials, taken)
+    lines += plan_lines(expected, trials, corpus, estimator, seconds)
+    if experiment.confirm is not None:
+        lines.append(confirm_line(experiment, [estimator.seconds(trial) for trial in trials]))
+    planned = dataclasses.replace(experiment, predicted_seconds=used + seconds)
+    return planned, lines, estimator.speed_of.new
+
+
+def _taken_over(experiment: Experiment, corpus: Corpus | None, root: Path) -> set[RunConfig]:
+    """Configurations that other experiments have trained."""
+    if corpus is None:
+        return set()
+    experiment = with_corpus(experiment, corpus)
+    taken = {record.config for found in look(root, experiment) for record in found.taken}
+    if experiment.extends is not None:
+        taken |= {record.config for record in finished_trials(root, experiment)}
+    return taken

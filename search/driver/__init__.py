@@ -1,0 +1,2 @@
+"""The loop that runs a plan on Ray Tune, and what hears of its trials: ledger, screen, curves,
+disk."""

@@ -1,0 +1,150 @@
+"""A Ray of our own on this machine: silent, on loopback, and gone without a trace at the end.
+
+After a kill of the driver Ray's processes live on for seconds, its agents for a minute, and its
+folder for ever (ray 2.60); the next run of the same experiment removes them first. They are known
+by a variable of their environment, and the folder by the experiment's path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import psutil
+import ray
+from ray._private import worker as ray_worker
+from ray._private.node import Node as RayNode
+
+from minigpt_search.search.machines.machines import Node
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.storage.uri import experiment_uri
+
+MARK = "MINIGPT_EXPERIMENT"
+"""In the environment of each process of a search: the experiment's folder."""
+NEEDED = ("gcs_server", "raylet")
+"""Ray's processes without which nothing goes on."""
+END_SECONDS = 10.0
+"""How long a killed process is waited for; it takes milliseconds."""
+LONGEST_TEMPORARY = 24
+"""Characters of the system's temporary folder; with Ray's own names below it, a socket's path must
+stay below 104."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRay:
+    """A running Ray."""
+
+    scratch: Path
+    processes: dict[str, int]
+    """Process ids of what it needs, by name."""
+
+    def find_lost(self) -> str | None:
+        """The name of a needed process that is gone, if one is."""
+        return next((name for name, pid in self.processes.items() if not _lives(pid)), None)
+
+    def on_new_nodes(self, told: Callable[[Sequence[Node]], None]) -> None:
+        """There are never any."""
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
+    """Start a Ray for the experiment in `folder`, whose lock must be held; end it at the end."""
+    owner = folder if experiment.storage is None else _stored(experiment)
+    end_left_overs(owner)
+    scratch = scratch_folder(owner)
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    os.environ[MARK] = str(owner)
+    try:
+        with warnings.catch_warnings(), few_processes():
+            warnings.simplefilter("ignore", FutureWarning)
+            _silence()
+            ray.init(
+                address="local",  # never a cluster that happens to run here
+                num_cpus=experiment.max_concurrent * experiment.threads_per_trial,
+                num_gpus=len(experiment.hardware["gpus"]) if experiment.device == "cuda" else 0,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=str(scratch / "ray"),
+            )
+        needed = {p.name(): p.pid for p in psutil.Process().children() if p.name() in NEEDED}
+        yield LocalRay(scratch=scratch / "tune", processes=needed)
+    finally:
+        ray.shutdown()
+        del os.environ[MARK]
+        end_left_overs(owner)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _stored(experiment: Experiment) -> str:
+    """Its place in the storage, the same for whichever folder a driver on this machine has."""
+    assert experiment.storage is not None
+    return experiment_uri(experiment.storage, experiment.name)
+
+
+def end_left_overs(folder: Path | str) -> None:
+    """Kill what runs of an earlier search of the experiment in `folder`, whose lock must be held:
+    a worker of a killed driver would write beside that of the new one."""
+    left = [process for process in psutil.process_iter() if _belongs(process, folder)]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    deadline = time.monotonic() + END_SECONDS
+    while any(_lives(process.pid) for process in left) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _belongs(process: psutil.Process, folder: Path | str) -> bool:
+    try:
+        return process.pid != os.getpid() and process.environ().get(MARK) == str(folder)
+    except (psutil.Error, OSError):  # it ended meanwhile, or is somebody else's
+        return False
+
+
+def scratch_folder(folder: Path | str) -> Path:
+    """Where Ray and Tune keep their files while the experiment in `folder` runs."""
+    name = f"minigpt-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    home = tempfile.gettempdir()
+    return Path(home if len(home) <= LONGEST_TEMPORARY else "/tmp") / name
+
+
+def _silence() -> None:
+    """Take off the screen what Ray prints whatever it is told: thirty lines of a lost process."""
+    ray_worker.print_to_stdstream = lambda *_, **__: None
+
+
+@contextmanager
+def few_processes() -> Iterator[None]:
+    """While this lasts, `ray.init` starts GCS and raylet alone, and what the raylet starts."""
+
+    def start_no_dashboard(node: RayNode, **_: Any) -> None:
+        node._webui_url = ""
+
+    with ExitStack() as stack:
+        for name, instead in [
+            ("start_monitor", lambda node: None),  # it would ask a cloud for machines
+            ("start_log_monitor", lambda node: None),  # nobody reads: `log_to_driver` is off
+            ("start_api_server", start_no_dashboard),
+        ]:
+            stack.enter_context(mock.patch.object(RayNode, name, instead))
+        yield

@@ -1,0 +1,201 @@
+"""Measured speeds of this machine, kept in ROOT/calibration.json.
+
+A speed is that of one process while as many others do the same as the search will have at a time:
+they share memory bandwidth and caches, and on a GPU its turns. At most three shapes are measured,
+the others take the speed of the nearest one by floating-point operations. At the end of a search
+the speeds that its trials really had replace those measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minigpt_search.data.common import checked_json
+from minigpt_search.data.common.files import atomic_file
+from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.search.machines.machines import Machines
+from minigpt_search.search.records.experiment import Experiment
+
+FILE = "calibration.json"
+MOST_SHAPES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Of one process; of all members together in a pack."""
+
+    training: float
+    """Training tokens a second."""
+    scoring: float
+    """Validation tokens a second."""
+    memory_mb: float
+    """Peak of the process: on a CPU resident, on a GPU allocated there."""
+
+    def scaled(self, factor: float) -> Speed:
+        """Of a shape that does `factor` times as many tokens with the same operations."""
+        return dataclasses.replace(
+            self, training=self.training * factor, scoring=self.scoring * factor
+        )
+
+
+class Speeds:
+    """Of the shapes measured, and by them of any other."""
+
+    def __init__(
+        self, measured: Mapping[RunConfig, Speed], new: Mapping[str, Speed] | None = None
+    ) -> None:
+        """`new`: by `shape_key` those of them that ROOT doesn't hold yet."""
+        self.measured, self.new = dict(measured), dict(new or {})
+
+    def __call__(self, config: RunConfig) -> Speed:
+        nearest = min(self.measured, key=lambda other: _distance(config, other))
+        factor = flops_per_token(nearest.model) / flops_per_token(config.model)
+        return self.measured[nearest].scaled(factor)
+
+    @property
+    def memory_mb(self) -> float:
+        """The most that a process of those measured took."""
+        return max(speed.memory_mb for speed in self.measured.values())
+
+
+def _distance(one: RunConfig, other: RunConfig) -> float:
+    flops = math.log(flops_per_token(one.model) / flops_per_token(other.model))
+    return abs(flops) + abs(math.log(one.train.batch_size / other.train.batch_size))
+
+
+def processes_together(experiment: Experiment) -> int:
+    """How many processes load a machine's processor, or one GPU, at a time."""
+    if experiment.device == "cpu":
+        return -(-experiment.max_concurrent // experiment.hardware.get("nodes", 1))
+    return -(-experiment.max_concurrent // max(1, len(experiment.hardware["gpus"])))
+
+
+def shape_key(config: RunConfig, experiment: Experiment) -> str:
+    """What a speed depends on, as a key of the file."""
+    model, train, machine = config.model, config.train, experiment.hardware
+    key = {
+        "machine": (machine["gpus"] or [machine["processor"]])[0]
+        if experiment.device == "cuda"
+        else machine["processor"],
+        "cores": machine["cores"],
+        "device": experiment.device,
+        "threads": experiment.threads_per_trial,
+        "processes": processes_together(experiment),
+        "pack": experiment.pack,
+        "torch": experiment.versions["torch"],
+        "precision": train.precision,
+        "batch_size": train.batch_size,
+        "model": dataclasses.asdict(model),
+    }
+    return json.dumps(key, sort_keys=True)
+
+
+def speeds(
+    experiment: Experiment, configs: Sequence[RunConfig], root: Path, machines: Machines
+) -> Speeds:
+    """The speeds for trials of `configs`; those that ROOT doesn't hold yet are measured on one of
+    `machines`, which takes some seconds. Nothing is written."""
+    shapes = _chosen(configs)
+    known = read_cache(root)
+    new: dict[str, Speed] = {}
+    missing = [shape for shape in shapes if shape_key(shape, experiment) not in known]
+    if missing:
+        if sys.stderr.isatty():  # some seconds without a sign of life
+            print("Measuring  how fast models of this shape train here", file=sys.stderr)
+        measured = zip(missing, machines.call(measure, experiment, missing), strict=True)
+        new = {shape_key(shape, experiment): speed for shape, speed in measured}
+    known |= new
+    return Speeds({shape: known[shape_key(shape, experiment)] for shape in shapes}, new)
+
+
+def _model_and_batch(config: RunConfig) -> tuple[Any, ...]:
+    return config.model, config.train.batch_size, config.train.precision
+
+
+def _chosen(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """One configuration of each shape; the cheapest, the middle and the dearest of many."""
+    shapes = list({_model_and_batch(config): config for config in configs}.values())
+    shapes.sort(key=lambda config: (flops_per_token(config.model), config.train.batch_size))
+    if len(shapes) <= MOST_SHAPES:
+        return shapes
+    return [shapes[0], shapes[len(shapes) // 2], shapes[-1]]
+
+
+def measure(experiment: Experiment, configs: Sequence[RunConfig]) -> list[Speed]:
+    """Each configuration's speed, the mean of the processes that do the same at a time."""
+    spec = {
+        "device": experiment.device,
+        "threads": experiment.threads_per_trial,
+        "pack": experiment.pack,
+        "configs": [config.to_dict() for config in configs],
+    }
+    command = [sys.executable, str(Path(__file__).with_name("probe.py")), json.dumps(spec)]
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(_Child(command)) for _ in range(processes_together(experiment))
+        ]
+        for child in children:
+            child.answer()
+        measured = []
+        for _ in configs:
+            for child in children:
+                child.go()
+            answers = [json.loads(child.answer()) for child in children]
+            names = ("training", "scoring", "memory_mb")
+            mean = {name: sum(a[name] for a in answers) / len(answers) for name in names}
+            measured.append(Speed(**mean))
+        return measured
+
+
+class _Child:
+    """A process of `search/planning/probe.py`; use it in a `with`."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def go(self) -> None:
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+
+    def answer(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise ChildProcessError("a measuring process ended early; its message is above")
+        return line
+
+
+def read_cache(root: Path) -> dict[str, Speed]:
+    """The speeds known in ROOT, by `shape_key`; none if the file is not there or damaged."""
+    try:
+        raw = checked_json.unseal(checked_json.loads((root / FILE).read_bytes()))
+        return {key: checked_json.build(Speed, speed) for key, speed in raw.items()}
+    except (OSError, ValueError):
+        return {}
+
+
+def write_cache(root: Path, new: dict[str, Speed]) -> None:
+    """Add to what is known in ROOT, if it is there and can be written to."""
+    if not root.is_dir():  # a dry run makes nothing
+        return
+    known = {key: dataclasses.asdict(speed) for key, speed in (read_cache(root) | new).items()}
+    with suppress(OSError), atomic_file(root / FILE) as file:
+        file.write(json.dumps(checked_json.seal(known), indent=1).encode())

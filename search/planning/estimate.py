@@ -1,0 +1,147 @@
+"""What the trials of an experiment will take on this machine, by the speeds measured here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence, Set
+from pathlib import Path
+from statistics import mean
+
+from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.run_length import RunLength
+from minigpt_search.model.training.rungs import rung_steps
+from minigpt_search.search.machines.machines import Machines
+from minigpt_search.search.planning.calibration import Speed, Speeds, shape_key, speeds, write_cache
+from minigpt_search.search.planning.prediction import Work, search_seconds, work_seconds
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.trials.groups import shared_steps, trunk_groups
+from minigpt_search.search.trials.length import trial_tokens
+from minigpt_search.search.trials.trial import Trial
+
+BUILTIN_VALIDATION_TOKENS = 260_000
+"""Of the built-in corpus, for a plan made before it is prepared."""
+WORKER_BYTES = 400e6
+"""What a worker has beyond a process that trains one trial: Ray, and what a second trial in the
+same process adds (2026-11-24, width 128: 528 MB measured, 745 and 960 MB after a worker's first
+and second trial)."""
+LEAST_SECONDS = 5.0
+"""Of training, to tell a speed."""
+
+
+class Estimator:
+    """Seconds of trials and of the whole search."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        speed_of: Speeds,
+        validation_tokens: int,
+        length: Callable[[Trial], RunLength],
+    ) -> None:
+        """`validation_tokens`: of the whole split; `length`: a trial's number of steps."""
+        self.experiment, self.speed_of, self.length = experiment, speed_of, length
+        self.validation_tokens = validation_tokens
+
+    def work(self, trial: Trial) -> Work:
+        train, length = trial.config.train, self.length(trial)
+        evaluations = train.epochs
+        if self.experiment.stopper is not None:
+            steps = rung_steps(train, length)
+            evaluations += sum(step % length.steps_per_epoch != 0 for step in steps)
+        scored = min(train.val_tokens or self.validation_tokens, self.validation_tokens)
+        return Work(
+            config=trial.config,
+            training_tokens=trial_tokens(trial.config, length),
+            scored_tokens=evaluations * scored,
+            parameters=parameter_count(trial.config.model),
+            checkpoint_every_seconds=self.experiment.checkpoint_every_seconds,
+        )
+
+    def seconds(self, trial: Trial) -> float:
+        """Of the trial's worker, to its end if nothing stops it."""
+        return work_seconds(self.work(trial), self.speed_of(trial.config))
+
+    def search(
+        self, experiment: Experiment, trials: Sequence[Trial], taken: Set[RunConfig] = frozenset()
+    ) -> float:
+        """From the plan to the command's end; configurations that are `taken` from another
+        experiment cost nothing. A sampler's trials are a sample of its space, gone through again
+        and again until they are as many as it will try."""
+        if experiment.sampler is None:
+            trials = [trial for trial in trials if trial.config not in taken]
+        own = [self.seconds(trial) for trial in trials]
+        if experiment.sampler is not None:
+            planned = max(0, experiment.planned_trials - len(taken)) // experiment.seeds
+            own = [experiment.seeds * own[n % len(own)] for n in range(planned)]
+        elif experiment.has_branches:
+            own = self._of_trunks(experiment, trials)
+        elif experiment.pack > 1:
+            from minigpt_search.search.trials.groups import make_packs
+
+            by_id = {trial.trial_id: s for trial, s in zip(trials, own, strict=True)}
+            packs = make_packs(trials, experiment.pack)
+            own = [sum(by_id[member.trial_id] for member in pack) for pack in packs]
+        return search_seconds(own, experiment.max_concurrent)
+
+    def _of_trunks(self, experiment: Experiment, trials: Sequence[Trial]) -> list[float]:
+        """Of each trunk with its branches, one after the other in one process."""
+        shared = shared_steps(experiment, trials, self.length)
+
+        def own(trial: Trial) -> float:
+            taken_over = shared.get(trial.trial_id, 0) / self.length(trial).total_steps
+            return (1 - taken_over) * self.seconds(trial)
+
+        return [sum(map(own, group)) for group in trunk_groups(trials)]
+
+
+def make_estimator(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    corpus: Corpus | None,
+    length: Callable[[Trial], RunLength],
+    root: Path,
+    machines: Machines,
+) -> Estimator:
+    """One with the speeds for these trials, measured on `machines` where ROOT doesn't know them."""
+    tokens = corpus.manifest.splits["val"].tokens if corpus else BUILTIN_VALIDATION_TOKENS
+    speed_of = speeds(experiment, [trial.config for trial in trials], root, machines)
+    return Estimator(experiment, speed_of, tokens, length)
+
+
+def keep_real_speeds(experiment: Experiment, ledger: Ledger, root: Path, before: Set[str]) -> None:
+    """Let the next search know how fast this run's trials were: all but those of the ids
+    `before`."""
+    real: dict[str, list[Speed]] = defaultdict(list)
+    for record in ledger.complete():
+        if record.trial_id not in before and record.taken_from is None and record.attempts == 1:
+            speed = _real_speed(experiment, record)
+            if speed is not None:
+                real[shape_key(record.config, experiment)].append(speed)
+    write_cache(root, {key: _mean(own) for key, own in real.items()})
+
+
+def _mean(own: Sequence[Speed]) -> Speed:
+    return Speed(
+        training=mean(speed.training for speed in own),
+        scoring=mean(speed.scoring for speed in own),
+        memory_mb=max(speed.memory_mb for speed in own),
+    )
+
+
+def _real_speed(experiment: Experiment, record: TrialRecord) -> Speed | None:
+    """None for a trial that is too short to tell, or whose validation tokens aren't known here."""
+    timing, train = record.timing, record.config.train
+    if train.val_tokens is None or record.pack != experiment.pack:
+        return None
+    if timing.training_seconds < LEAST_SECONDS or timing.evaluation_seconds <= 0:
+        return None
+    ends = {epoch.tokens_seen for epoch in record.epochs}
+    evaluations = len(record.epochs) + sum(rung.tokens_seen not in ends for rung in record.rungs)
+    ray = WORKER_BYTES / 1e6 if experiment.device == "cpu" else 0
+    return Speed(
+        training=record.pack * record.final.tokens_seen / timing.training_seconds,
+        scoring=record.pack * evaluations * train.val_tokens / timing.evaluation_seconds,
+        memory_mb=record.final.peak_memory_mb - ray,
+    )

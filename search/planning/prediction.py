@@ -1,0 +1,67 @@
+"""How long trials and a search will take: plain arithmetic on measured speeds. No torch, no Ray."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from minigpt_search.model.config import RunConfig
+from minigpt_search.search.planning.calibration import Speed
+
+START_SECONDS = 6.0
+"""From the plan's lines to the first trial's start: Ray and its workers (2026-11-24, 2 cores)."""
+END_SECONDS = 3.0
+"""From the last trial's end to the command's: Ray's end, study.db, the table."""
+FIRST_TRIAL_SECONDS, NEXT_TRIAL_SECONDS = 1.3, 0.4
+"""Of a worker's first trial and of each other, before its first step and after its last."""
+CHECKPOINT_BYTES_PER_SECOND = 300e6
+"""Written, synchronised and hashed; docs/results/lr-quick has 0.35 s for 108 MB."""
+FINAL_BYTES, STEP_BYTES = 4, 12
+"""Of a parameter, in final.pt and in a step checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What one trial does."""
+
+    config: RunConfig
+    training_tokens: int
+    scored_tokens: int
+    """Validation tokens, all evaluations together."""
+    parameters: int
+    checkpoint_every_seconds: float
+
+
+def work_seconds(work: Work, speed: Speed) -> float:
+    """A trial's time from its first step to its final weights."""
+    training = work.training_tokens / speed.training
+    steps_saved = int(training / work.checkpoint_every_seconds)
+    saved = work.parameters * (FINAL_BYTES + STEP_BYTES * steps_saved)
+    return training + work.scored_tokens / speed.scoring + saved / CHECKPOINT_BYTES_PER_SECOND
+
+
+def makespan(seconds: Iterable[float], workers: int) -> float:
+    """When the last of these trials ends, each started in its turn by the first free worker."""
+    free = [FIRST_TRIAL_SECONDS] * workers
+    end = 0.0
+    for own in seconds:
+        ends = heapq.heappop(free) + own
+        end = max(end, ends)
+        heapq.heappush(free, ends + NEXT_TRIAL_SECONDS)
+    return end
+
+
+def search_seconds(seconds: Iterable[float], workers: int) -> float:
+    """From the plan's lines to the command's end."""
+    return START_SECONDS + makespan(seconds, workers) + END_SECONDS
+
+
+def trials_that_fit(seconds: Callable[[int], float], workers: int, available: float) -> int:
+    """How many trials, the first taking `seconds(0)`, end before `available` seconds are over."""
+    free = [START_SECONDS + FIRST_TRIAL_SECONDS] * workers
+    number = 0
+    while (ends := heapq.heappop(free) + seconds(number)) + END_SECONDS <= available:
+        heapq.heappush(free, ends + NEXT_TRIAL_SECONDS)
+        number += 1
+    return number

@@ -1,0 +1,289 @@
+"""The ledger: one JSON record a line, appended by the driver, the only thing reports read.
+
+A record is on disk (fsync) before the driver goes on, so a kill loses at most the line being
+written. Such a torn last line has no newline: readers pass over it and the next append cuts it
+off. Damage anywhere else is an error that names the line, or with `--skip-damaged` a warning: the
+line stays where it is, and its trial counts as not run. Each line has a checksum (version 1 had
+none). No torch, no Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigpt_search.data.common import checked_json
+from minigpt_search.data.common.errors import UserError, one_line
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.records import (
+    COMPLETE,
+    FAILED,
+    STATUSES,
+    CheckpointRef,
+    Device,
+    EpochRecord,
+    RungRecord,
+    Timing,
+)
+
+SCHEMA_VERSION = 2
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One ended trial."""
+
+    trial_id: str
+    """`model.config.trial_id` of the configuration and the corpus."""
+    config: RunConfig
+    replicate: int
+    """0 for the first seed of a configuration, 1 for the second, ..."""
+    status: str
+    """One of `model.records.STATUSES`."""
+    epochs: tuple[EpochRecord, ...]
+    """The epochs that finished, in order."""
+    error: str | None
+    """Why a trial diverged or failed, in one line."""
+    steps: int
+    """Optimizer steps done."""
+    timing: Timing
+    device: Device | None
+    """None when the trial failed before it had one."""
+    versions: dict[str, str]
+    """Python's and the libraries' versions."""
+    checkpoint: CheckpointRef | None
+    """The final weights."""
+    attempts: int
+    """How often the trial was started; more than 1 after a kill or a lost worker."""
+    ended_at: str
+    """UTC, ISO 8601."""
+    pack: int = 1
+    """Trials that trained together in its process, this one among them; `timing` and the speeds
+    of the epochs are the pack's."""
+    taken_from: str | None = None
+    """The experiment that trained it, if this one took it over (`--extend`)."""
+    trunk_steps: int = 0
+    """Of `steps`, those that it took over from a longer trial of the same trunk
+    (`model/training/trunk.py`), which paid for them."""
+    trunk_seconds: float = 0.0
+    """Of `timing`, what these took there: `timing` is that of the whole run from its start."""
+    rungs: tuple[RungRecord, ...] = ()
+    """Validations on the way, in order; none without `--stop`."""
+
+    @property
+    def final(self) -> EpochRecord:
+        """The last epoch of a complete trial; a `ValueError` for any other: no number of a trial
+        that did not finish may stand beside one that did."""
+        if self.status != COMPLETE or not self.epochs:
+            raise ValueError(f"trial {self.trial_id} is {self.status}, it has no final result")
+        return self.epochs[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerunRecord:
+    """One rerun of a trial, and with it one look at the test split."""
+
+    trial_id: str
+    val_loss_nats: float
+    """What the rerun came to."""
+    ledger_val_loss_nats: float
+    """What the trial's own record says."""
+    same_bits: bool
+    """Whether the two are equal to the last bit."""
+    same_machine: bool
+    """Whether device, threads and library versions are the trial's: only then are equal bits
+    expected."""
+    test_loss_nats: float
+    test_perplexity: float
+    test_bits_per_byte: float
+    checkpoint: CheckpointRef
+    wall_seconds: float
+    ended_at: str
+
+
+def encode(record: TrialRecord | RerunRecord) -> bytes:
+    """One line of JSON. Raises `ValueError` for a number that is not finite or can't be."""
+    _check_numbers(record)
+    kind = "trial" if isinstance(record, TrialRecord) else "rerun"
+    fields = {"schema_version": SCHEMA_VERSION, "record": kind, **dataclasses.asdict(record)}
+    return json.dumps(checked_json.seal(fields), separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> TrialRecord | RerunRecord:
+    """The inverse of `encode`. Raises `ValueError` for anything else."""
+    raw = checked_json.loads(line)
+    fields = checked_json.unseal(raw)
+    version, kind = fields.pop("schema_version", None), fields.pop("record", None)
+    if version not in (1, SCHEMA_VERSION) or type(version) is not int:
+        raise ValueError(f"schema version {version}, this program reads 1 to {SCHEMA_VERSION}")
+    if version > 1 and not checked_json.is_sealed(raw):
+        raise ValueError("its checksum is missing")
+    if kind not in ("trial", "rerun"):
+        raise ValueError(f"unknown record {kind!r}")
+    record: TrialRecord | RerunRecord = (
+        checked_json.build(TrialRecord, fields)
+        if kind == "trial"
+        else checked_json.build(RerunRecord, fields)
+    )
+    _check_numbers(record)
+    return record
+
+
+def _check_numbers(record: TrialRecord | RerunRecord) -> None:
+    """Raise `ValueError` for what no training can have come to."""
+    if not _ID.fullmatch(record.trial_id):  # it names a folder
+        raise ValueError(f"trial id {record.trial_id!r}")
+    if isinstance(record, RerunRecord):
+        _check_loss(record.val_loss_nats)
+        _check_loss(record.ledger_val_loss_nats)
+        _check_loss(record.test_loss_nats, record.test_perplexity)
+        return
+    if record.status not in STATUSES:
+        raise ValueError(f"unknown status {record.status!r}")
+    if record.status == COMPLETE and not record.epochs:
+        raise ValueError("complete without an epoch")
+    for number, epoch in enumerate(record.epochs, start=1):
+        if epoch.epoch != number:
+            raise ValueError(f"epoch {epoch.epoch} where {number} is due")
+        _check_loss(epoch.train_loss_nats)
+        _check_loss(epoch.val_loss_nats, epoch.val_perplexity)
+    for before, rung in zip((None, *record.rungs), record.rungs, strict=False):
+        _check_loss(rung.val_loss_nats)
+        if rung.step <= (before.step if before else 0):
+            raise ValueError(f"a rung at step {rung.step} after one at {before and before.step}")
+        if not 0 < rung.tokens_seen <= rung.schedule_tokens:
+            raise ValueError(f"a rung at {rung.tokens_seen} of {rung.schedule_tokens} tokens")
+
+
+def _check_loss(nats: float, perplexity: float | None = None) -> None:
+    """A cross-entropy is not negative, and its perplexity is its exponential."""
+    if nats < 0:
+        raise ValueError(f"a loss of {nats} nats")
+    if perplexity is None:
+        return
+    log = math.log(perplexity) if perplexity > 0 else math.nan
+    if not math.isclose(log, nats, rel_tol=1e-9, abs_tol=1e-9):
+        raise ValueError(f"a loss of {nats} nats with a perplexity of {perplexity}")
+
+
+class Ledger:
+    """The records of one experiment, in the order they were written."""
+
+    def __init__(self, path: Path, skip_damaged: bool = False) -> None:
+        """Read `path` (it need not exist yet). Raises `UserError` on a damaged line, unless it is
+        to be passed over; then `damaged` names it."""
+        self.path = path
+        self._trials: dict[str, TrialRecord] = {}
+        self._ended: set[str] = set()
+        self.reruns: list[RerunRecord] = []
+        self.damaged: list[str] = []
+        try:
+            content = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        # Not `splitlines`: it takes a damaged byte for the end of a line.
+        *lines, tail = content.split(b"\n")
+        for number, line in enumerate(lines, start=1):
+            try:
+                self._remember(decode(line))
+            except ValueError as error:
+                damage = one_line(f"{path}, line {number} is damaged ({error})")
+                if not skip_damaged:
+                    raise UserError(
+                        f"{damage}: restore it from a copy, or pass over it with --skip-damaged; "
+                        "then --resume trains that trial again"
+                    ) from None
+                self.damaged.append(damage)
+        self._whole_bytes = len(content) - len(tail)
+        self._newline = b""
+        """Before the next record, where the last one lacks its own."""
+        self._take_over(tail)
+
+    def _take_over(self, tail: bytes) -> None:
+        """What follows the last newline was torn by a kill, and the next append cuts it off; but a
+        record of which only the newline is missing or damaged is whole."""
+        for whole in (tail, tail[:-1]):
+            try:
+                self._remember(decode(whole))
+            except ValueError:
+                continue
+            self._whole_bytes += len(whole)
+            self._newline = b"\n"
+            return
+
+    def append(self, record: TrialRecord | RerunRecord) -> None:
+        """Write one record and wait until it is on disk. Raises `UserError` if it can't be."""
+        line = self._newline + encode(record)
+        try:
+            with open(self.path, "ab") as file:
+                file.truncate(self._whole_bytes)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+                self._whole_bytes = file.tell()
+                self._newline = b""
+        except OSError as error:
+            raise UserError(f"{self.path}: can't be written to ({error.strerror})") from None
+        self._remember(record)
+
+    def _remember(self, record: TrialRecord | RerunRecord) -> None:
+        if isinstance(record, TrialRecord):
+            self._trials.pop(record.trial_id, None)
+            self._trials[record.trial_id] = record
+            if record.status == FAILED:
+                self._ended.discard(record.trial_id)
+            else:
+                self._ended.add(record.trial_id)
+        else:
+            self.reruns.append(record)
+
+    @property
+    def trials(self) -> list[TrialRecord]:
+        """The newest record of each trial: a failed one may have been tried again on resume."""
+        return list(self._trials.values())
+
+    def ended(self) -> set[str]:
+        """Ids of the trials that are not to be trained again: all but the failed ones."""
+        return set(self._ended)
+
+    def has_ended(self, trial_id: str) -> bool:
+        """Whether it is one of `ended`."""
+        return trial_id in self._ended
+
+    @property
+    def ended_count(self) -> int:
+        """How many have `ended`."""
+        return len(self._ended)
+
+    def newest(self, trial_id: str) -> TrialRecord | None:
+        """The newest record of one trial."""
+        return self._trials.get(trial_id)
+
+    def configurations(self) -> int:
+        """How many there are, whatever their seeds and endings."""
+        return len({record.config.replace(seed=0) for record in self._trials.values()})
+
+    def complete(self) -> list[TrialRecord]:
+        """The trials that finished, in the order they did."""
+        return [t for t in self.trials if t.status == COMPLETE]
+
+    def best(self) -> TrialRecord | None:
+        """The complete trial with the lowest final validation loss."""
+        return min(self.complete(), key=lambda t: t.final.val_loss_nats, default=None)
+
+
+def open_ledger(folder: Path, skip_damaged: bool) -> Ledger:
+    """The ledger of the experiment in `folder`; a line of warning for each one passed over.
+
+    Raises `UserError` on a damaged line that is not to be passed over.
+    """
+    ledger = Ledger(folder / "ledger.jsonl", skip_damaged)
+    for damage in ledger.damaged:
+        print(f"Warning    {damage}: passed over, its trial counts as not run", flush=True)
+    return ledger

@@ -1,0 +1,111 @@
+"""What an experiment began with - code, libraries, data - and whether it still is so.
+
+A trial's number depends on all of them, so a search that goes on with others would put numbers
+side by side that are not comparable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.package import package_folder, source_files
+from minigpt_search.model.hardware.device import versions
+from minigpt_search.search.records.experiment import Experiment
+
+ROOMS = ("data", "model", "search")
+"""What a number can depend on; reports only read."""
+OTHERWISE_MADE = "made by other code or libraries"
+_NAMED = 4
+
+
+def code_hashes() -> dict[str, str]:
+    """The beginning of each source file's SHA-256, by its path in the project."""
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for room in ROOMS
+        for name, path in source_files(room).items()
+    }
+
+
+def is_alike(other: Experiment) -> bool:
+    """Whether the code and libraries of now made all of the other experiment's trials, those that
+    it took over itself among them."""
+    return not other.mixed and other.code == code_hashes() and other.versions == versions()
+
+
+def refuse_other_beginnings(experiment: Experiment, corpus_hash: str | None) -> None:
+    """Raise `UserError` with all that differs from what the experiment began with.
+
+    `corpus_hash` is None if its corpus is not there.
+    """
+    differences = [
+        *_code_differences(experiment.code, code_hashes()),
+        *_version_differences(experiment.versions, versions()),
+    ]
+    if corpus_hash != experiment.corpus_hash:
+        now = "missing" if corpus_hash is None else corpus_hash[:12]
+        name = experiment.corpus["name"]
+        differences.append(f"corpus {name}: {experiment.corpus_hash[:12]} then, {now} now")
+    if differences:
+        raise UserError(
+            f"--resume {experiment.name}: it did not begin with this ({'; '.join(differences)}). "
+            f"Put that back, or take its finished trials over: --extend {experiment.name}"
+        )
+
+
+def check_versions(found: Mapping[str, str], wanted: Mapping[str, str], node: str) -> None:
+    """Raise `UserError` if a node has other libraries than the driver. What comes after a plus may
+    differ: a head without a GPU may have the same torch for CPUs."""
+    there, here = _public(found), _public(wanted)
+    differ = [
+        f"{name} {there.get(name, 'missing')} where the driver has {here.get(name, 'none')}"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+    if differ:
+        raise UserError(f"node {node} has {', '.join(differ)}: install the same on all nodes")
+
+
+def _public(found: Mapping[str, str]) -> dict[str, str]:
+    return {name: version.partition("+")[0] for name, version in found.items()}
+
+
+def _code_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    if not then:
+        return ["code: not on record"]
+    names = sorted(then.keys() | now.keys())
+    changed = [name for name in names if then.get(name) != now.get(name)]
+    if not changed:
+        return []
+    more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    return [f"changed code: {', '.join(changed[:_NAMED])}{more}"]
+
+
+def _version_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    names = sorted(then.keys() | now.keys())
+    return [
+        f"{name} {then.get(name, 'none')} then, {now.get(name, 'none')} now"
+        for name in names
+        if then.get(name) != now.get(name)
+    ]
+
+
+def git_commit() -> str | None:
+    """The checkout's commit; `+changes` if a tracked file differs from it."""
+    folder = package_folder()
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != folder.resolve().parents[1]:
+            return None  # installed somewhere below another project's checkout
+        commit = git("rev-parse", "HEAD")
+        return commit + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

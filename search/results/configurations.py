@@ -1,0 +1,140 @@
+"""Configurations without their seeds, each with the trials that ran of it: what is compared."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.results.cost import cost_of_record
+from minigpt_search.search.space.axes import AXES, Value, cell_label
+from minigpt_search.search.space.objective import SECONDS, MaxCost, parse_max_cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One configuration and its trials, by replicate."""
+
+    label: str
+    """`lr=0.001 embed_dim=128`."""
+    config: RunConfig
+    """Its seed is 0."""
+    values: dict[str, Value]
+    """The axes' values."""
+    trials: tuple[TrialRecord, ...]
+    """All that ended, in the order of their replicates."""
+    seeds: int
+    """Replicates of the search: those beyond are fresh ones, that it was not chosen by."""
+    max_cost: MaxCost | None = None
+    """What it may cost to be chosen."""
+
+    @property
+    def searched(self) -> tuple[TrialRecord, ...]:
+        """Complete trials of the search itself."""
+        return tuple(t for t in self.complete if t.replicate < self.seeds)
+
+    @property
+    def fresh(self) -> tuple[TrialRecord, ...]:
+        """Complete trials of `--confirm`."""
+        return tuple(t for t in self.complete if t.replicate >= self.seeds)
+
+    @property
+    def complete(self) -> tuple[TrialRecord, ...]:
+        return tuple(t for t in self.trials if t.status == COMPLETE)
+
+    @property
+    def affordable(self) -> bool:
+        """Whether it came to cost no more than it may, as the mean of its trials in the search."""
+        limit = self.max_cost
+        costs = [] if limit is None else [cost_of_record(t, limit.unit) for t in self.searched]
+        return limit is None or not costs or sum(costs) / len(costs) <= limit.most
+
+    @property
+    def diverged(self) -> int:
+        """How many of its trials did."""
+        return sum(t.status == DIVERGED for t in self.trials)
+
+
+def cells(experiment: Experiment, ledger: Ledger) -> list[Cell]:
+    """Every configuration of the ledger, in the order that they first ended."""
+    found: dict[RunConfig, list[TrialRecord]] = {}
+    for trial in ledger.trials:
+        found.setdefault(_without_seed(trial.config), []).append(trial)
+    names, limit = list(experiment.axes), parse_max_cost(experiment.max_cost)
+    return [
+        Cell(
+            label=cell_label(config, names),
+            config=config,
+            values={name: AXES[name].value(config) for name in names},
+            trials=tuple(sorted(trials, key=lambda t: t.replicate)),
+            seeds=experiment.seeds,
+            max_cost=limit,
+        )
+        for config, trials in found.items()
+    ]
+
+
+@functools.lru_cache(maxsize=10_000)
+def _without_seed(config: RunConfig) -> RunConfig:
+    return config.replace(seed=0)
+
+
+def losses(trials: Sequence[TrialRecord]) -> tuple[float, ...]:
+    """Final validation losses in nats."""
+    return tuple(trial.final.val_loss_nats for trial in trials)
+
+
+def mean_loss(trials: Sequence[TrialRecord]) -> float:
+    """Their mean; there must be one."""
+    return sum(losses(trials)) / len(trials)
+
+
+def ranked(found: list[Cell]) -> list[Cell]:
+    """Those with a result in the search within `--max-cost`, best first by the mean of its
+    replicates. One that
+    diverged with one of its seeds comes after all that never did: it can't be relied on."""
+    with_result = [cell for cell in found if cell.searched and cell.affordable]
+    return sorted(
+        with_result, key=lambda cell: (diverged(cell, fresh=False), mean_loss(cell.searched))
+    )
+
+
+def diverged(cell: Cell, *, fresh: bool) -> bool:
+    """Whether one of its trials in the search did, or of its fresh ones."""
+    return any(t.status == DIVERGED and (t.replicate >= cell.seeds) == fresh for t in cell.trials)
+
+
+def same_but(cell: Cell, others: list[Cell], free: str) -> list[Cell]:
+    """The cells that differ from `cell` on axis `free` alone, itself among them."""
+    rest: Mapping[str, Value] = {k: v for k, v in cell.values.items() if k != free}
+    return [o for o in others if {k: v for k, v in o.values.items() if k != free} == rest]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """One configuration's result."""
+
+    status: str
+    """complete if all its replicates are; else the worst that one of them came to: what diverges
+    with one seed can't be relied on."""
+    loss: float
+    """Mean final validation loss in nats; that of guessing evenly where it is not complete, since a
+    sampler that is told nothing would try the same region again."""
+    training_seconds: float
+    """Mean of one replicate."""
+
+
+def cell_result(records: Sequence[TrialRecord]) -> CellResult:
+    """Of all replicates of a configuration, one at least."""
+    statuses = {record.status for record in records}
+    status = next((bad for bad in (FAILED, DIVERGED, STOPPED) if bad in statuses), COMPLETE)
+    loss = math.log(records[0].config.model.vocab_size)
+    if status == COMPLETE:
+        loss = sum(record.final.val_loss_nats for record in records) / len(records)
+    seconds = sum(cost_of_record(record, SECONDS) for record in records) / len(records)
+    return CellResult(status=status, loss=loss, training_seconds=seconds)

@@ -1,0 +1,46 @@
+"""Whether the best value of an axis is the last one tried, so that a better may lie beyond."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from minigpt_search.model.config import RunConfig
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.space.axes import AXES, CHOICES, LOG, Axis, Value
+
+WARMUP_SHARE_LIMIT = 0.2
+"""A longer warm-up leaves too little of the run at a useful rate."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Edge:
+    """An axis whose best value is the last one tried: the optimum may lie beyond."""
+
+    axis: Axis
+    value: Value
+    upper: bool
+    """Whether it is the highest value; else the lowest."""
+
+
+def edges(experiment: Experiment, config: RunConfig) -> list[Edge]:
+    """The axes on which `config` is at the edge of what was searched."""
+    found = []
+    for name, values in experiment.axes.items():
+        axis, kind = AXES[name], experiment.space.kind(name)
+        if axis.categorical:
+            continue  # its values have no order
+        value, low, high = axis.value(config), min(values), max(values)
+        if low == high:
+            continue
+        # A sampler hardly ever draws the bound of a range itself, so a margin counts as the edge.
+        ranged = experiment.sampler is not None and kind != CHOICES
+        margin = 0.05 if ranged else 0.0
+        log = kind == LOG if ranged else axis.log
+        scale = math.log if log and low > 0 else float
+        place = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        if place <= margin and low <= (1 if axis.integer else 0):
+            continue  # nothing lies below one epoch, or below no dropout
+        if place <= margin or place >= 1 - margin:
+            found.append(Edge(axis=axis, value=value, upper=place > 0.5))
+    return found

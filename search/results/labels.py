@@ -1,0 +1,42 @@
+"""How trials and configurations are called in tables, figures and on the screen."""
+
+from __future__ import annotations
+
+from minigpt_search.model.config import RunConfig
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.space.axes import AXES, cell_label
+
+
+def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
+    """The cell, and the seed's number where there are several: `lr=0.001, seed 2`."""
+    return cell_label(config, list(experiment.axes)) + _seed(experiment, replicate)
+
+
+def _seed(experiment: Experiment, replicate: int) -> str:
+    """Those of `--confirm` are fresh ones."""
+    if replicate >= experiment.seeds:
+        return f", fresh seed {replicate - experiment.seeds + 1}"
+    return f", seed {replicate + 1}" if experiment.seeds > 1 else ""
+
+
+def is_star(experiment: Experiment) -> bool:
+    """Whether the grid varies one axis at a time around its base, as `--grid claims` does."""
+    if experiment.cells is None:
+        return False
+    base = {name: AXES[name].value(experiment.base) for name in experiment.axes}
+    near = [sum(cell[name] != base[name] for name in base) <= 1 for cell in experiment.cells]
+    return sum(near) > len(near) / 2
+
+
+def setting_label(experiment: Experiment, config: RunConfig) -> str:
+    """The cell as tables and legends call it; around a base, only what sets it apart."""
+    names = list(experiment.axes)
+    if not is_star(experiment):
+        return cell_label(config, names)
+    apart = [n for n in names if AXES[n].value(config) != AXES[n].value(experiment.base)]
+    return cell_label(config, apart) if apart else "baseline"
+
+
+def row_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
+    """`setting_label`, with the seed's number as in `trial_label`."""
+    return setting_label(experiment, config) + _seed(experiment, replicate)

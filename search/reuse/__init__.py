@@ -1,0 +1,1 @@
+"""Trials of other experiments that are taken over: --extend and --warm-start."""

@@ -1,0 +1,107 @@
+"""`--extend NAME`: a new experiment that takes over the finished trials of another.
+
+It is the command of NAME with the flags changed that are given beside it: more values on an axis,
+more seeds, or the same plan with today's code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.model.records import STOPPED
+from minigpt_search.search.records.experiment import (
+    NEVER,
+    Experiment,
+    find_experiment,
+    read_experiment,
+)
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.provenance import OTHERWISE_MADE, is_alike
+from minigpt_search.search.records.trial_folder import trial_folder
+from minigpt_search.search.space.axes import AXES, grid_cells
+from minigpt_search.search.trials.feasible import allowed
+from minigpt_search.search.trials.trial import make_trial
+
+
+def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
+    """What of the extended experiment is finished and a part of this one's plan.
+
+    Raises `UserError` if that is nothing.
+    """
+    assert experiment.extends is not None
+    folder = find_experiment(root, experiment.extends)
+    ledger = Ledger(folder / "ledger.jsonl")
+    ended = [record for record in ledger.trials if record.trial_id in ledger.ended()]
+    finished = [record for record in ended if is_planned(record, experiment)]
+    if not finished:
+        raise UserError(
+            f"--extend {experiment.extends}: none of its {len(ended)} finished trials is in this "
+            "plan (they must have the same configuration, corpus and --seed); leave it out"
+        )
+    return finished
+
+
+def is_planned(record: TrialRecord, experiment: Experiment) -> bool:
+    """Whether a trial of another experiment is one of this plan: the same configuration, seed and
+    corpus."""
+    values = {name: AXES[name].value(record.config) for name in experiment.axes}
+    if experiment.sampler is not None:
+        inside = all(experiment.space.contains(*pair) for pair in values.items())
+        inside = inside and allowed(experiment)(values)
+    else:
+        inside = values in (experiment.cells or grid_cells(experiment.axes))
+    if not inside:
+        return False
+    if record.status == STOPPED and experiment.stopper in (None, NEVER):
+        return False
+    fresh_seeds = experiment.confirm_seeds if experiment.confirm is not None else 0
+    if record.replicate >= experiment.seeds + fresh_seeds:
+        return False
+    return make_trial(experiment, values, record.replicate).trial_id == record.trial_id
+
+
+def take_over(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+    """Copy those finished trials into `ledger`, and their weights into `folder`, where they are
+    not there yet. Once it is resumed the other experiment may be gone."""
+    root = folder.parents[1]
+    assert experiment.extends is not None
+    other = folder.parent / experiment.extends
+    if ledger.trials and not other.exists():
+        return
+    copy_trials(finished_trials(root, experiment), other, folder, ledger)
+
+
+def copy_trials(records: Sequence[TrialRecord], other: Path, folder: Path, ledger: Ledger) -> None:
+    """Copy these records of the experiment in `other`, and their weights, where they are not there
+    yet."""
+    for record in records:
+        if record.trial_id in ledger.ended():
+            continue
+        if record.checkpoint is not None and (other / record.checkpoint.path).is_file():
+            trial_folder(folder, record.trial_id).mkdir(parents=True, exist_ok=True)
+            _link(other / record.checkpoint.path, folder / record.checkpoint.path)
+        taken_from = record.taken_from or other.name
+        ledger.append(dataclasses.replace(record, taken_from=taken_from))
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under a second name, or a copy where that can't be."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def extension_line(root: Path, experiment: Experiment) -> str:
+    """What is taken over, and whether other code made it."""
+    taken = len(finished_trials(root, experiment))
+    assert experiment.extends is not None
+    other = read_experiment(find_experiment(root, experiment.extends))
+    code = "" if is_alike(other) else f", {OTHERWISE_MADE}"
+    return f"Extends    {experiment.extends}: {taken} of its trials are taken over{code}"

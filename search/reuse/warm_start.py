@@ -1,0 +1,179 @@
+"""`--warm-start NAME…`: a search that begins with what others on the same corpus found.
+
+Two things are taken from each. Finished trials of this very plan (the same configuration, corpus
+and seeds: the same trial id) go into the new ledger, as `--extend` has them, and are never trained
+again. And a sampler is told every other result whose configuration differs from its base on its
+axes alone, as a known point: those are kept in `experiment.json`, so that once the search has begun
+the other experiments may be deleted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.model.records import COMPLETE, STOPPED
+from minigpt_search.search.records.experiment import (
+    Experiment,
+    KnownPoint,
+    find_experiment,
+    read_experiment,
+)
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.provenance import OTHERWISE_MADE, is_alike
+from minigpt_search.search.results.cost import cost_of_record
+from minigpt_search.search.reuse.take_over import copy_trials, is_planned
+from minigpt_search.search.space.axes import AXES, Value, apply_axes
+from minigpt_search.search.space.objective import SECONDS
+from minigpt_search.search.trials.feasible import allowed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What one experiment has for another."""
+
+    name: str
+    taken: tuple[TrialRecord, ...]
+    """Finished trials of the new plan."""
+    points: tuple[KnownPoint, ...]
+    """For a sampler: further results in its ranges."""
+    outside: int
+    """Results outside of its ranges."""
+    different: int
+    """Results of configurations that differ elsewhere too."""
+    other_code: bool
+    """Whether another version of the program, or of its libraries, made it."""
+
+    @property
+    def line(self) -> str:
+        """For the plan."""
+        parts = [f"{len(self.taken)} trials are taken over"]
+        if self.points:
+            parts.append(f"{len(self.points)} results are told to the sampler")
+        left_out = [
+            f"{count} {why}"
+            for count, why in (
+                (self.outside, "outside of the ranges"),
+                (self.different, "of other configurations"),
+            )
+            if count
+        ]
+        parts += [f"left out: {', '.join(left_out)}"] if left_out else []
+        code = f"; {OTHERWISE_MADE}" if self.other_code else ""
+        return f"Warm start {self.name}: {'; '.join(parts)}{code}"
+
+
+def look(root: Path, experiment: Experiment) -> list[Found]:
+    """What the experiments named by `--warm-start` have; a trial that two of them have is the
+    first's. Raises `UserError` if one is not there, is on another corpus or has nothing."""
+    found: list[Found] = []
+    known: set[str] = set()
+    for name in experiment.warm_starts:
+        folder = find_experiment(root, name)
+        other = read_experiment(folder)
+        if other.corpus_hash != experiment.corpus_hash:
+            raise UserError(
+                f"--warm-start {name}: it is on the corpus {other.corpus['name']} with another "
+                f"content than {experiment.corpus['name']} here; losses on them don't compare"
+            )
+        ledger = Ledger(folder / "ledger.jsonl")
+        ended = [t for t in ledger.trials if t.trial_id in ledger.ended() - known]
+        known |= {t.trial_id for t in ended}
+        one = _sort(name, experiment, ended, not is_alike(other))
+        if not one.taken and not one.points:
+            raise UserError(
+                f"--warm-start {name}: of its {len(ledger.ended())} finished trials none can be "
+                f"used ({one.outside} outside of the ranges, {one.different} of other "
+                "configurations); leave it out"
+            )
+        found.append(one)
+    return found
+
+
+def check_that_some_are_left(root: Path, experiment: Experiment) -> None:
+    """Raise `UserError` if a sampler would have nothing to try: what is taken over counts."""
+    if experiment.sampler is None or not experiment.warm_starts or experiment.extends is not None:
+        return
+    assert experiment.samples is not None
+    taken = Counter(
+        t.config.replace(seed=0) for found in look(root, experiment) for t in found.taken
+    )
+    whole = sum(count == experiment.seeds for count in taken.values())
+    if whole >= experiment.samples:
+        raise UserError(
+            f"--trials {experiment.samples}: --warm-start has {whole} finished configurations of "
+            f"this plan, which count, so none is left to try; give more than {whole}"
+        )
+
+
+def _sort(
+    name: str, experiment: Experiment, ended: Sequence[TrialRecord], other_code: bool
+) -> Found:
+    taken, points = [], []
+    outside = different = 0
+    for record in ended:
+        values = {axis: AXES[axis].value(record.config) for axis in experiment.axes}
+        if is_planned(record, experiment):
+            taken.append(record)
+        elif record.status == STOPPED:
+            continue  # it has no loss, and its rungs are of that search
+        elif not _same_but_for_axes(record, experiment):
+            different += 1
+        elif experiment.sampler is None or not in_space(experiment, values):
+            outside += 1
+        else:
+            guessing = math.log(record.config.model.vocab_size)
+            loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
+            seconds = cost_of_record(record, SECONDS)
+            points.append(KnownPoint(values=values, objective=loss, seconds=seconds))
+    return Found(
+        name=name,
+        taken=tuple(taken),
+        points=tuple(points),
+        outside=outside,
+        different=different,
+        other_code=other_code,
+    )
+
+
+def _same_but_for_axes(record: TrialRecord, experiment: Experiment) -> bool:
+    values = {name: AXES[name].value(record.config) for name in experiment.axes}
+    return apply_axes(experiment.base, values).replace(seed=0) == record.config.replace(seed=0)
+
+
+def in_space(experiment: Experiment, values: Mapping[str, Value]) -> bool:
+    """Whether a sampler could have suggested these values."""
+    contained = (experiment.space.contains(*pair) for pair in values.items())
+    return all(contained) and allowed(experiment)(values)
+
+
+def is_mixed(root: Path, experiment: Experiment) -> bool:
+    """Whether other code or libraries made what it takes over."""
+    others = [found.name for found in look(root, experiment) if found.taken]
+    others += [experiment.extends] if experiment.extends is not None else []
+    return not all(is_alike(read_experiment(find_experiment(root, name))) for name in others)
+
+
+def with_known_points(root: Path, experiment: Experiment) -> Experiment:
+    """`experiment` with all that its sampler is to be told; an extended one's known points too."""
+    points = [point for found in look(root, experiment) for point in found.points]
+    if experiment.extends is not None and experiment.sampler is not None:
+        before = read_experiment(find_experiment(root, experiment.extends))
+        if set(before.axes) == set(experiment.axes):
+            points += [p for p in before.known_points if in_space(experiment, p.values)]
+    return dataclasses.replace(experiment, known_points=tuple(points))
+
+
+def take_over_warm(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+    """Copy the finished trials of the plan into `ledger`, with their weights, from those
+    experiments that are still there: a resumed search has most likely done it before."""
+    root = folder.parents[1]
+    there = [name for name in experiment.warm_starts if (folder.parent / name).is_dir()]
+    experiment = dataclasses.replace(experiment, warm_starts=tuple(there))
+    for found in look(root, experiment):
+        copy_trials(found.taken, folder.parent / found.name, folder, ledger)

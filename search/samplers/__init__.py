@@ -1,0 +1,1 @@
+"""Optuna's samplers with the ledger as their memory, their budget, and study.db."""

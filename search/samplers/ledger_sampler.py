@@ -1,0 +1,215 @@
+"""Optuna's samplers inside Ray Tune, with the ledger as their memory.
+
+The study lives in memory and is rebuilt from the ledger at each start. The random stream of a
+suggestion is seeded from the search's seed and the suggestion's number, so that at concurrency 1
+a resumed search suggests what an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from minigpt_search.model.records import COMPLETE, DIVERGED, STOPPED
+from minigpt_search.search.samplers.budget_gate import BudgetGate
+from minigpt_search.search.samplers.optuna_samplers import distribution, make_sampler
+from minigpt_search.search.space.axes import Value
+from minigpt_search.search.space.space import Space
+from minigpt_search.search.trials.reports import OBJECTIVE
+
+MOST_REPEATS_OF_SAMPLER, MOST_REPEATS = 20, 2000
+"""After so many suggestions that may not be made values are drawn evenly; after so many there are
+no new ones."""
+MOST_REPEATS_OF_GP = 2
+"""The same for the Gaussian process: each costs a fit, and it would repeat itself."""
+MOST_TOO_LONG = 10
+"""After so many suggestions that don't fit into what is left of the budget it is over: to look on
+for one that does would fill the end with the cheapest."""
+STATES = {
+    COMPLETE: TrialState.COMPLETE,
+    DIVERGED: TrialState.COMPLETE,
+    STOPPED: TrialState.PRUNED,
+}
+"""What a sampler is told of a trial; every other status is a failure, which it passes over."""
+_VIOLATED = 1.0
+Values = tuple[tuple[str, Value], ...]
+_PREFIX = "values/"
+"""Tune nests `values/lr` as {"values": {"lr": ...}}, which is what the trainable takes."""
+
+
+def suggestion_seed(base_seed: int, number: int, attempt: int = 0) -> int:
+    """A seed of 31 bits for suggestion `number` of a search, asked for the `attempt`-th time."""
+    digest = hashlib.sha256(f"suggestion {base_seed} {number} {attempt}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Told:
+    """An ended trial as a sampler is told of it."""
+
+    values: Mapping[str, Value]
+    """The axes' values."""
+    status: str
+    """A status of `model.records` other than failed."""
+    objective: float
+    """Validation loss in nats; that of guessing evenly where the trial diverged."""
+    cost: float | None = None
+    """The second objective, where there is one."""
+    overrun: float | None = None
+    """By how much it is above the limit of measured cost, where there is such a limit; 0 or less is
+    within it."""
+    curve: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    """Validation loss in nats by epoch."""
+
+    @property
+    def objectives(self) -> list[float]:
+        """What is minimised."""
+        return [self.objective] if self.cost is None else [self.objective, self.cost]
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        """Above 0 is a violation. A cheap trial that diverged must not count as one of a Pareto
+        front, so with two objectives it is one."""
+        found = {} if self.overrun is None else {"max_cost": self.overrun}
+        if self.cost is not None:
+            found["diverged"] = _VIOLATED if self.status == DIVERGED else 0.0
+        return found
+
+
+class LedgerOptunaSearch(OptunaSearch):
+    """OptunaSearch that forgets nothing on a restart and hears only of whole epochs."""
+
+    def __init__(
+        self,
+        *,
+        space: Space,
+        sampler: str,
+        base_seed: int,
+        finished: Sequence[Told],
+        unfinished: Sequence[Mapping[str, Value]],
+        known: Sequence[Told] = (),
+        allowed: Callable[[Mapping[str, Value]], bool] = lambda values: True,
+        tell: Callable[[Mapping[str, Value], Mapping[str, Any]], Told] | None = None,
+        objectives: int = 1,
+        gate: BudgetGate | None = None,
+    ) -> None:
+        """
+        Args:
+            space: what may be suggested.
+            sampler: one of `search.records.experiment.SAMPLERS`.
+            base_seed: the search's seed.
+            finished: the trials in the ledger, in its order.
+            unfinished: values of trials that were started and must go on first.
+            known: of other experiments' trials (`--warm-start`); they may be suggested again, since
+                this ledger lacks them.
+            allowed: whether values may be suggested; others are drawn again.
+            tell: makes what is told of a trial of its values and its last report to Tune.
+            objectives: how many there are, 1 or 2.
+            gate: refuses what would end after the search's budget is spent.
+        """
+        self._sampler_name, self._base_seed = sampler, base_seed
+        self._allowed, self._tell = allowed, tell or _told
+        self._suggested: set[Values] = set()
+        self._gate = gate
+        self._distributions = {_PREFIX + name: distribution(space, name) for name in space.axes}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler_of_first = self._make_sampler(0, 0)
+        super().__init__(
+            self._distributions, metric=OBJECTIVE, mode="min", sampler=sampler_of_first
+        )
+        # Tune is told of the first objective only: it demands each metric in every report.
+        self.study = optuna.create_study(
+            directions=["minimize"] * objectives, sampler=sampler_of_first
+        )
+        self._ot_study = self.study  # type: ignore[assignment]
+        for told in (*known, *finished):
+            self.study.add_trial(self._frozen(told))
+        self._suggested.update(_values(told.values) for told in finished)
+        for values in unfinished:
+            self.study.enqueue_trial(_prefixed(values))
+
+    def _frozen(self, told: Told) -> optuna.trial.FrozenTrial:
+        state = STATES[told.status]
+        return optuna.trial.create_trial(
+            state=state,
+            values=told.objectives if state == TrialState.COMPLETE else None,
+            params=_prefixed(told.values),
+            distributions=self._distributions,
+            intermediate_values=dict(told.curve),
+            constraints=told.constraints,
+        )
+
+    def _make_sampler(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
+        seed = suggestion_seed(self._base_seed, number, attempt)
+        most = MOST_REPEATS_OF_GP if self._sampler_name == "gp" else MOST_REPEATS_OF_SAMPLER
+        name = self._sampler_name if attempt < most else "random"
+        search_seed = suggestion_seed(self._base_seed, -1)
+        return make_sampler(name, seed, search_seed, number + attempt, self._distributions)
+
+    def suggest(self, trial_id: str) -> Any:
+        """Values that were not suggested before and are allowed: over a few whole numbers a sampler
+        repeats itself.
+
+        A repeat is told as failed, which samplers pass over, so that it leaves no trace in what
+        comes after.
+        """
+        number, too_long = len(self._suggested), 0
+        for attempt in range(MOST_REPEATS):
+            self.study.sampler = self._make_sampler(number, attempt)
+            suggestion = super().suggest(trial_id)
+            assert suggestion is not None
+            values = _values(suggestion["values"])
+            if values not in self._suggested and self._allowed(suggestion["values"]):
+                if self._gate is None or self._gate.fits(suggestion["values"]):
+                    self._suggested.add(values)
+                    if self._gate is not None:
+                        self._gate.begin(trial_id, suggestion["values"])
+                    return suggestion
+                too_long += 1
+            self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+            if too_long == MOST_TOO_LONG:
+                break
+        return Searcher.FINISHED
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: Tune's own state is never read again, and a study of many trials is large."""
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        one = len(self.study.directions) == 1  # Optuna takes no curves of two objectives
+        first = result.get("replicate", 0) == 0  # the others come to the same steps again
+        if result["kind"] in ("epoch", "rung") and one and first:
+            self._ot_trials[trial_id].report(result[OBJECTIVE], result["curve_step"])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        trial = self._ot_trials[trial_id]
+        state = STATES.get((result or {}).get("status", ""), TrialState.FAIL)
+        if error or result is None or state == TrialState.FAIL:
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        params = {name.removeprefix(_PREFIX): value for name, value in trial.params.items()}
+        told = self._tell(params, result)
+        for name, value in told.constraints.items():
+            trial.set_constraint(name, value)
+        values = told.objectives if state == TrialState.COMPLETE else None
+        self.study.tell(trial, values, state=state)
+
+
+def _told(values: Mapping[str, Value], result: Mapping[str, Any]) -> Told:
+    return Told(values=values, status=result["status"], objective=result[OBJECTIVE])
+
+
+def _values(values: Mapping[str, Value]) -> Values:
+    return tuple(sorted(values.items()))
+
+
+def _prefixed(values: Mapping[str, Value]) -> dict[str, Value]:
+    return {_PREFIX + name: value for name, value in values.items()}

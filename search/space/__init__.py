@@ -1,0 +1,1 @@
+"""What can vary and what is asked: axes, ranges, presets, objectives, the claims' grid."""

@@ -1,0 +1,1 @@
+"""An experiment between a driver, its workers and a storage."""

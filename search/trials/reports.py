@@ -1,0 +1,12 @@
+"""The words of a worker's reports to Tune that its driver reads."""
+
+from __future__ import annotations
+
+OUT_OF_MEMORY = "out of memory"
+"""How the error of a trial begins that failed for want of memory: it is tried again, alone."""
+NO_STORAGE = "no storage"
+"""Status that a worker reports when it can't write: the search ends and can be resumed."""
+OBJECTIVE = "objective"
+"""The metric a sampler minimises: validation loss in nats, always finite."""
+MEMBER_END = "member_end"
+"""Kind of the report that a branch or a replicate has ended; the rest goes on in its process."""

@@ -1,0 +1,255 @@
+"""Tokens a second of this project's training step, of its peers at the same shape, and of the floor
+under all of them, taken in turns in one run; with peak memory and the agreement of their losses.
+
+python tests/benchmarks/training/throughput.py --json throughput.json --figure throughput.png
+python tests/benchmarks/training/throughput.py --quick               # seconds: does it work at all?
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import shlex
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import from the checkout
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
+
+from floor import best_of, floor_tokens_per_second
+from peers import KINDS, chosen, precision_of
+from synthetic_corpus import VOCAB_SIZE, write_synthetic_corpus
+from throughput_table import as_markdown, figure
+from turns import Child, take_turns
+
+from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.hardware.device import hardware, usable_cores, versions
+from minigpt_search.search.cli.make_experiment import corpus_if_prepared, prepare_builtin
+from minigpt_search.search.machines.local import LocalMachines
+from minigpt_search.search.records.provenance import git_commit
+
+TOLERANCE_NATS = {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.05}
+"""How far a contender's first loss may be from the reference's."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python tests/benchmarks/training/throughput.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--embed", metavar="WIDTHS", help="default: 128,256,512")
+    parser.add_argument("--contenders", metavar="NAMES", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each (default: 5)")
+    parser.add_argument("--steps", type=int, metavar="N", help="in a turn (default: 4; cuda: 100)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of each (default: all cores)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
+    parser.add_argument("--json", type=Path, metavar="PATH")
+    parser.add_argument("--figure", type=Path, metavar="PATH")
+    parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts: the corpus")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, nothing compiled")
+    args = parser.parse_args()
+    args.device = LocalMachines().device(args.device)
+    args.threads = args.threads or usable_cores()
+    args.rounds = args.rounds or (2 if args.quick else 5)
+    args.steps = args.steps or (2 if args.quick else 100 if args.device == "cuda" else 4)
+    for name in ("threads", "rounds", "steps"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} {getattr(args, name)}: give 1 or more")
+    args.names = chosen(args.contenders, args.device, compiled=not args.quick)
+    args.widths = _widths(args.embed or ("32" if args.quick else "128,256,512"))
+    return args
+
+
+def _widths(text: str) -> list[int]:
+    try:
+        return list(dict.fromkeys(int(width) for width in text.split(",")))
+    except ValueError:
+        raise UserError(f"--embed {text}: give widths like 128,256") from None
+
+
+def base_config(quick: bool) -> RunConfig:
+    """The assignment's recipe; for `--quick` the same in miniature."""
+    if not quick:
+        return RunConfig()
+    return RunConfig().replace(vocab_size=VOCAB_SIZE, seq_len=16, batch_size=4, warmup_steps=10)
+
+
+def corpus_folder(args: argparse.Namespace, temporary: Path) -> Path:
+    """The built-in corpus, prepared if it is not there; for `--quick` one of made-up tokens."""
+    if args.quick:
+        write_synthetic_corpus(temporary / "corpus", train_tokens=4000)
+        return temporary / "corpus"
+    root = artifacts_root(args.out)
+    return (corpus_if_prepared(root, "builtin") or prepare_builtin(root)).folder
+
+
+def measure(config: RunConfig, corpus: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """All contenders at one shape: a result with `contenders`, `floor_tokens_per_second`, …"""
+    fields: dict[str, Any] = {"corpus": str(corpus), "device": args.device, "threads": args.threads}
+    specs = [
+        {
+            "name": name,
+            "config": config.replace(precision=precision_of(name, args.device)).to_dict(),
+        }
+        for name in args.names
+    ]
+    specs.append({"name": "products", "config": config.to_dict()})
+    turns = {name: {"steps": args.steps} for name in args.names} | {"products": {}}
+    with ExitStack() as stack:
+        children = [stack.enter_context(Child(spec | fields)) for spec in specs]
+        answers, failures = take_turns(children, turns, args.rounds)
+        idle_shares = {child.name: child.idle_share for child in children}
+    if "products" in failures:
+        raise RuntimeError(failures["products"])
+    tokens = config.train.batch_size * config.model.seq_len
+    rates = best_of(answers["products"][1:])
+    floor = floor_tokens_per_second(config.model, tokens, rates)
+    contenders = [
+        contender_result(name, config, answers, floor, args) | {"idle_share": idle_shares[name]}
+        for name in args.names
+        if name in answers
+    ]
+    return {
+        "embed_dim": config.model.embed_dim,
+        "contenders": contenders,
+        "failures": failures,
+        "floor_tokens_per_second": floor,
+        "product_rates": rates,
+        "baseline_memory_mb": answers["products"][0]["baseline_memory_mb"],
+        "loss_differences_nats": loss_differences(contenders),
+    }
+
+
+def contender_result(
+    name: str,
+    config: RunConfig,
+    answers: dict[str, list[dict[str, Any]]],
+    floor: float,
+    args: argparse.Namespace,
+) -> dict[str, Any]:
+    """One entry of the JSON's `contenders`."""
+    tokens = args.steps * config.train.batch_size * config.model.seq_len
+
+    def rates(name: str) -> list[float]:
+        return [tokens / turn["seconds"] for turn in answers[name][1:]]
+
+    own = rates(name)
+    median = statistics.median(own)
+    ratio = None
+    if "ours" in answers:  # of turns that lay side by side
+        pairs = zip(rates("ours"), own, strict=True)
+        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+    return {
+        "name": name,
+        "embed_dim": config.model.embed_dim,
+        "precision": precision_of(name, args.device),
+        "compiled": KINDS[name].compile_mode is not None,
+        "tokens_per_second_median": median,
+        "tokens_per_second_spread": [min(own), max(own)],
+        "tokens_per_second": own,
+        "ours_over_this": ratio,
+        "share_of_floor": median / floor,
+        "peak_memory_mb": answers[name][-1]["peak_memory_mb"],
+        "first_loss_nats": answers[name][0]["first_loss_nats"],
+        "prepare_seconds": answers[name][0]["prepare_seconds"],
+    }
+
+
+def loss_differences(contenders: list[dict[str, Any]]) -> dict[str, float]:
+    """For each precision the largest distance of a first loss from the reference: that of the first
+    contender in fp32, or of the first at all if none is."""
+    if not contenders:
+        return {}
+    in_fp32 = [contender for contender in contenders if contender["precision"] == "fp32"]
+    reference = (in_fp32 or contenders)[0]["first_loss_nats"]
+    distances: dict[str, list[float]] = {}
+    for contender in contenders:
+        distance = abs(contender["first_loss_nats"] - reference)
+        # What is not a number would be lost in a maximum.
+        distances.setdefault(contender["precision"], []).append(
+            math.inf if math.isnan(distance) else distance
+        )
+    return {precision: max(those) for precision, those in distances.items()}
+
+
+def summary(results: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
+    """The JSON's content."""
+    floors = {str(r["embed_dim"]): r["floor_tokens_per_second"] for r in results}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "tests/benchmarks/training/throughput.py", *sys.argv[1:]]),
+        "git_commit": git_commit(),
+        "machine": hardware(),
+        "device": args.device,
+        "threads": args.threads,
+        "versions": versions() | _peer_versions(),
+        "shape": base_config(args.quick).to_dict(),
+        "rounds": args.rounds,
+        "steps_per_turn": args.steps,
+        "contenders": [contender for r in results for contender in r["contenders"]],
+        "floor_tokens_per_second": floors.get("128", next(iter(floors.values()))),
+        "floors": floors,
+        "flops_per_token": {
+            width: flops_per_token(base_config(args.quick).replace(embed_dim=int(width)).model)
+            for width in floors
+        },
+        "shapes": [{k: v for k, v in r.items() if k != "contenders"} for r in results],
+    }
+
+
+def _peer_versions() -> dict[str, str]:
+    found = {}
+    for package in ("transformers", "x-transformers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def faults(results: list[dict[str, Any]]) -> list[str]:
+    """Contenders that failed, and losses that differ by more than rounding."""
+    found = [reason for result in results for reason in result["failures"].values()]
+    for result in results:
+        for kind, distance in result["loss_differences_nats"].items():
+            if distance > TOLERANCE_NATS[kind]:
+                found.append(
+                    f"width {result['embed_dim']}: first losses in {kind} differ by {distance:.2g} "
+                    f"nats, more than {TOLERANCE_NATS[kind]:g}"
+                )
+    return found
+
+
+def main() -> int:
+    args = parse_arguments()
+    configs = [base_config(args.quick).replace(embed_dim=width) for width in args.widths]
+    results = []
+    with tempfile.TemporaryDirectory() as temporary:
+        corpus = corpus_folder(args, Path(temporary))
+        for config in configs:
+            results.append(measure(config, corpus, args))
+            print(as_markdown(results[-1]), flush=True)
+    content = summary(results, args)
+    if args.json:
+        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if args.figure:
+        figure(results).savefig(args.figure, dpi=150)
+    found = faults(results)
+    for fault in found:
+        print(f"error: {fault}", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    run_command(main)

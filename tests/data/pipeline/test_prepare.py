@@ -1,0 +1,306 @@
+"""Whole preparations of small sources: the same everywhere, safe when killed, clear if refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+from pyarrow import parquet
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.corpus.corpus import open_corpus, verify_corpus
+from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, get_encoding
+from minigpt_search.data.pipeline.build import prepare_corpus
+from minigpt_search.data.sources.builtin import BUILTIN
+
+COMMAND = [sys.executable, str(Path(__file__).resolve().parents[3] / "data" / "prepare.py")]
+
+
+def prepare(root: Path, *sources: object, name: str = "tiny", **options: object) -> Path:
+    spec = CorpusSpec(name=name, sources=tuple(map(str, sources)), **options)
+    return prepare_corpus(spec, root, quiet=True, workers=1)
+
+
+def run(root: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "--out", str(root), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_the_splits_hold_the_source_s_text_once(root: Path, text_file: Path) -> None:
+    corpus = open_corpus(prepare(root, text_file))
+    encoding = get_encoding(root)
+    documents: list[str] = []
+    for split in ("train", "val", "test"):
+        files = [corpus.folder / file.name for file in corpus.manifest.splits[split].files]
+        tokens = torch.cat([torch.load(file).to(torch.int64) for file in files]).tolist()
+        assert len(tokens) == corpus.manifest.splits[split].tokens
+        assert tokens[-1] == SEPARATOR_TOKEN
+        texts = encoding.decode(tokens).split("<|endoftext|>")[:-1]
+        assert len(texts) == corpus.manifest.splits[split].documents
+        size = sum(len(text.encode()) for text in texts)
+        assert size == corpus.manifest.splits[split].bytes
+        assert corpus.bytes_per_token(split) == size / len(tokens)
+        documents += texts
+    original = [text.strip() for text in text_file.read_text().split("<|endoftext|>")]
+    assert sorted(documents) == sorted(original)
+    assert len(corpus.manifest.splits["train"].files) == 8
+
+
+def test_the_same_corpus_on_any_number_of_cores_and_with_any_hash_seed(
+    tmp_path: Path, shared_home: Path, make_prose: Callable[..., str]
+) -> None:
+    source = tmp_path / "stories.txt"
+    texts = [make_prose(number, sentences=60) for number in range(300)]  # more than three batches
+    source.write_text("\n<|endoftext|>\n".join(texts))
+    hashes = set()
+    for workers, seed in (("1", "0"), ("3", "1")):
+        root = tmp_path / f"root-{workers}"
+        root.mkdir()
+        (root / "downloads").symlink_to(shared_home / "downloads")
+        done = run(root, "--source", source, "--workers", workers, PYTHONHASHSEED=seed)
+        assert done.returncode == 0, done.stderr
+        hashes.add(open_corpus(root / "corpus" / "stories").content_hash)
+    assert len(hashes) == 1
+
+
+def test_another_seed_gives_another_order(root: Path, text_file: Path) -> None:
+    first = open_corpus(prepare(root, text_file))
+    other = open_corpus(prepare(root, text_file, name="other", seed=1))
+    assert first.content_hash != other.content_hash
+    assert first.manifest.documents_kept == other.manifest.documents_kept
+
+
+def test_duplicates_are_dropped_and_none_crosses_the_splits(
+    root: Path, tmp_path: Path, make_prose: Callable[..., str]
+) -> None:
+    texts = [make_prose(number) for number in range(40)]
+    near = [text.replace("Chapter", "Section") for text in texts[:20]]
+    source = tmp_path / "many.txt"
+    source.write_text("\n<|endoftext|>\n".join([*texts, *texts[:10], *near]))
+    manifest = open_corpus(prepare(root, source)).manifest
+    (entry,) = manifest.sources
+    assert entry["documents_in"] == 70
+    assert entry["documents_kept"] == 40
+    # near copies share their long paragraphs, which go first
+    assert entry["dropped"] == {"exact_duplicate": 10, "repeated_paragraphs": 20}
+    assert sum(split.documents for split in manifest.splits.values()) == 40
+
+
+def test_near_duplicates_are_dropped(
+    root: Path, tmp_path: Path, make_prose: Callable[..., str]
+) -> None:
+    texts = [make_prose(number) for number in range(30)]
+    near = [re.sub(r"(\w+)\.(?=\n|$)", r"\1 indeed.", text) for text in texts[:12]]
+    source = tmp_path / "near.txt"
+    source.write_text("\n<|endoftext|>\n".join([*texts, *near]))
+    (entry,) = open_corpus(prepare(root, source)).manifest.sources
+    assert entry["dropped"] == {"near_duplicate": 12}
+
+
+def test_a_second_call_does_nothing_and_says_so(root: Path, text_file: Path) -> None:
+    folder = prepare(root, text_file)
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    done = run(root, "--source", text_file, "--name", "tiny")
+    assert done.returncode == 0
+    told, command = done.stdout.splitlines()
+    assert told == f"corpus tiny is already prepared: {folder}"
+    assert command.endswith(f"search/run.py --grid lr --corpus tiny --out {root}")
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_another_spec_under_the_same_name_is_refused(root: Path, text_file: Path) -> None:
+    prepare(root, text_file, tokens=5_000)
+    with pytest.raises(UserError, match=r"was made with tokens=5000, this asks for tokens=6000"):
+        prepare(root, text_file, tokens=6_000)
+
+
+def test_a_damaged_segment_is_named(root: Path, text_file: Path) -> None:
+    folder = prepare(root, text_file)
+    assert verify_corpus(folder).name == "tiny"
+    path = folder / "segment_03.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    done = run(root, "--source", text_file, "--name", "tiny", "--verify")
+    assert done.returncode == 2
+    assert "segment_03.pt: damaged" in done.stderr
+    path.write_bytes(bytes(content[:-100]))
+    with pytest.raises(UserError, match=r"segment_03.pt: damaged, .* bytes where"):
+        open_corpus(folder)
+    path.unlink()
+    with pytest.raises(UserError, match=r"segment_03.pt: segment file is missing"):
+        open_corpus(folder)
+
+
+def test_a_killed_preparation_leaves_nothing_finished_and_no_process(
+    root: Path, tmp_path: Path, make_prose: Callable[..., str]
+) -> None:
+    source = tmp_path / "long.txt"
+    texts = [make_prose(number, sentences=60) for number in range(1_500)]
+    source.write_text("\n<|endoftext|>\n".join(texts))
+    command = [*COMMAND, "--out", str(root), "--source", str(source), "--workers", "2", "--quiet"]
+    running = subprocess.Popen(command)
+    spool = root / "corpus" / ".long.unfinished" / "spool" / "tokens.spool"
+    workers: list[int] = []
+    while not (spool.exists() and spool.stat().st_size):  # in the middle of reading
+        assert running.poll() is None
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text()
+        workers = list(map(int, children.split()))
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (root / "corpus" / "long").exists()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{number}").exists() for number in workers):
+        assert time.monotonic() < deadline, "worker processes outlive the command"
+        time.sleep(0.05)
+    assert run(root, "--source", source, "--quiet").returncode == 0
+    visible = [path.name for path in (root / "corpus").iterdir() if path.name != ".long.lock"]
+    assert visible == ["long"]
+    verify_corpus(root / "corpus" / "long")
+
+
+def test_tokens_and_weights(root: Path, tmp_path: Path, make_prose: Callable[..., str]) -> None:
+    for name, numbers in (("a.txt", range(60)), ("b.txt", range(100, 160))):
+        texts = [make_prose(number) for number in numbers]
+        (tmp_path / name).write_text("\n<|endoftext|>\n".join(texts))
+    sources = (f"{tmp_path / 'a.txt'}:1", f"{tmp_path / 'b.txt'}:3")
+    manifest = open_corpus(prepare(root, *sources, tokens=4_000, eval_tokens=500)).manifest
+    assert manifest.splits["train"].tokens == 4_000
+    assert [source["name"] for source in manifest.sources] == ["a.txt", "b.txt"]
+    assert manifest.notes == []
+
+
+def test_hub_data_set_in_the_hub_s_layout(
+    root: Path, tmp_path: Path, make_prose: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    texts = [make_prose(number) for number in range(200)]
+    folder = tmp_path / "wikipedia" / "20231101.en"
+    folder.mkdir(parents=True)
+    for part in range(2):
+        table = pa.table({"id": list(range(100)), "text": texts[part * 100 : part * 100 + 100]})
+        parquet.write_table(table, folder / f"train-0000{part}-of-00002.parquet")
+    (tmp_path / "wikipedia" / "README.md").write_text(
+        "---\nconfigs:\n- config_name: 20231101.en\n  data_files:\n  - split: train\n"
+        "    path: 20231101.en/*.parquet\n---\n"
+    )
+    source = f"hub:{tmp_path / 'wikipedia'}@20231101.en"
+    manifest = open_corpus(prepare(root, source, tokens=3_000, eval_tokens=400)).manifest
+    assert manifest.splits["train"].tokens == 3_000
+    assert manifest.documents_in < 200  # no more is read than is needed
+    with pytest.raises(UserError, match="no column 'body'; there are 'id', 'text'"):
+        prepare(root, source, name="other", tokens=3_000, text_column="body")
+    with pytest.raises(UserError, match=r"hub:.*nowhere: cannot be read"):
+        prepare(root, f"hub:{tmp_path / 'nowhere'}", name="other", tokens=3_000)
+
+
+def test_hub_needs_tokens_and_its_library(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="needs --tokens"):
+        prepare(root, "hub:wikimedia/wikipedia")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r'pip install -e ".\[hub\]"'):
+        prepare(root, "hub:wikimedia/wikipedia", tokens=1_000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "nowhere.txt"], "--source 'nowhere.txt': no such file or folder"),
+        (["--source", "builtin:latin"], "--source builtin:latin: the names are wikitext-2"),
+        (["--name", "../up"], "--name '../up': use 1 to 100 letters"),
+        (["--tokens", "0"], "--tokens 0: must be at least 1"),
+        (["--segments", "101"], "--segments 101: must be 1 to 100"),
+        (["--source", "a.txt:0"], "--source a.txt:0: the weight must be above 0"),
+        (["--name", "absent", "--verify"], "no manifest.json, so this is not a finished corpus"),
+    ],
+)
+def test_a_user_s_mistake_is_one_line(root: Path, arguments: list[str], message: str) -> None:
+    done = run(root, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_nothing_left_to_train_on(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "junk.txt"
+    source.write_text("\n<|endoftext|>\n".join(f"#{number}" for number in range(9)))
+    with pytest.raises(UserError, match=r"0 of 9 documents are left \(dropped: .*9 word_count\)"):
+        prepare(root, source)
+    source.write_text("a line of five words\n" * 90)
+    done = run(root, "--source", str(source), "--no-quality-filter")
+    assert done.stderr.startswith("error: ")  # and no progress bar before it
+    assert "1 of 1 documents are left (dropped: none)" in done.stderr
+    assert "lines <|endoftext|> part it" in done.stderr and "filter" not in done.stderr
+    source.write_text("")
+    with pytest.raises(UserError, match="no text in it"):
+        prepare(root, source)
+    assert not (root / "corpus").exists()
+
+
+def test_without_the_quality_filter_short_lines_stay(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "lines.txt"
+    source.write_text("\n<|endoftext|>\n".join(f"line number {number}" for number in range(90)))
+    manifest = open_corpus(prepare(root, source, quality_filter=False, segments=2)).manifest
+    assert manifest.documents_kept == 90
+    assert manifest.retention == 1
+
+
+def test_a_file_where_the_folder_should_be(root: Path, text_file: Path) -> None:
+    (root / "corpus").write_text("in the way")
+    with pytest.raises(UserError, match=r"corpus: File exists"):
+        prepare(root, text_file)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(root: Path, text_file: Path) -> None:
+    command = [*COMMAND, "--out", str(root), "--source", str(text_file), "--quiet"]
+    limited = f"ulimit -f 10; exec {shlex.join(command)}"  # no file above 10 KiB
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "File too large: make room or choose --out" in done.stderr
+    assert not (root / "corpus").exists()
+
+
+def test_help_has_an_example() -> None:
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
+    assert "example:" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_built_in_corpus_twice(shared_home: Path, tmp_path: Path) -> None:
+    hashes = []
+    for number in range(2):
+        root = tmp_path / str(number)
+        root.mkdir()
+        (root / "downloads").symlink_to(shared_home / "downloads")
+        corpus = open_corpus(prepare_corpus(CorpusSpec(), root, quiet=True, workers=number + 1))
+        assert 9_900_000 <= corpus.manifest.splits["train"].tokens <= 10_100_000
+        assert len(corpus.manifest.splits["train"].files) == 8
+        assert 64_000 <= corpus.manifest.splits["val"].tokens <= 100_000
+        for source in corpus.manifest.sources:
+            assert source["documents_in"] == BUILTIN[source["name"]].documents
+        hashes.append(corpus.content_hash)
+    assert hashes == [BUILTIN_HASH] * 2
+
+
+BUILTIN_HASH = "4fa3826206920deb0bb4af2a991c404830875a439f2ecf38c024655006d01982"
+"""Of 2026-11-22: published results are on these tokens, so a change to it must be meant."""

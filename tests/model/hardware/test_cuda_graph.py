@@ -1,0 +1,118 @@
+"""When a step is recorded, replayed or run as it is, with a stand-in for CUDA's recording.
+
+What needs a GPU is in `test_gpu.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import pytest
+import torch
+from torch import Tensor
+
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.hardware import cuda_graph
+from minigpt_search.model.hardware.cuda_graph import WARM_UP_STEPS, StepGraph
+from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.training.step import Step
+
+Function = Callable[[Tensor, Tensor], None]
+
+
+class Recorder:
+    """Notes how the function was called; a recording runs nothing, its replay the function."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failure: str | None = None) -> None:
+        self.calls: list[str] = []
+        self.failure = failure
+        monkeypatch.setattr(cuda_graph, "run_aside", self.run_aside)
+        monkeypatch.setattr(cuda_graph, "record", self.record)
+        monkeypatch.setattr(cuda_graph, "_renew", torch.Generator.set_state)
+
+    def run_aside(self, function: Function, tokens: Tensor, targets: Tensor) -> None:
+        self.calls.append("warm-up")
+        function(tokens, targets)
+
+    def record(
+        self, function: Function, x: Tensor, y: Tensor, generators: Collection[torch.Generator]
+    ) -> Callable[[], None]:
+        self.calls.append("record")
+        if self.failure is not None:
+            for generator in generators:
+                torch.rand(3, generator=generator)  # whatever a failure leaves behind
+            raise RuntimeError(self.failure)
+
+        def replay() -> None:
+            self.calls.append("replay")
+            function(x, y)
+
+        return replay
+
+
+def make_step(config: RunConfig) -> Step:
+    torch.manual_seed(0)
+    model = GPT(config.model).train()
+    model.draw_dropout_from(torch.Generator().manual_seed(1))
+    return Step(model, config.train, "cpu")
+
+
+def graphed(step: Step) -> Step:
+    generator = step.model.dropout.generators[0]
+    assert generator is not None
+    step.compute = StepGraph(step._compute, step.config.batch_size, {generator})
+    return step
+
+
+def train(step: Step, sizes: list[int]) -> list[Tensor]:
+    """One step for each batch size; returns all that a step changes."""
+    generator = torch.Generator().manual_seed(2)
+    for number, size in enumerate(sizes):
+        tokens = torch.randint(60, (size, 8), generator=generator)
+        step(tokens, tokens.flip(0), 1e-3 * (number + 1))
+    stream = step.model.dropout.generators[0]
+    assert stream is not None
+    return [*step.model.parameters(), *step.sums.state().values(), stream.get_state()]
+
+
+def assert_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_whole_batches_are_replayed_after_the_warm_up_and_short_ones_are_not(
+    tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(monkeypatch)
+    sizes = [3, 8, 8, 8, 8, 3, 8]
+    assert_same(train(graphed(make_step(tiny)), sizes), train(make_step(tiny), sizes))
+    assert WARM_UP_STEPS == 2
+    assert recorder.calls == ["warm-up"] * 2 + ["record"] + ["replay"] * 3
+
+
+def test_what_can_t_be_recorded_runs_with_the_same_numbers_and_one_warning(
+    tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(monkeypatch, "operation not permitted when stream is capturing\nmore")
+    sizes = [8] * 5 + [3, 8]
+    with pytest.warns(RuntimeWarning, match="no CUDA graph.*capturing$") as warned:
+        ours = train(graphed(make_step(tiny)), sizes)
+    assert len(warned) == 1
+    assert recorder.calls == ["warm-up", "warm-up", "record"]
+    assert_same(ours, train(make_step(tiny), sizes))
+
+
+def test_an_optimizer_s_state_from_another_kind_of_device_is_taken_over(tiny: RunConfig) -> None:
+    step = make_step(tiny)
+    train(step, [8, 8])
+    state = step.optimizer.state_dict()
+    for group in state["param_groups"]:  # as on a GPU
+        group["lr"], group["capturable"] = torch.tensor(0.1), True
+    other = make_step(tiny)
+    other.load_optimizer(state)
+    for group in other.optimizer.param_groups:
+        assert (group["lr"], group["capturable"]) == (tiny.train.lr_peak, False)
+    for ours, theirs in zip(step.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(
+            step.optimizer.state[ours]["exp_avg"], other.optimizer.state[theirs]["exp_avg"]
+        )

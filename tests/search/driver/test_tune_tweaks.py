@@ -1,0 +1,105 @@
+"""What is left of Ray in a search: its processes, Tune's wake-ups, the workers' reports."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray.air.execution._internal.actor_manager import RayActorManager
+
+from minigpt_search.model.records import EpochRecord
+from minigpt_search.model.training.train import Progress
+from minigpt_search.search.cli.make_experiment import make_experiment
+from minigpt_search.search.cli.parser import make_parser
+from minigpt_search.search.driver.tune_tweaks import TUNE_WAITS_SECONDS, few_wakeups
+from minigpt_search.search.early_stopping.rungs import Decider
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.sync.worker_files import Place
+from minigpt_search.search.trials.trial import ReportedTrials, grid_trials
+from minigpt_search.search.worker import reporting as tune_reports
+
+PROCESSES = """
+import sys
+from pathlib import Path
+from minigpt_search.search.machines.environment import prepare_environment
+prepare_environment(1)
+import ray
+from minigpt_search.search.machines.local_ray import few_processes
+with few_processes():
+    context = ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+session = context.address_info["session_dir"]
+for path in Path("/proc").glob("[0-9]*/cmdline"):
+    words = path.read_bytes().decode().split(chr(0)) if path.exists() else []
+    if any(session in word for word in words):
+        print(next(Path(w).name for w in words if "/ray/" in w))
+ray.shutdown()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_ray_is_started_without_what_a_search_has_no_use_for() -> None:
+    done = subprocess.run([sys.executable, "-c", PROCESSES], capture_output=True, text=True)
+    started = set(done.stdout.split())
+    assert {"gcs_server", "raylet"} <= started, done.stderr
+    assert not started & {"monitor.py", "log_monitor.py", "dashboard.py"}
+
+
+def test_tune_sleeps_until_something_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float | None] = []
+
+    def wait(manager: RayActorManager, timeout: float | None = None) -> bool:
+        waits.append(timeout)
+        return False
+
+    monkeypatch.setattr(RayActorManager, "next", wait)
+    manager = RayActorManager.__new__(RayActorManager)
+    with few_wakeups():
+        assert not manager.next(timeout=0.1)  # as Tune's loop calls it
+        manager.next(timeout=2.5)
+        manager.next()  # for ever
+    manager.next(timeout=0.1)
+    assert waits == [TUNE_WAITS_SECONDS, 2.5, None, 0.1]
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    return make_experiment(make_parser().parse_args(["--grid", "lr"]), "cpu")
+
+
+def test_progress_is_reported_each_two_seconds_and_every_epoch(
+    monkeypatch: pytest.MonkeyPatch, experiment: Experiment
+) -> None:
+    now, reports = 0.0, []
+    monkeypatch.setattr(tune_reports.tune, "report", reports.append)
+    monkeypatch.setattr(tune_reports.time, "monotonic", lambda: now)
+    trial = grid_trials(experiment)[0]
+    hooks = tune_reports.tune_hooks(
+        trial, Place(Path()), Decider("never", Path(), trial.trial_id, trial.config), at_a_time=2
+    )
+    for second in range(7):  # `train` tells of its progress once a second
+        now = second + 0.01 * second
+        hooks.on_progress(Progress(step=second, total_steps=7, train_loss_nats=9.0))
+    fields = dict.fromkeys(EpochRecord.__dataclass_fields__, 1.0)
+    hooks.on_epoch(EpochRecord(**fields | {"epoch": 1, "val_loss_nats": 8.0}))  # type: ignore[arg-type]
+    assert [r["step"] for r in reports if r["kind"] == "progress"] == [0, 2, 4, 6]
+    assert [r["val_loss_nats"] for r in reports if r["kind"] == "epoch"] == [8.0]
+    guessing = math.log(trial.config.model.vocab_size)
+    assert [r["objective"] for r in reports] == [guessing] * 4 + [8.0]
+
+
+def test_many_trials_report_less_often_each() -> None:
+    """All together at most ten times a second, as far as the screen needs no more."""
+    assert tune_reports.report_every(1) == tune_reports.report_every(16) == 1.9
+    assert tune_reports.report_every(64) == 6.4
+    assert tune_reports.report_every(1000) == 100
+
+
+def test_a_report_leads_back_to_its_member_of_the_pack(experiment: Experiment) -> None:
+    trials = grid_trials(experiment)
+    pack = {"pack": [{"values": t.values, "replicate": t.replicate} for t in trials]}
+    reported = ReportedTrials(experiment)
+    for trial in [*trials, *trials]:
+        assert reported(pack, {"member": trial.trial_id}) == trial

@@ -1,0 +1,137 @@
+"""Which trials are packed, how packs are asked for, and what a pack leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.corpus.corpus import open_corpus
+from minigpt_search.model.records import COMPLETE, FAILED
+from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
+from minigpt_search.search.cli.parser import check_options, make_parser
+from minigpt_search.search.planning import choose_pack as packing
+from minigpt_search.search.planning.choose_pack import choose_pack
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.trial_folder import read_outcome, read_started, trial_folder
+from minigpt_search.search.trials.groups import make_packs
+from minigpt_search.search.trials.trial import grid_trials
+from minigpt_search.search.worker import trainable
+
+
+def plan(*words: str) -> Experiment:
+    args = make_parser().parse_args(words)
+    check_options(args)
+    return make_experiment(args, "cpu")
+
+
+def test_packs_are_of_one_shape_even_and_hold_every_trial_once() -> None:
+    trials = grid_trials(plan("--grid", "lr,embed_dim", "--seeds", "2"))
+    packs = make_packs(trials, 3)
+    assert sorted(t.trial_id for pack in packs for t in pack) == sorted(t.trial_id for t in trials)
+    assert all(len({t.config.model.embed_dim for t in pack}) == 1 for pack in packs)
+    assert [len(pack) for pack in packs] == 3 * [2, 3, 3]
+    assert make_packs(trials, 1) == [
+        [t] for width in (64, 128, 256) for t in trials if t.values["embed_dim"] == width
+    ]
+
+
+def test_by_itself_a_cpu_does_not_pack_and_a_number_is_taken_as_it_is() -> None:
+    grid = plan("--grid", "lr")
+    assert choose_pack(None, grid) == (1, None)
+    assert choose_pack("3", grid) == (3, None)
+    assert choose_pack("16", grid) == (4, None)
+    assert choose_pack(None, plan("--search", "tpe", "--trials", "3")) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("rates", "chosen"),
+    [
+        ({1: 100.0, 2: 150.0, 4: 250.0}, 4),
+        ({1: 100.0, 2: 150.0, 4: 120.0}, 2),
+        ({1: 100.0, 2: 104.0, 4: 90.0}, 1),
+    ],
+)
+def test_auto_takes_the_fastest_if_it_gains_enough(
+    monkeypatch: pytest.MonkeyPatch, rates: dict[int, float], chosen: int
+) -> None:
+    def measured(config: object, device: str, threads: int, pack: int) -> float:
+        return rates[pack]
+
+    monkeypatch.setattr(packing, "measure_tokens_per_second", measured)
+    alone = dataclasses.replace(plan("--grid", "lr"), max_concurrent=1)
+    size, reason = choose_pack("auto", alone)
+    assert size == chosen
+    assert reason is not None and "100 by 1, 1" in reason
+    assert choose_pack("auto", dataclasses.replace(alone, max_concurrent=4)) == (1, None)
+
+
+def test_what_was_measured_on_a_gpu_leaves_its_memory_to_the_trials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+
+    def measured(config: object, device: str, threads: int, pack: int) -> float:
+        calls.append(f"{device} {pack}")
+        if pack == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 100.0 * pack
+
+    monkeypatch.setattr(packing, "measure_tokens_per_second", measured)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("freed"))
+    alone = dataclasses.replace(plan("--grid", "lr"), max_concurrent=1, device="cuda")
+    assert choose_pack("auto", alone)[0] == 2
+    assert calls == ["cuda 1", "freed", "cuda 2", "freed", "cuda 4", "freed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--grid", "lr", "--pack", "0"), "--pack 0"),
+        (("--grid", "lr", "--pack", "many"), "--pack many"),
+        (("--search", "tpe", "--trials", "2", "--pack", "2"), "--pack goes with a grid"),
+        (("--resume", "x", "--pack", "2"), "--pack"),
+    ],
+)
+def test_what_cannot_be_packed_is_refused(words: tuple[str, ...], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        plan(*words)
+
+
+def test_a_grid_without_two_trials_of_one_shape_is_refused() -> None:
+    with pytest.raises(UserError, match="--pack 2: no two"):
+        choose_pack("2", plan("--grid", "embed_dim"))
+
+
+def test_a_member_s_fault_is_its_own_and_finished_members_are_left_out(
+    search_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--grid", "lr", "--embed-dim", "16", "--corpus", "small", "--name", "fault")
+    small = open_corpus(search_root / "corpus" / "small")
+    asked = plan(*words)
+    short = asked.base.replace(tokens_per_epoch=2048)
+    experiment = with_corpus(dataclasses.replace(asked, base=short, pack=3), small)
+    folder = search_root / "experiments" / "fault"
+    experiment.write(folder)
+    trials = grid_trials(experiment)[:3]
+    homes = [trial_folder(folder, trial.trial_id) for trial in trials]
+    homes[1].mkdir(parents=True)
+    (homes[1] / "final.pt").mkdir()  # in the way of its weights
+    reports: list[dict[str, object]] = []
+    monkeypatch.setattr(trainable.tune, "report", reports.append)
+    cells = [{"values": t.values, "replicate": t.replicate} for t in trials]
+    trainable.run_trials({"pack": cells}, folder, session="a")
+    outcomes = [read_outcome(home) for home in homes]
+    assert [o.status for o in outcomes if o] == [COMPLETE, FAILED, COMPLETE]
+    assert {r["member"] for r in reports if r["kind"] == "epoch"} == {t.trial_id for t in trials}
+    (homes[1] / "final.pt").rmdir()
+    (homes[1] / "outcome.json").unlink()
+    trainable.run_trials({"pack": cells}, folder, session="a")
+    assert read_outcome(homes[0]) == outcomes[0]
+    again = read_outcome(homes[1])
+    assert again is not None and (again.status, again.attempts, again.pack) == (COMPLETE, 2, 1)
+    started = read_started(homes[0])
+    assert started is not None and len(started.starts) == 1

@@ -1,0 +1,268 @@
+"""A search that goes on with something else than it began with, and one that takes over another."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from minigpt_search.data.common import package
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.model.hardware.device import versions
+from minigpt_search.model.records import (
+    COMPLETE,
+    DIVERGED,
+    FAILED,
+    CheckpointRef,
+    Device,
+    EpochRecord,
+    Timing,
+)
+from minigpt_search.search.cli.extend import extended_arguments
+from minigpt_search.search.cli.make_experiment import make_experiment
+from minigpt_search.search.cli.parser import check_options, make_parser
+from minigpt_search.search.records import provenance as code_version
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.provenance import code_hashes, refuse_other_beginnings
+from minigpt_search.search.reuse.take_over import extension_line, finished_trials, take_over
+from minigpt_search.search.reuse.warm_start import is_mixed, look
+from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
+
+EPOCH = EpochRecord(
+    epoch=1,
+    train_loss_nats=7.5,
+    val_loss_nats=7.0,
+    val_perplexity=math.exp(7.0),
+    val_bits_per_byte=2.1,
+    lr_last=0.0,
+    grad_norm_mean=1.0,
+    tokens_seen=1,
+    wall_seconds=1.0,
+    steps_per_second=1.0,
+    peak_memory_mb=1.0,
+)
+CORPUS = {"corpus_hash": "abc", "corpus": {"name": "builtin"}}
+
+
+def plan(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Experiment:
+    """The experiment that `search/run.py` makes of these words."""
+    monkeypatch.setattr(sys, "argv", ["search/run.py", *words])
+    parser = make_parser()
+    args = parser.parse_args(words)
+    if args.extend is not None:
+        args = extended_arguments(parser, root, args.extend, words)
+    check_options(args)
+    return dataclasses.replace(make_experiment(args, args.device or "cpu"), **CORPUS)
+
+
+def begin(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[Experiment, Path]:
+    experiment = plan(root, monkeypatch, *words)
+    folder = root / "experiments" / experiment.name
+    experiment.write(folder)
+    return experiment, folder
+
+
+def record(trial: Trial, status: str = COMPLETE) -> TrialRecord:
+    return TrialRecord(
+        trial_id=trial.trial_id,
+        config=trial.config,
+        replicate=trial.replicate,
+        status=status,
+        epochs=(EPOCH,) if status == COMPLETE else (),
+        error=None if status == COMPLETE else "because",
+        steps=1,
+        timing=Timing(),
+        device=Device(kind="cpu", name="a processor", threads=1),
+        versions=versions(),
+        checkpoint=CheckpointRef(path=f"checkpoints/{trial.trial_id}/final.pt", sha256="00"),
+        attempts=1,
+        ended_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def test_every_source_file_has_a_hash_and_a_changed_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = code_hashes()
+    assert {"model/training/loop.py", "search/run.py", "data/pipeline/build.py"} <= set(here)
+    for room in code_version.ROOMS:
+        (tmp_path / room / "part").mkdir(parents=True)
+        (tmp_path / room / "part" / "a.py").write_text("x = 1\n")
+    monkeypatch.setattr(package, "package_folder", lambda: tmp_path)
+    before = code_hashes()
+    assert list(before) == ["data/part/a.py", "model/part/a.py", "search/part/a.py"]
+    (tmp_path / "model" / "part" / "a.py").write_text("x = 2\n")
+    changed = {name for name, digest in code_hashes().items() if before[name] != digest}
+    assert changed == {"model/part/a.py"}
+
+
+def test_what_an_experiment_did_not_begin_with_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = plan(tmp_path, monkeypatch, "--grid", "lr", "--name", "x")
+    refuse_other_beginnings(experiment, "abc")
+    code = experiment.code | {"model/training/loop.py": "0" * 16, "model/gone.py": "1" * 16}
+    other = dataclasses.replace(
+        experiment, code=code, versions=experiment.versions | {"torch": "1.0"}
+    )
+    with pytest.raises(UserError) as caught:
+        refuse_other_beginnings(other, None)
+    said = str(caught.value)
+    assert "--resume x" in said and "--extend x" in said and "\n" not in said
+    assert "changed code: model/gone.py, model/training/loop.py;" in said
+    assert f"torch 1.0 then, {versions()['torch']} now" in said
+    assert "corpus builtin: abc then, missing now" in said
+    with pytest.raises(UserError, match="abc then, abd now"):
+        refuse_other_beginnings(experiment, "abd")
+    with pytest.raises(UserError, match="not on record"):
+        refuse_other_beginnings(dataclasses.replace(experiment, code={}), "abc")
+
+
+def test_an_extension_is_the_other_command_with_flags_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(tmp_path, monkeypatch, "--grid", "lr", "--preset", "seed", "--seed", "7", "--name", "a")
+    first = plan(tmp_path, monkeypatch, "--extend", "a", "--lr", "1e-3,4e-3", "--name", "b")
+    assert first.axes == {"lr": (1e-3, 4e-3)}
+    assert (first.preset, first.base_seed, first.name, first.extends) == ("seed", 7, "b", "a")
+    first.write(tmp_path / "experiments" / "b")
+    second = plan(tmp_path, monkeypatch, "--extend", "b", "--seeds", "2")
+    assert second.axes == first.axes and second.base_seed == 7 and second.seeds == 2
+    assert second.name not in ("a", "b") and second.extends == "b"
+
+
+def test_finished_trials_are_taken_over_once_with_their_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--grid", "lr", "--lr", "1e-3,2e-3,3e-3", "--preset", "quick")
+    old, old_folder = begin(tmp_path, monkeypatch, *words, "--name", "a")
+    ledger = Ledger(old_folder / "ledger.jsonl")
+    trials = grid_trials(old)
+    for trial, status in zip(trials, (COMPLETE, DIVERGED, FAILED), strict=True):
+        ledger.append(record(trial, status))
+    weights = old_folder / "checkpoints" / trials[0].trial_id / "final.pt"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+
+    new, folder = begin(
+        tmp_path, monkeypatch, "--extend", "a", "--lr", "5e-4,1e-3,2e-3,3e-3", "--name", "b"
+    )
+    taken = Ledger(folder / "ledger.jsonl")
+    for _ in range(2):
+        take_over(new, folder, taken)
+    known = {t.trial_id: t for t in Ledger(taken.path).trials}
+    assert known.keys() == {trials[0].trial_id, trials[1].trial_id}
+    assert all(t.taken_from == "a" for t in known.values())
+    assert (folder / weights.relative_to(old_folder)).read_bytes() == b"weights"
+    assert taken.path.read_bytes().count(b"\n") == 2
+    assert {t.trial_id for t in grid_trials(new)} >= known.keys()
+
+
+@pytest.mark.parametrize("more", [("--confirm", "2"), ("--lr", "1e-3,2e-3,4e-3")])
+def test_after_a_budget_what_it_was_trimmed_to_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    words = ("--lr", "1e-3,2e-3", "--preset", "quick", "--budget", "5m", "--name", "a")
+    whole = plan(tmp_path, monkeypatch, *words)
+    old = dataclasses.replace(whole, base=whole.base.replace(tokens_per_epoch=51_200))
+    folder = tmp_path / "experiments" / "a"
+    old.write(folder)
+    for trial in grid_trials(old):
+        Ledger(folder / "ledger.jsonl").append(record(trial))
+    new = plan(tmp_path, monkeypatch, "--extend", "a", *more, "--name", "b")
+    assert new.budget_seconds is None
+    assert len(finished_trials(tmp_path, new)) == 2
+
+
+def test_after_a_budget_a_sampler_has_tried_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--search", "random", "--lr", "1e-4,1e-2", "--epochs", "1", "--embed-dim", "32")
+    old, folder = begin(tmp_path, monkeypatch, *words, "--budget", "5m", "--name", "a")
+    for rate in (1e-3, 2e-3, 3e-3):
+        trial = make_trial(old, {"lr": rate}, 0)
+        Ledger(folder / "ledger.jsonl").append(record(trial))
+    new = plan(tmp_path, monkeypatch, "--extend", "a", "--confirm", "2")
+    assert new.samples == 3 and new.budget_seconds is None
+    more = plan(tmp_path, monkeypatch, "--extend", "a", "--trials", "20")
+    assert more.samples == 20 and more.budget_seconds is None
+    again = plan(tmp_path, monkeypatch, "--extend", "a", "--budget", "9m")
+    assert again.budget_seconds == 540 and again.samples == old.samples
+
+
+def test_other_code_is_still_said_of_what_was_taken_over_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--lr", "1e-3,2e-3", "--preset", "quick")
+    made = plan(tmp_path, monkeypatch, *words, "--name", "a")
+    libraries = made.versions | {"torch": "1.0"}
+    dataclasses.replace(made, versions=libraries).write(tmp_path / "experiments" / "a")
+    ledger = Ledger(tmp_path / "experiments" / "a" / "ledger.jsonl")
+    for trial in grid_trials(made):
+        ledger.append(record(trial))
+    second = plan(tmp_path, monkeypatch, "--extend", "a", "--name", "b")
+    assert extension_line(tmp_path, second).endswith("made by other code or libraries")
+    second = dataclasses.replace(second, mixed=is_mixed(tmp_path, second))
+    folder = tmp_path / "experiments" / "b"
+    second.write(folder)
+    take_over(second, folder, Ledger(folder / "ledger.jsonl"))
+    for flag in ("--extend", "--warm-start"):
+        flags = words if flag == "--warm-start" else ()
+        third = plan(tmp_path, monkeypatch, *flags, flag, "b", "--name", "c")
+        assert is_mixed(tmp_path, third)
+        lines = [found.line for found in look(tmp_path, third)]
+        lines += [extension_line(tmp_path, third)] if flag == "--extend" else []
+        assert lines[0].endswith("made by other code or libraries")
+
+
+@pytest.mark.parametrize(
+    "words", [("--seed", "1"), ("--lr", "4e-3"), ("--embed-dim", "64"), ("--batch", "none")]
+)
+def test_another_plan_takes_nothing_over_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    old, folder = begin(
+        tmp_path, monkeypatch, "--lr", "1e-3,2e-3", "--preset", "quick", "--name", "a"
+    )
+    Ledger(folder / "ledger.jsonl").append(record(grid_trials(old)[0]))
+    if words == ("--batch", "none"):  # the same plan on another corpus
+        monkeypatch.setitem(CORPUS, "corpus_hash", "other")
+        words = ()
+    new = plan(tmp_path, monkeypatch, "--extend", "a", *words, "--name", "b")
+    with pytest.raises(UserError, match="--extend a: none of its 1 finished trials"):
+        finished_trials(tmp_path, new)
+
+
+def test_a_sampler_takes_over_what_lies_in_its_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, folder = begin(
+        tmp_path, monkeypatch, "--lr", "1e-3,2e-3,9e-3", "--preset", "quick", "--name", "a"
+    )
+    for trial in grid_trials(old):
+        Ledger(folder / "ledger.jsonl").append(record(trial))
+    sampler = ("--search", "tpe", "--trials", "9", "--lr", "5e-4,5e-3")
+    fixed = ("--epochs", "1", "--embed-dim", "128")
+    new = plan(tmp_path, monkeypatch, "--extend", "a", *sampler, *fixed)
+    rates = [t.config.train.lr_peak for t in finished_trials(tmp_path, new)]
+    assert rates == [1e-3, 2e-3]
+
+
+def test_claims_take_over_the_cells_that_are_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the others between the axes' values."""
+    words = ("--grid", "lr,embed_dim", "--lr", "3e-4,1e-3", "--embed-dim", "64,128")
+    before, folder = begin(tmp_path, monkeypatch, *words, "--preset", "quick", "--name", "lr")
+    ledger = Ledger(folder / "ledger.jsonl")
+    for trial in grid_trials(before):
+        ledger.append(record(trial))
+    claims = plan(tmp_path, monkeypatch, "--grid", "claims", "--preset", "quick")
+    claims = dataclasses.replace(claims, extends="lr")
+    taken = finished_trials(tmp_path, claims)
+    values = [(t.config.train.lr_peak, t.config.model.embed_dim) for t in taken]
+    assert sorted(values) == [(3e-4, 128), (1e-3, 64), (1e-3, 128)]
