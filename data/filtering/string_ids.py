@@ -1,9 +1,14 @@
-"""Numbers for byte strings: the same for the same string, found for a whole array of them at once.
+"""Ids for byte strings: the same for the same string, found for a whole array of them at once.
 
 A string of up to 15 bytes and its length are two machine words. With those as keys, a hash table
 (open addressing, linear probing) takes a few calls of numpy for any number of strings, where a
 dictionary takes a Python object and a jump through memory for each. The few longer strings are in
 a dictionary.
+
+Others take longer (CPU of the whole built-in corpus, 2026-11-29, 2 cores, side by side): pyarrow's
+`dictionary_encode` of each batch and a dictionary over what is distinct in it 1.20 to 1.24 times as
+long, with 53 MB more in each process; a dictionary alone 1.31. This step alone: 2.5 and 4.0 times;
+pandas' `factorize` and that dictionary 4.8, and its `Index.get_indexer` 13.
 
 Shapes: N strings, F of them for the first time.
 """
@@ -28,8 +33,8 @@ _LONG = 0xFF << 56
 _FREE = -1
 
 
-class StringNumbers:
-    """Gives strings the numbers 0, 1, ... as they come for the first time."""
+class StringIds:
+    """Gives strings the ids 0, 1, ... as they come for the first time."""
 
     def __init__(self) -> None:
         self._low, self._high = array("Q"), array("Q")  # the keys, by number

@@ -121,6 +121,6 @@ def test_a_full_table_begins_anew(
     for number in range(8):
         batch = [make_prose(number, sentences=4), f"word{number} " * 9]
         check(table, batch, get_plain(table))
-        sizes.append(len(table._numbers))
+        sizes.append(len(table._ids))
     assert any(later < earlier for earlier, later in pairwise(sizes))
     assert max(sizes[1:]) < 40 + 120
