@@ -41,7 +41,7 @@ def joined(
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     # What Ray prints whatever it is told: forty lines when a node is lost.
     ray_worker.print_to_stdstream = lambda *_, **__: None
-    knock(address)
+    check_reachable(address)
     try:
         try:
             options |= {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -76,7 +76,7 @@ def _silence() -> Iterator[None]:
         os.close(kept)
 
 
-def knock(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Raise `UserError` if nobody listens there: Ray itself would try for a minute."""
     host, _, port = address.rpartition(":")
     if not host:

@@ -38,7 +38,7 @@ Tokens = npt.NDArray[np.uint16]
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 STOP_MARKS = (1 << len(STOP_WORDS)) - 1
 HAS_LETTER, HAS_LOREM, _NO_WORD = 1 << 8, 1 << 9, 1 << 10
-_STOP_MARK = {word: 1 << place for place, word in enumerate(STOP_WORDS)}
+_STOP_MARK = {word: 1 << bit for bit, word in enumerate(STOP_WORDS)}
 
 PIECES_LIMIT = 300_000
 CHARACTERS_LIMIT = 4_000_000
@@ -51,7 +51,7 @@ class Words:
 
     bounds: Ints
     """(N + 1,) Text k has the words from bounds[k] to bounds[k + 1]."""
-    numbers: Ints
+    ids: Ints
     """(W,) The same for the same word."""
     lengths: npt.NDArray[np.int32]
     """(W,) Characters."""
@@ -155,7 +155,7 @@ class WordTable:
         pieces = np.concatenate(rows)
         lengths = np.frombuffer(self._length, np.int32).take(pieces)
         is_word = lengths > 0
-        numbers = pieces[is_word]
+        words = pieces[is_word]
         hashes, hash_counts = self._hashes.gather(pieces)
         ends = np.cumsum([0, *map(len, rows)])
         starts = running_sum(hash_counts)[ends].tolist()
@@ -165,9 +165,9 @@ class WordTable:
         ]
         return Words(
             bounds=running_sum(is_word)[ends],
-            numbers=np.frombuffer(self._word, np.int64).take(numbers),
+            ids=np.frombuffer(self._word, np.int64).take(words),
             lengths=lengths[is_word],
-            marks=np.frombuffer(self._marks, np.uint16).take(numbers),
+            marks=np.frombuffer(self._marks, np.uint16).take(words),
             runs=runs,
             run_slices=run_slices,
             shingles=[
@@ -235,6 +235,6 @@ class _Ragged:
         starts = ends.take(rows)
         counts = ends.take(rows + 1) - starts
         before = np.cumsum(counts) - counts
-        places = np.repeat(starts - before, counts)
-        places += np.arange(len(places))
-        return np.frombuffer(self._values, self._values.typecode).take(places), counts
+        indices = np.repeat(starts - before, counts)
+        indices += np.arange(len(indices))
+        return np.frombuffer(self._values, self._values.typecode).take(indices), counts
