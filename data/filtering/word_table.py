@@ -26,7 +26,7 @@ from minigpt_search.data.filtering.shingles import (
     Hashes,
     mix,
     shingle_hashes,
-    split_words_of_each,
+    split_words,
 )
 from minigpt_search.data.filtering.string_ids import Ints, StringIds
 
@@ -138,7 +138,7 @@ class WordTable:
         self._characters += sum(map(len, words))
         self._lengths.extend(map(len, words))
         self._marks.extend(marks)
-        parts = split_words_of_each(words)
+        parts = split_words(words)
         hashes = [zlib.crc32(part) for part in chain.from_iterable(parts)]
         self._hashes.extend(mix(np.array(hashes, np.uint64)), np.array(list(map(len, parts)), int))
         # the tokens of what is no word are never asked for
