@@ -1,6 +1,6 @@
 """What a run is: the model's shape and the training recipe, checked when they are made.
 
-Defaults are the assignment's recipe (the `seed` preset). No torch here: reports read it too.
+Defaults are the assignment's recipe (the `full` preset). No torch here: reports read it too.
 """
 
 from __future__ import annotations

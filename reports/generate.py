@@ -171,7 +171,7 @@ def _whose_fault(experiment: Experiment, folder: Path) -> Iterator[None]:
     except KeyError as error:
         raise UserError(f"{path}: the corpus manifest in it has no {error}") from None
     except (TypeError, ValueError, AttributeError):
-        Manifest.from_dict(experiment.corpus, f"{path}: corpus")
+        Manifest.from_dict(experiment.corpus.manifest, f"{path}: corpus")
         raise
 
 

@@ -66,28 +66,28 @@ def main() -> int:
         if best is None:
             mend = "see its report" if ledger.complete() else "finish it with --resume first"
             raise UserError(f"{folder.name}: {why_none(experiment, ledger)}; {mend}")
-        if experiment.device == "cuda" and best_device() != "cuda":
+        if experiment.machine.device == "cuda" and best_device() != "cuda":
             raise UserError(f"{folder.name} was trained on CUDA, and there is no such device here")
         verify_corpus(experiment.corpus_folder(folder))
         corpus = open_corpus(experiment.corpus_folder(folder))
-        if corpus.content_hash != experiment.corpus_hash:
+        if corpus.content_hash != experiment.corpus.content_hash:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
-        label = cell_label(best.config, list(experiment.axes))
+        label = cell_label(best.config, list(experiment.space.axes))
         print(f"Rerun      {folder.name}: {label}", flush=True)
         missing = missing_trials(experiment, ledger)
         if missing > 0:
             of_all = trials_so_far(experiment, ledger)
             print(f"Warning    {missing} of {of_all} trials have not run yet")
         home = folder / "rerun" / best.trial_id
-        result = _train(best, experiment.device, corpus, home)
+        result = _train(best, experiment.machine.device, corpus, home)
         if result.status != COMPLETE:
             print(f"The rerun {result.status}: {result.error}")
             return 1
         record = _score(best, result, corpus, home)
         ledger.append(record)
-    _print(record, looks_at_test(root, experiment.corpus_hash), folder, root)
+    _print(record, looks_at_test(root, experiment.corpus.content_hash), folder, root)
     # On a GPU sums may be taken in another order each time, and a pack's are rounded otherwise.
-    expected = experiment.device == "cpu" and record.same_machine and best.pack == 1
+    expected = experiment.machine.device == "cpu" and record.same_machine and best.pack == 1
     return 1 if expected and not record.same_bits else 0
 
 
@@ -149,7 +149,7 @@ def looks_at_test(root: Path, corpus_hash: str) -> int:
     count = 0
     for path in (root / "experiments").glob("*/experiment.json"):
         with suppress(UserError):
-            if read_experiment(path.parent).corpus_hash == corpus_hash:
+            if read_experiment(path.parent).corpus.content_hash == corpus_hash:
                 count += len(Ledger(path.with_name("ledger.jsonl"), skip_damaged=True).reruns)
     return count
 

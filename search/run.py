@@ -1,6 +1,6 @@
 """The main job: search a small GPT's hyperparameters and say which are best.
 
-python search/run.py --grid lr                                  # quick on a CPU, seed on a GPU
+python search/run.py --grid lr                                  # quick on a CPU, full on a GPU
 python search/run.py --grid lr --preset quick --device cpu      # a laptop's size anywhere
 """
 
@@ -77,16 +77,16 @@ def resume(root: Path, name: str, address: str | None, skip_damaged: bool) -> in
     """Finish the experiment called `name`, on this machine or on the cluster at `address`."""
     folder = find_experiment(root, name)
     experiment = read_experiment(folder)
-    if address is not None and experiment.storage is None:
+    if address is not None and experiment.storage.uri is None:
         raise UserError(f"--address {address}: {name} has no storage that all nodes reach")
-    corpus = corpus_if_prepared(root, experiment.corpus["name"])
+    corpus = corpus_if_prepared(root, experiment.corpus.name)
     refuse_other_beginnings(experiment, corpus.content_hash if corpus else None)
     assert corpus is not None
     started = process_start()
     with machines_at(address) as machines:
         experiment = machines.fit(experiment)
-        if experiment.storage is not None:
-            machines.check_storage(experiment.storage)
+        if experiment.storage.uri is not None:
+            machines.check_storage(experiment.storage.uri)
         return run(experiment, folder, length_in(corpus), started, machines, skip_damaged)
 
 
@@ -108,7 +108,7 @@ def run(
         ledger = open_ledger(folder, skip_damaged)
         if ledger.trials:
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
-        if experiment.extends is not None:
+        if experiment.reuse.extends is not None:
             take_over(experiment, folder, ledger)
         take_over_warm(experiment, folder, ledger)
         mirror.push_plan()
@@ -154,7 +154,7 @@ def _search(
 ) -> str | None:
     """Run what is missing. Returns why that ended early, if it did."""
     estimator = None
-    if experiment.budget_seconds is not None and experiment.sampler is not None:
+    if experiment.plan.budget_seconds is not None and experiment.plan.sampler is not None:
         corpus = open_corpus(experiment.corpus_folder(folder))
         drawn = check_trials(experiment, length)
         root = folder.parents[1]
@@ -189,7 +189,7 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
     """A line for each trial without a result, and how to try it again. The exit status."""
     bad = [record for record in ledger.trials if record.status in (DIVERGED, FAILED)]
     for record in bad:
-        label = cell_label(record.config, list(experiment.axes))
+        label = cell_label(record.config, list(experiment.space.axes))
         log = folder / "checkpoints" / record.trial_id / "error.log"
         see = f"; see {log}" if record.status == FAILED and log.exists() else ""
         print(f"{record.status.capitalize():<10} {label}: {record.error}{see}")
@@ -220,7 +220,7 @@ def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
 
 def _print_front(experiment: Experiment, ledger: Ledger) -> None:
     """The Pareto front where there are two objectives, and what --max-cost excludes."""
-    if len(experiment.objectives) > 1:
+    if len(experiment.plan.objectives) > 1:
         print(front_sentence(experiment, ledger))
         if not (front := front_table(experiment, ledger)).empty:
             print(f"\n{as_text(front)}\n")

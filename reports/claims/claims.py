@@ -165,8 +165,8 @@ def _command(claim: Claim, evidence: Evidence, verdict: str) -> str:
     with more seeds where noise is in the way."""
     experiment = evidence.experiment
     if claim.absolute and not evidence.as_claimed:
-        return "python search/run.py --grid claims --preset seed --seeds 3"
-    corpus = str(experiment.corpus["name"])
+        return "python search/run.py --grid claims --preset full --seeds 3"
+    corpus = experiment.corpus.name
     others = f" --corpus {shlex.quote(corpus)}" if corpus != "builtin" else ""
-    seeds = f" --seeds {max(3, 2 * experiment.seeds)}" if verdict == UNTOLD else ""
+    seeds = f" --seeds {max(3, 2 * experiment.noise.seeds)}" if verdict == UNTOLD else ""
     return f"python search/run.py --grid claims --preset {experiment.preset}{seeds}{others}"

@@ -88,8 +88,8 @@ class Evidence:
 
     def __init__(self, experiment: Experiment, ledger: Ledger) -> None:
         self.experiment, self.trials = experiment, ledger.complete()
-        self.lengths = lengths_for(experiment.base.train.epochs)
-        self.baseline = experiment.base.replace(seed=0)
+        self.lengths = lengths_for(experiment.space.base.train.epochs)
+        self.baseline = experiment.space.base.replace(seed=0)
         self.spread_nats, self.spread_df = self._pooled_spread()
 
     def cell(self, **values: float) -> list[TrialRecord]:
@@ -137,7 +137,7 @@ class Evidence:
 
     def recipe_differences(self) -> list[str]:
         """Where the baseline differs from the assignment's recipe on 10 million tokens."""
-        usual = PRESETS["seed"].replace(precision=self.baseline.train.precision)
+        usual = PRESETS["full"].replace(precision=self.baseline.train.precision)
         found = [
             f"{field.name} {_shown(getattr(mine, field.name))} instead of "
             f"{_shown(getattr(theirs, field.name))}"
@@ -148,7 +148,7 @@ class Evidence:
             for field in dataclasses.fields(mine)
             if getattr(mine, field.name) != getattr(theirs, field.name)
         ]
-        tokens = self.experiment.corpus["splits"]["train"]["tokens"]
+        tokens = self.experiment.corpus.manifest["splits"]["train"]["tokens"]
         if tokens < WHOLE_CORPUS_TOKENS:
             found.append(f"a corpus of {tokens:,} training tokens")
         return found
@@ -171,7 +171,7 @@ class Evidence:
                 f"{self.spread_nats:.4f} nats ({counted(int(self.spread_df), 'degree')} of "
                 "freedom), stands in"
             )
-        which = "" if self.experiment.confirm is None else ", the search's and fresh ones"
+        which = "" if self.experiment.noise.confirm is None else ", the search's and fresh ones"
         return (
             f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds{which} (Welch's for "
             f"differences), each claim tested by itself; {source}. A claim holds if its whole "

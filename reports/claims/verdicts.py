@@ -222,7 +222,7 @@ def scaling_law(evidence: Evidence) -> Finding:
 def memory(evidence: Evidence) -> Finding:
     """Training on 10 million tokens within 12 GB."""
     peaks = [t.epochs[-1].peak_memory_mb for t in evidence.trials if t.device]
-    if not peaks or evidence.experiment.device != "cpu":
+    if not peaks or evidence.experiment.machine.device != "cpu":
         on_gpu = f"{max(peaks):,.0f} MB of the GPU's memory" if peaks else ""
         return Finding(verdict=UNTOLD if peaks else NOT_RUN, measured=on_gpu)
     return Finding(

@@ -119,11 +119,11 @@ def around_base(
     """The trials to plot against axis `name`, and the axes whose settings are told apart: all
     trials of a product, but of a grid that varies one axis at a time those with the base's other
     settings."""
-    others = [other for other in experiment.axes if other != name]
+    others = [other for other in experiment.space.axes if other != name]
     if not is_star(experiment):
         return trials, others
     for other in others:
-        trials = trials[trials[other] == AXES[other].value(experiment.base)]
+        trials = trials[trials[other] == AXES[other].value(experiment.space.base)]
     return trials, []
 
 

@@ -101,11 +101,13 @@ def loss_against_cost(trials: pd.DataFrame) -> Figure:
 def heat_map_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Picture]:
     """Of a grid over epochs and width."""
     across, up = AXES["epochs"], AXES["embed_dim"]
-    if experiment.sampler is not None or not {across.name, up.name} <= set(experiment.axes):
+    if experiment.plan.sampler is not None or not {across.name, up.name} <= set(
+        experiment.space.axes
+    ):
         return []
     if trials[across.name].nunique() < 2 or trials[up.name].nunique() < 2:
         return []
-    best = figures.lowest_setting(trials, list(experiment.axes))
+    best = figures.lowest_setting(trials, list(experiment.space.axes))
     found = (
         f"The lowest, {best['val_loss_nats']:.3f} nats, is at {best[across.name]:g} epochs and "
         f"width {best[up.name]:g}."

@@ -29,7 +29,9 @@ def gallery(experiment: Experiment, ledger: Ledger) -> list[Picture]:
     epochs = trials[["trial_id"]].merge(epochs, on="trial_id", how="left")
     pictures = [*learning_pictures(epochs), perplexity_picture(epochs), gap_picture(epochs)]
     # A sampler's other axes have Optuna's slices.
-    names = [name for name in experiment.axes if experiment.sampler is None or name == "lr"]
+    names = [
+        name for name in experiment.space.axes if experiment.plan.sampler is None or name == "lr"
+    ]
     for name in names:
         shown, others = around_base(trials, experiment, name)
         if shown[name].nunique() >= 2:
@@ -42,7 +44,7 @@ def gallery(experiment: Experiment, ledger: Ledger) -> list[Picture]:
     pictures += heat_map_pictures(trials, experiment)
     if trials["flop"].nunique() > 1:  # else there is nothing to weigh
         pictures.append(cost_picture(trials))
-    if experiment.sampler is not None:
+    if experiment.plan.sampler is not None:
         from minigpt_search.reports.figures.sampler_plots import sampler_pictures  # imports Optuna
 
         pictures += sampler_pictures(experiment, ledger)

@@ -176,9 +176,9 @@ def sampler_pictures(experiment: Experiment, ledger: Ledger) -> list[Picture]:
     """Optuna's plots of the finished trials; none where they are too few to say anything."""
     trials = ledger.complete()
     losses = {trial.final.val_loss_nats for trial in trials}
-    if len(trials) < optuna_figures.LEAST_TRIALS or len(losses) < 2 or not experiment.axes:
+    if len(trials) < optuna_figures.LEAST_TRIALS or len(losses) < 2 or not experiment.space.axes:
         return []
-    study = optuna_figures.make_study(experiment.axes, trials)
+    study = optuna_figures.make_study(experiment.space.axes, trials)
     count = counted(len(trials), "finished trial")
     pictures = [
         Picture(
@@ -191,7 +191,7 @@ def sampler_pictures(experiment: Experiment, ledger: Ledger) -> list[Picture]:
             png=png_of(optuna_figures.slices(study)),
         )
     ]
-    if len(experiment.axes) < 2:
+    if len(experiment.space.axes) < 2:
         return pictures
     # The lowest last, so that no other line lies over it.
     best = sorted(trials, key=lambda trial: -trial.final.val_loss_nats)[-MOST_LINES:]
@@ -208,7 +208,7 @@ def sampler_pictures(experiment: Experiment, ledger: Ledger) -> list[Picture]:
             "region that works.",
             png=png_of(
                 optuna_figures.parallel_coordinates(
-                    optuna_figures.make_study(experiment.axes, best)
+                    optuna_figures.make_study(experiment.space.axes, best)
                 )
             ),
         ),

@@ -98,8 +98,8 @@ def throughput_picture(trials: pd.DataFrame, experiment: Experiment) -> Picture:
         title="Training speed",
         alt=f"Training speed of {counted(len(trials), 'trial')}, {spread}.",
         caption=f"Without evaluation and checkpoints, {spread}{colour}. "
-        f"{counted(experiment.max_concurrent, 'trial')} ran at a time with "
-        f"{counted(experiment.threads_per_trial, 'thread')} each: "
+        f"{counted(experiment.machine.max_concurrent, 'trial')} ran at a time with "
+        f"{counted(experiment.machine.threads_per_trial, 'thread')} each: "
         f"speeds that differ can also mean a busy machine.{packed}",
         png=png_of(throughput(trials)),
     )
@@ -107,15 +107,15 @@ def throughput_picture(trials: pd.DataFrame, experiment: Experiment) -> Picture:
 
 def predicted_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Picture]:
     """Of a search that made a prediction and has ended as planned."""
-    seconds = experiment.predicted_seconds
-    trials = trials[trials["replicate"] < experiment.seeds]  # fresh seeds are not in the plan
+    seconds = experiment.plan.predicted_seconds
+    trials = trials[trials["replicate"] < experiment.noise.seeds]  # fresh seeds are not in the plan
     if not seconds or len(trials) < experiment.planned_trials:
         return []
     trials = trials[trials["taken_from"].isna()]  # nor what another search trained
     if trials.empty:
         return []
     # Trials that run at a time share the clock; the prediction is of the clock.
-    predicted = seconds * experiment.max_concurrent
+    predicted = seconds * experiment.machine.max_concurrent
     actual = (trials["total_seconds"] / trials["pack"]).sum()
     found = (
         f"All trials together took {actual / predicted:.0%} of the time that the plan predicted."

@@ -91,7 +91,7 @@ def compare_page(searches: list[Search]) -> Page:
 
 
 def _same_text(searches: list[Search]) -> bool:
-    return len({experiment.corpus_hash for experiment, _ in searches}) == 1
+    return len({experiment.corpus.content_hash for experiment, _ in searches}) == 1
 
 
 def _cautions(searches: list[Search]) -> list[str]:
@@ -101,7 +101,7 @@ def _cautions(searches: list[Search]) -> list[str]:
             "They were trained on different corpora: their losses are not of the same text and "
             "can't be compared."
         )
-    if len({experiment.base.train.val_tokens for experiment, _ in searches}) > 1:
+    if len({experiment.space.base.train.val_tokens for experiment, _ in searches}) > 1:
         notes.append("They were scored on different amounts of the validation split.")
     unfinished = [
         one_line(experiment.name)
@@ -133,7 +133,7 @@ def _best_table(searches: list[Search]) -> pd.DataFrame:
             evidence = Evidence(experiment, ledger)
             level = evidence.level(cell, val_loss)
             row |= {
-                "experiment": cell_label(cell[0].config, list(experiment.axes)),
+                "experiment": cell_label(cell[0].config, list(experiment.space.axes)),
                 "seeds": f"{len(cell)}{' fresh' * best.fresh}",
                 "val_loss_nats": level.mean,
                 "val_loss_interval": f"{level.low:.4f} to {level.high:.4f}",
@@ -165,30 +165,31 @@ def _settings(searches: list[Search]) -> pd.DataFrame:
 
 
 def _described(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
+    machine, corpus = experiment.machine, experiment.corpus
     axes = {
         f"axis {name}": ", ".join(AXES[name].show(value) for value in values)
-        for name, values in experiment.axes.items()
+        for name, values in experiment.space.axes.items()
     }
     fixed = {
         field: "unset" if value is None else str(value)
-        for section in experiment.base.to_dict().values()
+        for section in experiment.space.base.to_dict().values()
         for field, value in section.items()
-        if field not in {AXES[name].field for name in experiment.axes}
+        if field not in {AXES[name].field for name in experiment.space.axes}
     }
     return {
         "command": command_line(experiment.command),
         "preset": experiment.preset,
-        "sampler": experiment.sampler or "grid",
+        "sampler": experiment.plan.sampler or "grid",
         "trials finished": f"{len(ledger.complete())} of {trials_so_far(experiment, ledger)}",
-        "seeds": str(experiment.seeds),
-        "base seed": str(experiment.base_seed),
+        "seeds": str(experiment.noise.seeds),
+        "base seed": str(experiment.noise.base_seed),
         **axes,
         **fixed,
-        "corpus": f"{experiment.corpus.get('name')} {experiment.corpus_hash[:12]}",
-        "device": f"{experiment.device}, {experiment.hardware.get('processor', 'unknown')}",
-        "trials at a time": str(experiment.max_concurrent),
-        **{f"version of {name}": text for name, text in experiment.versions.items()},
-        "commit": experiment.git_commit or "unknown",
+        "corpus": f"{corpus.manifest.get('name')} {corpus.content_hash[:12]}",
+        "device": f"{machine.device}, {machine.hardware.get('processor', 'unknown')}",
+        "trials at a time": str(machine.max_concurrent),
+        **{f"version of {name}": text for name, text in experiment.provenance.versions.items()},
+        "commit": experiment.provenance.git_commit or "unknown",
     }
 
 

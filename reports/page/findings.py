@@ -94,7 +94,7 @@ def cautions(experiment: Experiment, ledger: Ledger, alarms: Sequence[str]) -> l
             f"The search is unfinished ({missing} of {of_all} trials not run yet): the best may "
             "change."
         )
-    plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
+    plan = epoch_plan(experiment.space.base, experiment.corpus.manifest["splits"]["train"]["files"])
     if plan.sequences < plan.sequences_available:
         share = plan.sequences / plan.sequences_available
         notes.append(

@@ -27,8 +27,8 @@ from minigpt_search.search.space.axes import AXES, cell_label
 def architecture_section(experiment: Experiment) -> Section:
     varied = [
         f"{AXES[name].label} ({', '.join(map(AXES[name].show, values))})"
-        for name, values in experiment.axes.items()
-        if hasattr(experiment.base.model, AXES[name].field)
+        for name, values in experiment.space.axes.items()
+        if hasattr(experiment.space.base.model, AXES[name].field)
     ]
     paragraphs = []
     if varied:
@@ -39,7 +39,7 @@ def architecture_section(experiment: Experiment) -> Section:
     table = Table(
         name="architecture",
         caption="Trainable parameters of the base configuration",
-        frame=setup_tables.architecture(experiment.base),
+        frame=setup_tables.architecture(experiment.space.base),
         has_total=True,
     )
     return Section(title="Architecture and parameters", paragraphs=paragraphs, tables=[table])
@@ -56,7 +56,7 @@ def training_section(experiment: Experiment) -> Section:
 
 
 def data_section(experiment: Experiment) -> Section:
-    corpus = experiment.corpus
+    corpus = experiment.corpus.manifest
     return Section(
         title="Data set",
         tables=[
@@ -94,7 +94,7 @@ def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
     )
     paragraphs = [sentence] if (sentence := limit_sentence(experiment, ledger)) else []
     if is_star(experiment):
-        base = cell_label(experiment.base, list(experiment.axes))
+        base = cell_label(experiment.space.base, list(experiment.space.axes))
         paragraphs += [f"One axis is varied at a time around the baseline, {base}."]
     cells = configurations(experiment, ledger)
     if len(cells) == len(ledger.trials):  # one seed each: the same rows again
@@ -105,7 +105,7 @@ def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
     means = Table(
         name="configurations",
         caption="Configurations: means over the finished seeds"
-        + fresh * (experiment.confirm is not None)
+        + fresh * (experiment.noise.confirm is not None)
         + ", the spread (standard deviation) and the 95% interval of the mean validation loss; "
         "time and FLOP of one seed",
         frame=cells,
@@ -115,7 +115,7 @@ def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
 
 
 def front_section(experiment: Experiment, ledger: Ledger) -> Section:
-    if len(experiment.objectives) < 2 or (frame := front_table(experiment, ledger)).empty:
+    if len(experiment.plan.objectives) < 2 or (frame := front_table(experiment, ledger)).empty:
         return Section(title="Pareto front")
     table = Table(name="front", caption=front_sentence(experiment, ledger), frame=frame)
     return Section(title="Pareto front", tables=[table])
@@ -171,7 +171,8 @@ def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> S
         + "; ".join(differences)
         + ". Claims about an order are tested at this size; its absolute numbers can't be compared."
     )
-    plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
+    base = experiment.space.base
+    plan = epoch_plan(base, experiment.corpus.manifest["splits"]["train"]["files"])
     return Section(
         title="Claims of the assignment",
         paragraphs=[size, evidence.rule()],
@@ -185,9 +186,9 @@ def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> S
                 name="scaling_laws",
                 caption="Expected loss of N parameters on D tokens by published laws, for 7.8M and "
                 f"10,000,249 as claimed, and for this model on {plan.tokens:,} tokens seen once; "
-                f"more than even guessing's {math.log(experiment.base.model.vocab_size):.1f} nats "
+                f"more than even guessing's {math.log(base.model.vocab_size):.1f} nats "
                 "shows how far outside of its range a law is",
-                frame=expectations(experiment.base, max(1, plan.tokens)),
+                frame=expectations(base, max(1, plan.tokens)),
             ),
         ],
     )

@@ -52,7 +52,7 @@ def by_epoch(experiment: Experiment, ledger: Ledger, trial: TrialRecord | None) 
 
 def baseline_trial(experiment: Experiment, ledger: Ledger) -> TrialRecord | None:
     """The first complete trial of the configuration that the axes vary."""
-    base = experiment.base.replace(seed=0)
+    base = experiment.space.base.replace(seed=0)
     found = [trial for trial in ledger.complete() if trial.config.replace(seed=0) == base]
     return min(found, key=lambda trial: trial.replicate, default=None)
 

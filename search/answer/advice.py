@@ -82,7 +82,7 @@ def warmup_share(trial: TrialRecord) -> float:
 def alarms(experiment: Experiment, best: Winner) -> list[str]:
     """What is wrong with the winner, a line each."""
     found = []
-    kind = "grid" if experiment.sampler is None else "range"
+    kind = "grid" if experiment.plan.sampler is None else "range"
     for edge in edges(experiment, best.cell.config):
         end, beyond = ("upper", "above") if edge.upper else ("lower", "below")
         found.append(
@@ -93,7 +93,7 @@ def alarms(experiment: Experiment, best: Winner) -> list[str]:
         found.append(f"the warm-up is {share:.0%} of the run, more than {WARMUP_SHARE_LIMIT:.0%}")
     if (turned := overfitting(best.trial)) is not None:
         found.append(turned.text)
-    if experiment.mixed:
+    if experiment.reuse.mixed:
         found.append(
             "other code or libraries made trials that were taken over: losses may not compare"
         )
@@ -145,7 +145,7 @@ def _unfinished(experiment: Experiment, ledger: Ledger, make: Commands) -> list[
 
 
 def _beyond_edges(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
-    found, named = [], experiment.named_grid is not None
+    found, named = [], experiment.space.named_grid is not None
     for edge in edges(experiment, best.cell.config):
         words = _widened(experiment, best, edge)
         if words is not None:
@@ -158,7 +158,7 @@ def _beyond_edges(experiment: Experiment, best: Winner, make: Commands) -> list[
 
 def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | None:
     """The flags that add values beyond the edge; None where there are none, as below one epoch."""
-    axis, values = edge.axis, experiment.axes[edge.axis.name]
+    axis, values = edge.axis, experiment.space.axes[edge.axis.name]
     end = max(values) if edge.upper else min(values)
     beyond = end * 2 if edge.upper else end / 2
     beyond = int(beyond) if axis.integer else beyond
@@ -169,10 +169,10 @@ def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | No
     if beyond in values:
         return None
     widened = tuple(sorted((*values, beyond)))
-    if experiment.sampler is None:
+    if experiment.plan.sampler is None:
         return flag_words(axis, widened)
-    assert experiment.samples is not None
-    more = ["--trials", str(experiment.samples + math.ceil(experiment.samples / 2))]
+    assert experiment.plan.samples is not None
+    more = ["--trials", str(experiment.plan.samples + math.ceil(experiment.plan.samples / 2))]
     kind = experiment.space.kind(axis.name)
     if kind == CHOICES:
         return [*flag_words(axis, widened), *more]
@@ -183,10 +183,10 @@ def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | No
 def _less_training(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
     """For a winner that overfits: a run that ends where its validation loss was lowest."""
     turned = overfitting(best.trial)
-    if turned is None or experiment.sampler is not None:
+    if turned is None or experiment.plan.sampler is not None:
         return []
     axis = AXES["epochs"]
-    if turned.epoch in experiment.axes.get("epochs", ()):
+    if turned.epoch in experiment.space.axes.get("epochs", ()):
         return []
     words = flag_words(axis, (turned.epoch, best.cell.config.train.epochs))
     why = f"it was best after epoch {turned.epoch} of {turned.epochs}: try a run of that length"
@@ -198,7 +198,7 @@ def _separate(experiment: Experiment, ledger: Ledger, best: Winner, make: Comman
     if not best.open or not missing_trials(experiment, ledger) <= 0:
         return []
     closest = best.open[0].label
-    if experiment.confirm is None:
+    if experiment.noise.confirm is None:
         place = 2 + best.rivals.index(best.open[0])  # those before it are separated
         k = str(max(place, min(CONFIRMED, 1 + len(best.open))))
         why = (
@@ -211,7 +211,7 @@ def _separate(experiment: Experiment, ledger: Ledger, best: Winner, make: Comman
     if needed is None or needed > MOST_SEEDS:
         return []  # whatever is between them is too small to matter: take either
     why = f"not separable from {closest}: about {needed} fresh seeds each would tell them apart"
-    words = ("--confirm", str(experiment.confirm), "--confirm-seeds", str(needed))
+    words = ("--confirm", str(experiment.noise.confirm), "--confirm-seeds", str(needed))
     return [Step(why=why, command=make.extend(*words))]
 
 
@@ -225,14 +225,14 @@ def _seeds_needed(experiment: Experiment, ledger: Ledger, best: Winner) -> int |
 
     z = float(ndtri(1 - now.alpha / 2) + ndtri(0.8))
     needed = math.ceil(best.estimate.n * (z / best.test.t) ** 2)
-    return max(needed, experiment.confirm_seeds + 1)
+    return max(needed, experiment.noise.confirm_seeds + 1)
 
 
 def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
     """A winner on a part of the corpus: on the whole, in larger batches, another rate may be best,
     so it is looked for around the winner's."""
-    plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
-    if plan.sequences >= plan.sequences_available or experiment.preset == "seed":
+    plan = epoch_plan(experiment.space.base, experiment.corpus.manifest["splits"]["train"]["files"])
+    if plan.sequences >= plan.sequences_available or experiment.preset == "full":
         return []
     config, preset = best.cell.config, PRESETS[experiment.preset]
     rate, part = config.train.lr_peak, preset.train
@@ -245,10 +245,10 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[
     for axis in AXES.values():
         if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole
             value = axis.value(config)
-            chosen = axis.name in experiment.axes or value != axis.value(preset)
+            chosen = axis.name in experiment.space.axes or value != axis.value(preset)
             words += flag_words(axis, (value,)) if chosen and value is not None else []
-    if experiment.corpus["name"] != "builtin":
-        words += ["--corpus", experiment.corpus["name"]]
+    if experiment.corpus.name != "builtin":
+        words += ["--corpus", experiment.corpus.name]
     seen = share(plan.sequences / plan.sequences_available)
     why = f"an epoch was {seen} of the corpus: look around the winner on the whole of it"
-    return [Step(why=why, command=make("search/run.py", "--preset", "seed", *words))]
+    return [Step(why=why, command=make("search/run.py", "--preset", "full", *words))]

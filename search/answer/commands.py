@@ -28,7 +28,7 @@ class Commands:
         """A grid over one axis, with these `words`, at the winner's other values."""
         experiment = self.experiment
         words = [*words, *_only(experiment, best, axis.name)]
-        if experiment.named_grid is None:
+        if experiment.space.named_grid is None:
             return self.extend(*words)
         begin = ["--preset", experiment.preset, "--grid", axis.name, *words, *_same(experiment)]
         return self("search/run.py", *begin, "--warm-start", self.name)
@@ -51,18 +51,18 @@ def _only(experiment: Experiment, best: Winner, *but: str) -> list[str]:
 
 def _same(experiment: Experiment) -> list[str]:
     """Flags that make another grid differ from this one in its axes alone."""
-    preset, base = PRESETS[experiment.preset], experiment.base
+    preset, base = PRESETS[experiment.preset], experiment.space.base
     words = shlex.split(recipe_words(base.train, preset.train))
     for axis in AXES.values():
         value = axis.value(base)
-        if axis.name not in experiment.axes and value not in (None, axis.value(preset)):
+        if axis.name not in experiment.space.axes and value not in (None, axis.value(preset)):
             words += flag_words(axis, (value,))
-    if experiment.corpus["name"] != "builtin":
-        words += ["--corpus", experiment.corpus["name"]]
-    if experiment.seeds > 1:
-        words += ["--seeds", str(experiment.seeds)]
-    if experiment.base_seed != 0:
-        words += ["--seed", str(experiment.base_seed)]
-    if experiment.device == "cpu" and experiment.hardware["gpus"]:
+    if experiment.corpus.name != "builtin":
+        words += ["--corpus", experiment.corpus.name]
+    if experiment.noise.seeds > 1:
+        words += ["--seeds", str(experiment.noise.seeds)]
+    if experiment.noise.base_seed != 0:
+        words += ["--seed", str(experiment.noise.base_seed)]
+    if experiment.machine.device == "cpu" and experiment.machine.hardware["gpus"]:
         words += ["--device", "cpu"]
     return words

@@ -56,18 +56,18 @@ def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     """One row a trial, with a column for each axis. A grid is in the order of its cells or of its
     axes' values, a sampler's trials by validation loss."""
     best = winning_trial(experiment, ledger)
-    axes, limit = list(experiment.axes), parse_max_cost(experiment.max_cost)
+    axes, limit = list(experiment.space.axes), parse_max_cost(experiment.plan.max_cost)
     rows = [
         _trial_row(experiment, trial, trial is best)
         | {"too_dear": limit is not None and not within_limit(trial, limit)}
         for trial in ledger.trials
     ]
     frame = pd.DataFrame(rows, columns=[*_TRIAL, *(name for name in axes if name not in _TRIAL)])
-    if experiment.sampler is not None:
+    if experiment.plan.sampler is not None:
         return frame.sort_values("val_loss_nats", kind="stable", ignore_index=True)
-    if experiment.cells is None:
+    if experiment.space.cells is None:
         return frame.sort_values([*axes, "replicate"], kind="stable", ignore_index=True)
-    cells = [tuple(cell[name] for name in axes) for cell in experiment.cells]
+    cells = [tuple(cell[name] for name in axes) for cell in experiment.space.cells]
     found = frame[axes].itertuples(index=False, name=None)
     place = [cells.index(cell) if cell in cells else len(cells) for cell in found]
     frame = frame.assign(place=place).sort_values(["place", "replicate"], kind="stable")
@@ -91,7 +91,7 @@ def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[s
         "reason": trial.error,
         "best": best,
     }
-    row |= {name: AXES[name].value(trial.config) for name in experiment.axes}
+    row |= {name: AXES[name].value(trial.config) for name in experiment.space.axes}
     return row | (_result(trial) if trial.status == COMPLETE else {})
 
 

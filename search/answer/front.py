@@ -20,14 +20,14 @@ _COLUMNS = {FLOP: "flop", SECONDS: "training_seconds", PARAMETERS: "parameters"}
 
 def front_table(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     """A row for each configuration that no other beats in loss and cost, the cheapest first."""
-    unit = experiment.objectives[1]
+    unit = experiment.plan.objectives[1]
     rows = []
     for trials in pareto_front(
-        _with_result(experiment, ledger), unit, parse_max_cost(experiment.max_cost)
+        _with_result(experiment, ledger), unit, parse_max_cost(experiment.plan.max_cost)
     ):
         loss = mean_loss(trials)
         row = {
-            "experiment": cell_label(trials[0].config, list(experiment.axes)),
+            "experiment": cell_label(trials[0].config, list(experiment.space.axes)),
             _COLUMNS[unit]: mean_cost(trials, unit),
             "val_loss_nats": loss,
             "val_perplexity": math.exp(loss),
@@ -38,10 +38,10 @@ def front_table(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
 
 def front_sentence(experiment: Experiment, ledger: Ledger) -> str:
     """What the table is of."""
-    unit, known = experiment.objectives[1], _with_result(experiment, ledger)
-    front = pareto_front(known, unit, parse_max_cost(experiment.max_cost))
+    unit, known = experiment.plan.objectives[1], _with_result(experiment, ledger)
+    front = pareto_front(known, unit, parse_max_cost(experiment.plan.max_cost))
     finished = counted(len(known), "finished trial")
-    if experiment.seeds > 1:
+    if experiment.noise.seeds > 1:
         finished = f"{counted(len(known), 'configuration')} by the means of their seeds"
     return (
         f"Pareto front of validation loss and {_COLUMNS[unit].replace('_', ' ')}: "
@@ -60,7 +60,7 @@ def _with_result(experiment: Experiment, ledger: Ledger) -> list[tuple[TrialReco
 
 def limit_sentence(experiment: Experiment, ledger: Ledger) -> str | None:
     """How many finished trials can't be the best, because they cost too much; None if all can."""
-    limit = parse_max_cost(experiment.max_cost)
+    limit = parse_max_cost(experiment.plan.max_cost)
     above = [t for t in ledger.complete() if limit is not None and not within_limit(t, limit)]
     if limit is None or not above:
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.search.records.experiment import Experiment, check_name
+from minigpt_search.search.records.experiment import check_name
+from minigpt_search.search.records.plan import Noise
 from minigpt_search.search.results.confirm import FIRST_ROUND
 
 MOST_CONFIRM_SEEDS = 1000
@@ -24,9 +25,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--confirm-seeds",
         type=int,
-        default=Experiment.confirm_seeds,
+        default=Noise.confirm_seeds,
         metavar="N",
-        help=f"with --confirm: at most N fresh seeds of each ({Experiment.confirm_seeds})",
+        help=f"with --confirm: at most N fresh seeds of each ({Noise.confirm_seeds})",
     )
     group.add_argument(
         "--warm-start",
@@ -46,7 +47,7 @@ def check_flags(args: argparse.Namespace) -> None:
             f"--confirm-seeds {args.confirm_seeds}: give a number from {FIRST_ROUND} (one seed "
             f"says nothing of the spread) to {MOST_CONFIRM_SEEDS:,}"
         )
-    if args.confirm is None and args.confirm_seeds != Experiment.confirm_seeds:
+    if args.confirm is None and args.confirm_seeds != Noise.confirm_seeds:
         raise UserError("--confirm-seeds goes with --confirm K: of how many configurations")
     warm_starts(args)
 

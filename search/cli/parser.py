@@ -12,7 +12,7 @@ from minigpt_search.search.cli import noise_flags as flags_noise
 from minigpt_search.search.cli import recipe_flags as flags_recipe
 from minigpt_search.search.cli import space_flags as flags_space
 from minigpt_search.search.cli import stopping_flags as flags_stopping
-from minigpt_search.search.records.experiment import SAMPLERS, Experiment
+from minigpt_search.search.records.plan import SAMPLERS, MachineUse
 from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.presets import PRESETS
 
@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--seeds", type=int, default=1, metavar="N", help="replicates of each configuration (1)"
     )
     what.add_argument("--seed", type=int, default=0, help="decides all seeds (0)")
-    what.add_argument("--preset", choices=PRESETS, help="seed with a GPU, else quick")
+    what.add_argument("--preset", choices=PRESETS, help="full with a GPU, else quick")
     what.add_argument(
         "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
     )
@@ -92,9 +92,9 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--checkpoint-every",
         type=float,
-        default=Experiment.checkpoint_every_seconds,
+        default=MachineUse.checkpoint_every_seconds,
         metavar="SECONDS",
-        help=f"how much training a kill may cost ({Experiment.checkpoint_every_seconds:g})",
+        help=f"how much training a kill may cost ({MachineUse.checkpoint_every_seconds:g})",
     )
     where.add_argument("--dry-run", action="store_true", help="print the plan and its cost only")
     where.add_argument("--device", choices=("cpu", "cuda"), help="cuda if there is a GPU")

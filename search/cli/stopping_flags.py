@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.search.records.experiment import STOPPERS
+from minigpt_search.search.records.plan import STOPPERS
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,7 @@ class DiskLimit:
     def enforce(self) -> None:
         """To be called when the ledger has a new record. Says so once if nothing is left to
         delete and it is still too much."""
-        limit = self.experiment.max_disk_bytes
+        limit = self.experiment.storage.max_disk_bytes
         if limit is None:
             return
         files = files_below(self.folder)

@@ -129,7 +129,7 @@ class Search:
 
     def _of_the_search(self) -> list[Trial] | None:
         """Trials of the grid that are missing; None for what a sampler suggests."""
-        if self.experiment.sampler is not None:
+        if self.experiment.plan.sampler is not None:
             return None if self._missing() > 0 else []
         settled = self._settled()
         return [t for t in grid_trials(self.experiment) if t.trial_id not in settled]
@@ -228,11 +228,13 @@ class Search:
     ) -> tune.Tuner:
         experiment = self.experiment
         gpus = (
-            min(1.0, math.ceil(experiment.gpus_per_trial)) if alone else experiment.gpus_per_trial
+            min(1.0, math.ceil(experiment.machine.gpus_per_trial))
+            if alone
+            else experiment.machine.gpus_per_trial
         )
         # A grid's trials all wait for room on a cluster, so that new nodes get some too.
-        unlimited = trials is None or (self.machines.address and not experiment.is_capped)
-        at_a_time = 1 if alone else None if unlimited else experiment.max_concurrent
+        unlimited = trials is None or (self.machines.address and not experiment.machine.is_capped)
+        at_a_time = 1 if alone else None if unlimited else experiment.machine.max_concurrent
         self.rounds += 1
         failures = 0 if alone else self.machines.max_failures
         options: dict[str, Any] = {}
@@ -241,14 +243,14 @@ class Search:
             if experiment.has_branches and not alone:
                 packs = trunk_groups(trials)
             else:
-                packs = make_packs(trials, 1 if alone else experiment.pack)
+                packs = make_packs(trials, 1 if alone else experiment.machine.pack)
             cells = [[{"values": t.values, "replicate": t.replicate} for t in p] for p in packs]
             space["pack"] = tune.grid_search(cells)
         else:
             self.mirror.refresh(self.ledger)
             known = experiment, self.ledger, self._settled()
             sampler = begin_sampler(*known, self.folder, gate)
-            limited = ConcurrencyLimiter(sampler, experiment.max_concurrent)
+            limited = ConcurrencyLimiter(sampler, experiment.machine.max_concurrent)
             here.on_new_nodes(functools.partial(self._make_room, limited))
             options = {"search_alg": limited, "num_samples": missing_cells(*known)}
         trainable = functools.partial(
@@ -256,10 +258,12 @@ class Search:
             experiment_folder=self.folder,
             session=self.session,
             alone=alone,
-            storage=experiment.storage,
+            storage=experiment.storage.uri,
         )
         return tune.Tuner(
-            tune.with_resources(trainable, {"cpu": experiment.threads_per_trial, "gpu": gpus}),
+            tune.with_resources(
+                trainable, {"cpu": experiment.machine.threads_per_trial, "gpu": gpus}
+            ),
             param_space=space,
             tune_config=tune.TuneConfig(
                 max_concurrent_trials=at_a_time,
@@ -280,8 +284,10 @@ class Search:
     def _make_room(self, limited: ConcurrencyLimiter, nodes: Sequence[Node]) -> None:
         """For a sampler's trials on new nodes."""
         experiment = self.experiment
-        room = slots_on(nodes, experiment.threads_per_trial, experiment.gpus_per_trial)
-        if not experiment.is_capped:
+        room = slots_on(
+            nodes, experiment.machine.threads_per_trial, experiment.machine.gpus_per_trial
+        )
+        if not experiment.machine.is_capped:
             limited.max_concurrent = max(1, room)
 
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import RungRecord
 from minigpt_search.model.training.rungs import SHARES
-from minigpt_search.search.records.experiment import NEVER
+from minigpt_search.search.records.plan import NEVER
 
 REDUCTION = 3
 """ASHA's eta: the best third goes on. Li et al. use 4; 3 is their successive halving's optimum in

@@ -67,7 +67,7 @@ def _lives(pid: int) -> bool:
 @contextmanager
 def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
     """Start a Ray for the experiment in `folder`, whose lock must be held; end it at the end."""
-    owner = folder if experiment.storage is None else _stored(experiment)
+    owner = folder if experiment.storage.uri is None else _stored(experiment)
     end_left_overs(owner)
     scratch = scratch_folder(owner)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -80,8 +80,10 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
             _silence()
             ray.init(
                 address="local",  # never a cluster that happens to run here
-                num_cpus=experiment.max_concurrent * experiment.threads_per_trial,
-                num_gpus=len(experiment.hardware["gpus"]) if experiment.device == "cuda" else 0,
+                num_cpus=experiment.machine.max_concurrent * experiment.machine.threads_per_trial,
+                num_gpus=len(experiment.machine.hardware["gpus"])
+                if experiment.machine.device == "cuda"
+                else 0,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
@@ -98,8 +100,8 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
 
 def _stored(experiment: Experiment) -> str:
     """Its place in the storage, the same for whichever folder a driver on this machine has."""
-    assert experiment.storage is not None
-    return experiment_uri(experiment.storage, experiment.name)
+    assert experiment.storage.uri is not None
+    return experiment_uri(experiment.storage.uri, experiment.name)
 
 
 def end_left_overs(folder: Path | str) -> None:

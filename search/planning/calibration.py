@@ -74,24 +74,24 @@ def _distance(one: RunConfig, other: RunConfig) -> float:
 
 def processes_together(experiment: Experiment) -> int:
     """How many processes load a machine's processor, or one GPU, at a time."""
-    if experiment.device == "cpu":
-        return -(-experiment.max_concurrent // experiment.hardware.get("nodes", 1))
-    return -(-experiment.max_concurrent // max(1, len(experiment.hardware["gpus"])))
+    if experiment.machine.device == "cpu":
+        return -(-experiment.machine.max_concurrent // experiment.machine.hardware.get("nodes", 1))
+    return -(-experiment.machine.max_concurrent // max(1, len(experiment.machine.hardware["gpus"])))
 
 
 def shape_key(config: RunConfig, experiment: Experiment) -> str:
     """What a speed depends on, as a key of the file."""
-    model, train, machine = config.model, config.train, experiment.hardware
+    model, train, machine = config.model, config.train, experiment.machine.hardware
     key = {
         "machine": (machine["gpus"] or [machine["processor"]])[0]
-        if experiment.device == "cuda"
+        if experiment.machine.device == "cuda"
         else machine["processor"],
         "cores": machine["cores"],
-        "device": experiment.device,
-        "threads": experiment.threads_per_trial,
+        "device": experiment.machine.device,
+        "threads": experiment.machine.threads_per_trial,
         "processes": processes_together(experiment),
-        "pack": experiment.pack,
-        "torch": experiment.versions["torch"],
+        "pack": experiment.machine.pack,
+        "torch": experiment.provenance.versions["torch"],
         "precision": train.precision,
         "batch_size": train.batch_size,
         "model": dataclasses.asdict(model),
@@ -133,9 +133,9 @@ def _chosen(configs: Sequence[RunConfig]) -> list[RunConfig]:
 def measure(experiment: Experiment, configs: Sequence[RunConfig]) -> list[Speed]:
     """Each configuration's speed, the mean of the processes that do the same at a time."""
     spec = {
-        "device": experiment.device,
-        "threads": experiment.threads_per_trial,
-        "pack": experiment.pack,
+        "device": experiment.machine.device,
+        "threads": experiment.machine.threads_per_trial,
+        "pack": experiment.machine.pack,
         "configs": [config.to_dict() for config in configs],
     }
     command = [sys.executable, str(Path(__file__).with_name("probe.py")), json.dumps(spec)]

@@ -48,7 +48,7 @@ def choose_pack(wanted: str | None, experiment: Experiment) -> tuple[int, str | 
             )
         return min(int(wanted), most), None
     # No process should be without work while another has a pack.
-    most = min(most, -(-len(trials) // experiment.max_concurrent))
+    most = min(most, -(-len(trials) // experiment.machine.max_concurrent))
     if most == 1:
         return 1, None
     rates = _measure(experiment, [size for size in SIZES if size <= most])
@@ -65,7 +65,10 @@ def _measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:
     for size in sizes:
         try:
             rates[size] = measure_tokens_per_second(
-                experiment.base, experiment.device, experiment.threads_per_trial, size
+                experiment.space.base,
+                experiment.machine.device,
+                experiment.machine.threads_per_trial,
+                size,
             )
         except torch.OutOfMemoryError:
             if size == 1:
@@ -73,6 +76,6 @@ def _measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:
             break
         finally:  # for the next size, and then for the trials: this process lives as long as they
             gc.collect()
-            if experiment.device == "cuda":
+            if experiment.machine.device == "cuda":
                 torch.cuda.empty_cache()
     return rates

@@ -120,12 +120,14 @@ def choose_trials_per_gpu(
     experiment: Experiment, measured: Callable[..., dict[int, float]] = measure
 ) -> tuple[int, str]:
     """For `--trials-per-gpu auto`: the number, and why. Measures the widest and longest trial."""
-    gpus = max(1, len(experiment.hardware["gpus"]))
-    most = max(1, min(experiment.planned_trials // gpus, experiment.hardware["cores"] // gpus))
-    config = experiment.base.replace(
+    gpus = max(1, len(experiment.machine.hardware["gpus"]))
+    most = max(
+        1, min(experiment.planned_trials // gpus, experiment.machine.hardware["cores"] // gpus)
+    )
+    config = experiment.space.base.replace(
         **{
             name: getattr(largest_config(experiment).model, name)
             for name in ("embed_dim", "seq_len", "n_heads")
         }
     )
-    return choose(measured(config, experiment.device, threads=1, most=most))
+    return choose(measured(config, experiment.machine.device, threads=1, most=most))

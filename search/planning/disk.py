@@ -51,10 +51,10 @@ def final_bytes(config: RunConfig) -> int:
 def largest_config(experiment: Experiment) -> RunConfig:
     """A configuration with at least as many parameters as any in the plan. The number of heads
     makes no difference, so it is one that divides the width."""
-    most = {name: AXES[name].most(values) for name, values in experiment.axes.items()}
-    width = most.get("embed_dim", experiment.base.model.embed_dim)
-    heads = math.gcd(width, experiment.base.model.n_heads)
-    return apply_axes(experiment.base, {**most, "n_heads": heads})
+    most = {name: AXES[name].most(values) for name, values in experiment.space.axes.items()}
+    width = most.get("embed_dim", experiment.space.base.model.embed_dim)
+    heads = math.gcd(width, experiment.space.base.model.n_heads)
+    return apply_axes(experiment.space.base, {**most, "n_heads": heads})
 
 
 def running_bytes(experiment: Experiment, trials: int) -> int:
@@ -65,13 +65,13 @@ def running_bytes(experiment: Experiment, trials: int) -> int:
 
 def at_a_time(experiment: Experiment) -> int:
     """Trials that run at a time, members of packs counted, and of a trunk and its branch both."""
-    in_a_process = 2 if experiment.has_branches else experiment.pack
-    return min(experiment.max_concurrent * in_a_process, experiment.planned_trials)
+    in_a_process = 2 if experiment.has_branches else experiment.machine.pack
+    return min(experiment.machine.max_concurrent * in_a_process, experiment.planned_trials)
 
 
 def check_limit(experiment: Experiment) -> None:
     """Raise `UserError` if the limit can't hold what must stay: the best and the unfinished."""
-    limit = experiment.max_disk_bytes
+    limit = experiment.storage.max_disk_bytes
     if limit is None:
         return
     must = final_bytes(largest_config(experiment))
@@ -96,7 +96,7 @@ def needed_bytes(experiment: Experiment, configs: Sequence[RunConfig]) -> tuple[
 def check_space(experiment: Experiment, configs: Sequence[RunConfig], root: Path) -> None:
     """Raise `UserError` if the disk hasn't room for the checkpoints that the search will write."""
     _, most = needed_bytes(experiment, configs)
-    most = min(most, experiment.max_disk_bytes or most)
+    most = min(most, experiment.storage.max_disk_bytes or most)
     free = shutil.disk_usage(existing(root)).free
     if most > free:
         raise UserError(
@@ -111,7 +111,7 @@ def disk_line(experiment: Experiment, configs: Sequence[RunConfig]) -> str:
     line = (
         f"Disk       about {storage(kept)} for checkpoints (at most {storage(most)} while running)"
     )
-    limit = experiment.max_disk_bytes
+    limit = experiment.storage.max_disk_bytes
     if limit is None:
         return line
     return f"{line}; --max-disk {storage(limit)}: the worst trials' go first"

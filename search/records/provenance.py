@@ -34,7 +34,11 @@ def code_hashes() -> dict[str, str]:
 def is_alike(other: Experiment) -> bool:
     """Whether the code and libraries of now made all of the other experiment's trials, those that
     it took over itself among them."""
-    return not other.mixed and other.code == code_hashes() and other.versions == versions()
+    return (
+        not other.reuse.mixed
+        and other.provenance.code == code_hashes()
+        and other.provenance.versions == versions()
+    )
 
 
 def refuse_other_beginnings(experiment: Experiment, corpus_hash: str | None) -> None:
@@ -43,13 +47,13 @@ def refuse_other_beginnings(experiment: Experiment, corpus_hash: str | None) -> 
     `corpus_hash` is None if its corpus is not there.
     """
     differences = [
-        *_code_differences(experiment.code, code_hashes()),
-        *_version_differences(experiment.versions, versions()),
+        *_code_differences(experiment.provenance.code, code_hashes()),
+        *_version_differences(experiment.provenance.versions, versions()),
     ]
-    if corpus_hash != experiment.corpus_hash:
+    if corpus_hash != experiment.corpus.content_hash:
         now = "missing" if corpus_hash is None else corpus_hash[:12]
-        name = experiment.corpus["name"]
-        differences.append(f"corpus {name}: {experiment.corpus_hash[:12]} then, {now} now")
+        name = experiment.corpus.name
+        differences.append(f"corpus {name}: {experiment.corpus.content_hash[:12]} then, {now} now")
     if differences:
         raise UserError(
             f"--resume {experiment.name}: it did not begin with this ({'; '.join(differences)}). "

@@ -65,14 +65,14 @@ def cells(experiment: Experiment, ledger: Ledger) -> list[Cell]:
     found: dict[RunConfig, list[TrialRecord]] = {}
     for trial in ledger.trials:
         found.setdefault(_without_seed(trial.config), []).append(trial)
-    names, limit = list(experiment.axes), parse_max_cost(experiment.max_cost)
+    names, limit = list(experiment.space.axes), parse_max_cost(experiment.plan.max_cost)
     return [
         Cell(
             label=cell_label(config, names),
             config=config,
             values={name: AXES[name].value(config) for name in names},
             trials=tuple(sorted(trials, key=lambda t: t.replicate)),
-            seeds=experiment.seeds,
+            seeds=experiment.noise.seeds,
             max_cost=limit,
         )
         for config, trials in found.items()

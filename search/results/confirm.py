@@ -62,12 +62,12 @@ def standing(
     Args:
         settled: ids of trials that are not to be tried again; all of the ledger's by default.
     """
-    if experiment.confirm is None:
+    if experiment.noise.confirm is None:
         return None
-    candidates = ranked(cells(experiment, ledger))[: experiment.confirm]
+    candidates = ranked(cells(experiment, ledger))[: experiment.noise.confirm]
     if not candidates:
         return None
-    first, counts = experiment.seeds, looks(experiment.confirm_seeds)
+    first, counts = experiment.noise.seeds, looks(experiment.noise.confirm_seeds)
     tried = {
         cell.config: {
             t.replicate: t for t in cell.trials if settled is None or t.trial_id in settled
@@ -123,7 +123,7 @@ def _look(
 
 def is_fresh(experiment: Experiment, record: TrialRecord) -> bool:
     """Whether the record is one of confirming, not of the search."""
-    return record.replicate >= experiment.seeds
+    return record.replicate >= experiment.noise.seeds
 
 
 def missing_trials(experiment: Experiment, ledger: Ledger) -> int:

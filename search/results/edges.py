@@ -26,7 +26,7 @@ class Edge:
 def edges(experiment: Experiment, config: RunConfig) -> list[Edge]:
     """The axes on which `config` is at the edge of what was searched."""
     found = []
-    for name, values in experiment.axes.items():
+    for name, values in experiment.space.axes.items():
         axis, kind = AXES[name], experiment.space.kind(name)
         if axis.categorical:
             continue  # its values have no order
@@ -34,7 +34,7 @@ def edges(experiment: Experiment, config: RunConfig) -> list[Edge]:
         if low == high:
             continue
         # A sampler hardly ever draws the bound of a range itself, so a margin counts as the edge.
-        ranged = experiment.sampler is not None and kind != CHOICES
+        ranged = experiment.plan.sampler is not None and kind != CHOICES
         margin = 0.05 if ranged else 0.0
         log = kind == LOG if ranged else axis.log
         scale = math.log if log and low > 0 else float

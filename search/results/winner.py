@@ -104,7 +104,7 @@ def why_none(experiment: Experiment, ledger: Ledger) -> str:
     which = (
         "the only complete trial costs" if complete == 1 else f"all {complete} complete trials cost"
     )
-    return f"{which} more than --max-cost {experiment.max_cost}"
+    return f"{which} more than --max-cost {experiment.plan.max_cost}"
 
 
 def winning_trial(experiment: Experiment, ledger: Ledger) -> TrialRecord | None:

@@ -69,33 +69,39 @@ def _write(experiment: Experiment, path: Path, ledger: Ledger) -> None:
         study = optuna.create_study(
             storage=storage,
             study_name=experiment.name,
-            directions=["minimize"] * len(experiment.objectives),
+            directions=["minimize"] * len(experiment.plan.objectives),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([_METRICS[name] for name in experiment.objectives])
-        if experiment.max_cost is not None:
-            study.set_user_attr("max_cost", experiment.max_cost)
+            study.set_metric_names([_METRICS[name] for name in experiment.plan.objectives])
+        if experiment.plan.max_cost is not None:
+            study.set_user_attr("max_cost", experiment.plan.max_cost)
         study.add_trials([_frozen(experiment, record) for record in ledger.trials])
     finally:
         storage.engine.dispose()
 
 
 def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
-    state, limit = _STATES.get(record.status, TrialState.FAIL), parse_max_cost(experiment.max_cost)
+    state, limit = (
+        _STATES.get(record.status, TrialState.FAIL),
+        parse_max_cost(experiment.plan.max_cost),
+    )
     costs = {unit: cost_of_record(record, unit) for unit in COSTS}
     result = None
     if state == TrialState.COMPLETE:
-        result = [record.final.val_loss_nats, *(costs[unit] for unit in experiment.objectives[1:])]
+        result = [
+            record.final.val_loss_nats,
+            *(costs[unit] for unit in experiment.plan.objectives[1:]),
+        ]
     trial = optuna.trial.create_trial(
         state=state,
         values=result,
-        params={name: AXES[name].value(record.config) for name in experiment.axes},
+        params={name: AXES[name].value(record.config) for name in experiment.space.axes},
         distributions={
             name: distribution(experiment.space, name)
-            if experiment.sampler
+            if experiment.plan.sampler
             else CategoricalDistribution(values)
-            for name, values in experiment.axes.items()
+            for name, values in experiment.space.axes.items()
         },
         intermediate_values=record_curve(record),
         user_attrs={

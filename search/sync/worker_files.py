@@ -205,8 +205,10 @@ def _fetch_experiment(storage: Storage, folder: Path) -> Experiment:
     if not storage.get(key, folder / "experiment.json"):
         raise StorageError(storage.uri, f"there is no {key}")
     experiment = read_experiment(folder)
-    check_versions(versions(), experiment.versions, socket.gethostname())  # it may have joined late
-    corpus, home = str(experiment.corpus["name"]), experiment.corpus_folder(folder)
-    if not fetch_corpus(storage, corpus, home, experiment.corpus_hash):
+    check_versions(
+        versions(), experiment.provenance.versions, socket.gethostname()
+    )  # it may have joined late
+    corpus, home = experiment.corpus.name, experiment.corpus_folder(folder)
+    if not fetch_corpus(storage, corpus, home, experiment.corpus.content_hash):
         raise StorageError(storage.uri, f"there is no corpus {corpus}")
     return experiment

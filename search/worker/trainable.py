@@ -28,8 +28,9 @@ from minigpt_search.model.training.train import Hooks, TrainResult, train, train
 from minigpt_search.model.training.trunk import share_trunk, train_branches
 from minigpt_search.search.early_stopping.rungs import Decider
 from minigpt_search.search.machines.gpu_share import hold_to_share
-from minigpt_search.search.records.experiment import NEVER, Experiment
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.plan import NEVER
 from minigpt_search.search.records.trial_folder import (
     STARTED_FILE,
     Start,
@@ -103,9 +104,9 @@ def _train_what_is_left(
     for trial in left:
         place.wrote(folders[trial.trial_id] / STARTED_FILE)
     # Workers are reused between trials, so whatever is global is set at each start.
-    torch.set_num_threads(experiment.threads_per_trial)
+    torch.set_num_threads(experiment.machine.threads_per_trial)
     gc.freeze()  # modules stay: the collection after a trial took 0.17 s to go over them
-    hold_to_share(experiment.device, 1.0 if alone else experiment.gpus_per_trial)
+    hold_to_share(experiment.machine.device, 1.0 if alone else experiment.machine.gpus_per_trial)
     killed = not alone and any(_was_killed_for_memory(known) for known in starts)
     attempts = {t.trial_id: len(known) for t, known in zip(left, starts, strict=True)}
     branches = not one_by_one and share_trunk([trial.config for trial in left])
@@ -119,7 +120,7 @@ def _train_what_is_left(
     else:
         results = zip(left, _train(experiment, left, place), strict=True)
     for trial, result in results:
-        record = make_record(trial, result, attempts[trial.trial_id], experiment.device)
+        record = make_record(trial, result, attempts[trial.trial_id], experiment.machine.device)
         write_outcome(folders[trial.trial_id], record)
         place.ended(trial.trial_id)
         if (branches or one_by_one) and trial is not left[-1]:  # that one's is the end's report
@@ -143,7 +144,7 @@ def _train(experiment: Experiment, trials: list[Trial], place: Place) -> list[Tr
         corpus, configs, hooks, deciders, options = _what_to_train(experiment, trials, place)
         if len(trials) > 1:
             return [*train_packed(configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options)]
-        options["rungs"] = experiment.stopper is not None
+        options["rungs"] = experiment.plan.stopper is not None
         ended = train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)
         if ended.status == STOPPED:
             ended = dataclasses.replace(ended, error=deciders[0].reason)
@@ -189,18 +190,18 @@ def _what_to_train(
 ) -> tuple[Corpus, list[RunConfig], list[Hooks], list[Decider], dict[str, Any]]:
     """Corpus, configurations, hooks, who decides at rungs, and what else `train` is told."""
     corpus = open_corpus(experiment.corpus_folder(place.folder))
-    stopper = experiment.stopper or NEVER
+    stopper = experiment.plan.stopper or NEVER
     # A rung says too little of a run's end to settle what --confirm is for.
-    rules = [NEVER if trial.replicate >= experiment.seeds else stopper for trial in trials]
+    rules = [NEVER if trial.replicate >= experiment.noise.seeds else stopper for trial in trials]
     deciders = [
         Decider(rule, place.folder, t.trial_id, t.config, place.scored, place.wrote)
         for rule, t in zip(rules, trials, strict=True)
     ]
-    at_a_time = experiment.max_concurrent
+    at_a_time = experiment.machine.max_concurrent
     hooks = [tune_hooks(t, place, d, at_a_time) for t, d in zip(trials, deciders, strict=True)]
     options: dict[str, Any] = {
-        "device": experiment.device,
-        "checkpoint_every_seconds": experiment.checkpoint_every_seconds,
+        "device": experiment.machine.device,
+        "checkpoint_every_seconds": experiment.machine.checkpoint_every_seconds,
     }
     return corpus, [trial.config for trial in trials], hooks, deciders, options
 
@@ -215,7 +216,7 @@ def _note_fault(exception: Exception, folders: list[Path]) -> str:
 
 def _free_memory(experiment: Experiment) -> None:
     gc.collect()
-    if experiment.device == "cuda":
+    if experiment.machine.device == "cuda":
         # One for each stream that multiplied, 32 MiB on a Hopper, and each trial has streams of
         # its own (pytorch#99196).
         torch._C._cuda_clearCublasWorkspaces()

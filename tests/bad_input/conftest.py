@@ -203,7 +203,8 @@ def _must_not_happen(*arguments: object) -> None:
 
 def run(script: str, *words: str) -> Ended:
     """The script's `main` as its last line calls it, with these words."""
-    main = importlib.import_module(script.removesuffix(".py").replace("/", ".")).main
+    module = "minigpt_search." + script.removesuffix(".py").replace("/", ".")
+    main = importlib.import_module(module).main
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with (
         pytest.MonkeyPatch.context() as patch,

@@ -80,7 +80,7 @@ def test_one_seed_each_is_said_and_the_cost_is_counted(build: Any) -> None:
     assert lines[0].startswith("Use        lr=0.001; a parabola puts the best rate at 0.001")
     assert "7.0000 nats (one seed, so no interval)" in lines[1]
     assert "one seed each: whether it is really the best can't be told" in lines[1]
-    flop = 614_400 * flops_per_token(experiment.base.model)
+    flop = 614_400 * flops_per_token(experiment.space.base.model)
     assert f"6,837,888 parameters, 614,400 tokens, {flop:.2g} FLOP" in lines[2]
     assert "one seed each" in found.steps[0].why
     assert lines[4] == "Command    python search/run.py --extend lr-quick --confirm 3"
@@ -170,7 +170,7 @@ def test_overfitting_is_an_alarm_with_its_epoch_and_a_shorter_run_is_next(build:
 
 
 def test_a_long_warmup_and_seeds_that_diverged_are_alarms(build: Any) -> None:
-    base = build.plan().base.replace(warmup_steps=100)
+    base = build.plan().space.base.replace(warmup_steps=100)
     experiment, ledger = made(build, {"lr": RATES}, {1e-3: [7.0]}, base=base, seeds=2)
     ledger.append(build.trial(experiment, {"lr": 1e-3}, (), DIVERGED, replicate=1))
     found = answer(experiment, ledger)
@@ -274,7 +274,7 @@ def test_a_part_of_the_corpus_leads_to_the_whole_around_the_winner(build: Any) -
     found = answer(experiment, ledger)
     assert found.steps[0].why.startswith("an epoch was 1.1% of the corpus")
     axes, wanted = read_back(build, found)[0]
-    assert axes == {"lr": RATES} and wanted == PRESETS["seed"].replace(embed_dim=64)
+    assert axes == {"lr": RATES} and wanted == PRESETS["full"].replace(embed_dim=64)
 
 
 def test_power_laws_are_fitted_where_there_are_points(build: Any) -> None:

@@ -28,7 +28,7 @@ from minigpt_search.reports.claims.evidence import (
 )
 from minigpt_search.reports.claims.scaling_laws import LAWS, claimed_losses
 from minigpt_search.search.cli.parser import check_options, make_parser
-from minigpt_search.search.space.presets import SEED
+from minigpt_search.search.space.presets import FULL
 
 
 def verdicts(evidence: Evidence) -> dict[str, str]:
@@ -59,7 +59,7 @@ def test_every_claim_has_a_verdict_at_the_quick_size(build: Any) -> None:
 
 
 def test_absolute_numbers_are_judged_on_the_assignments_recipe_only(build: Any) -> None:
-    evidence = Evidence(*build.claims("seed"))
+    evidence = Evidence(*build.claims("full"))
     assert evidence.as_claimed
     found = verdicts(evidence)
     for claim in CLAIMS:
@@ -94,7 +94,7 @@ def test_claims_without_their_experiment_name_a_command_that_is_one(build: Any) 
 def test_a_smaller_corpus_is_not_the_assignments(build: Any) -> None:
     corpus = build.manifest()
     corpus["splits"]["train"]["tokens"] = 30_000
-    experiment = build.plan({"lr": (5e-4, 1e-3)}, base=SEED, preset="seed", corpus=corpus)
+    experiment = build.plan({"lr": (5e-4, 1e-3)}, base=FULL, preset="full", manifest=corpus)
     evidence = Evidence(experiment, build.write(experiment))
     assert evidence.recipe_differences() == ["a corpus of 30,000 training tokens"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ def two(build: Any, **changes: Any) -> list[Any]:
     """Two searches with three seeds each: 7.0 with a batch of 32, 6.5 with one of 16."""
     searches = []
     for name, end, batch in (("wide", 7.0, 32), ("narrow", 6.5, 16)):
-        base = build.plan().base.replace(batch_size=batch)
+        base = build.plan().space.base.replace(batch_size=batch)
         experiment = build.plan({"lr": (1e-3,)}, name=name, seeds=3, base=base, **changes)
         losses = [end - 0.01, end, end + 0.02]
         trials = [
@@ -61,7 +60,7 @@ def test_the_best_of_each_is_the_one_its_own_report_names(build: Any) -> None:
     ledger = build.write(experiment, trials)
     row = compare_page([(experiment, ledger)]).tables[0].frame.iloc[0]
     assert row["experiment"] == "lr=0.001" and row["val_loss_nats"] == pytest.approx(7.12)
-    experiment = dataclasses.replace(experiment, confirm=2, confirm_seeds=2)
+    experiment = experiment.replace(confirm=2, confirm_seeds=2)
     for rate, loss in ((1e-3, 7.3), (2e-3, 7.2)):
         for k in (3, 4):
             fresh = build.trial(experiment, {"lr": rate}, (8.0, 7.9, loss + k / 100), replicate=k)
@@ -102,7 +101,7 @@ def test_only_settings_that_differ_are_listed(build: Any) -> None:
 
 def test_searches_on_different_text_have_no_best(build: Any) -> None:
     first, (experiment, ledger) = two(build)
-    other = dataclasses.replace(experiment, corpus_hash="dead")
+    other = experiment.replace(content_hash="dead")
     page = compare_page([first, (other, ledger)])
     assert "no best" in page.summary and "different corpora" in page.cautions[0]
     assert page.tables[0].marked_row is None
@@ -111,7 +110,7 @@ def test_searches_on_different_text_have_no_best(build: Any) -> None:
 
 def test_a_search_without_a_result_is_listed(build: Any) -> None:
     first, (experiment, _) = two(build)
-    empty = dataclasses.replace(experiment, name="empty")
+    empty = experiment.replace(name="empty")
     page = compare_page([first, (empty, build.write(empty))])
     assert page.tables[0].frame["search"].tolist() == ["wide", "empty"]
     assert "Not finished: empty." in page.cautions

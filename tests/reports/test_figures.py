@@ -234,7 +234,7 @@ def test_a_samplers_search_has_optunas_plots_and_leaves_pyplot_alone(build: Any)
 
 def test_optuna_sees_finished_trials_only(build: Any) -> None:
     experiment, ledger = build.five_hundred("tpe")
-    study = optuna_figures.make_study(experiment.axes, ledger.complete())
+    study = optuna_figures.make_study(experiment.space.axes, ledger.complete())
     assert len(study.trials) == len(ledger.complete()) == 480
     assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
     best = ledger.best()

@@ -51,23 +51,23 @@ def test_epoch_plan_counts_windows_with_a_next_token(
 )
 def test_edges_of_a_grid(build: Any, lr: float, expected: list[tuple[str, bool]]) -> None:
     plan = build.plan({"lr": (3e-4, 5e-4, 1e-3, 2e-3)})
-    found = edges(plan, plan.base.replace(lr_peak=lr))
+    found = edges(plan, plan.space.base.replace(lr_peak=lr))
     assert [(edge.axis.name, edge.upper) for edge in found] == expected
 
 
 def test_one_value_has_no_edge_and_a_sampler_has_a_margin(build: Any) -> None:
     single = build.plan({"lr": (1e-3,)})
-    assert edges(single, single.base) == []
+    assert edges(single, single.space.base) == []
     tpe = build.plan({"lr": (1e-4, 1e-2)}, sampler="tpe", samples=10)
     # 5% of two decades from the upper bound is 10 ** -2.1 = 0.0079
-    assert edges(tpe, tpe.base.replace(lr_peak=0.0078)) == []
-    assert [edge.upper for edge in edges(tpe, tpe.base.replace(lr_peak=0.0081))] == [True]
+    assert edges(tpe, tpe.space.base.replace(lr_peak=0.0078)) == []
+    assert [edge.upper for edge in edges(tpe, tpe.space.base.replace(lr_peak=0.0081))] == [True]
 
 
 def test_nothing_lies_below_one_epoch_or_no_dropout(build: Any) -> None:
     plan = build.plan({"epochs": (1, 3, 10), "dropout": (0.0, 0.1, 0.2)})
-    assert edges(plan, plan.base.replace(epochs=1, dropout=0.0)) == []
-    found = edges(plan, plan.base.replace(epochs=10, dropout=0.2))
+    assert edges(plan, plan.space.base.replace(epochs=1, dropout=0.0)) == []
+    found = edges(plan, plan.space.base.replace(epochs=10, dropout=0.2))
     assert [edge.upper for edge in found] == [True, True]
 
 

@@ -96,7 +96,7 @@ def test_names_are_inert(build: Any) -> None:
     source = build.manifest()["sources"][0] | {"title": evil, "attribution": f"{evil}\n# x"}
     source["licence"] = "a|b"
     corpus = build.manifest(sources=[source])
-    experiment = build.plan(name=f"{evil}\n# x", corpus=corpus, command=(evil,))
+    experiment = build.plan(name=f"{evil}\n# x", manifest=corpus, command=(evil,))
     trial = build.trial(experiment, {"lr": 1e-3}, (), "failed", error=f"{evil} | a\nb")
     page = build_page(experiment, build.write(build.plan(name="x"), [trial]))
     elements = Elements(to_html(page))
@@ -199,7 +199,7 @@ def test_a_failed_write_leaves_the_old_report(build: Any, monkeypatch: pytest.Mo
 def test_a_manifest_without_a_key_is_named(build: Any) -> None:
     corpus = build.manifest()
     del corpus["splits"]
-    build.write(build.plan(corpus=corpus))
+    build.write(build.plan(manifest=corpus))
     with pytest.raises(UserError, match="no 'splits'"):
         report(build)
 

@@ -79,14 +79,13 @@ def page_of(build: Any, word: str) -> Page:
     failed = build.trial(plain, {"lr": 3e-4}, (), "failed", error=word, replicate=1, **given)
     rerun = dataclasses.replace(build.rerun(done, 6.0), ended_at=word)
     ledger = build.write(plain, [done, diverged, failed, rerun])
-    experiment = dataclasses.replace(
-        plain,
+    experiment = plain.replace(
         name=word,
         created_at=word,
         command=("search/run.py", word),
-        corpus=build.manifest(sources=[source], name=word),
-        corpus_hash=word,
-        hardware={"processor": word, "cores": word, "memory_gb": 24.0, "gpus": [word]},
+        manifest=build.manifest(sources=[source], name=word),
+        content_hash=word,
+        hardware={"processor": word, "cores": 2, "memory_gb": 24.0, "gpus": [word]},
         versions={word: word},
         git_commit=word,
     )
@@ -108,12 +107,11 @@ def comparison_of(build: Any, word: str) -> Page:
     for rate in (1e-3, 2e-3):
         plain = build.plan({"lr": (rate,)}, command=("search/run.py", str(rate)))
         ledger = build.write(plain, [build.trial(plain, {"lr": rate}, (7.0, 6.5, 6.0))])
-        experiment = dataclasses.replace(
-            plain,
+        experiment = plain.replace(
             name=f"{word}{rate}",
             command=("search/run.py", f"{word} {rate}"),
             versions={word: f"{word} {rate}"},
-            hardware={"processor": f"{word} {rate}"},
+            hardware={**plain.machine.hardware, "processor": f"{word} {rate}"},
             git_commit=f"{word} {rate}",
         )
         searches.append((experiment, ledger))
@@ -154,8 +152,8 @@ def test_hostile_values_of_axes_are_refused_in_one_line(build: Any) -> None:
     build.two_rates()
     path = build.root / "experiments" / "lr-quick" / "experiment.json"
     for axes in ({"lr": ["<script>"]}, {"<script>": [1.0]}, {"lr": []}, {"lr": [float("inf")]}):
-        raw = json.loads(path.read_text()) | {"axes": axes}
-        path.write_text(json.dumps(raw))
+        raw = json.loads(path.read_text())
+        path.write_text(json.dumps(raw | {"space": raw["space"] | {"axes": axes}}))
         with pytest.raises(UserError, match="axes") as refused:
             generate.main(["lr-quick", "--out", str(build.root)])
         assert len(str(refused.value).splitlines()) == 1

@@ -80,9 +80,9 @@ def test_the_next_commands_give_the_values_by_space(build: Any) -> None:
 def test_choices_of_a_sampler_are_at_an_edge_only_at_their_ends(build: Any) -> None:
     axes = {"embed_dim": (16, 64, 256), "lr": (1e-4, 1e-2)}
     experiment = build.plan(axes, sampler="tpe", samples=3, kinds={"embed_dim": "choices"})
-    inside = experiment.base.replace(embed_dim=64, lr_peak=1e-3)
+    inside = experiment.space.base.replace(embed_dim=64, lr_peak=1e-3)
     assert edges(experiment, inside) == []
-    near = experiment.base.replace(embed_dim=256, lr_peak=9.9e-3)
+    near = experiment.space.base.replace(embed_dim=256, lr_peak=9.9e-3)
     assert [edge.axis.name for edge in edges(experiment, near)] == ["embed_dim", "lr"]
 
 

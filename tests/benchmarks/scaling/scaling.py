@@ -15,7 +15,6 @@ from above. Linux only.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import json
 import os
@@ -92,17 +91,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def plan(trials: int, slots: int, sampler: str) -> Experiment:
     """A sampler's search over rate, epochs and width, on so many GPUs."""
-    words = ["--search", sampler, "--trials", str(trials), "--preset", "seed", "--name", "scaling"]
+    words = ["--search", sampler, "--trials", str(trials), "--preset", "full", "--name", "scaling"]
     args = make_parser().parse_args(words)
     check_options(args)
     made = make_experiment(args, "cpu")
-    return dataclasses.replace(
-        made,
+    return made.replace(
         device="cuda",
         max_concurrent=slots,
         threads_per_trial=1,
         gpus_per_trial=1.0,
-        hardware=made.hardware | {"gpus": ["no device"] * slots},
+        hardware=made.machine.hardware | {"gpus": ["no device"] * slots},
         corpus_hash="0" * 64,
         corpus={
             "name": "none",

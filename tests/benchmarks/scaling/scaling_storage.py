@@ -6,7 +6,6 @@ by a real one's time per request, 10 to 100 ms.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import threading
@@ -100,7 +99,7 @@ def measure_storage(experiment: Experiment, counts: Sequence[int], home: Path) -
     found = []
     for count in counts:
         with counted_s3() as (requests, uri):
-            stored = dataclasses.replace(experiment, name=f"stored-{count}", storage=uri)
+            stored = experiment.replace(name=f"stored-{count}", uri=uri)
             folder = home / "experiments" / stored.name
             found.append({"trials": count} | _at(stored, trials, count, folder, requests))
             open_storage.cache_clear()

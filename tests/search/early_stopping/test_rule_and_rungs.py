@@ -138,8 +138,8 @@ def test_the_first_replicate_decides_for_its_cell_and_a_cell_counts_once() -> No
 def plan(*words: str) -> Experiment:
     args = make_parser().parse_args(words)
     check_options(args)
-    corpus = {"corpus_hash": "abc", "corpus": {"name": "builtin"}}
-    return dataclasses.replace(make_experiment(args, "cpu"), **corpus)
+    corpus = {"content_hash": "abc", "manifest": {"name": "builtin"}}
+    return make_experiment(args, "cpu").replace(**corpus)
 
 
 def ended(trial: Trial, status: str, error: str | None, *rungs: RungRecord) -> TrialRecord:
@@ -313,12 +313,14 @@ def test_stop_goes_without_packs_and_is_a_part_of_the_plan() -> None:
     for pack in ("2", "auto"):
         with pytest.raises(UserError, match="--stop goes without --pack"):
             plan("--grid", "lr", "--stop", "asha", "--pack", pack)
-    assert plan("--grid", "lr").stopper is None
-    assert plan("--grid", "lr", "--stop", "median").stopper == "median"
+    assert plan("--grid", "lr").plan.stopper is None
+    assert plan("--grid", "lr", "--stop", "median").plan.stopper == "median"
 
 
 def test_tokens_per_epoch_and_val_tokens_override_the_preset() -> None:
-    train = plan("--grid", "lr", "--tokens-per-epoch", "16000", "--val-tokens", "4096").base.train
+    train = plan(
+        "--grid", "lr", "--tokens-per-epoch", "16000", "--val-tokens", "4096"
+    ).space.base.train
     assert (train.tokens_per_epoch, train.val_tokens) == (16_000, 4096)
     with pytest.raises(UserError, match="--val-tokens 0"):
         plan("--grid", "lr", "--val-tokens", "0")

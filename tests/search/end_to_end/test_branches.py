@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import signal
 import subprocess
@@ -54,7 +53,7 @@ def experiment(*words: str) -> Experiment:
 
 def test_one_trunk_for_each_setting_of_the_other_axes_and_seed() -> None:
     plan = experiment("--grid", "epochs,lr", "--epochs", "4,1,2", "--lr", "1e-3,2e-3")
-    plan = dataclasses.replace(plan, seeds=2)
+    plan = plan.replace(seeds=2)
     groups = trunk_groups(grid_trials(plan))
     assert len(groups) == 4
     for group in groups:
@@ -92,7 +91,7 @@ def test_the_plan_counts_what_is_trained() -> None:
         plan = make_experiment(options(*words, "--preset", "quick"), "cpu")
         estimator = Estimator(
             plan,
-            Speeds({plan.base: SPEED}),
+            Speeds({plan.space.base: SPEED}),
             10_000,
             length_in(None),
         )
@@ -106,10 +105,10 @@ def test_the_plan_counts_what_is_trained() -> None:
 def test_trunks_are_the_processes_and_each_has_two_runs_in_memory_and_on_disk() -> None:
     plan = experiment("--grid", "epochs", "--max-concurrent", "1")
     assert plan.has_branches and at_a_time(plan) == 2
-    assert experiment("--grid", "epochs").max_concurrent == 1
+    assert experiment("--grid", "epochs").machine.max_concurrent == 1
     assert not experiment("--epochs", "2", "--grid", "lr").has_branches
     sampled = experiment("--search", "tpe", "--trials", "3")
-    assert not sampled.has_branches and sampled.base.train.schedule == "wsd"
+    assert not sampled.has_branches and sampled.space.base.train.schedule == "wsd"
 
 
 def test_packs_of_branches_are_refused() -> None:
@@ -177,8 +176,8 @@ def test_a_branchs_fault_is_its_own_and_each_end_is_recorded_once(
     words = ("--epochs", "1,2,3", "--embed-dim", "16", "--corpus", "small", "--val-tokens", "1024")
     asked = experiment(*words, "--cpus-per-trial", "1", "--max-concurrent", "1")
     small = open_corpus(search_root / "corpus" / "small")
-    base = asked.base.replace(tokens_per_epoch=1024)
-    plan = with_corpus(dataclasses.replace(asked, name="branch-fault", base=base), small)
+    base = asked.space.base.replace(tokens_per_epoch=1024)
+    plan = with_corpus(asked.replace(name="branch-fault", base=base), small)
     folder = search_root / "experiments" / plan.name
     plan.write(folder)
     [trials] = trunk_groups(grid_trials(plan))

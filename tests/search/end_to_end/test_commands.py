@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import signal
@@ -52,7 +51,7 @@ def test_the_main_job_trains_four_rates_and_says_what_is_next(
     assert len({t.final.val_loss_nats for t in ledger.complete()}) == 4
     assert all(t.attempts == 1 for t in ledger.trials)
     out = undisturbed.stdout
-    assert "no GPU" in out and "--preset seed about" in out
+    assert "no GPU" in out and "--preset full about" in out
     assert str(folder / "ledger.jsonl") in out
     assert "python search/rerun.py lr" in out
     best = ledger.best()
@@ -91,7 +90,7 @@ def test_packs_leave_the_same_trials_and_curves_also_when_they_were_killed(
     kill_after_first_record(command_of("search/run.py", *words), folder)
     resumed = run_script("search/run.py", "--resume", "packed")
     assert resumed.returncode == 0, resumed.stderr
-    assert read_experiment(folder).pack == 2
+    assert read_experiment(folder).machine.pack == 2
     assert {trial.pack for trial in Ledger(folder / "ledger.jsonl").trials} == {2}
     packed, alone = losses(folder), losses(folder_of(search_root, "lr"))
     assert packed.keys() == alone.keys()
@@ -164,7 +163,7 @@ def test_a_search_under_the_least_limit_keeps_the_best_weights(
         (("--grid", "lr", "--name", "lr", *SMALL), "--name lr"),
         (("--grid", "lr", "--name", "../x", *SMALL), "--name"),
         (("--grid", "lr", "--device", "cuda", *SMALL), "--device cuda"),
-        (("--grid", "lr", "--preset", "seed", *SMALL), "warmup_steps=500"),
+        (("--grid", "lr", "--preset", "full", *SMALL), "warmup_steps=500"),
         (("--resume", "never"), "never"),
     ],
 )
@@ -227,7 +226,7 @@ def test_a_failed_trial_stops_no_other_and_is_tried_again_on_resume(
     undisturbed: subprocess.CompletedProcess[str], run_script: Run, search_root: Path
 ) -> None:
     folder = folder_of(search_root, "failing")
-    experiment = dataclasses.replace(read_experiment(folder_of(search_root, "lr")), name="failing")
+    experiment = read_experiment(folder_of(search_root, "lr")).replace(name="failing")
     experiment.write(folder)
     trial = grid_trials(experiment)[1]
     home = folder / "checkpoints" / trial.trial_id
@@ -252,8 +251,8 @@ def test_another_program_may_not_go_on_but_take_over(
 ) -> None:
     folder = folder_of(search_root, "older")
     began = read_experiment(folder_of(search_root, "lr"))
-    code = began.code | {"model/training/loop.py": "0" * 16}
-    dataclasses.replace(began, name="older", code=code).write(folder)
+    code = began.provenance.code | {"model/training/loop.py": "0" * 16}
+    began.replace(name="older", code=code).write(folder)
     lines = (folder_of(search_root, "lr") / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "ledger.jsonl").write_bytes(b"".join(lines[:4]))
     refused = run_script("search/run.py", "--resume", "older")

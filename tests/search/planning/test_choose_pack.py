@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -62,11 +61,11 @@ def test_auto_takes_the_fastest_if_it_gains_enough(
         return rates[pack]
 
     monkeypatch.setattr(packing, "measure_tokens_per_second", measured)
-    alone = dataclasses.replace(plan("--grid", "lr"), max_concurrent=1)
+    alone = plan("--grid", "lr").replace(max_concurrent=1)
     size, reason = choose_pack("auto", alone)
     assert size == chosen
     assert reason is not None and "100 by 1, 1" in reason
-    assert choose_pack("auto", dataclasses.replace(alone, max_concurrent=4)) == (1, None)
+    assert choose_pack("auto", alone.replace(max_concurrent=4)) == (1, None)
 
 
 def test_what_was_measured_on_a_gpu_leaves_its_memory_to_the_trials(
@@ -82,7 +81,7 @@ def test_what_was_measured_on_a_gpu_leaves_its_memory_to_the_trials(
 
     monkeypatch.setattr(packing, "measure_tokens_per_second", measured)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("freed"))
-    alone = dataclasses.replace(plan("--grid", "lr"), max_concurrent=1, device="cuda")
+    alone = plan("--grid", "lr").replace(max_concurrent=1, device="cuda")
     assert choose_pack("auto", alone)[0] == 2
     assert calls == ["cuda 1", "freed", "cuda 2", "freed", "cuda 4", "freed"]
 
@@ -112,8 +111,8 @@ def test_a_member_s_fault_is_its_own_and_finished_members_are_left_out(
     words = ("--grid", "lr", "--embed-dim", "16", "--corpus", "small", "--name", "fault")
     small = open_corpus(search_root / "corpus" / "small")
     asked = plan(*words)
-    short = asked.base.replace(tokens_per_epoch=2048)
-    experiment = with_corpus(dataclasses.replace(asked, base=short, pack=3), small)
+    short = asked.space.base.replace(tokens_per_epoch=2048)
+    experiment = with_corpus(asked.replace(base=short, pack=3), small)
     folder = search_root / "experiments" / "fault"
     experiment.write(folder)
     trials = grid_trials(experiment)[:3]

@@ -15,7 +15,7 @@ from minigpt_search.search.machines import gpu_share, machines
 from minigpt_search.search.planning import choose_sharing as sharing
 
 H200 = 150e9
-LR = ["--grid", "lr", "--preset", "seed"]
+LR = ["--grid", "lr", "--preset", "full"]
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_trials_at_a_time(
 ) -> None:
     machine(monkeypatch)
     experiment = make_experiment(make_parser().parse_args([*LR, *flags]), "cuda")
-    assert experiment.max_concurrent == concurrent
-    assert experiment.threads_per_trial == threads
-    assert experiment.gpus_per_trial == pytest.approx(gpus)
+    assert experiment.machine.max_concurrent == concurrent
+    assert experiment.machine.threads_per_trial == threads
+    assert experiment.machine.gpus_per_trial == pytest.approx(gpus)
 
 
 @pytest.mark.parametrize(

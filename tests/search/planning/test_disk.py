@@ -52,7 +52,7 @@ class Folder:
 
     def __init__(self, home: Path, limit: int | None) -> None:
         self.home, self.ledger = home, Ledger(home / "ledger.jsonl")
-        self.experiment = dataclasses.replace(planned(), max_disk_bytes=limit)
+        self.experiment = planned().replace(max_disk_bytes=limit)
         self.trials = grid_trials(self.experiment)
 
     def write(self, trial: int, name: str, megabytes: int) -> Path:
@@ -171,12 +171,12 @@ def test_the_plan_says_what_checkpoints_take() -> None:
 def test_the_limit_is_kept_in_the_experiment_and_older_ones_have_none(tmp_path: Path) -> None:
     experiment = planned("--max-disk", "2GB")
     experiment.write(tmp_path / "new")
-    assert read_experiment(tmp_path / "new").max_disk_bytes == 2_000_000_000
+    assert read_experiment(tmp_path / "new").storage.max_disk_bytes == 2_000_000_000
     path = tmp_path / "new" / "experiment.json"
     fields = json.loads(path.read_text())
-    del fields["max_disk_bytes"], fields["crc32"]
+    del fields["storage"]["max_disk_bytes"], fields["crc32"]
     path.write_text(json.dumps(fields))
-    assert read_experiment(tmp_path / "new").max_disk_bytes is None
+    assert read_experiment(tmp_path / "new").storage.max_disk_bytes is None
 
 
 def test_checkpoints_are_of_the_predicted_size(search_root: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 
@@ -28,10 +27,10 @@ def test_looks_are_counted_over_all_experiments_on_the_corpus(
         wall_seconds=1.0,
         ended_at="2026-01-01T00:00:00+00:00",
     )
-    corpus = stored_experiment.corpus_hash
+    corpus = stored_experiment.corpus.content_hash
     for name, of, looks in (("a", corpus, 2), ("b", corpus, 1), ("c", "other", 1), ("d", "", 0)):
         folder = tmp_path / "experiments" / name
-        dataclasses.replace(stored_experiment, name=name, corpus_hash=of).write(folder)
+        stored_experiment.replace(name=name, content_hash=of).write(folder)
         for _ in range(looks):
             Ledger(folder / "ledger.jsonl").append(look)
     (folder / "experiment.json").write_text("{")

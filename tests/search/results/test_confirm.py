@@ -34,7 +34,7 @@ def plan(k: int = 2, most: int = 8, *words: str) -> Experiment:
     flags = ["--lr", rates, "--preset", "quick", "--confirm", str(k), "--confirm-seeds", str(most)]
     args = make_parser().parse_args([*flags, *words])
     check_options(args)
-    return dataclasses.replace(make_experiment(args, "cpu"), corpus_hash="abc")
+    return make_experiment(args, "cpu").replace(content_hash="abc")
 
 
 def record(trial: Trial, loss: float | str | None) -> TrialRecord:
@@ -73,7 +73,7 @@ def searched(experiment: Experiment, path: Path, loss: Loss) -> Ledger:
     """The ledger of the search itself."""
     ledger = Ledger(path)
     for rate in RATES:
-        for replicate in range(experiment.seeds):
+        for replicate in range(experiment.noise.seeds):
             trial = make_trial(experiment, {"lr": rate}, replicate)
             ledger.append(record(trial, loss(rate, replicate)))
     return ledger
@@ -96,17 +96,16 @@ def confirm(experiment: Experiment, ledger: Ledger, loss: Loss) -> None:
 
 def test_flags_and_plan(tmp_path: Path) -> None:
     experiment = plan(3, 5)
-    assert (experiment.confirm, experiment.confirm_seeds) == (3, 5)
+    assert (experiment.noise.confirm, experiment.noise.confirm_seeds) == (3, 5)
     assert experiment.planned_trials == 3 and experiment.most_trials == 18
-    alone = dataclasses.replace(experiment, max_concurrent=1)
+    alone = experiment.replace(max_concurrent=1)
     line = confirm_line(alone, [10.0, 20.0, 2.0, 4.0])  # the dearest three
     assert "the 3 best get 2 to 5 fresh seeds" in line
     assert "up to 15 more trials and 2.8 min" in line
-    few = dataclasses.replace(experiment, confirm=9)
+    few = experiment.replace(confirm=9)
     assert "the 3 best get" in confirm_line(few, [1.0, 1.0, 1.0])  # there are no more
-    whole = dataclasses.replace(
-        experiment,
-        corpus={},
+    whole = experiment.replace(
+        manifest={},
         versions={},
         hardware={"cores": 2, "memory_gb": 1.0, "gpus": []},
     )
@@ -210,10 +209,8 @@ def separated_share(k: int, difference: float, repeats: int) -> tuple[float, flo
     """Of `repeats` drawn searches of `k` configurations, of which the first is `difference`
     standard deviations better: the share that end separated, and that with the first as winner."""
     config = RunConfig()
-    experiment = dataclasses.replace(
-        plan(k, 8), axes={"lr": tuple(1e-3 + i / 1e5 for i in range(k))}
-    )
-    names = [config.replace(lr_peak=rate) for rate in experiment.axes["lr"]]
+    experiment = plan(k, 8).replace(axes={"lr": tuple(1e-3 + i / 1e5 for i in range(k))})
+    names = [config.replace(lr_peak=rate) for rate in experiment.space.axes["lr"]]
     chance = np.random.default_rng(k)
     template = record(make_trial(plan(), {"lr": 1e-3}, 0), 7.0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import subprocess
 from collections import Counter
@@ -61,7 +60,7 @@ def test_a_sampler_tries_each_configuration_with_every_seed_also_after_a_cut(
     assert len({trial.config.train.seed for trial in trials}) == 4
 
     again = search_root / "experiments" / "twice-again"
-    dataclasses.replace(read_experiment(folder), name="twice-again").write(again)
+    read_experiment(folder).replace(name="twice-again").write(again)
     lines = (folder / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (again / "ledger.jsonl").write_bytes(b"".join(lines[:3]))  # one seed of the second is missing
     resumed = run_script("search/run.py", "--resume", "twice-again")

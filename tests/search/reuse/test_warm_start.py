@@ -36,7 +36,7 @@ from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, To
 from minigpt_search.search.space.space import Space
 from minigpt_search.search.trials.trial import Trial, grid_trials
 
-CORPUS = {"corpus_hash": "abc", "corpus": {"name": "builtin"}}
+CORPUS = {"content_hash": "abc", "manifest": {"name": "builtin"}}
 SAMPLER = ("--search", "tpe", "--trials", "9", "--preset", "quick")
 
 
@@ -48,7 +48,7 @@ def plan(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Experiment
     if args.extend is not None:
         args = extended_arguments(parser, root, args.extend, words)
     check_options(args)
-    return dataclasses.replace(make_experiment(args, "cpu"), **CORPUS)
+    return make_experiment(args, "cpu").replace(**CORPUS)
 
 
 def record(trial: Trial, loss: float | None, status: str = COMPLETE) -> TrialRecord:
@@ -96,15 +96,15 @@ def test_a_grid_takes_finished_cells_of_two_others_and_needs_them_no_more(
     b = grid(tmp_path, monkeypatch, "b", "--lr", "2e-3,4e-3")
     words = ("--lr", "1e-3,2e-3,4e-3,8e-3", "--preset", "quick", "--warm-start")
     new = plan(tmp_path, monkeypatch, *words, "a", "--warm-start", "b", "--name", "c")
-    assert new.warm_starts == ("a", "b")
-    assert plan(tmp_path, monkeypatch, *words, "a, b,a").warm_starts == ("a", "b")
+    assert new.reuse.warm_starts == ("a", "b")
+    assert plan(tmp_path, monkeypatch, *words, "a, b,a").reuse.warm_starts == ("a", "b")
     first, second = look(tmp_path, new)
     assert first.line == (
         "Warm start a: 2 trials are taken over; left out: 1 outside of the ranges"
     )
     assert [t.trial_id for t in second.taken] == [b[1].trial_id]
     new = with_known_points(tmp_path, new)
-    assert new.known_points == ()
+    assert new.reuse.known_points == ()
     folder = tmp_path / "experiments" / "c"
     shutil.rmtree(folder, ignore_errors=True)
     dataclasses.replace(new).write(folder)
@@ -138,15 +138,17 @@ def test_a_sampler_is_told_the_rest_and_it_is_kept_in_the_experiment(
     )
     assert [t.trial_id for t in second.taken] == [same[0].trial_id] and second.points == ()
     new = with_known_points(tmp_path, new)
-    told = [(point.values, point.objective) for point in new.known_points]
+    told = [(point.values, point.objective) for point in new.reuse.known_points]
     assert told == [({"lr": 1e-3}, 7.0), ({"lr": 2e-3}, 7.5)]
-    new = dataclasses.replace(new, hardware={"cores": 2, "memory_gb": 1.0, "gpus": []}, versions={})
+    new = new.replace(hardware={"cores": 2, "memory_gb": 1.0, "gpus": []}, versions={})
     new.write(tmp_path / "experiments" / "c")
     shutil.rmtree(tmp_path / "experiments" / "a")
-    assert read_experiment(tmp_path / "experiments" / "c").known_points == new.known_points
+    assert (
+        read_experiment(tmp_path / "experiments" / "c").reuse.known_points == new.reuse.known_points
+    )
     longer = plan(tmp_path, monkeypatch, "--extend", "c", "--trials", "12", "--name", "d")
-    assert longer.warm_starts == ()
-    assert with_known_points(tmp_path, longer).known_points == new.known_points
+    assert longer.reuse.warm_starts == ()
+    assert with_known_points(tmp_path, longer).reuse.known_points == new.reuse.known_points
 
     other = plan(tmp_path, monkeypatch, *SAMPLER, *fixed, "--warm-start", "wide")
     with pytest.raises(UserError, match=r"none can be used .* 2 of other configurations"):
@@ -196,7 +198,7 @@ def test_another_corpus_and_a_missing_experiment_are_refused(
     new = plan(tmp_path, monkeypatch, "--lr", "1e-3,3e-3", "--warm-start", "a,gone")
     with pytest.raises(UserError, match="no experiment 'gone'"):
         look(tmp_path, new)
-    other = dataclasses.replace(new, corpus_hash="abd")
+    other = new.replace(content_hash="abd")
     with pytest.raises(UserError, match="--warm-start a: it is on the corpus builtin"):
         look(tmp_path, other)
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
-from minigpt_search.search.records.experiment import SAMPLERS
+from minigpt_search.search.records.plan import SAMPLERS
 from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Told
 from minigpt_search.search.space.axes import Value
 from minigpt_search.search.space.space import Space

@@ -122,7 +122,7 @@ def test_the_best_is_within_the_limit(known: list[TrialRecord], tmp_path: Path) 
     grid = make_experiment(make_parser().parse_args(["--grid", "lr"]), "cpu")
 
     def best_within(limit: str | None) -> TrialRecord | None:
-        return winning_trial(dataclasses.replace(grid, max_cost=limit), ledger)
+        return winning_trial(grid.replace(max_cost=limit), ledger)
 
     able = [r for r in ledger.complete() if r.timing.training_seconds <= 3]
     best, unlimited = best_within("3s"), best_within(None)

@@ -134,7 +134,7 @@ def test_impossible_cells_of_a_grid_are_left_out_and_counted() -> None:
 
 def test_a_whole_grid_has_no_cells_of_its_own() -> None:
     plan = experiment("--grid", "embed_dim,n_heads")
-    assert plan.cells is None and left_out_lines(plan) == []
+    assert plan.space.cells is None and left_out_lines(plan) == []
     assert len(grid_trials(plan)) == 12
 
 
@@ -143,7 +143,7 @@ def test_cells_above_a_counted_cost_are_left_out() -> None:
     costs = {
         (width, epochs): run_tokens(config, {}) * flops_per_token(config.model)
         for width, epochs in itertools.product((64, 128, 256), (3, 10, 15, 20))
-        for config in [plan.base.replace(embed_dim=width, epochs=epochs)]
+        for config in [plan.space.base.replace(embed_dim=width, epochs=epochs)]
     }
     within = {cell for cell, cost in costs.items() if cost <= 8e12}
     assert 0 < len(within) < 12
@@ -155,14 +155,14 @@ def test_cells_above_a_counted_cost_are_left_out() -> None:
 
 
 def test_a_measured_cost_leaves_every_cell_in() -> None:
-    assert experiment("--grid", "lr", "--max-cost", "1s").cells is None
+    assert experiment("--grid", "lr", "--max-cost", "1s").space.cells is None
 
 
 def test_a_sampler_draws_within_its_limit_and_both_its_ends_are_checked() -> None:
     plan = experiment(*TPE, "--max-cost", "1e13flop", "--space", "tie_head=true,false")
     allow, draws = allowed(plan), drawn(plan, 100)
     assert len(draws) == 100 and all(map(allow, draws))
-    costs = [apply_axes(plan.base, v) for v in draws]
+    costs = [apply_axes(plan.space.base, v) for v in draws]
     assert max(run_tokens(c, {}) * flops_per_token(c.model) for c in costs) <= 1e13
     assert any(v["tie_head"] for v in draws) and not all(v["tie_head"] for v in draws)
     [least] = corners(plan)  # the greatest is above the limit
@@ -196,7 +196,7 @@ def test_the_plan_says_what_is_searched_and_what_is_left_out(search_root: Path) 
     trials = check_trials(plan, length_in(corpus))
     estimator = Estimator(
         plan,
-        Speeds({plan.base: SPEED}),
+        Speeds({plan.space.base: SPEED}),
         10_000,
         length_in(corpus),
     )

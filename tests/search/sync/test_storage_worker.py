@@ -38,7 +38,7 @@ def test_a_worker_gets_plan_and_corpus_and_leaves_no_trial(
     with worker_place(driver_folder, storage.uri) as (place, plan):
         assert plan == stored_experiment
         corpus = open_corpus(stored_experiment.corpus_folder(place.folder))
-        assert corpus.content_hash == stored_experiment.corpus_hash
+        assert corpus.content_hash == stored_experiment.corpus.content_hash
         assert place.folder.is_relative_to(tmp_path / "node")
         mode = stat.S_IMODE((tmp_path / "node").stat().st_mode)
         assert mode == 0o700

@@ -242,7 +242,7 @@ def test_others_rungs_are_read_once_each(
     rung = RungRecord(step=1, tokens_seen=5, schedule_tokens=10, val_loss_nats=7.0)
     for trial in ("a", "b"):
         folder = leave(place, trial)
-        write_rungs(folder, Scored(config=stored_experiment.base, rungs=(rung,)))
+        write_rungs(folder, Scored(config=stored_experiment.space.base, rungs=(rung,)))
         place.wrote(folder / "rungs.json")
     reads: list[str] = []
     get = storage.get_bytes
