@@ -110,7 +110,7 @@ def assert_forty_steps_alike(members: list[RunConfig], device: str) -> None:
     for number in range(40):
         tokens, targets = batches(members, number)
         lrs = [
-            lr_at(number, peak=config.train.lr_peak, warmup_steps=5, total_steps=40)
+            lr_at(number, lr_peak=config.train.lr_peak, warmup_steps=5, total_steps=40)
             for config in members
         ]
         pack(tokens, targets, lrs)
@@ -153,7 +153,7 @@ def test_a_member_that_is_not_finite_changes_no_bit_of_the_others(
         assert torch.equal(healthy[k].sums.totals, beside[k].sums.totals)
         expected = healthy[k].model.state_dict()
         assert all(torch.equal(w, expected[n]) for n, w in beside[k].model.state_dict().items())
-    assert beside[1].sums.read().sound_steps == 0
+    assert beside[1].sums.read().steps_before_divergence == 0
     assert not any(p.isfinite().any() for p in beside[1].model.parameters())
 
 
@@ -244,8 +244,8 @@ def test_a_member_diverges_at_its_step_and_the_others_go_on(
     when: int,
     every: float,
 ) -> None:
-    def damaged(step: int, *, peak: float, **run: int) -> float:
-        return 1e38 if (step, peak) == (when, 3e-3) else lr_at(step, peak=peak, **run)
+    def damaged(step: int, *, lr_peak: float, **run: int) -> float:
+        return 1e38 if (step, lr_peak) == (when, 3e-3) else lr_at(step, lr_peak=lr_peak, **run)
 
     monkeypatch.setattr("minigpt_search.model.training.loop.lr_at", damaged)
     alone = [train(config, corpus) for config in members]

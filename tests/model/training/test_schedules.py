@@ -25,7 +25,7 @@ def rates(train: TrainConfig, length: RunLength) -> list[float]:
     return [
         lr_at(
             step,
-            peak=train.lr_peak,
+            lr_peak=train.lr_peak,
             warmup_steps=length.warmup_steps,
             total_steps=length.total_steps,
             schedule=train.schedule,
@@ -35,33 +35,35 @@ def rates(train: TrainConfig, length: RunLength) -> list[float]:
     ]
 
 
-@given(warmup=st.integers(0, 60), decay=st.integers(1, 90), peak=st.floats(1e-6, 1))
-def test_cosine_goes_from_the_peak_to_a_tenth(warmup: int, decay: int, peak: float) -> None:
+@given(warmup=st.integers(0, 60), decay=st.integers(1, 90), lr_peak=st.floats(1e-6, 1))
+def test_cosine_goes_from_the_peak_to_a_tenth(warmup: int, decay: int, lr_peak: float) -> None:
     total = warmup + decay
 
     def rate(step: int) -> float:
-        return lr_at(step, peak=peak, warmup_steps=warmup, total_steps=total, schedule="cosine")
+        return lr_at(
+            step, lr_peak=lr_peak, warmup_steps=warmup, total_steps=total, schedule="cosine"
+        )
 
     for step in range(warmup):
-        assert rate(step) == pytest.approx(peak * (step + 1) / warmup)
+        assert rate(step) == pytest.approx(lr_peak * (step + 1) / warmup)
     for step in range(warmup, total + 1):  # half a turn, by the half-angle formula
         turned = (step - warmup) / decay * math.pi / 2
-        assert rate(step) == pytest.approx(peak * (1 - 0.9 * math.sin(turned) ** 2))
-    assert rate(total) == pytest.approx(0.1 * peak)
+        assert rate(step) == pytest.approx(lr_peak * (1 - 0.9 * math.sin(turned) ** 2))
+    assert rate(total) == pytest.approx(0.1 * lr_peak)
 
 
 @given(
     warmup=st.integers(0, 40),
     constant=st.integers(0, 60),
     decay=st.integers(1, 60),
-    peak=st.floats(1e-6, 1),
+    lr_peak=st.floats(1e-6, 1),
 )
-def test_wsd_is_three_lines(warmup: int, constant: int, decay: int, peak: float) -> None:
+def test_wsd_is_three_lines(warmup: int, constant: int, decay: int, lr_peak: float) -> None:
     total = warmup + constant + decay
     for step in range(total):
         rate = lr_at(
             step,
-            peak=peak,
+            lr_peak=lr_peak,
             warmup_steps=warmup,
             total_steps=total,
             schedule="wsd",
@@ -69,26 +71,26 @@ def test_wsd_is_three_lines(warmup: int, constant: int, decay: int, peak: float)
         )
         rising = Fraction(step + 1, warmup) if warmup else Fraction(1)
         share = min(rising, Fraction(1), Fraction(total - step, decay))
-        assert rate == pytest.approx(peak * float(share))
+        assert rate == pytest.approx(lr_peak * float(share))
 
 
 @given(
     sequences=st.integers(20, 300),
     epochs=st.lists(st.integers(1, 30), min_size=2, max_size=2, unique=True).map(sorted),
-    peak=st.floats(1e-6, 1),
+    lr_peak=st.floats(1e-6, 1),
 )
 def test_wsd_runs_of_two_lengths_have_the_same_bits_until_the_shorter_decays(
-    sequences: int, epochs: list[int], peak: float
+    sequences: int, epochs: list[int], lr_peak: float
 ) -> None:
     short, long = (
-        TrainConfig(**{**vars(WSD), "epochs": number, "lr_peak": peak}) for number in epochs
+        TrainConfig(**{**vars(WSD), "epochs": number, "lr_peak": lr_peak}) for number in epochs
     )
     lengths = [run_length(config, 8, sequences) for config in (short, long)]
     until = lengths[0].constant_until
     of_short, of_long = rates(short, lengths[0]), rates(long, lengths[1])
     assert of_short[:until] == of_long[:until]
-    assert of_short[-1] < peak
-    decayed = sum(rate < peak for rate in of_short[lengths[0].warmup_steps :])
+    assert of_short[-1] < lr_peak
+    decayed = sum(rate < lr_peak for rate in of_short[lengths[0].warmup_steps :])
     assert decayed == pytest.approx(0.2 * len(of_short), abs=1.5)
 
 
