@@ -30,7 +30,7 @@ from minigpt_search.model.training import checkpoint
 from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.optim import lr_at
-from minigpt_search.model.training.rungs import rung_steps, tokens_after
+from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.model.training.step import Step
 
 PROGRESS_EVERY_SECONDS = 1.0
@@ -85,7 +85,7 @@ class Run:
         self.train_set = corpus.dataset("train", config.model.seq_len)
         self.val_set = corpus.dataset("val", config.model.seq_len)
         check_validation(len(self.val_set), config.model.seq_len)
-        self.length = run_length(config.train, config.model.seq_len, len(self.train_set))
+        self.length = run_length(config, len(self.train_set))
         self.rung_steps = rung_steps(config.train, self.length) if rungs else ()
         keep_freed_memory()
         use_device(device)
@@ -201,11 +201,11 @@ class Run:
 
     def end_rung(self, val_loss: float) -> None:
         """Make the rung's record. Raises `Stopped` if the hook says so."""
-        state, seq_len = self.state, self.config.model.seq_len
+        state = self.state
         record = RungRecord(
             step=state.steps,
-            tokens_seen=tokens_after(state.steps, self.config.train, seq_len, self.length),
-            schedule_tokens=self.config.train.epochs * self.length.sequences * seq_len,
+            tokens_seen=self.length.tokens_after(state.steps),
+            schedule_tokens=self.length.total_tokens,
             val_loss_nats=val_loss,
         )
         state.rungs.append(record)
@@ -235,7 +235,7 @@ class Run:
             val_bits_per_byte=bits_per_byte(val_loss, self.corpus.bytes_per_token("val")),
             lr_last=self._lr_at(state.steps - 1),
             grad_norm_mean=sums.grad_norm / state.epoch_steps,
-            tokens_seen=epoch * self.length.sequences * self.config.model.seq_len,
+            tokens_seen=epoch * self.length.tokens_per_epoch,
             wall_seconds=state.timing.total(),
             steps_per_second=state.epoch_steps / state.epoch_seconds,
             peak_memory_mb=peak_memory_mb(self.device),

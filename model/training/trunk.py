@@ -91,7 +91,7 @@ def train_branches(
 def _branch_off(trunk: Run, config: RunConfig, folder: Path) -> str | None:
     """Train the trunk to where `config` leaves it and write the state there, unless it is beyond.
     Returns why the trunk diverged, if it did."""
-    length = run_length(config.train, config.model.seq_len, len(trunk.train_set))
+    length = run_length(config, len(trunk.train_set))
     at = length.constant_until
     if trunk.state.steps > at:
         return None

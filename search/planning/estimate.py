@@ -17,7 +17,6 @@ from minigpt_search.search.planning.prediction import Work, search_seconds, work
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.trials.groups import shared_steps, trunk_groups
-from minigpt_search.search.trials.length import trial_tokens
 from minigpt_search.search.trials.trial import Trial
 
 BUILTIN_VALIDATION_TOKENS = 260_000
@@ -53,7 +52,7 @@ class Estimator:
         scored = min(train.val_tokens or self.validation_tokens, self.validation_tokens)
         return Work(
             config=trial.config,
-            training_tokens=trial_tokens(trial.config, length),
+            training_tokens=length.total_tokens,
             scored_tokens=evaluations * scored,
             parameters=parameter_count(trial.config.model),
             checkpoint_every_seconds=self.experiment.checkpoint_every_seconds,

@@ -16,7 +16,7 @@ from minigpt_search.search.space.presets import PRESETS
 from minigpt_search.search.storage.uri import experiment_uri
 from minigpt_search.search.trials.feasible import left_out_lines
 from minigpt_search.search.trials.groups import price_line, shared_steps
-from minigpt_search.search.trials.length import steps_flops, trial_tokens
+from minigpt_search.search.trials.length import steps_flops
 from minigpt_search.search.trials.trial import Trial
 
 DRIVER_BYTES = 900e6
@@ -42,7 +42,7 @@ def plan_lines(
     shared = shared_steps(experiment, trials, length)
     trained = [1 - shared.get(t.trial_id, 0) / length(t).total_steps for t in trials]
     pairs = list(zip(trials, trained, strict=True))
-    tokens = scale * sum(share * trial_tokens(t.config, length(t)) for t, share in pairs)
+    tokens = scale * sum(share * length(t).total_tokens for t, share in pairs)
     flops = scale * sum(share * steps_flops(t.config, length(t).total_steps) for t, share in pairs)
     most = "at most " if experiment.stopper in ("asha", "median") else ""  # nobody knows who stops
     cost = f"Cost       {most}about {duration(seconds)} here"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import Corpus
-from minigpt_search.model.config import RunConfig, TrainConfig
+from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.model.run_length import RunLength, run_length
 from minigpt_search.model.training.optim import lr_at
 from minigpt_search.model.training.train import train
@@ -19,6 +19,11 @@ from minigpt_search.model.training.train import train
 WSD = TrainConfig(
     batch_size=1, schedule="wsd", warmup_steps=None, warmup_fraction=0.1, decay_fraction=0.2
 )
+
+
+def length_of(train: TrainConfig, sequences: int) -> RunLength:
+    """The length of a run on so many sequences of 8 tokens."""
+    return run_length(RunConfig(model=ModelConfig(seq_len=8), train=train), sequences)
 
 
 def rates(train: TrainConfig, length: RunLength) -> list[float]:
@@ -85,7 +90,7 @@ def test_wsd_runs_of_two_lengths_have_the_same_bits_until_the_shorter_decays(
     short, long = (
         TrainConfig(**{**vars(WSD), "epochs": number, "lr_peak": lr_peak}) for number in epochs
     )
-    lengths = [run_length(config, 8, sequences) for config in (short, long)]
+    lengths = [length_of(config, sequences) for config in (short, long)]
     until = lengths[0].constant_until
     of_short, of_long = rates(short, lengths[0]), rates(long, lengths[1])
     assert of_short[:until] == of_long[:until]
@@ -96,21 +101,21 @@ def test_wsd_runs_of_two_lengths_have_the_same_bits_until_the_shorter_decays(
 
 def test_wsds_warm_up_is_a_share_of_an_epoch_and_the_others_of_the_run() -> None:
     for epochs in (1, 4, 7):
-        length = run_length(TrainConfig(**{**vars(WSD), "epochs": epochs}), 8, 50)
+        length = length_of(TrainConfig(**{**vars(WSD), "epochs": epochs}), 50)
         assert length.warmup_steps == 5
     other = TrainConfig(**{**vars(WSD), "epochs": 4, "schedule": "cosine"})
-    assert run_length(other, 8, 50).warmup_steps == 20
+    assert length_of(other, 50).warmup_steps == 20
 
 
 def test_a_decay_that_begins_before_the_warm_up_ends_is_refused() -> None:
     config = TrainConfig(**{**vars(WSD), "epochs": 1, "warmup_fraction": 0.85})
     with pytest.raises(UserError, match=r"decay_fraction=0.2: 4 steps of decay after 17 of"):
-        run_length(config, 8, 20)
+        length_of(config, 20)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "wsd"])
 def test_a_run_follows_its_schedule(corpus: Corpus, tiny: RunConfig, schedule: str) -> None:
     config = tiny.replace(schedule=schedule)  # 15 steps in 3 epochs, 3 of warm-up
     result = train(config, corpus)
-    expected = rates(config.train, run_length(config.train, 8, 35))
+    expected = rates(config.train, length_of(config.train, 35))
     assert [epoch.lr_last for epoch in result.epochs] == [expected[n] for n in (4, 9, 14)]
