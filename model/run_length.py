@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 
+WARMUP_SHARE_LIMIT = 0.2
+"""A warm-up of a larger share of a run leaves too little of it at a useful learning rate."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunLength:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import share
 from minigpt_search.model.records import FAILED
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.commands import Commands, flag_words
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.results.confirm import is_fresh, missing_trials, standing
-from minigpt_search.search.results.edges import WARMUP_SHARE_LIMIT, Edge, edges
+from minigpt_search.search.results.edges import Edge, edges
 from minigpt_search.search.results.winner import Winner, why_none
 from minigpt_search.search.space.axes import AXES, CHOICES
 from minigpt_search.search.space.objective import counted_length

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, storage
 from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.planning.disk import disk_line
 from minigpt_search.search.planning.estimate import WORKER_BYTES, Estimator
 from minigpt_search.search.records.experiment import Experiment
@@ -21,8 +22,6 @@ from minigpt_search.search.trials.trial import Trial
 
 DRIVER_BYTES = 900e6
 """The driver with Ray's own processes (2026-11-24)."""
-LONG_WARMUP = 0.2
-"""A warm-up of more than this share of a run gets a warning."""
 
 
 def plan_lines(
@@ -73,10 +72,10 @@ def plan_lines(
         lines.append(f"Storage    {experiment_uri(experiment.storage, experiment.name)}")
     for trial in trials if experiment.sampler is None else []:
         run = length(trial)
-        if run.warmup_steps > LONG_WARMUP * run.total_steps:
+        if run.warmup_steps > WARMUP_SHARE_LIMIT * run.total_steps:
             lines.append(
                 f"Warning    {trial.label}: its warm-up is {run.warmup_steps} of "
-                f"{run.total_steps} steps, more than {LONG_WARMUP:.0%}"
+                f"{run.total_steps} steps, more than {WARMUP_SHARE_LIMIT:.0%}"
             )
     return lines
 

@@ -16,6 +16,7 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import COMPLETE, DIVERGED, EpochRecord
 from minigpt_search.model.training import checkpoint
+from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.optim import lr_at
 from minigpt_search.model.training.packed_step import PackedStep
 from minigpt_search.model.training.step import Step
@@ -199,12 +200,12 @@ def test_a_pack_goes_on_as_runs_alone_and_the_other_way_round(
             )
         found = [checkpoint.newest_step(folder) for folder in folders]
         assert [f["position"]["steps"] for f in found if f] == [7, 7, 7]
-        size = checkpoint.step_files(folders[0])[0].stat().st_size
+        size = step_files(folders[0])[0].stat().st_size
         results = [
             train(config, corpus, checkpoint_dir=folder, **keep)
             for config, folder in zip(members, folders, strict=True)
         ]
-        assert checkpoint.step_files(folders[0])[0].stat().st_size == pytest.approx(size, rel=0.05)
+        assert step_files(folders[0])[0].stat().st_size == pytest.approx(size, rel=0.05)
     else:
         # They were cut at different steps: at an epoch's end, within one, and before the first.
         for config, folder, step in zip(members[:2], folders, (6, 9), strict=False):
