@@ -15,7 +15,8 @@ import torch
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
-from minigpt_search.model.config import ModelConfig, RunConfig, parameter_count
+from minigpt_search.model.config import ModelConfig, RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.checkpoint_files import STEP_CHECKPOINTS_KEPT, step_files
 

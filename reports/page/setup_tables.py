@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from minigpt_search.data.common.formatting import counted, day_and_time, one_line, storage
-from minigpt_search.model.config import RunConfig, TrainConfig, parameter_count, parameter_table
+from minigpt_search.model.config import RunConfig, TrainConfig
+from minigpt_search.model.model_size import parameter_count, parameter_table
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.space.axes import AXES, CHOICES
 from minigpt_search.search.space.objective import counted_length

@@ -16,7 +16,8 @@ from pathlib import Path
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import storage
 from minigpt_search.data.common.paths import existing
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.training.checkpoint_files import (
     FINAL_BYTES_PER_PARAMETER,
     STEP_BYTES_PER_PARAMETER,

@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import mean
 
 from minigpt_search.data.corpus.corpus import Corpus
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.search.machines.machines import Machines

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.config import RunConfig, flops_per_token, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.model.run_length import RunLength, sequences_in
 
 LOSS = "val_loss"

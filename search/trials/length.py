@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable
 
 from minigpt_search.data.corpus.corpus import Corpus
-from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.model.run_length import RunLength, check_validation, run_length
 from minigpt_search.search.space.objective import train_sequences
 from minigpt_search.search.trials.trial import Trial

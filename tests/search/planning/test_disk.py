@@ -12,7 +12,8 @@ import pytest
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, EpochRecord
 from minigpt_search.model.training.checkpoint import load_model
 from minigpt_search.model.training.checkpoint_files import STEP_BYTES_PER_PARAMETER

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.model.run_length import run_length

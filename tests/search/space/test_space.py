@@ -10,7 +10,8 @@ import pytest
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import make_experiment, on_corpus
 from minigpt_search.search.cli.parser import check_options, make_parser
