@@ -21,7 +21,8 @@ from typing import Any
 
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.files import atomic_file
-from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.measure import ProbeProcess, measure_together, prepare
 from minigpt_search.search.records.experiment import Experiment
