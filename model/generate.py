@@ -24,7 +24,7 @@ from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.checkpoint import load_model
 
 
-def choose(
+def sample_token(
     logits: Tensor,
     *,
     temperature: float,
@@ -71,7 +71,7 @@ def generate(
     for _ in range(tokens):
         window = torch.tensor([ids[-model.config.seq_len :]])  # (1, T)
         logits = model.head(model(window)[0, -1])  # (V,)
-        token = choose(
+        token = sample_token(
             logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
         )
         if token == SEPARATOR_TOKEN:

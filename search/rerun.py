@@ -27,7 +27,8 @@ from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.hardware.device import best_device, versions
 from minigpt_search.model.records import COMPLETE, CheckpointRef
-from minigpt_search.model.training.checkpoint import load_model, step_files
+from minigpt_search.model.training.checkpoint import load_model
+from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
 from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
 from minigpt_search.search.records.experiment import (

@@ -20,7 +20,7 @@ and each batch goes over."""
 class BatchSource(Protocol):
     """Serves sequences of a split by their indices."""
 
-    def place(self, indices: Tensor) -> Tensor:
+    def prepare_indices(self, indices: Tensor) -> Tensor:
         """Indices (n,) where `batch` wants them; for an epoch's, so that a step copies nothing."""
         ...
 
@@ -35,7 +35,7 @@ class MappedBatches:
     def __init__(self, dataset: SegmentedTextDataset, device: str) -> None:
         self.dataset, self.device = dataset, torch.device(device)
 
-    def place(self, indices: Tensor) -> Tensor:
+    def prepare_indices(self, indices: Tensor) -> Tensor:
         return indices
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,11 +51,11 @@ class ResidentBatches:
     def __init__(self, dataset: SegmentedTextDataset, device: str) -> None:
         self.windows = _windows(dataset, device)  # (N, T + 1)
 
-    def place(self, indices: Tensor) -> Tensor:
+    def prepare_indices(self, indices: Tensor) -> Tensor:
         return indices.to(self.windows.device)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = self.windows[self.place(indices)].to(torch.int64)  # (B, T + 1)
+        tokens = self.windows[self.prepare_indices(indices)].to(torch.int64)  # (B, T + 1)
         return tokens[:, :-1], tokens[:, 1:]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.machine import usable_cores
 from minigpt_search.model.records import Device
 
 TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -79,11 +80,6 @@ def processor_name() -> str:
                 name = line.partition(":")[2].strip()
                 break
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def hardware() -> dict[str, Any]:

@@ -32,7 +32,7 @@ def init_std(std: float, name: str, parameter: Tensor, width_ratio: float) -> fl
     return std / math.sqrt(width_ratio) if is_hidden_matrix(name, parameter) else std
 
 
-def take_hidden_matrices(
+def split_off_hidden_matrices(
     decayed: dict[str, Any], model: nn.Module, weight_decay: float
 ) -> list[dict[str, Any]]:
     """Move the blocks' matrices out of the optimizer's group `decayed` into one of their own."""

@@ -1,7 +1,6 @@
 """Checkpoints: written whole or not at all, read without executing anything from them.
 
-A run's folder holds the two newest `step_N.pt` (all that a run needs to go on) and, at its end,
-`final.pt` (configuration and weights).
+Which files there are says `model/training/checkpoint_files.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +15,12 @@ import torch
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
-from minigpt_search.model.config import ModelConfig, RunConfig, parameter_count
+from minigpt_search.model.config import ModelConfig, RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.training.checkpoint_files import STEP_CHECKPOINTS_KEPT, step_files
 
 FORMAT = "minigpt-checkpoint-1"
-KEPT = 2
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
@@ -103,16 +103,11 @@ def save_step(content: dict[str, Any], folder: Path, step: int) -> Path:
     path = folder / f"step_{step:09d}.pt"
     save_atomically(content, path)
     files = step_files(folder)
-    kept = [file for file in files if file.name <= path.name][:KEPT]
+    kept = [file for file in files if file.name <= path.name][:STEP_CHECKPOINTS_KEPT]
     for file in files:
         if file not in kept:
             file.unlink(missing_ok=True)
     return path
-
-
-def step_files(folder: Path) -> list[Path]:
-    """The step checkpoints in `folder`, newest first."""
-    return sorted(folder.glob("step_*.pt"), reverse=True)
 
 
 def newest_step(folder: Path) -> dict[str, Any] | None:

@@ -18,14 +18,14 @@ from minigpt_search.model.config import TrainConfig
 from minigpt_search.model.network import mup
 from minigpt_search.model.network.gpt import GPT
 
-COSINE_END = 0.1
-"""Share of the peak that a cosine ends at."""
+COSINE_FLOOR = 0.1
+"""Share of `lr_peak` that a cosine ends at."""
 
 
 def lr_at(
     step: int,
     *,
-    peak: float,
+    lr_peak: float,
     warmup_steps: int,
     total_steps: int,
     schedule: str = "linear",
@@ -33,21 +33,21 @@ def lr_at(
 ) -> float:
     """Learning rate of optimizer step `step`, counted from 0.
 
-    It rises to `peak` over the first `warmup_steps` steps. Then `linear` falls so that it would be
-    0 at `total_steps`, the step after the last; `cosine` so that it would be a tenth of the peak
+    It rises to `lr_peak` over the first `warmup_steps` steps. Then `linear` falls so that it would
+    be 0 at `total_steps`, the step after the last; `cosine` so that it would be a tenth of the peak
     there; `wsd` stays at the peak and over the last `decay_steps` falls as `linear`.
     """
     if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
+        return lr_peak * (step + 1) / warmup_steps
     left = total_steps - step
     if schedule == "linear":
-        return peak * left / (total_steps - warmup_steps)
+        return lr_peak * left / (total_steps - warmup_steps)
     if schedule == "cosine":
         cosine = math.cos(math.pi * (1 - left / (total_steps - warmup_steps)))
-        return peak * (COSINE_END + (1 - COSINE_END) * (1 + cosine) / 2)
+        return lr_peak * (COSINE_FLOOR + (1 - COSINE_FLOOR) * (1 + cosine) / 2)
     if left >= decay_steps:  # exactly, for runs of different length must begin with the same bits
-        return peak
-    return peak * left / decay_steps
+        return lr_peak
+    return lr_peak * left / decay_steps
 
 
 class _AdamW(torch.optim.AdamW):
@@ -82,9 +82,9 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
         },
     ]
     if model.width_ratio != 1:
-        groups += mup.take_hidden_matrices(groups[0], model, config.weight_decay)
+        groups += mup.split_off_hidden_matrices(groups[0], model, config.weight_decay)
     if capturable:
-        put_rates_on(device, groups)
+        put_lrs_on_device(groups, device)
     return _AdamW(
         groups,
         lr=config.lr_peak,
@@ -95,8 +95,9 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     )
 
 
-def put_rates_on(device: torch.device, groups: list[dict[str, Any]]) -> None:
-    """Give each group a rate on the device, its own: a shared one would be the last group's."""
+def put_lrs_on_device(groups: list[dict[str, Any]], device: torch.device) -> None:
+    """Give each group a learning rate on the device, its own: a shared one would be the last
+    group's."""
     for group in groups:
         group["lr"] = torch.zeros((), device=device)  # each step sets it
 

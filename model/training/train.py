@@ -115,7 +115,7 @@ def train_packed(
         )
     ]
     for run in runs:
-        run.charge("startup_seconds")  # of those after it
+        run.add_elapsed("startup_seconds")  # of those after it
     pack = PackedRun(runs)
     pack.train()
     pairs = zip(runs, pack.errors, strict=True)
@@ -132,13 +132,13 @@ def result_of(run: Run, status: str, error: str | None, pack: int = 1) -> TrainR
     return TrainResult(
         status=status,
         error=error,
-        epochs=tuple(run.position.epochs),
-        steps=run.position.steps,
-        timing=run.position.timing,
+        epochs=tuple(run.state.epochs),
+        steps=run.state.steps,
+        timing=run.state.timing,
         device=describe_device(run.device),
         checkpoint=final,
         pack=pack,
-        trunk_steps=run.position.trunk_steps,
-        trunk_seconds=run.position.trunk_seconds,
-        rungs=tuple(run.position.rungs),
+        trunk_steps=run.state.trunk_steps,
+        trunk_seconds=run.state.trunk_seconds,
+        rungs=tuple(run.state.rungs),
     )

@@ -13,7 +13,6 @@ Durations" (arXiv 2405.18392).
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def train_branches(
     checkpoint_every_seconds: float,
     hooks: Sequence[Hooks],
 ) -> Iterator[tuple[int, TrainResult]]:
-    """Train runs that share a trunk; yields each one's place in `configs` and its result as it
+    """Train runs that share a trunk; yields each one's index in `configs` and its result as it
     ends, the shortest first.
 
     A run that has a checkpoint of its own goes on from it; one whose branch is lost (the trunk is
@@ -80,7 +79,7 @@ def train_branches(
                 hooks=hooks[number],
             ),
         )
-        trunk.mark = time.perf_counter()  # what it waited was not its own time
+        trunk.restart_clock()
     try:
         while error is None and not trunk.done:
             trunk.train_epoch()
@@ -92,12 +91,12 @@ def train_branches(
 def _branch_off(trunk: Run, config: RunConfig, folder: Path) -> str | None:
     """Train the trunk to where `config` leaves it and write the state there, unless it is beyond.
     Returns why the trunk diverged, if it did."""
-    length = run_length(config.train, config.model.seq_len, len(trunk.train_set))
+    length = run_length(config, len(trunk.train_set))
     at = length.constant_until
-    if trunk.position.steps > at:
+    if trunk.state.steps > at:
         return None
     try:
-        while trunk.position.steps < at:
+        while trunk.state.steps < at:
             trunk.train_epoch(until=at)
     except Diverged as reason:
         return str(reason)

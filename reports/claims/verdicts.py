@@ -9,7 +9,8 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from minigpt_search.model.config import ModelConfig, parameter_count
+from minigpt_search.model.config import ModelConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.reports.claims.evidence import (
     FAILS,
     HOLDS,

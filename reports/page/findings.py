@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, perplexity, sentence, times
 from minigpt_search.model.records import COMPLETE, FAILED, STATUSES
-from minigpt_search.model.run_length import epoch_plan
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.results.confirm import missing_trials, trials_so_far
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.winner import Winner, winner
+from minigpt_search.search.space.objective import counted_length
 
 
 def progress(experiment: Experiment, ledger: Ledger) -> str:
@@ -94,12 +94,12 @@ def cautions(experiment: Experiment, ledger: Ledger, alarms: Sequence[str]) -> l
             f"The search is unfinished ({missing} of {of_all} trials not run yet): the best may "
             "change."
         )
-    plan = epoch_plan(experiment.space.base, experiment.corpus.manifest["splits"]["train"]["files"])
-    if plan.sequences < plan.sequences_available:
-        share = plan.sequences / plan.sequences_available
+    epoch = counted_length(experiment.space.base, experiment.corpus.manifest)
+    if epoch.sequences < epoch.sequences_available:
+        share = epoch.sequences / epoch.sequences_available
         notes.append(
-            f"An epoch here is {plan.tokens:,} tokens, {share:.1%} of the corpus (preset "
-            f"{experiment.preset}): these are not results of training on the whole of it."
+            f"An epoch here is {epoch.tokens_per_epoch:,} tokens, {share:.1%} of the corpus "
+            f"(preset {experiment.preset}): these are not results of training on the whole of it."
         )
     notes += [f"{sentence(alarm)}." for alarm in alarms]
     if len(ledger.reruns) > 1:

@@ -7,7 +7,6 @@ import shlex
 
 from minigpt_search.data.common.formatting import times
 from minigpt_search.model.records import COMPLETE
-from minigpt_search.model.run_length import epoch_plan
 from minigpt_search.reports.claims.claims import claims_table
 from minigpt_search.reports.claims.evidence import Evidence
 from minigpt_search.reports.claims.scaling_laws import expectations
@@ -22,6 +21,7 @@ from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.results.labels import is_star, setting_label, trial_label
 from minigpt_search.search.results.winner import winning_trial
 from minigpt_search.search.space.axes import AXES, cell_label
+from minigpt_search.search.space.objective import counted_length
 
 
 def architecture_section(experiment: Experiment) -> Section:
@@ -172,7 +172,7 @@ def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> S
         + ". Claims about an order are tested at this size; its absolute numbers can't be compared."
     )
     base = experiment.space.base
-    plan = epoch_plan(base, experiment.corpus.manifest["splits"]["train"]["files"])
+    tokens = counted_length(base, experiment.corpus.manifest).tokens_per_epoch
     return Section(
         title="Claims of the assignment",
         paragraphs=[size, evidence.rule()],
@@ -185,10 +185,10 @@ def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> S
             Table(
                 name="scaling_laws",
                 caption="Expected loss of N parameters on D tokens by published laws, for 7.8M and "
-                f"10,000,249 as claimed, and for this model on {plan.tokens:,} tokens seen once; "
+                f"10,000,249 as claimed, and for this model on {tokens:,} tokens seen once; "
                 f"more than even guessing's {math.log(base.model.vocab_size):.1f} nats "
                 "shows how far outside of its range a law is",
-                frame=expectations(base, max(1, plan.tokens)),
+                frame=expectations(base, max(1, tokens)),
             ),
         ],
     )

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from minigpt_search.data.common.formatting import counted, day_and_time, one_line, storage
-from minigpt_search.model.config import RunConfig, TrainConfig, parameter_count, parameter_table
-from minigpt_search.model.run_length import epoch_plan
+from minigpt_search.model.config import RunConfig, TrainConfig
+from minigpt_search.model.model_size import parameter_count, parameter_table
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.plan import Noise
 from minigpt_search.search.space.axes import AXES, CHOICES
+from minigpt_search.search.space.objective import counted_length
 
 
 def architecture(config: RunConfig) -> pd.DataFrame:
@@ -189,17 +190,17 @@ def training_data(experiment: Experiment) -> pd.DataFrame:
     configuration, and what share of the corpus an epoch is."""
     corpus, config = experiment.corpus.manifest, experiment.space.base
     train = corpus["splits"]["train"]
-    plan = epoch_plan(config, train["files"])
+    epoch = counted_length(config, corpus)
     length, size = config.model.seq_len, config.train.batch_size
-    limited = plan.sequences < plan.sequences_available
+    limited = epoch.sequences < epoch.sequences_available
     used = "limited by the preset, " if limited else ""
     rows = {
         "Training tokens in the corpus": f"{train['tokens']:,}",
-        "Training sequences in the corpus": f"{plan.sequences_available:,} ({length} tokens each)",
-        "Tokens trained an epoch": f"{plan.tokens:,} "
-        f"({used}{plan.tokens / max(1, train['tokens']):.1%} of the training split)",
-        "Sequences an epoch": f"{plan.sequences:,}",
-        "Batches an epoch": f"{plan.batches:,} (batch size {size})",
+        "Training sequences in the corpus": f"{epoch.sequences_available:,} ({length} tokens each)",
+        "Tokens trained an epoch": f"{epoch.tokens_per_epoch:,} "
+        f"({used}{epoch.tokens_per_epoch / max(1, train['tokens']):.1%} of the training split)",
+        "Sequences an epoch": f"{epoch.sequences:,}",
+        "Batches an epoch": f"{epoch.steps_per_epoch:,} (batch size {size})",
         "Quality filter": f"{corpus['retention']:.1%} of documents kept",
         "Tokenizer": f"{corpus['tokenizer']['name']}, "
         f"{corpus['tokenizer']['vocab_size']:,} entries",

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import share
 from minigpt_search.model.records import FAILED
-from minigpt_search.model.run_length import epoch_plan
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.commands import Commands, flag_words
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.results.confirm import is_fresh, missing_trials, standing
-from minigpt_search.search.results.edges import WARMUP_SHARE_LIMIT, Edge, edges
+from minigpt_search.search.results.edges import Edge, edges
 from minigpt_search.search.results.winner import Winner, why_none
 from minigpt_search.search.space.axes import AXES, CHOICES
+from minigpt_search.search.space.objective import counted_length
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
 MOST_SEEDS = 64
@@ -231,8 +232,8 @@ def _seeds_needed(experiment: Experiment, ledger: Ledger, best: Winner) -> int |
 def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
     """A winner on a part of the corpus: on the whole, in larger batches, another rate may be best,
     so it is looked for around the winner's."""
-    plan = epoch_plan(experiment.space.base, experiment.corpus.manifest["splits"]["train"]["files"])
-    if plan.sequences >= plan.sequences_available or experiment.preset == "full":
+    epoch = counted_length(experiment.space.base, experiment.corpus.manifest)
+    if epoch.sequences >= epoch.sequences_available or experiment.preset == "full":
         return []
     config, preset = best.cell.config, PRESETS[experiment.preset]
     rate, part = config.train.lr_peak, preset.train
@@ -249,6 +250,6 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[
             words += flag_words(axis, (value,)) if chosen and value is not None else []
     if experiment.corpus.name != "builtin":
         words += ["--corpus", experiment.corpus.name]
-    seen = share(plan.sequences / plan.sequences_available)
+    seen = share(epoch.sequences / epoch.sequences_available)
     why = f"an epoch was {seen} of the corpus: look around the winner on the whole of it"
     return [Step(why=why, command=make("search/run.py", "--preset", "full", *words))]

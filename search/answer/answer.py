@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minigpt_search.data.common.formatting import counted, duration, perplexity
-from minigpt_search.model.config import flops_per_token, parameter_count
+from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.advice import Step, alarms, steps
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger

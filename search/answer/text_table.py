@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from minigpt_search.model.records import COMPLETE
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.answer.frames import trials_frame
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.edges import WARMUP_SHARE_LIMIT, edges
+from minigpt_search.search.results.edges import edges
 from minigpt_search.search.results.winner import winning_trial
 
 TERMINAL_WIDTH = 100

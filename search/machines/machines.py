@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.hardware.device import best_device, best_precision, hardware, usable_cores
+from minigpt_search.data.common.machine import usable_cores
+from minigpt_search.model.hardware.device import best_device, best_precision, hardware
 from minigpt_search.search.records.experiment import Experiment
 
 P = ParamSpec("P")

@@ -74,7 +74,7 @@ def fit_grid(
         _, cut = trimmed(tokens)
         return _long_enough(cut, estimator) and estimator.search(experiment, cut) <= available
 
-    longest = max(_tokens_per_epoch(trial, estimator) for trial in trials)
+    longest = max(estimator.length(trial).tokens_per_epoch for trial in trials)
     unit = max(t.config.train.batch_size * t.config.model.seq_len for t in trials)
     low = least_tokens(trials, unit)
     if not fits(low):
@@ -106,10 +106,6 @@ def least_tokens(trials: list[Trial], unit: int) -> int:
         if (train := trial.config.train)
     )
     return -(-least // unit) * unit
-
-
-def _tokens_per_epoch(trial: Trial, estimator: Estimator) -> int:
-    return estimator.length(trial).sequences * trial.config.model.seq_len
 
 
 def _long_enough(trials: list[Trial], estimator: Estimator) -> bool:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.config import parameter_count
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.trials.feasible import corners, drawn

@@ -16,15 +16,18 @@ from pathlib import Path
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import storage
 from minigpt_search.data.common.paths import existing
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
+from minigpt_search.model.training.checkpoint_files import (
+    FINAL_BYTES_PER_PARAMETER,
+    STEP_BYTES_PER_PARAMETER,
+    STEP_CHECKPOINTS_KEPT,
+)
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.space.axes import AXES, apply_axes
 
-FINAL_BYTES, STEP_BYTES = 4, 12
-"""Of a parameter in final.pt (fp32), and in a step checkpoint (with AdamW's two moments)."""
-STEPS_AT_ONCE = 3
-"""Step checkpoints of a running trial: two kept (`model.training.checkpoint.KEPT`), one being
-written."""
+STEPS_AT_ONCE = STEP_CHECKPOINTS_KEPT + 1
+"""Step checkpoints of a running trial: those kept, and one being written."""
 OTHER_BYTES, OTHER_TRIAL_BYTES = 2_000_000, 20_000
 """An allowance for all the rest, of the experiment and of each trial: records, curves, study.db,
 Ray's scratch. A search of 180 trials of one short epoch left 0.9 MB of it (2026-11-24)."""
@@ -45,7 +48,7 @@ def parse_size(text: str) -> int:
 
 def final_bytes(config: RunConfig) -> int:
     """Size of a trial's final weights."""
-    return FINAL_BYTES * parameter_count(config.model)
+    return FINAL_BYTES_PER_PARAMETER * parameter_count(config.model)
 
 
 def largest_config(experiment: Experiment) -> RunConfig:
@@ -60,7 +63,7 @@ def largest_config(experiment: Experiment) -> RunConfig:
 def running_bytes(experiment: Experiment, trials: int) -> int:
     """The most that so many running trials can have on disk at a time."""
     parameters = parameter_count(largest_config(experiment).model)
-    return trials * parameters * STEPS_AT_ONCE * STEP_BYTES
+    return trials * parameters * STEPS_AT_ONCE * STEP_BYTES_PER_PARAMETER
 
 
 def at_a_time(experiment: Experiment) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import mean
 
 from minigpt_search.data.corpus.corpus import Corpus
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.search.machines.machines import Machines
@@ -17,7 +18,6 @@ from minigpt_search.search.planning.prediction import Work, search_seconds, work
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.trials.groups import shared_steps, trunk_groups
-from minigpt_search.search.trials.length import trial_tokens
 from minigpt_search.search.trials.trial import Trial
 
 BUILTIN_VALIDATION_TOKENS = 260_000
@@ -53,7 +53,7 @@ class Estimator:
         scored = min(train.val_tokens or self.validation_tokens, self.validation_tokens)
         return Work(
             config=trial.config,
-            training_tokens=trial_tokens(trial.config, length),
+            training_tokens=length.total_tokens,
             scored_tokens=evaluations * scored,
             parameters=parameter_count(trial.config.model),
             checkpoint_every_seconds=self.experiment.machine.checkpoint_every_seconds,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, storage
 from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.planning.disk import disk_line
 from minigpt_search.search.planning.estimate import WORKER_BYTES, Estimator
 from minigpt_search.search.records.experiment import Experiment
@@ -16,13 +17,11 @@ from minigpt_search.search.space.presets import PRESETS
 from minigpt_search.search.storage.uri import experiment_uri
 from minigpt_search.search.trials.feasible import left_out_lines
 from minigpt_search.search.trials.groups import price_line, shared_steps
-from minigpt_search.search.trials.length import steps_flops, trial_tokens
+from minigpt_search.search.trials.length import steps_flops
 from minigpt_search.search.trials.trial import Trial
 
 DRIVER_BYTES = 900e6
 """The driver with Ray's own processes (2026-11-24)."""
-LONG_WARMUP = 0.2
-"""A warm-up of more than this share of a run gets a warning."""
 
 
 def plan_lines(
@@ -46,7 +45,7 @@ def plan_lines(
     shared = shared_steps(experiment, trials, length)
     trained = [1 - shared.get(t.trial_id, 0) / length(t).total_steps for t in trials]
     pairs = list(zip(trials, trained, strict=True))
-    tokens = scale * sum(share * trial_tokens(t.config, length(t)) for t, share in pairs)
+    tokens = scale * sum(share * length(t).total_tokens for t, share in pairs)
     flops = scale * sum(share * steps_flops(t.config, length(t).total_steps) for t, share in pairs)
     most = (
         "at most " if experiment.plan.stopper in ("asha", "median") else ""
@@ -83,10 +82,10 @@ def plan_lines(
         lines.append(f"Storage    {experiment_uri(experiment.storage.uri, experiment.name)}")
     for trial in trials if experiment.plan.sampler is None else []:
         run = length(trial)
-        if run.warmup_steps > LONG_WARMUP * run.total_steps:
+        if run.warmup_steps > WARMUP_SHARE_LIMIT * run.total_steps:
             lines.append(
                 f"Warning    {trial.label}: its warm-up is {run.warmup_steps} of "
-                f"{run.total_steps} steps, more than {LONG_WARMUP:.0%}"
+                f"{run.total_steps} steps, more than {WARMUP_SHARE_LIMIT:.0%}"
             )
     return lines
 

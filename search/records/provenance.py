@@ -16,18 +16,32 @@ from minigpt_search.data.common.package import package_folder, source_files
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.search.records.experiment import Experiment
 
-ROOMS = ("data", "model", "search")
-"""What a number can depend on; reports only read."""
+DECIDING = (
+    "data/corpus",
+    *("model/batching", "model/hardware", "model/loss", "model/network", "model/training"),
+    *("model/config.py", "model/records.py", "model/run_length.py"),
+    *("search/driver", "search/early_stopping", "search/planning", "search/records"),
+    *("search/results", "search/samplers", "search/space", "search/trials", "search/worker"),
+)
+"""The code that can change a trial's number or a search's decision. How a corpus is made is not
+among it, since what it holds has a hash of its own; flags, files, machines and sentences are
+not."""
+ONLY_SHOWN = (
+    *("search/driver/progress.py", "search/driver/tensorboard.py", "search/planning/plan_text.py"),
+    *("search/results/labels.py", "search/samplers/study_db.py"),
+)
+"""What is in those folders and changes only what is seen."""
 OTHERWISE_MADE = "made by other code or libraries"
 _NAMED = 4
 
 
 def code_hashes() -> dict[str, str]:
-    """The beginning of each source file's SHA-256, by its path in the project."""
+    """The beginning of the SHA-256 of each source file that decides, by its path in the project."""
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for room in ROOMS
-        for name, path in source_files(room).items()
+        for part in DECIDING
+        for name, path in source_files(part).items()
+        if name not in ONLY_SHOWN
     }
 
 

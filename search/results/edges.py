@@ -9,9 +9,6 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.space.axes import AXES, CHOICES, LOG, Axis, Value
 
-WARMUP_SHARE_LIMIT = 0.2
-"""A longer warm-up leaves too little of the run at a useful rate."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Edge:

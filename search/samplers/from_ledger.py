@@ -11,7 +11,7 @@ from typing import Any
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.model.run_length import RunLength
-from minigpt_search.model.training.checkpoint import step_files
+from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.search.early_stopping.rungs import record_curve
 from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.prediction import NEXT_TRIAL_SECONDS

@@ -22,7 +22,7 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.model.records import FAILED
-from minigpt_search.model.training.checkpoint import KEPT
+from minigpt_search.model.training.checkpoint_files import STEP_CHECKPOINTS_KEPT
 from minigpt_search.search.early_stopping.rule import Scored
 from minigpt_search.search.early_stopping.rungs import FILE as RUNGS_FILE
 from minigpt_search.search.early_stopping.rungs import all_scored
@@ -103,7 +103,7 @@ class NodePlace(Place):
         for name in SMALL:
             if name not in names or not self.storage.get(self._key(trial_id, name), folder / name):
                 (folder / name).unlink(missing_ok=True)
-        for name in steps[:KEPT]:
+        for name in steps[:STEP_CHECKPOINTS_KEPT]:
             if not (folder / name).exists():
                 self.storage.get(self._key(trial_id, name), folder / name)
 
@@ -120,7 +120,7 @@ class NodePlace(Place):
         self.wrote(path)
         there = self._there.setdefault(trial_id, [])
         names = sorted({path.name, *there}, reverse=True)
-        kept = [name for name in names if name <= path.name][:KEPT]
+        kept = [name for name in names if name <= path.name][:STEP_CHECKPOINTS_KEPT]
         for name in names:
             if name not in kept:
                 self.storage.delete(self._key(trial_id, name))

@@ -166,7 +166,7 @@ def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
         patch.setenv("MINIGPT_HOME", str(home))
         patch.setattr(torch.cuda, "is_available", lambda: False)
         patch.setattr(torch.cuda, "device_count", lambda: 0)
-        patch.setattr(choose_pack, "measure_tokens_per_second", lambda *a, **k: 1000.0)
+        patch.setattr(choose_pack, "measure", lambda plan, sizes: {1: 1000.0})
         speed = Speed(training=1000.0, scoring=3000.0, memory_mb=500.0)
         patch.setattr(calibration, "measure", lambda plan, configs: [speed] * len(configs))
         patch.setattr(run_module, "_search", _must_not_happen)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.model.records import DIVERGED, FAILED
 from minigpt_search.reports.page.findings import headline
 from minigpt_search.search.answer.answer import Answer, answer

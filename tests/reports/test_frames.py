@@ -1,4 +1,4 @@
-"""The arithmetic behind the tables: epoch plans, edges of the search, order of trials."""
+"""The arithmetic behind the tables: edges of the search, order of trials."""
 
 from __future__ import annotations
 
@@ -6,43 +6,9 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
-from minigpt_search.model.run_length import epoch_plan
 from minigpt_search.search.answer.frames import epochs_frame, trials_frame
 from minigpt_search.search.results.edges import edges
-
-
-def test_epoch_plan_is_the_assignments_arithmetic(build: Any) -> None:
-    files = build.manifest()["splits"]["train"]["files"]
-    plan = epoch_plan(RunConfig(), files)
-    assert sum(file["tokens"] for file in files) == 10_000_249
-    assert (plan.sequences, plan.batches) == (156_252, 4_883)
-
-
-def test_epoch_plan_is_limited_by_tokens_per_epoch(build: Any) -> None:
-    config = RunConfig(train=TrainConfig(tokens_per_epoch=10_000, batch_size=32))
-    plan = epoch_plan(config, build.manifest()["splits"]["train"]["files"])
-    # 10,000 // 64 = 156 sequences, ceil(156 / 32) = 5 batches
-    assert (plan.sequences, plan.batches, plan.tokens) == (156, 5, 9_984)
-    assert plan.sequences_available == 156_252
-
-
-@given(
-    tokens=st.lists(st.integers(0, 5_000), min_size=1, max_size=6),
-    seq_len=st.integers(1, 200),
-    batch_size=st.integers(1, 50),
-)
-def test_epoch_plan_counts_windows_with_a_next_token(
-    tokens: list[int], seq_len: int, batch_size: int
-) -> None:
-    config = RunConfig(model=ModelConfig(seq_len=seq_len), train=TrainConfig(batch_size=batch_size))
-    plan = epoch_plan(config, [{"tokens": n} for n in tokens])
-    windows = [i for n in tokens for i in range(0, n - seq_len, seq_len)]
-    assert plan.sequences == len(windows)
-    assert plan.batches == len(range(0, len(windows), batch_size))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from scaling_parts import measure_parts, parts_lines
 from scaling_storage import measure_storage, storage_lines
 from scaling_trial import STAMPS, STEPS, sleep_and_record
 
+from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import hardware
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.cli.make_experiment import make_experiment
@@ -42,7 +43,9 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
 
 TOKENS = 10_000_000
-LENGTH = RunLength(sequences=32 * STEPS, steps_per_epoch=STEPS, total_steps=STEPS, warmup_steps=100)
+LENGTH = RunLength.of(  # one epoch of so many steps
+    RunConfig().replace(epochs=1, warmup_steps=100), 32 * STEPS
+)
 
 
 def main() -> None:

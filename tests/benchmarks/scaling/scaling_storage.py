@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from scaling_trial import make_record
 
 from minigpt_search.model.records import RungRecord
-from minigpt_search.model.training.checkpoint import KEPT
+from minigpt_search.model.training.checkpoint_files import STEP_CHECKPOINTS_KEPT
 from minigpt_search.search.early_stopping.rule import Scored
 from minigpt_search.search.early_stopping.rungs import FILE as RUNGS_FILE
 from minigpt_search.search.early_stopping.rungs import write_rungs
@@ -194,7 +194,7 @@ def _worker(
             place.ended(trial.trial_id)
 
         found = {"worker: a trial starts": requests.of(start)}
-        for step in range(KEPT):  # until each new one replaces an old one
+        for step in range(STEP_CHECKPOINTS_KEPT):  # until each new one replaces an old one
             checkpoint(200 + step)
         found["worker: a checkpoint"] = requests.of(lambda: checkpoint(300))
         found["worker: a trial ends"] = requests.of(end)

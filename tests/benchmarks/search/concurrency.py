@@ -21,11 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import f
 
 from plain_loop import PlainLoop
 
+from minigpt_search.data.common.machine import usable_cores
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.model.config import RunConfig
-from minigpt_search.model.hardware.device import best_precision, hardware, usable_cores
+from minigpt_search.model.hardware.device import best_precision, hardware
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.space.presets import FULL, QUICK

@@ -12,9 +12,11 @@ import pytest
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, EpochRecord
 from minigpt_search.model.training.checkpoint import load_model
+from minigpt_search.model.training.checkpoint_files import STEP_BYTES_PER_PARAMETER
 from minigpt_search.model.training.hooks import Hooks
 from minigpt_search.model.training.train import train
 from minigpt_search.search.cli.make_experiment import make_experiment
@@ -22,7 +24,6 @@ from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.driver import disk_limit
 from minigpt_search.search.driver.disk_limit import DiskLimit
 from minigpt_search.search.planning.disk import (
-    STEP_BYTES,
     check_limit,
     disk_line,
     final_bytes,
@@ -191,7 +192,7 @@ def test_checkpoints_are_of_the_predicted_size(search_root: Path, tmp_path: Path
     train(config, corpus, checkpoint_dir=tmp_path, checkpoint_every_seconds=0.0, hooks=hooks)
     parameters = parameter_count(config.model)
     assert (tmp_path / "final.pt").stat().st_size == pytest.approx(final_bytes(config), rel=0.02)
-    assert max(sizes) == pytest.approx(STEP_BYTES * parameters, rel=0.02)
+    assert max(sizes) == pytest.approx(STEP_BYTES_PER_PARAMETER * parameters, rel=0.02)
     experiment = planned("--max-concurrent", "1")
     held = sum(path.stat().st_size for path in tmp_path.glob("*.pt"))
     assert held < running_bytes(experiment, 1)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from minigpt_search.data.common import package
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.model.records import (
@@ -23,10 +22,9 @@ from minigpt_search.model.records import (
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
-from minigpt_search.search.records import provenance as code_version
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.records.provenance import code_hashes, refuse_other_beginnings
+from minigpt_search.search.records.provenance import refuse_other_beginnings
 from minigpt_search.search.reuse.take_over import extension_line, finished_trials, take_over
 from minigpt_search.search.reuse.warm_start import is_mixed, look
 from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
@@ -81,22 +79,6 @@ def record(trial: Trial, status: str = COMPLETE) -> TrialRecord:
         attempts=1,
         ended_at="2026-01-01T00:00:00+00:00",
     )
-
-
-def test_every_source_file_has_a_hash_and_a_changed_one_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = code_hashes()
-    assert {"model/training/loop.py", "search/run.py", "data/pipeline/build.py"} <= set(here)
-    for room in code_version.ROOMS:
-        (tmp_path / room / "part").mkdir(parents=True)
-        (tmp_path / room / "part" / "a.py").write_text("x = 1\n")
-    monkeypatch.setattr(package, "package_folder", lambda: tmp_path)
-    before = code_hashes()
-    assert list(before) == ["data/part/a.py", "model/part/a.py", "search/part/a.py"]
-    (tmp_path / "model" / "part" / "a.py").write_text("x = 2\n")
-    changed = {name for name, digest in code_hashes().items() if before[name] != digest}
-    assert changed == {"model/part/a.py"}
 
 
 def test_what_an_experiment_did_not_begin_with_is_named(

@@ -10,7 +10,8 @@ import pytest
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.config import RunConfig, flops_per_token, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import make_experiment, on_corpus
 from minigpt_search.search.cli.parser import check_options, make_parser
@@ -22,7 +23,7 @@ from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.plan_text import plan_lines
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.space.axes import AXES, apply_axes
-from minigpt_search.search.space.objective import run_tokens
+from minigpt_search.search.space.objective import counted_cost
 from minigpt_search.search.space.space import Space
 from minigpt_search.search.trials.feasible import allowed, corners, drawn, left_out_lines, limited
 from minigpt_search.search.trials.length import length_in
@@ -141,7 +142,7 @@ def test_a_whole_grid_has_no_cells_of_its_own() -> None:
 def test_cells_above_a_counted_cost_are_left_out() -> None:
     plan = experiment("--grid", "embed_dim,epochs", "--max-cost", "8e12flop")
     costs = {
-        (width, epochs): run_tokens(config, {}) * flops_per_token(config.model)
+        (width, epochs): counted_cost(config, "flop", {})
         for width, epochs in itertools.product((64, 128, 256), (3, 10, 15, 20))
         for config in [plan.space.base.replace(embed_dim=width, epochs=epochs)]
     }
@@ -163,7 +164,7 @@ def test_a_sampler_draws_within_its_limit_and_both_its_ends_are_checked() -> Non
     allow, draws = allowed(plan), drawn(plan, 100)
     assert len(draws) == 100 and all(map(allow, draws))
     costs = [apply_axes(plan.space.base, v) for v in draws]
-    assert max(run_tokens(c, {}) * flops_per_token(c.model) for c in costs) <= 1e13
+    assert max(counted_cost(c, "flop", {}) for c in costs) <= 1e13
     assert any(v["tie_head"] for v in draws) and not all(v["tie_head"] for v in draws)
     [least] = corners(plan)  # the greatest is above the limit
     assert least["embed_dim"] == 32 and least["tie_head"]
