@@ -30,7 +30,7 @@ from minigpt_search.search.driver.interruption import EarlyEnd, NoStorage, RayLo
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
-from minigpt_search.search.driver.tune_tweaks import ForgetMetrics, InTurn, few_wakeups
+from minigpt_search.search.driver.tune_tweaks import ForgetMetrics, InTurn
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.machines.machines import (
     ClusterLost,
@@ -203,7 +203,7 @@ class Search:
         planned = trials_so_far(experiment, ledger)
         progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock)
         try:
-            with self._ray() as here, few_wakeups():
+            with self._ray() as here:
                 early_end = EarlyEnd(here.find_lost, self.mirror.check)
                 recorder = Recorder(experiment, folder, ledger, self.mirror)
                 noting = [NoteClock(self.clock), *filter(None, [gate])]

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from optuna._transform import _SearchSpaceTransform
+import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -28,6 +28,7 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, T
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.search.space.axes import AXES, CHOICES, LOG
 from minigpt_search.search.space.space import Space
 
@@ -79,6 +80,8 @@ class SobolAt(QMCSampler):
     attributes, which a study rebuilt from the ledger hasn't, and draws the first at random."""
 
     def __init__(self, search_seed: int, place: int, distributions: Distributions) -> None:
+        if not hasattr(QMCSampler, "_find_sample_id"):  # nobody would ask for the place below
+            raise _not_with_this_optuna("qmc")
         super().__init__(qmc_type="sobol", scramble=True, seed=search_seed)
         self._place, self._distributions = place, dict(distributions)
 
@@ -109,6 +112,10 @@ class ReplayedCma(BaseSampler):
     ) -> dict[str, Any]:
         import cmaes  # only this sampler needs it
 
+        try:
+            from optuna._transform import _SearchSpaceTransform
+        except ImportError:
+            raise _not_with_this_optuna("cmaes") from None
         space = _SearchSpaceTransform(search_space, transform_0_1=True)
         n = len(search_space)
         optimizer = cmaes.CMA(  # as Optuna begins: in the middle, a sixth of the range wide
@@ -137,3 +144,12 @@ def _penalised(trial: FrozenTrial) -> float:
     assert trial.value is not None
     violated = any(value > 0 for value in (trial.constraints or {}).values())
     return trial.value + 1e6 * violated
+
+
+def _not_with_this_optuna(sampler: str) -> UserError:
+    """Both samplers use parts that Optuna does not promise to keep; no other may take over, as its
+    suggestions would be others."""
+    return UserError(
+        f"--search {sampler}: not with optuna {optuna.__version__}, which lacks a part of 5.0 that "
+        'it needs: pip install "optuna==5.0.0", or take another sampler'
+    )

@@ -20,3 +20,7 @@ def test_an_ended_trial_keeps_its_result_and_no_statistics() -> None:
     assert trial.get_json_state()  # what Tune writes at the search's end
     trial.update_last_result({"training_iteration": 21, "a": 2.0})  # should one come late
     assert trial.metric_analysis["a"]["last"] == 2.0
+
+
+def test_where_tune_has_them_elsewhere_they_stay() -> None:
+    ForgetMetrics().on_trial_complete(1, [], object())

@@ -1,4 +1,5 @@
-"""What is left of Ray in a search: its processes, Tune's wake-ups, the workers' reports."""
+"""What is left of Ray in a search: its processes, what it prints, the workers' reports; also
+where a release of Ray lacks what is replaced in it."""
 
 from __future__ import annotations
 
@@ -8,14 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from ray.air.execution._internal.actor_manager import RayActorManager
+from ray._private import worker as ray_worker
+from ray._private.node import Node as RayNode
 
+from minigpt_search.data.common.ray_connection import silence_prints
 from minigpt_search.model.records import EpochRecord
 from minigpt_search.model.training.train import Progress
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
-from minigpt_search.search.driver.tune_tweaks import TUNE_WAITS_SECONDS, few_wakeups
 from minigpt_search.search.early_stopping.rungs import Decider
+from minigpt_search.search.machines.local_ray import few_processes
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.sync.worker_files import Place
 from minigpt_search.search.trials.trial import ReportedTrials, grid_trials
@@ -47,21 +50,31 @@ def test_ray_is_started_without_what_a_search_has_no_use_for() -> None:
     assert not started & {"monitor.py", "log_monitor.py", "dashboard.py"}
 
 
-def test_tune_sleeps_until_something_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float | None] = []
+def test_where_ray_lacks_what_is_replaced_the_rest_is_and_nothing_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start_log_monitor = RayNode.start_log_monitor
+    monkeypatch.delattr(RayNode, "start_monitor")
+    with few_processes():
+        assert not hasattr(RayNode, "start_monitor")
+        assert RayNode.start_log_monitor is not start_log_monitor
+    assert RayNode.start_log_monitor is start_log_monitor
+    monkeypatch.setitem(sys.modules, "ray._private.node", None)
+    with few_processes():
+        assert RayNode.start_log_monitor is start_log_monitor
+    monkeypatch.delattr(ray_worker, "print_to_stdstream")
+    silence_prints()
+    assert not hasattr(ray_worker, "print_to_stdstream")
 
-    def wait(manager: RayActorManager, timeout: float | None = None) -> bool:
-        waits.append(timeout)
-        return False
 
-    monkeypatch.setattr(RayActorManager, "next", wait)
-    manager = RayActorManager.__new__(RayActorManager)
-    with few_wakeups():
-        assert not manager.next(timeout=0.1)  # as Tune's loop calls it
-        manager.next(timeout=2.5)
-        manager.next()  # for ever
-    manager.next(timeout=0.1)
-    assert waits == [TUNE_WAITS_SECONDS, 2.5, None, 0.1]
+def test_ray_prints_nothing_of_its_own_accord(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ray_worker, "print_to_stdstream", ray_worker.print_to_stdstream)
+    silence_prints()
+    lost = {"lines": ["a worker died"], "pid": "raylet", "is_err": False}
+    ray_worker.print_to_stdstream(lost, ignore_prefix=False)
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.fixture

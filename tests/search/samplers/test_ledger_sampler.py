@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 from typing import Any
 
 import cmaes
@@ -12,6 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.search.records.plan import SAMPLERS
@@ -146,11 +148,10 @@ def test_cma_learns_what_optunas_own_does() -> None:
     told = []
     for number in range(13):
         trial = own.ask(fixed_distributions=distributions)
-        loss = objective({"lr": trial.params["values/lr"], "epochs": 0})
+        loss = objective({"lr": trial.params["lr"], "epochs": 0})
         own.tell(trial, loss)
         if number:  # Optuna's first is random and in no generation
-            values = {name.removeprefix("values/"): v for name, v in trial.params.items()}
-            told.append((values, loss))
+            told.append((trial.params, loss))
     own.ask(fixed_distributions=distributions)
     attributes = own.trials[-1].system_attrs
     parts = [attributes[f"cma:optimizer:{i}"] for i in range(len(attributes) - 1)]
@@ -344,6 +345,18 @@ def test_the_heads_always_divide_a_width_from_a_range(sampler: str, heads: tuple
     for number in range(4):
         search.suggest(str(number))
     for trial in search.study.trials:  # with those that were repeats
-        values = {name.removeprefix("values/"): v for name, v in trial.params.items()}
+        values = trial.params
         assert values["embed_dim"] % values.get("n_heads", heads[-1]) == 0
         assert space.config(values) is not None
+
+
+def test_a_sampler_that_this_optuna_has_no_part_for_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(optuna.samplers.QMCSampler, "_find_sample_id")
+    with pytest.raises(UserError, match="--search qmc: not with optuna "):
+        make([], [], sampler="qmc")
+    monkeypatch.setitem(sys.modules, "optuna._transform", None)
+    search = make([], [], sampler="cmaes")
+    with pytest.raises(UserError, match="--search cmaes: not with optuna "):
+        search.suggest("0")
