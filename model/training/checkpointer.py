@@ -32,7 +32,7 @@ class TrainingState:
     epoch_seconds: float = 0.0
     """Training time of the epoch under way."""
     epochs: list[EpochRecord] = field(default_factory=list)
-    """Of the epochs that are over."""
+    """The records of the epochs that are over."""
     timing: Timing = field(default_factory=Timing)
     """Where the seconds since the run's start went, resumed parts added up."""
     trunk_steps: int = 0
