@@ -3,7 +3,7 @@
 Reading the device once a second costs nothing; at every step it would make a GPU wait. So each
 step decides there and then, by the same few kernels, whether the run is still sound: it is not
 once a loss or gradient is infinite or not a number, or, after the warm-up, once the mean loss is
-above that of guessing evenly by a whole nat.
+above that of a uniform prediction by a whole nat.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MEMORY = 0.9
 """Weight of the past in the running mean of the loss: a mean over about ten steps, so that one
 unlucky batch is no explosion."""
 MARGIN_NATS = 1.0
-"""How far above guessing evenly a loss counts as exploded."""
+"""How far above a uniform prediction's a loss counts as exploded."""
 _NO_LIMIT = 1e300
 
 
@@ -43,7 +43,7 @@ class StepSums:
     def __init__(self, device: str, vocab_size: int, *, scaled: bool) -> None:
         """
         Args:
-            vocab_size: guessing evenly costs its logarithm, in nats.
+            vocab_size: a uniform prediction costs its logarithm, in nats.
             scaled: whether infinite gradients are met by design, as under fp16's scaler, which
                 skips such a step.
         """

@@ -18,7 +18,7 @@ from minigpt_search.search.records.experiment import Experiment
 
 ROOMS = ("data", "model", "search")
 """What a number can depend on; reports only read."""
-OTHERWISE_MADE = "made by other code or libraries"
+DIFFERENT_CODE = "made by other code or libraries"
 _NAMED = 4
 
 
@@ -31,7 +31,7 @@ def code_hashes() -> dict[str, str]:
     }
 
 
-def is_alike(other: Experiment) -> bool:
+def same_code_and_versions(other: Experiment) -> bool:
     """Whether the code and libraries of now made all of the other experiment's trials, those that
     it took over itself among them."""
     return (

@@ -38,9 +38,9 @@ def edges(experiment: Experiment, config: RunConfig) -> list[Edge]:
         margin = 0.05 if ranged else 0.0
         log = kind == LOG if ranged else axis.log
         scale = math.log if log and low > 0 else float
-        place = (scale(value) - scale(low)) / (scale(high) - scale(low))
-        if place <= margin and low <= (1 if axis.integer else 0):
+        position = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        if position <= margin and low <= (1 if axis.integer else 0):
             continue  # nothing lies below one epoch, or below no dropout
-        if place <= margin or place >= 1 - margin:
-            found.append(Edge(axis=axis, value=value, upper=place > 0.5))
+        if position <= margin or position >= 1 - margin:
+            found.append(Edge(axis=axis, value=value, upper=position > 0.5))
     return found
