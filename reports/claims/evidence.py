@@ -18,7 +18,13 @@ from minigpt_search.model.records import EpochRecord
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import by_configuration, losses, without_seed
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.statistics import CONFIDENCE, pool, t_quantile, welch_error
+from minigpt_search.search.results.statistics import (
+    CONFIDENCE,
+    estimate,
+    pool,
+    t_quantile,
+    welch_error,
+)
 from minigpt_search.search.space.axes import AXES, apply_axes
 from minigpt_search.search.space.claims_grid import lengths_for
 from minigpt_search.search.space.presets import PRESETS
@@ -100,12 +106,10 @@ class Evidence:
 
     def level(self, replicates: Sequence[TrialRecord], measure: Measure) -> Interval:
         """The mean over replicates, one at least."""
-        values = [measure(trial.final) for trial in replicates]
-        if len(values) >= 2:
-            error, degrees = statistics.stdev(values) / math.sqrt(len(values)), len(values) - 1.0
-        else:
-            error, degrees = self.spread_nats, self.spread_df
-        return _interval(statistics.fmean(values), error, degrees)
+        known = estimate([measure(trial.final) for trial in replicates])
+        if known.low is None or known.high is None:
+            return _interval(known.mean, self.spread_nats, self.spread_df)
+        return Interval(mean=known.mean, low=known.low, high=known.high)
 
     def difference(
         self, one: Sequence[TrialRecord], other: Sequence[TrialRecord], measure: Measure

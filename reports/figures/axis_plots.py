@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,36 +21,23 @@ from minigpt_search.reports.figures.style import (
     value_axis,
 )
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.results.fits import BestRate
 from minigpt_search.search.results.labels import is_star
 from minigpt_search.search.space.axes import AXES, Axis
-
-
-class Optimum(Protocol):
-    """Where a fitted curve is lowest, and the ends of its interval if it has one."""
-
-    @property
-    def rate(self) -> float: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
 
 
 def lowest_setting(trials: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     """The values of axes `names` with the lowest mean over their trials (seeds), with that mean as
     `val_loss_nats` and their number as `seeds`: as the winner is found."""
-    means = _means(trials, names)
+    means = settings(trials, names)
     return means.iloc[int(means["val_loss_nats"].argmin())]
 
 
-def settings(trials: pd.DataFrame) -> pd.DataFrame:
-    """A row for each setting, with the means over its trials (seeds): `val_loss_nats`, `flop`; and
-    their number, `seeds`."""
-    return _means(trials, [name for name in trials.columns if name in AXES])
-
-
-def _means(trials: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    groups = trials.groupby(list(names), sort=False, dropna=False)
+def settings(trials: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """A row for each setting of the axes `names` (all of them), with the means over its trials
+    (seeds): `val_loss_nats`, `flop`; and their number, `seeds`."""
+    by = list(names) if names else [name for name in trials.columns if name in AXES]
+    groups = trials.groupby(by, sort=False, dropna=False)
     means = groups.agg(
         val_loss_nats=("val_loss_nats", "mean"),
         flop=("flop", "mean"),
@@ -60,7 +47,7 @@ def _means(trials: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def loss_against(
-    trials: pd.DataFrame, axis: Axis, others: Sequence[str], optimum: Optimum | None = None
+    trials: pd.DataFrame, axis: Axis, others: Sequence[str], optimum: BestRate | None = None
 ) -> Figure:
     """Final validation loss against an axis' values: a line for each setting of the `others`, a
     point for each trial, the lowest mean ringed; a fitted optimum is a line across with its
@@ -126,7 +113,7 @@ def around_base(
 
 
 def axis_figure(
-    trials: pd.DataFrame, others: list[str], name: str, optimum: Optimum | None = None
+    trials: pd.DataFrame, others: list[str], name: str, optimum: BestRate | None = None
 ) -> ReportFigure:
     """Loss against axis `name`, with a fitted `optimum` if there is one."""
     axis = AXES[name]

@@ -21,7 +21,6 @@ from minigpt_search.reports.page.page import Page
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.records.experiment import command_line
-from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import mean_loss
 from minigpt_search.search.results.cost import trained_flop
 from minigpt_search.search.results.results import Results
@@ -109,7 +108,8 @@ def _cautions(searches: list[Results]) -> list[str]:
 
 def _best_table(searches: list[Results]) -> pd.DataFrame:
     rows = []
-    found = [_best_trials(each) for each in searches]
+    winners = (each.winner for each in searches)
+    found = [best.trials(best.configuration) if best else () for best in winners]
     means = [mean_loss(trials) if trials else math.inf for trials in found]
     leader = found[means.index(min(means))]
     for each, trials in zip(searches, found, strict=True):
@@ -136,14 +136,6 @@ def _best_table(searches: list[Results]) -> pd.DataFrame:
     names = ["search", "configuration", "seeds", "val_loss_nats", "val_loss_interval", "behind"]
     names += ["val_perplexity", "total_seconds", "flop"]
     return pd.DataFrame(rows, columns=names)
-
-
-def _best_trials(results: Results) -> tuple[TrialRecord, ...]:
-    """Those that the winner's number is of."""
-    best = results.winner
-    if best is None:
-        return ()
-    return best.configuration.fresh if best.fresh else best.configuration.searched
 
 
 def _settings(searches: list[Results]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from minigpt_search.model.run_length import epoch_plan
 from minigpt_search.search.answer.commands import Commands, flag_words
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
-from minigpt_search.search.results.edges import WARMUP_SHARE_LIMIT, Edge, edges
+from minigpt_search.search.results.edges import WARMUP_SHARE_LIMIT, Edge, edges, warmup_share
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, CHOICES
@@ -72,11 +72,6 @@ def overfitting(trial: TrialRecord) -> Overfitting | None:
         rise_nats=trial.final.val_loss_nats - lowest.val_loss_nats,
         training_fell=trial.final.train_loss_nats < lowest.train_loss_nats,
     )
-
-
-def warmup_share(trial: TrialRecord) -> float:
-    """Share of the run that was warm-up."""
-    return trial.config.train.resolved_warmup_steps(trial.steps) / max(1, trial.steps)
 
 
 def alarms(experiment: Experiment, best: Winner) -> list[str]:

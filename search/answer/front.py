@@ -4,6 +4,7 @@ in sentences. No torch, no Ray, no matplotlib."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -21,9 +22,9 @@ _COLUMNS = {FLOP: "flop", SECONDS: "training_seconds", PARAMETERS: "parameters"}
 def front_table(results: Results) -> pd.DataFrame:
     """A row for each configuration that no other beats in loss and cost, the cheapest first."""
     experiment = results.experiment
-    unit, limit = experiment.plan.objectives[1], parse_max_cost(experiment.plan.max_cost)
+    unit = experiment.plan.objectives[1]
     rows = []
-    for trials in pareto_front(_with_result(results), unit, limit):
+    for trials in _front(results):
         loss = mean_loss(trials)
         row = {
             "configuration": cell_label(trials[0].config, list(experiment.space.axes)),
@@ -37,16 +38,19 @@ def front_table(results: Results) -> pd.DataFrame:
 
 def front_sentence(results: Results) -> str:
     """What the table is of."""
-    experiment, known = results.experiment, _with_result(results)
-    unit = experiment.plan.objectives[1]
-    front = pareto_front(known, unit, parse_max_cost(experiment.plan.max_cost))
-    finished = counted(len(known), "finished trial")
-    if experiment.noise.seeds > 1:
-        finished = f"{counted(len(known), 'configuration')} by the means of their seeds"
+    plan, tried = results.experiment.plan, len(_with_result(results))
+    finished = counted(tried, "finished trial")
+    if results.experiment.noise.seeds > 1:
+        finished = f"{counted(tried, 'configuration')} by the means of their seeds"
     return (
-        f"Pareto front of validation loss and {_COLUMNS[unit].replace('_', ' ')}: "
-        f"{len(front)} of {finished}; no other is better in both."
+        f"Pareto front of validation loss and {_COLUMNS[plan.objectives[1]].replace('_', ' ')}: "
+        f"{len(_front(results))} of {finished}; no other is better in both."
     )
+
+
+def _front(results: Results) -> list[Sequence[TrialRecord]]:
+    plan = results.experiment.plan
+    return pareto_front(_with_result(results), plan.objectives[1], parse_max_cost(plan.max_cost))
 
 
 def _with_result(results: Results) -> list[tuple[TrialRecord, ...]]:

@@ -1,4 +1,5 @@
-"""Whether the best value of an axis is the last one tried, so that a better may lie beyond."""
+"""Whether a value lies at an end of its range: the last one tried of an axis, so that a better may
+lie beyond, or a warm-up that takes most of a run."""
 
 from __future__ import annotations
 
@@ -7,10 +8,16 @@ import math
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.space.axes import AXES, CHOICES, LOG, Axis, Value
 
 WARMUP_SHARE_LIMIT = 0.2
 """A longer warm-up leaves too little of the run at a useful rate."""
+
+
+def warmup_share(trial: TrialRecord) -> float:
+    """Share of the run that was warm-up."""
+    return trial.config.train.resolved_warmup_steps(trial.steps) / max(1, trial.steps)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

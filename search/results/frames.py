@@ -17,6 +17,7 @@ from minigpt_search.model.records import COMPLETE, EpochRecord
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.cost import trained_flop, within_limit
+from minigpt_search.search.results.edges import warmup_share
 from minigpt_search.search.results.labels import row_label, setting_label
 from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.objective import parse_max_cost
@@ -98,12 +99,11 @@ def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[s
 
 def _result(trial: TrialRecord) -> dict[str, Any]:
     final = trial.final
-    warmup = trial.config.train.resolved_warmup_steps(trial.steps)
     seconds = trial.timing.training_seconds or math.nan
     return {
         **{name: getattr(final, name) for name in _RESULTS},
         "lowest_epoch": min(trial.epochs, key=lambda e: e.val_loss_nats).epoch,
-        "warmup_share": warmup / max(1, trial.steps),
+        "warmup_share": warmup_share(trial),
         "steps_per_second": trial.steps / seconds,
         "tokens_per_second": final.tokens_seen / seconds,
     }

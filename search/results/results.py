@@ -62,14 +62,10 @@ class Results:
     @property
     def why_no_winner(self) -> str:
         """Why there is none."""
-        complete = len(self.complete)
-        if complete == 0:
+        n = len(self.complete)
+        if n == 0:
             return "no trial is complete"
-        which = (
-            "the only complete trial costs"
-            if complete == 1
-            else f"all {complete} complete trials cost"
-        )
+        which = "the only complete trial costs" if n == 1 else f"all {n} complete trials cost"
         return f"{which} more than --max-cost {self.experiment.plan.max_cost}"
 
     @cached_property

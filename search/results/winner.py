@@ -30,14 +30,29 @@ from minigpt_search.search.results.statistics import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Winner:
-    """The configuration to use."""
+class Choice:
+    """The configuration that wins, without how sure that is."""
 
     configuration: Configuration
-    trial: TrialRecord
-    """The trial that stands for it: `rerun.py` trains it again."""
     fresh: bool
-    """Whether its number is of fresh replicates."""
+    """Whether fresh replicates say so, and its number is theirs."""
+
+    def trials(self, one: Configuration) -> tuple[TrialRecord, ...]:
+        """Those of `one` that decide: its fresh ones, or else the search's."""
+        return one.fresh if self.fresh else one.searched
+
+    @property
+    def trial(self) -> TrialRecord:
+        """The trial that stands for it, which `rerun.py` trains again: of fresh replicates the
+        first, which no loss chose; else the best, as the search has it."""
+        trials = self.trials(self.configuration)
+        return trials[0] if self.fresh else min(trials, key=lambda t: t.final.val_loss_nats)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner(Choice):
+    """The configuration to use, and how sure that is."""
+
     estimate: Estimate
     probability: float | None
     """That it is really the best of those compared; None where one seed each says nothing."""
@@ -50,26 +65,6 @@ class Winner:
     they are all here."""
     test: Welch | None
     """Against the closest of `open`, or of all rivals where it is separated from each."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The configuration that wins, without how sure that is."""
-
-    configuration: Configuration
-    fresh: bool
-    """Whether fresh replicates say so."""
-
-    def trials(self, one: Configuration) -> tuple[TrialRecord, ...]:
-        """Those of `one` that decide: its fresh ones, or else the search's."""
-        return one.fresh if self.fresh else one.searched
-
-    @property
-    def trial(self) -> TrialRecord:
-        """The trial that stands for it: of fresh replicates the first, which no loss chose; else
-        the best, as the search has it."""
-        trials = self.trials(self.configuration)
-        return trials[0] if self.fresh else min(trials, key=lambda t: t.final.val_loss_nats)
 
 
 def choose(
@@ -113,7 +108,6 @@ def find_winner(
     closest = (still or rivals)[:1]
     return Winner(
         configuration=best,
-        trial=choice.trial,
         fresh=fresh,
         estimate=estimate(groups[0]),
         probability=shares[0] if shares else None,

@@ -39,7 +39,8 @@ def many(build: Any, count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
         for i, rate in enumerate(rates)
     ]
     ledger = build.write(experiment, trials)
-    return Results(experiment, ledger).trials_frame, Results(experiment, ledger).epochs_frame
+    results = Results(experiment, ledger)
+    return results.trials_frame, results.epochs_frame
 
 
 def test_learning_curves_have_two_lines_a_trial(build: Any) -> None:

@@ -24,7 +24,11 @@ LOSS, VALIDATION = "loss (nats per token)", "validation loss (nats per token)"
 CURVES = [*RATES, "validation", "training"]
 FITTED = "fitted optimum 0.00093"
 SPEED = "thousand tokens per second"
-RENAMED = {"| Experiment |": "| Trial |", "even guessing's": "a uniform prediction's"}
+RENAMED = {
+    "--preset seed": "--preset full",
+    "| Experiment |": "| Trial |",
+    "even guessing's": "a uniform prediction's",
+}
 """Words of the committed page, which an earlier version wrote, by those of today."""
 # x, y, lines, bars, legend
 FIGURES = [

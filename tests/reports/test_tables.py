@@ -19,7 +19,7 @@ from minigpt_search.search.results.results import Results
 
 
 def test_experiments_table_is_exact(build: Any) -> None:
-    frame = trials_table(*build.two_rates())
+    frame = trials_table(Results(*build.two_rates()))
     assert list(frame.columns) == [
         "trial",
         "epochs",
@@ -44,7 +44,7 @@ def test_notes_on_warm_up_and_attempts(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3, 2e-3)}, base=base)
     trial = build.trial(experiment, {"lr": 1e-3}, (8.0, 7.5, 7.0), attempts=2, taken_from="old")
     own = build.trial(experiment, {"lr": 2e-3}, (8.0, 7.6, 7.1))
-    frame = trials_table(experiment, build.write(experiment, [trial, own]))
+    frame = trials_table(Results(experiment, build.write(experiment, [trial, own])))
     # 90 of 300 steps
     assert frame["notes"].tolist() == [
         "best; lr at the lower edge; warm-up is 30% of the run; started 2 times; from old",
@@ -176,7 +176,7 @@ def test_small_amounts() -> None:
 
 
 def test_text_for_a_terminal_is_aligned(build: Any) -> None:
-    text = as_text(trials_table(*build.two_rates()))
+    text = as_text(trials_table(Results(*build.two_rates())))
     lines = text.splitlines()
     headings = "Trial Epochs Train loss Validation loss Perplexity Bits per byte Time Notes"
     assert " ".join(lines[0].split()) == headings
