@@ -20,6 +20,7 @@ from minigpt_search.data.common.formatting import counted
 from minigpt_search.reports.claims import verdicts as claim_tests
 from minigpt_search.reports.claims.evidence import NOT_RUN, UNTOLD, Evidence
 from minigpt_search.reports.claims.verdicts import Finding
+from minigpt_search.search.answer.commands import corpus_words
 from minigpt_search.search.records.experiment import command_line
 
 ARITHMETIC = "arithmetic"
@@ -167,7 +168,6 @@ def _command(claim: Claim, evidence: Evidence, verdict: str, out: str | None) ->
     start = ("search/run.py", "--grid", "claims", "--preset")
     if claim.absolute and not evidence.as_claimed:
         return command_line(*start, "full", "--seeds", "3", out=out)
-    corpus = experiment.corpus.name
     words = ["--seeds", str(max(3, 2 * experiment.noise.seeds))] if verdict == UNTOLD else []
-    words += ["--corpus", corpus] if corpus != "builtin" else []
+    words += corpus_words(experiment)
     return command_line(*start, experiment.preset, *words, out=out)

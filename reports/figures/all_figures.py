@@ -26,22 +26,19 @@ def all_figures(results: Results) -> list[ReportFigure]:
     epochs = trials[["trial_id"]].merge(results.epochs_frame, on="trial_id", how="left")
     figures = [*learning_figures(epochs), perplexity_figure(epochs), gap_figure(epochs)]
     # A sampler's other axes have Optuna's slices.
-    names = [
-        name for name in experiment.space.axes if experiment.plan.sampler is None or name == "lr"
-    ]
-    for name in names:
+    sampled = experiment.plan.sampler is not None
+    for name in [name for name in experiment.space.axes if name == "lr" or not sampled]:
         shown, others = around_base(trials, experiment, name)
         if shown[name].nunique() >= 2:
-            fits = name == "lr" and not others
-            optimum = (
-                best_rate(shown["lr"].tolist(), shown["val_loss_nats"].tolist()) if fits else None
-            )
+            optimum = None
+            if name == "lr" and not others:
+                optimum = best_rate(shown["lr"].tolist(), shown["val_loss_nats"].tolist())
             inside = optimum is not None and not optimum.extrapolated
             figures.append(axis_figure(shown, others, name, optimum if inside else None))
     figures += heat_map_figures(trials, experiment)
     if trials["flop"].nunique() > 1:  # else there is nothing to weigh
         figures.append(cost_figure(trials))
-    if experiment.plan.sampler is not None:
+    if sampled:
         from minigpt_search.reports.figures.sampler_plots import sampler_figures  # imports Optuna
 
         figures += sampler_figures(results)

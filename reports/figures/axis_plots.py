@@ -72,13 +72,8 @@ def loss_against(
             label = ", ".join(f"{n}={AXES[n].show(v)}" for n, v in zip(others, values, strict=True))
             handles.append(Line2D([], [], label=label or "trials", **style))
     best = lowest_setting(trials, [axis.name, *others])
-    ring: dict[str, Any] = {
-        "marker": "o",
-        "markersize": 15,
-        "markerfacecolor": "none",
-        "linestyle": "",
-    }
-    ring |= {"markeredgecolor": "#000000", "markeredgewidth": 1.8}
+    ring: dict[str, Any] = {"marker": "o", "markersize": 15, "linestyle": ""}
+    ring |= {"markerfacecolor": "none", "markeredgecolor": "#000000", "markeredgewidth": 1.8}
     axes.plot([best[axis.name]], [best["val_loss_nats"]], **ring)
     lowest = "lowest mean" if best["seeds"] > 1 else "lowest"
     handles.append(Line2D([], [], label=f"{lowest}: {best['val_loss_nats']:.3f} nats", **ring))

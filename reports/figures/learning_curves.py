@@ -34,16 +34,11 @@ def learning_curves(epochs: pd.DataFrame, against: str) -> Figure:
     handles = []
     scale, unit = _unit(epochs[against].max(), against)
     for trial, label, style in _trials(epochs):
+        x = trial[against] / scale
         if label is not None:
-            axes.plot(
-                trial[against] / scale,
-                trial["train_loss_nats"],
-                linestyle="--",
-                markerfacecolor="w",
-                **style,
-            )
+            axes.plot(x, trial["train_loss_nats"], linestyle="--", markerfacecolor="w", **style)
             handles.append(Line2D([], [], label=label, **style))
-        axes.plot(trial[against] / scale, trial["val_loss_nats"], **style)
+        axes.plot(x, trial["val_loss_nats"], **style)
     styles = line_style("#333333", "o")
     handles += _rest_handle(epochs)
     handles.append(Line2D([], [], label="validation", **styles))

@@ -60,11 +60,7 @@ def make_study(axes: dict[str, tuple[Any, ...]], trials: Sequence[TrialRecord]) 
 
 
 def _distribution(axis: Axis, values: Sequence[Any]) -> optuna.distributions.BaseDistribution:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if any(isinstance(value, bool | str) for value in values):
         return CategoricalDistribution(sorted(set(values), key=str))

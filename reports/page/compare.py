@@ -182,15 +182,12 @@ def _described(results: Results) -> dict[str, str]:
 
 
 def _epochs(searches: list[Results]) -> pd.DataFrame:
-    rows = [
-        {
-            "trial_id": each.experiment.name,  # the same trial may be in two searches
-            "trial": one_line(each.experiment.name),
-            "configuration": each.experiment.name,
-            **vars(epoch),
-        }
-        for each in searches
-        if (best := each.winning_trial) is not None
-        for epoch in best.epochs
-    ]
-    return pd.DataFrame(rows)
+    """The epochs of each search's best trial, under the search's name."""
+    found = [pd.DataFrame()]
+    for each in searches:
+        name, best, epochs = each.experiment.name, each.winning_trial, each.epochs_frame
+        if best is not None:
+            epochs = epochs[epochs["trial_id"] == best.trial_id]
+            # By the search: the same trial may be in two of them.
+            found.append(epochs.assign(trial_id=name, trial=one_line(name), configuration=name))
+    return pd.concat(found, ignore_index=True)

@@ -15,7 +15,7 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import share
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import epoch_plan
-from minigpt_search.search.answer.commands import Commands, flag_words
+from minigpt_search.search.answer.commands import Commands, corpus_words, flag_words
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.edges import WARMUP_SHARE_LIMIT, Edge, edges, warmup_share
@@ -240,8 +240,7 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[
             value = axis.value(config)
             chosen = axis.name in experiment.space.axes or value != axis.value(preset)
             words += flag_words(axis, (value,)) if chosen and value is not None else []
-    if experiment.corpus.name != "builtin":
-        words += ["--corpus", experiment.corpus.name]
+    words += corpus_words(experiment)
     seen = share(plan.sequences / plan.sequences_available)
     why = f"an epoch was {seen} of the corpus: look around the winner on the whole of it"
     return [Step(why=why, command=make("search/run.py", "--preset", "full", *words))]

@@ -38,6 +38,11 @@ def flag_words(axis: Axis, values: Sequence[Value]) -> list[str]:
     return axis.option(",".join(map(axis.exact, values))).split(" ", 1)
 
 
+def corpus_words(experiment: Experiment) -> list[str]:
+    """The flag that gives another experiment this one's corpus."""
+    return [] if experiment.corpus.name == "builtin" else ["--corpus", experiment.corpus.name]
+
+
 def _only(experiment: Experiment, best: Winner, *but: str) -> list[str]:
     """Flags that hold every axis of a grid at the winner's value."""
     return [
@@ -56,8 +61,7 @@ def _same(experiment: Experiment) -> list[str]:
         value = axis.value(base)
         if axis.name not in experiment.space.axes and value not in (None, axis.value(preset)):
             words += flag_words(axis, (value,))
-    if experiment.corpus.name != "builtin":
-        words += ["--corpus", experiment.corpus.name]
+    words += corpus_words(experiment)
     if experiment.noise.seeds > 1:
         words += ["--seeds", str(experiment.noise.seeds)]
     if experiment.noise.base_seed != 0:

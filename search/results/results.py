@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord
 from minigpt_search.search.results.configurations import Configuration, configurations_of
 from minigpt_search.search.results.confirm import ConfirmationState, confirmation_state, is_fresh
-from minigpt_search.search.results.frames import epochs_frame, trials_frame
 from minigpt_search.search.results.winner import Choice, Winner, choose, find_winner
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Results:
@@ -92,9 +93,13 @@ class Results:
     @cached_property
     def trials_frame(self) -> pd.DataFrame:
         """One row a trial (`search/results/frames.py`)."""
+        from minigpt_search.search.results.frames import trials_frame  # pandas: rerun.py needs none
+
         return trials_frame(self.experiment, self.trials, self.winning_trial)
 
     @cached_property
     def epochs_frame(self) -> pd.DataFrame:
         """One row an epoch of each complete trial (`search/results/frames.py`)."""
+        from minigpt_search.search.results.frames import epochs_frame
+
         return epochs_frame(self.experiment, self.complete)

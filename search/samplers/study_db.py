@@ -80,17 +80,13 @@ def _write(experiment: Experiment, path: Path, ledger: Ledger) -> None:
 
 
 def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
-    state, limit = (
-        _STATES.get(record.status, TrialState.FAIL),
-        parse_max_cost(experiment.plan.max_cost),
-    )
+    state = _STATES.get(record.status, TrialState.FAIL)
+    limit = parse_max_cost(experiment.plan.max_cost)
     costs = {unit: cost_of_record(record, unit) for unit in COSTS}
     result = None
     if state == TrialState.COMPLETE:
-        result = [
-            record.final.val_loss_nats,
-            *(costs[unit] for unit in experiment.plan.objectives[1:]),
-        ]
+        further = experiment.plan.objectives[1:]
+        result = [record.final.val_loss_nats, *(costs[unit] for unit in further)]
     trial = optuna.trial.create_trial(
         state=state,
         values=result,

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.reports import generate
 from minigpt_search.reports.page.page import build_page, markdown_text, to_html, to_markdown
+from minigpt_search.search.results import frames
 from minigpt_search.search.results import results as results_module
 from minigpt_search.search.results.results import Results
 
@@ -263,19 +265,21 @@ def test_a_page_computes_the_winner_and_the_frames_once(
 ) -> None:
     calls: Counter[str] = Counter()
 
-    def counted(name: str) -> None:
-        function = getattr(results_module, name)
+    def count(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
 
-        def count(*arguments: Any) -> Any:
+        def counted(*arguments: Any) -> Any:
             calls[name] += 1
             return function(*arguments)
 
-        monkeypatch.setattr(results_module, name, count)
+        monkeypatch.setattr(module, name, counted)
 
-    names = ("configurations_of", "choose", "find_winner", "trials_frame", "epochs_frame")
-    for name in names:
-        counted(name)
+    computed = ("configurations_of", "choose", "find_winner")
+    for name in computed:
+        count(results_module, name)
+    for name in ("trials_frame", "epochs_frame"):
+        count(frames, name)
     results = Results(*build.two_rates())
     build_page(results)
-    assert calls == dict.fromkeys(names, 1)
+    assert calls == dict.fromkeys((*computed, "trials_frame", "epochs_frame"), 1)
     assert results.winner is results.winner and results.trials_frame is results.trials_frame
