@@ -20,7 +20,7 @@ from minigpt_search.model.records import DIVERGED, FAILED
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
-from minigpt_search.search.answer.text_table import as_text, experiments
+from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.parser import check_options, make_parser
@@ -41,7 +41,7 @@ from minigpt_search.search.records.experiment import (
 )
 from minigpt_search.search.records.ledger import Ledger, open_ledger
 from minigpt_search.search.records.provenance import refuse_other_beginnings
-from minigpt_search.search.results.confirm import missing_trials, trials_so_far
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.reuse.warm_start import take_over_warm
 from minigpt_search.search.space.axes import cell_label
@@ -193,38 +193,39 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
         log = folder / "checkpoints" / record.trial_id / "error.log"
         see = f"; see {log}" if record.status == FAILED and log.exists() else ""
         print(f"{record.status.capitalize():<10} {label}: {record.error}{see}")
-    missing = missing_trials(experiment, ledger)
+    missing = Results(experiment, ledger).missing_trials
     if missing > 0:
         print(f"{missing} trials failed or are missing; try them again with: {again}")
     return 1 if missing > 0 or bad else 0
 
 
 def _done(experiment: Experiment, ledger: Ledger) -> str:
-    return f"{len(ledger.ended())} of {trials_so_far(experiment, ledger)} trials"
+    return f"{len(ledger.ended())} of {Results(experiment, ledger).trials_so_far} trials"
 
 
 def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
     """The table, the answer, where the ledger is and what to run next."""
+    results = Results(experiment, ledger)
     print()
-    if ledger.complete():
-        print(as_text(experiments(experiment, ledger)))
+    if results.complete:
+        print(as_text(trials_table(results)))
         print()
-    _print_front(experiment, ledger)
+    _print_front(results)
     out = None if root == artifacts_root() else str(root)
-    print("\n".join(answer(experiment, ledger, out).lines()) + "\n")
+    print("\n".join(answer(results, out).lines()) + "\n")
     name = experiment.name
     print(f"Ledger     {ledger.path}")
     print(f"Report     {command_line('reports/generate.py', name, root=root)}")
     print(f"Rerun      {command_line('search/rerun.py', name, root=root)}", flush=True)
 
 
-def _print_front(experiment: Experiment, ledger: Ledger) -> None:
+def _print_front(results: Results) -> None:
     """The Pareto front where there are two objectives, and what --max-cost excludes."""
-    if len(experiment.plan.objectives) > 1:
-        print(front_sentence(experiment, ledger))
-        if not (front := front_table(experiment, ledger)).empty:
+    if len(results.experiment.plan.objectives) > 1:
+        print(front_sentence(results))
+        if not (front := front_table(results)).empty:
             print(f"\n{as_text(front)}\n")
-    if (sentence := limit_sentence(experiment, ledger)) is not None:
+    if (sentence := limit_sentence(results)) is not None:
         print(f"{sentence}\n")
 
 

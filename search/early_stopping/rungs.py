@@ -49,14 +49,14 @@ def write_rungs(folder: Path, scored: Scored) -> None:
         file.write(content.encode())
 
 
-def all_scored(folder: Path, besides: str) -> list[Scored]:
-    """The trials of the experiment in `folder` that have rungs, but for the one of id `besides`."""
+def all_scored(folder: Path, exclude: str) -> list[Scored]:
+    """The trials of the experiment in `folder` that have rungs, but for the one of id `exclude`."""
     found = in_ledger(folder)
     for path in (folder / "checkpoints").glob(f"*/{FILE}"):
         scored = read_rungs(path.parent)
         if scored is not None:
             found[path.parent.name] = scored
-    found.pop(besides, None)
+    found.pop(exclude, None)
     return [scored for scored in found.values() if scored.rungs]
 
 

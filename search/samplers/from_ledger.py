@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.model.training.checkpoint_files import step_files
@@ -20,7 +19,7 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.plan import KnownPoint
 from minigpt_search.search.records.trial_folder import Started, read_started, trial_folder
-from minigpt_search.search.results.configurations import cell_result
+from minigpt_search.search.results.configurations import by_configuration, configuration_result
 from minigpt_search.search.results.confirm import is_fresh
 from minigpt_search.search.samplers.budget_gate import BudgetGate
 from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Told
@@ -34,14 +33,14 @@ from minigpt_search.search.trials.trial import Trial, make_trial
 def begin_sampler(
     experiment: Experiment,
     ledger: Ledger,
-    settled: Set[str],
+    finished_ids: Set[str],
     folder: Path,
     gate: BudgetGate | None,
 ) -> LedgerOptunaSearch:
     """The sampler, told of all that has ended and of what is under way.
 
     Args:
-        settled: ids of the trials that this run has no more to do with.
+        finished_ids: ids of the trials that this run has no more to do with.
         folder: the experiment's.
         gate: of the budget, if there is one.
     """
@@ -53,7 +52,7 @@ def begin_sampler(
         for cell in cells
         if len(cell) < experiment.noise.seeds
     ]
-    begun = [*(started.values for started in _unfinished(experiment, settled, folder)), *parts]
+    begun = [*(started.values for started in _unfinished(experiment, finished_ids, folder)), *parts]
     unfinished = [values for n, values in enumerate(begun) if values not in begun[:n]]
     return LedgerOptunaSearch(
         space=experiment.space,
@@ -69,13 +68,13 @@ def begin_sampler(
     )
 
 
-def missing_cells(experiment: Experiment, ledger: Ledger, settled: Set[str]) -> int:
+def missing_cells(experiment: Experiment, ledger: Ledger, finished_ids: Set[str]) -> int:
     """Configurations that a sampler has still to try, or to end."""
     seeds = experiment.noise.seeds
     cells = _cells(experiment, ledger)
     assert experiment.plan.samples is not None
     return experiment.plan.samples - sum(
-        sum(t.trial_id in settled for t in c) == seeds for c in cells
+        sum(t.trial_id in finished_ids for t in c) == seeds for c in cells
     )
 
 
@@ -109,17 +108,14 @@ def make_gate(
 
 def _cells(experiment: Experiment, ledger: Ledger) -> list[list[TrialRecord]]:
     """The records of the search, those of one configuration together."""
-    cells: dict[RunConfig, list[TrialRecord]] = {}
-    for record in ledger.trials:
-        if not is_fresh(experiment, record):
-            cells.setdefault(record.config.replace(seed=0), []).append(record)
-    return list(cells.values())
+    searched = (record for record in ledger.trials if not is_fresh(experiment, record))
+    return list(by_configuration(searched).values())
 
 
-def _unfinished(experiment: Experiment, settled: Set[str], folder: Path) -> list[Started]:
+def _unfinished(experiment: Experiment, finished_ids: Set[str], folder: Path) -> list[Started]:
     """The trials that were started and have not ended, in the order of their starts."""
     folders = [path.parent for path in (folder / "checkpoints").glob("*/trial.json")]
-    folders = [each for each in folders if each.name not in settled]
+    folders = [each for each in folders if each.name not in finished_ids]
     folders.sort(key=lambda each: (each / "trial.json").stat().st_mtime)
     known = [started for each in folders if (started := read_started(each)) is not None]
     return [started for started in known if started.replicate < experiment.noise.seeds]
@@ -129,7 +125,7 @@ def told(experiment: Experiment, records: Sequence[TrialRecord]) -> Told:
     """Of a configuration, by the records of all its replicates, none of which failed; its curve is
     the first one's."""
     values = {name: AXES[name].value(records[0].config) for name in experiment.space.axes}
-    result = cell_result(records)
+    result = configuration_result(records)
     curve = record_curve(records[0]) if len(experiment.plan.objectives) == 1 else {}
     return _told(experiment, values, result.status, result.loss, result.training_seconds, curve)
 

@@ -56,7 +56,7 @@ class Told:
     status: str
     """A status of `model.records` other than failed."""
     objective: float
-    """Validation loss in nats; that of guessing evenly where the trial diverged."""
+    """Validation loss in nats; that of a uniform prediction where the trial diverged."""
     cost: float | None = None
     """The second objective, where there is one."""
     overrun: float | None = None

@@ -26,8 +26,8 @@ class StoredRungs:
         self._files: dict[str, tuple[Entry, Scored | None]] = {}
         self._taken: dict[str, Scored] | None = None
 
-    def scored(self, besides: str) -> list[Scored]:
-        """The trials that have rungs, but for the one of id `besides`. Raises `StorageError`."""
+    def scored(self, exclude: str) -> list[Scored]:
+        """The trials that have rungs, but for the one of id `exclude`. Raises `StorageError`."""
         if self._taken is None:
             self._taken = self._taken_over()
         listed = self.storage.list(f"{self.home}/checkpoints")
@@ -40,7 +40,7 @@ class StoredRungs:
         for key, (_, scored) in self._files.items():
             if key in there and scored is not None:
                 found[key.split("/")[-2]] = scored
-        found.pop(besides, None)
+        found.pop(exclude, None)
         return [scored for scored in found.values() if scored.rungs]
 
     def _taken_over(self) -> dict[str, Scored]:

@@ -58,9 +58,9 @@ class Place:
     def ended(self, trial_id: str) -> None:
         """The trial's outcome was written, its last act."""
 
-    def scored(self, besides: str) -> list[Scored]:
-        """The trials of the experiment that have rungs, but for the one of id `besides`."""
-        return all_scored(self.folder, besides)
+    def scored(self, exclude: str) -> list[Scored]:
+        """The trials of the experiment that have rungs, but for the one of id `exclude`."""
+        return all_scored(self.folder, exclude)
 
 
 class NodePlace(Place):
@@ -141,8 +141,8 @@ class NodePlace(Place):
             self.storage.delete(self._key(trial_id, name))
         self._over.add(trial_id)
 
-    def scored(self, besides: str) -> list[Scored]:
-        return stored_rungs(self.storage, self.experiment.name).scored(besides)
+    def scored(self, exclude: str) -> list[Scored]:
+        return stored_rungs(self.storage, self.experiment.name).scored(exclude)
 
     def close(self) -> None:
         """Let go of the trials; of those that are over nothing stays here."""

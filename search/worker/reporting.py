@@ -18,7 +18,7 @@ from minigpt_search.search.early_stopping.rule import curve_step
 from minigpt_search.search.early_stopping.rungs import Decider
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.records.trial_folder import note_first_step, trial_folder
-from minigpt_search.search.results.configurations import cell_result
+from minigpt_search.search.results.configurations import configuration_result
 from minigpt_search.search.sync.worker_files import Place
 from minigpt_search.search.trials.reports import OBJECTIVE
 from minigpt_search.search.trials.trial import Trial
@@ -45,7 +45,7 @@ def tune_hooks(trial: Trial, place: Place, decider: Decider, at_a_time: int) -> 
     """
     folder = trial_folder(place.folder, trial.trial_id)
     # Tune wants the metric in every report; before the first epoch there is only the loss of
-    # guessing evenly.
+    # a uniform prediction.
     objective = math.log(trial.config.model.vocab_size)
     reported_at, every = -math.inf, report_every(at_a_time)
     curve_at = 0
@@ -119,7 +119,7 @@ def tune_hooks(trial: Trial, place: Place, decider: Decider, at_a_time: int) -> 
 
 def last_report(records: Sequence[TrialRecord]) -> dict[str, Any]:
     """Of trials that ended together; what a sampler is told of one configuration's replicates."""
-    result = cell_result(records)
+    result = configuration_result(records)
     return {
         OBJECTIVE: result.loss,
         "kind": "end",

@@ -82,8 +82,8 @@ def run_trials(
     except OSError as error:
         if not is_storage_fault(error):
             raise
-        guessing = math.log(VOCAB_SIZE)
-        tune.report({OBJECTIVE: guessing, "kind": "end", "status": NO_STORAGE, "error": str(error)})
+        uniform = math.log(VOCAB_SIZE)
+        tune.report({OBJECTIVE: uniform, "kind": "end", "status": NO_STORAGE, "error": str(error)})
         return
     tune.report(last_report([record for record in ends if record is not None]))
 

@@ -8,8 +8,10 @@ import re
 import struct
 import subprocess
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,6 +21,9 @@ from hypothesis import strategies as st
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.reports import generate
 from minigpt_search.reports.page.page import build_page, markdown_text, to_html, to_markdown
+from minigpt_search.search.results import frames
+from minigpt_search.search.results import results as results_module
+from minigpt_search.search.results.results import Results
 
 ROOT = Path(generate.__file__).parents[1]
 
@@ -71,7 +76,7 @@ def test_everything_is_written(build: Any, capsys: pytest.CaptureFixture[str]) -
         *(f"tables/{name}.csv" for name in ("claims", "scaling_laws", "rerun_commands")),
     }
     csv = (folder / "tables" / "experiments.csv").read_text().splitlines()
-    assert csv[0].startswith("experiment,epochs,train_loss_nats,val_loss_nats")
+    assert csv[0].startswith("trial,epochs,train_loss_nats,val_loss_nats")
     assert csv[2].startswith("lr=0.001,3,6.125,6.0,403.428")
 
 
@@ -98,7 +103,7 @@ def test_names_are_inert(build: Any) -> None:
     corpus = build.manifest(sources=[source])
     experiment = build.plan(name=f"{evil}\n# x", manifest=corpus, command=(evil,))
     trial = build.trial(experiment, {"lr": 1e-3}, (), "failed", error=f"{evil} | a\nb")
-    page = build_page(experiment, build.write(build.plan(name="x"), [trial]))
+    page = build_page(Results(experiment, build.write(build.plan(name="x"), [trial])))
     elements = Elements(to_html(page))
     assert not elements.named("script")
     assert elements.text.count(evil) >= 4
@@ -128,7 +133,7 @@ def test_markdown_text_stays_in_its_cell(text: str) -> None:
 def test_tables_of_markdown_have_even_rows(build: Any) -> None:
     experiment, ledger = build.mixed()
     ledger.append(build.rerun(ledger.best(), 7.125))
-    lines = to_markdown(build_page(experiment, ledger)).splitlines()
+    lines = to_markdown(build_page(Results(experiment, ledger))).splitlines()
     for before, line in itertools.pairwise(lines):
         if before.startswith("|") and line.startswith("|"):
             assert len(unescaped_cells(before)) == len(unescaped_cells(line))
@@ -166,12 +171,12 @@ def test_without_any_result(build: Any, ended: list[str]) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_cautions(build: Any) -> None:
     experiment, ledger = build.two_rates()
-    page = build_page(experiment, ledger)
+    page = build_page(Results(experiment, ledger))
     assert "upper edge of its grid" in page.cautions[0]
     assert any("one seed each" in told for told in page.sections[0].paragraphs)
     ledger.append(build.rerun(ledger.best(), 6.0))
     ledger.append(build.rerun(ledger.best(), 6.0))
-    assert "looked at twice" in build_page(experiment, ledger).cautions[-1]
+    assert "looked at twice" in build_page(Results(experiment, ledger)).cautions[-1]
 
 
 def test_an_older_reports_figure_does_not_stay(build: Any) -> None:
@@ -253,3 +258,28 @@ def test_five_hundred_trials_are_all_there_and_stay_legible(build: Any, sampler:
         width, height = struct.unpack(">2I", path.read_bytes()[16:24])  # PNG's header
         assert width < 1200 and height < 1200, path.name  # no legend of hundreds of lines
         assert path.stat().st_size < 300_000
+
+
+def test_a_page_computes_the_winner_and_the_frames_once(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+
+    def count(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def counted(*arguments: Any) -> Any:
+            calls[name] += 1
+            return function(*arguments)
+
+        monkeypatch.setattr(module, name, counted)
+
+    computed = ("configurations_of", "choose", "find_winner")
+    for name in computed:
+        count(results_module, name)
+    for name in ("trials_frame", "epochs_frame"):
+        count(frames, name)
+    results = Results(*build.two_rates())
+    build_page(results)
+    assert calls == dict.fromkeys((*computed, "trials_frame", "epochs_frame"), 1)
+    assert results.winner is results.winner and results.trials_frame is results.trials_frame

@@ -30,6 +30,7 @@ from minigpt_search.search.early_stopping.rungs import (
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode, encode
 from minigpt_search.search.records.trial_folder import trial_folder
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Told
 from minigpt_search.search.samplers.study_db import write_study
 from minigpt_search.search.space.space import Space
@@ -160,7 +161,7 @@ def test_decisions_come_from_the_files_of_running_and_the_ledger_of_ended_trials
     write_rungs(running, Scored(config=trials[1].config, rungs=(rung(7.1),)))
     damaged = trial_folder(tmp_path, trials[2].trial_id)
     (damaged / "rungs.json").write_text('{"rungs": [')
-    assert [s.rungs[0].val_loss_nats for s in all_scored(tmp_path, besides="x")] == [7.0, 7.1]
+    assert [s.rungs[0].val_loss_nats for s in all_scored(tmp_path, exclude="x")] == [7.0, 7.1]
 
     def decider() -> Decider:
         return Decider("asha", tmp_path, trials[3].trial_id, trials[3].config)
@@ -223,7 +224,7 @@ def test_stopped_trials_are_in_the_table_without_results_and_pruned_in_the_study
     reason = "stopped at 1/4 of its run: 7.50 nats, 5th of 6 there"
     rungs = rung(8.0, 0.125), rung(7.5)
     ledger.append(ended(grid_trials(experiment)[0], STOPPED, reason, *rungs))
-    [row] = without_result(experiment, ledger).to_dict("records")
+    [row] = without_result(Results(experiment, ledger)).to_dict("records")
     assert (row["status"], row["reason"], row["epochs_done"]) == ("stopped", reason, "0 of 1")
     assert ledger.best() is None
     write_study(experiment, tmp_path, ledger)

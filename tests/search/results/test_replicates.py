@@ -13,14 +13,14 @@ import pytest
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.search.records.experiment import read_experiment
 from minigpt_search.search.records.ledger import TrialRecord, open_ledger
-from minigpt_search.search.results.configurations import cell_result
+from minigpt_search.search.results.configurations import configuration_result
 
 Make = Callable[..., TrialRecord]
 
 
 def test_a_cell_is_told_by_the_mean_of_its_replicates(make_trial_record: Make) -> None:
     records = [make_trial_record(f"{n}", 7.0 + n, COMPLETE, 10.0 * n) for n in range(1, 4)]
-    result = cell_result(records)
+    result = configuration_result(records)
     assert result.status == COMPLETE and result.loss == 9.0
     seconds = [record.timing.training_seconds for record in records]
     assert result.training_seconds == pytest.approx(sum(seconds) / 3)
@@ -38,7 +38,7 @@ def test_a_cell_is_told_by_the_mean_of_its_replicates(make_trial_record: Make) -
 def test_a_cell_is_as_good_as_its_worst_replicate(
     make_trial_record: Make, statuses: tuple[str, ...], told: str
 ) -> None:
-    result = cell_result([make_trial_record(s, 7.0, s, 1.0) for s in statuses])
+    result = configuration_result([make_trial_record(s, 7.0, s, 1.0) for s in statuses])
     assert result.status == told and result.loss == math.log(50_257)
 
 
