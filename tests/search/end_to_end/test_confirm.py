@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +21,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def test_killed_while_it_confirms_it_goes_on_and_the_winner_is_rerun(
     words: tuple[str, ...],
     run_script: Run,
-    command_of: Callable[..., list[str]],
+    end_when: Run,
     search_root: Path,
 ) -> None:
     name = f"confirmed{len(words)}"
@@ -32,14 +29,8 @@ def test_killed_while_it_confirms_it_goes_on_and_the_winner_is_rerun(
     if "--search" in words:
         words += ("--grid", "lr")
     path = search_root / "experiments" / name / "ledger.jsonl"
-    command = command_of("search/run.py", *words, "--confirm-seeds", "2")
-    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while not path.exists() or not any(t.replicate > 0 for t in Ledger(path).trials):
-        assert killed.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    words += ("--confirm-seeds", "2")
+    end_when(lambda: path.exists() and any(t.replicate for t in Ledger(path).trials), *words)
     before = {t.trial_id: t.ended_at for t in Ledger(path).trials}
 
     resumed = run_script("search/run.py", "--resume", name)
