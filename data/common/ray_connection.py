@@ -39,7 +39,7 @@ def joined(
     """
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     silence_prints()
-    knock(address)
+    check_reachable(address)
     try:
         try:
             options |= {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -84,7 +84,7 @@ def _silence() -> Iterator[None]:
         os.close(kept)
 
 
-def knock(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Raise `UserError` if nobody listens there: Ray itself would try for a minute."""
     host, _, port = address.rpartition(":")
     if not host:

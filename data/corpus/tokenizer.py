@@ -75,7 +75,7 @@ def _ranks(vocab_bpe: str) -> dict[bytes, int]:
     """
     printable = [byte for byte in range(256) if chr(byte).isprintable() and byte != ord(" ")]
     others = [byte for byte in range(256) if byte not in printable]
-    to_byte = {256 + place: byte for place, byte in enumerate(others)}
+    to_byte = {256 + rank: byte for rank, byte in enumerate(others)}
     merges = vocab_bpe.replace(" ", "").split("\n")[1:-1]  # the first line is the version
     tokens = [bytes([byte]) for byte in printable + others]
     tokens += [merge.translate(to_byte).encode("latin-1") for merge in merges]

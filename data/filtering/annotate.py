@@ -1,4 +1,4 @@
-"""What is found out about each clean document in a worker process: verdict, signature, tokens."""
+"""Clean documents annotated in a worker process: each one's verdict, signature and tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SEPARATOR = np.array([SEPARATOR_TOKEN], np.uint16)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class AnnotatedBatch:
     """A batch of N documents, as arrays: small to send between processes."""
 
     sources: list[int]
@@ -43,7 +43,9 @@ class Measured:
     cpu_seconds: dict[str, float]
 
 
-def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool) -> Measured:
+def annotate(
+    batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
+) -> AnnotatedBatch:
     """Judge, sign and encode each document. `root` is where the tokenizer's files are."""
     texts = [document.text for document in batch]
     table = _word_table(root)
@@ -55,15 +57,15 @@ def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
     clock.append(time.process_time())
     failed = failed_rules(texts, words) if use_rules else [""] * len(texts)
     clock.append(time.process_time())
-    kept = [place for place, rule in enumerate(failed) if not rule]
+    kept = [index for index, rule in enumerate(failed) if not rule]
     encoded = table.encode(
-        [texts[place] for place in kept], [words.pieces[place] for place in kept]
+        [texts[index] for index in kept], [words.pieces[index] for index in kept]
     )
     lengths = np.zeros(len(batch), np.int64)
     lengths[kept] = [len(tokens) + 1 for tokens in encoded]
     clock.append(time.process_time())
     stages = ("words", "minhash", "quality", "encode")
-    return Measured(
+    return AnnotatedBatch(
         sources=[document.source for document in batch],
         failed=failed,
         order_keys=np.array([_order_key(text, seed) for text in utf_8], np.uint64),
@@ -75,8 +77,8 @@ def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
     )
 
 
-def get_ready(root: Path) -> None:
-    """Load in this process what `measure` needs, which takes half a second."""
+def preload(root: Path) -> None:
+    """Load in this process what `annotate` needs, which takes half a second."""
     _word_table(root)
 
 

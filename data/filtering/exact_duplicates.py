@@ -143,8 +143,8 @@ class FirstSeen:
         distinct, first = np.unique(values, return_index=True)
         known = np.zeros(len(distinct), np.bool_)
         for run in self._runs:
-            places = np.minimum(np.searchsorted(run, distinct), len(run) - 1)
-            known |= run[places] == distinct
+            indices = np.minimum(np.searchsorted(run, distinct), len(run) - 1)
+            known |= run[indices] == distinct
         new = np.zeros(len(values), np.bool_)
         new[first[~known]] = True
         if not known.all():

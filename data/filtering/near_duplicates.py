@@ -38,9 +38,10 @@ def signatures(texts: Sequence[Hashes]) -> Signatures:
     joined = np.concatenate(texts)
     product = np.empty_like(joined)
     rows = np.empty((len(texts), PERMUTATIONS), np.uint32)
-    for place, multiplier in enumerate(_MULTIPLIERS):  # for all texts at once: numpy calls are dear
+    for column, multiplier in enumerate(_MULTIPLIERS):
+        # for all texts at once: each call of numpy has a fixed cost
         np.multiply(joined, multiplier, out=product)
-        rows[:, place] = np.minimum.reduceat(product, starts) >> np.uint64(32)
+        rows[:, column] = np.minimum.reduceat(product, starts) >> np.uint64(32)
     return rows
 
 

@@ -60,7 +60,7 @@ def shingle_hashes(words: Hashes, size: int) -> Hashes:
     if len(words) < size:
         words = np.pad(words, (0, size - len(words)))
     runs = len(words) - size + 1
-    return combine([words[place : place + runs] for place in range(size)])
+    return combine([words[first : first + runs] for first in range(size)])
 
 
 def combine(columns: Sequence[Hashes]) -> Hashes:

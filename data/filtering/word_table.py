@@ -1,6 +1,6 @@
 """What rules, shingles and encoding need of a word, found once for each distinct word.
 
-Of twenty words of prose nineteen came before. A text is looked up as the numbers of its pieces, and
+Of twenty words of prose nineteen came before. A text is looked up as the ids of its pieces, and
 what is asked of it is gathered with numpy from columns with an entry for each distinct piece. A
 piece is a word after a space, or a line's end and the word after it: GPT-2's tokens of prose are
 those of its pieces, because the expression that the encoding begins with never takes a space or a
@@ -28,7 +28,7 @@ from minigpt_search.data.filtering.shingles import (
     shingle_hashes,
     split_words_of_each,
 )
-from minigpt_search.data.filtering.string_ids import Ints, StringNumbers
+from minigpt_search.data.filtering.string_ids import Ints, StringIds
 
 if TYPE_CHECKING:
     import tiktoken
@@ -38,15 +38,7 @@ Tokens = npt.NDArray[np.uint16]
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 STOP_MARKS = (1 << len(STOP_WORDS)) - 1
 HAS_LETTER, HAS_LOREM, _NO_WORD = 1 << 8, 1 << 9, 1 << 10
-_LETTER, _OTHER = 1, 2
-_KINDS = np.array(
-    [
-        _OTHER if byte >= 0x80 or (byte < 0x20 and byte != ord("\n")) else int(chr(byte).isalpha())
-        for byte in range(256)
-    ],
-    np.uint8,
-)
-_STOP_MARK = {word: 1 << place for place, word in enumerate(STOP_WORDS)}
+_STOP_MARK = {word: 1 << bit for bit, word in enumerate(STOP_WORDS)}
 
 PIECES_LIMIT = 300_000
 CHARACTERS_LIMIT = 4_000_000
@@ -59,7 +51,7 @@ class Words:
 
     bounds: Ints
     """(N + 1,) Text k has the words from bounds[k] to bounds[k + 1]."""
-    numbers: Ints
+    ids: Ints
     """(W,) The same for the same word."""
     lengths: npt.NDArray[np.int32]
     """(W,) Characters."""
@@ -85,59 +77,65 @@ class WordTable:
         self._clear()
 
     def _clear(self) -> None:
-        self._numbers = StringNumbers()
+        self._ids = StringIds()
         self._characters = 0
         self._word, self._length, self._marks = array("q"), array("i"), array("H")
         self._hashes, self._tokens = _Ragged("Q"), _Ragged("H")
 
     def look_up(self, texts: Sequence[bytes]) -> Words:
         """The words of texts, in UTF-8. For many at once: numpy's calls are dear."""
-        if len(self._numbers) > PIECES_LIMIT or self._characters > CHARACTERS_LIMIT:
+        if len(self._ids) > PIECES_LIMIT or self._characters > CHARACTERS_LIMIT:
             self._clear()
-        rows = self._rows([b"\n" + text.replace(b"\n", b" \n") for text in texts])
+        rows = self._rows([b"\n" + text for text in texts])
         is_prose = [self._is_prose(text, row) for text, row in zip(texts, rows, strict=True)]
-        for place, text in enumerate(texts):
-            if not is_prose[place]:
-                (rows[place],) = self._rows([" ".join(text.decode().split()).encode()])
+        for index, text in enumerate(texts):
+            if not is_prose[index]:
+                (rows[index],) = self._rows([" ".join(["", *text.decode().split()]).encode()])
         return self._words(rows, is_prose)
 
     def _rows(self, texts: Sequence[bytes]) -> list[Ints]:
-        """The numbers of pieces, which are what `split(b" ")` finds; those that are new get one."""
-        joined = b" ".join([*texts, b""])
+        """The ids of each text's pieces. Each text begins with a space or a line's end."""
+        joined = b"".join(texts)
         data = np.frombuffer(joined, np.uint8)
-        ends = np.flatnonzero(data == ord(" "))
-        starts = np.append(0, ends[:-1] + 1)
-        known = len(self._numbers)
-        numbers, new = self._numbers.look_up(joined, starts, ends)
+        separators = np.flatnonzero((data == ord(" ")) | (data == ord("\n")))
+        is_line = data[separators] == ord("\n")
+        starts = separators + ~is_line  # a line's end is part of its piece, a space is not
+        ends = np.append(separators[1:], len(joined))
+        known = len(self._ids)
+        ids, new = self._ids.look_up(joined, starts, ends)
         if len(new):
-            is_line = data[starts[new]] == ord("\n")
-            # the word after it by itself, which gives the number
-            new_starts, new_ends = starts[new], ends[new]
-            words, own = self._numbers.look_up(joined, new_starts[is_line] + 1, new_ends[is_line])
-            word = np.arange(known, len(self._numbers))
-            word[: len(new)][is_line] = words
-            self._word.frombytes(word.tobytes())
-            new_starts = np.append(new_starts, new_starts[is_line][own] + 1)
-            new_ends = np.append(new_ends, new_ends[is_line][own])
-            places = zip(new_starts.tolist(), new_ends.tolist(), strict=True)
-            self._add(b" ".join([joined[start:end] for start, end in places]))
-        bounds = np.cumsum([0, *(text.count(b" ") + 1 for text in texts)]).tolist()
-        return [numbers[start:end] for start, end in pairwise(bounds)]
+            self._add(joined, starts[new], ends[new], is_line[new], known)
+        bounds = np.searchsorted(separators, np.cumsum([0, *map(len, texts)])).tolist()
+        return [ids[start:end] for start, end in pairwise(bounds)]
 
-    def _add(self, joined: bytes) -> None:
-        """Add rows to all columns, for pieces with spaces between them."""
-        pieces = joined.decode().split(" ")
+    def _add(
+        self, joined: bytes, starts: Ints, ends: Ints, is_line: npt.NDArray[np.bool_], known: int
+    ) -> None:
+        """Add rows to all columns for the pieces joined[starts[k]:ends[k]] with the ids known,
+        known + 1, ..."""
+        # A line's first word is the same word as after a space, where it may not have been yet.
+        words, own = self._ids.look_up(joined, starts[is_line] + 1, ends[is_line])
+        word = np.arange(known, len(self._ids))
+        word[: len(starts)][is_line] = words
+        self._word.frombytes(word.tobytes())
+        starts = np.append(starts, starts[is_line][own] + 1)
+        ends = np.append(ends, ends[is_line][own])
+        spans = zip(starts.tolist(), ends.tolist(), strict=True)
+        self._add_columns([joined[start:end].decode() for start, end in spans])
+
+    def _add_columns(self, pieces: Sequence[str]) -> None:
         words = [piece.removeprefix("\n") for piece in pieces]
+        marks = list(map(_marks, pieces))
         self._characters += sum(map(len, words))
         self._length.extend(map(len, words))
-        marks = _marks_of_each(pieces, joined)
-        self._marks.frombytes(marks.tobytes())
+        self._marks.extend(marks)
         parts = split_words_of_each(words)
         hashes = [zlib.crc32(part) for part in chain.from_iterable(parts)]
         self._hashes.extend(mix(np.array(hashes, np.uint64)), np.array(list(map(len, parts)), int))
-        for place in np.flatnonzero(marks & _NO_WORD).tolist():
-            pieces[place] = "-"  # its tokens are never asked for
-        self._tokens.extend(*self._encode_pieces(pieces))
+        # the tokens of what is no word are never asked for
+        rows = zip(pieces, marks, strict=True)
+        plain = ["-" if mark & _NO_WORD else piece for piece, mark in rows]
+        self._tokens.extend(*self._encode_pieces(plain))
 
     def _encode_pieces(self, pieces: Sequence[str]) -> tuple[Tokens, Ints]:
         """All pieces' tokens, from one call, and how many each has."""
@@ -157,7 +155,7 @@ class WordTable:
         pieces = np.concatenate(rows)
         lengths = np.frombuffer(self._length, np.int32).take(pieces)
         is_word = lengths > 0
-        numbers = pieces[is_word]
+        words = pieces[is_word]
         hashes, hash_counts = self._hashes.gather(pieces)
         ends = np.cumsum([0, *map(len, rows)])
         starts = running_sum(hash_counts)[ends].tolist()
@@ -167,9 +165,9 @@ class WordTable:
         ]
         return Words(
             bounds=running_sum(is_word)[ends],
-            numbers=np.frombuffer(self._word, np.int64).take(numbers),
+            ids=np.frombuffer(self._word, np.int64).take(words),
             lengths=lengths[is_word],
-            marks=np.frombuffer(self._marks, np.uint16).take(numbers),
+            marks=np.frombuffer(self._marks, np.uint16).take(words),
             runs=runs,
             run_slices=run_slices,
             shingles=[
@@ -196,19 +194,6 @@ class WordTable:
             else next(parts)
             for text, own in zip(texts, pieces, strict=True)
         ]
-
-
-def _marks_of_each(pieces: Sequence[str], joined: bytes) -> npt.NDArray[np.uint16]:
-    """`_marks` of pieces, which are also given as one: those of most are told from their bytes."""
-    data = np.frombuffer(joined + b" ", np.uint8)
-    ends = np.flatnonzero(data == ord(" "))
-    kinds = np.bitwise_or.reduceat(_KINDS[data], np.append(0, ends[:-1] + 1))
-    marks = np.where(kinds & _LETTER, np.uint16(HAS_LETTER), np.uint16(0))
-    may_be_special = np.diff(ends, prepend=-1) <= 1 + len("\nhave")
-    may_be_special |= np.isin(data[ends - 1], np.frombuffer(b"mM", np.uint8))  # of lorem
-    for place in np.flatnonzero((kinds & _OTHER != 0) | may_be_special).tolist():
-        marks[place] = _marks(pieces[place])
-    return marks
 
 
 def _marks(piece: str) -> int:
@@ -250,6 +235,6 @@ class _Ragged:
         starts = ends.take(rows)
         counts = ends.take(rows + 1) - starts
         before = np.cumsum(counts) - counts
-        places = np.repeat(starts - before, counts)
-        places += np.arange(len(places))
-        return np.frombuffer(self._values, self._values.typecode).take(places), counts
+        indices = np.repeat(starts - before, counts)
+        indices += np.arange(len(indices))
+        return np.frombuffer(self._values, self._values.typecode).take(indices), counts

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from minigpt_search.data.cleaning.clean import clean
-from minigpt_search.data.common.documents import batched
+from minigpt_search.data.common.documents import Document, batched
 from minigpt_search.data.common.downloads import Downloads
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
@@ -41,11 +42,15 @@ from minigpt_search.data.corpus.tokenizer import (
     bpe_files,
     get_encoding,
 )
-from minigpt_search.data.filtering.annotate import get_ready, measure
+from minigpt_search.data.filtering.annotate import annotate, preload
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
 from minigpt_search.data.filtering.near_duplicates import first_of_each
 from minigpt_search.data.pipeline.cluster import Cluster
-from minigpt_search.data.pipeline.counts import Tally, refuse_too_few, tally_reasons
+from minigpt_search.data.pipeline.counts import (
+    CountingReader,
+    check_enough_documents,
+    dropped_by_reason,
+)
 from minigpt_search.data.pipeline.document_table import DocumentTable
 from minigpt_search.data.pipeline.segments import SegmentWriter
 from minigpt_search.data.pipeline.splits import Selection, choose_splits
@@ -139,7 +144,7 @@ def _prepare_in_place(
         write_manifest(manifest, work)
         os.replace(work, folder)
         if cluster is not None:
-            cluster.forget(spec.name)
+            cluster.remove_shards(spec.name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if not quiet:
@@ -161,16 +166,16 @@ def _build(
         with Downloads(root / "downloads", progress) as downloads:
             sources = resolve_sources(spec, downloads)
             bpe_files(root, progress)  # small, and here while the sources' archives are coming
-            tally = Tally(sources)
+            reader = CountingReader(sources)
             with progress.stage("read_clean_encode"):
                 if cluster is None:
-                    _read_all(spec, root, tally, table, progress, workers)
+                    _read_all(spec, root, reader, table, progress, workers)
                 else:
                     from minigpt_search.data.pipeline.sharded import (
                         read_sharded,  # Ray takes a second to import
                     )
 
-                    read_sharded(spec, root, cluster, sources, tally, table, progress, workers)
+                    read_sharded(spec, root, cluster, sources, reader, table, progress, workers)
                 table.flush()
                 if not len(table):
                     raise UserError(f"--source {' '.join(spec.sources)}: no text in it")
@@ -178,8 +183,8 @@ def _build(
         with progress.stage("near_duplicates"), progress.bar("near-duplicates", total=1) as bar:
             new = first_of_each(table.signatures())
             bar.update()
-        counts = tally.counts(table, new)
-        refuse_too_few(counts)
+        counts = reader.manifest_counts(table, new)
+        check_enough_documents(counts)
         selections, notes = choose_splits(
             spec,
             kept=np.flatnonzero(new & (table.verdicts == 0)),
@@ -206,7 +211,7 @@ def _build(
         splits=splits,
         storage_bytes=sum(file.size_bytes for split in splits.values() for file in split.files),
         stage_seconds={name: round(value, 3) for name, value in progress.seconds.items()},
-        cpu_seconds={name: round(value, 3) for name, value in tally.cpu_seconds.items()},
+        cpu_seconds={name: round(value, 3) for name, value in reader.cpu_seconds.items()},
         versions=versions(("torch", *TEXT_LIBRARIES)),
         notes=notes,
         **counts,
@@ -239,34 +244,38 @@ def _count_bytes(root: Path, tokens: list[int]) -> int:
 def _read_all(
     spec: CorpusSpec,
     root: Path,
-    tally: Tally,
+    reader: CountingReader,
     table: DocumentTable,
     progress: Progress,
     workers: int | None,
 ) -> None:
     """Read, clean, drop repeats, judge, sign and encode every document, as one stream.
 
-    Cleaning and measuring run in the worker processes; what must see all documents in order runs
+    Cleaning and annotating run in the worker processes; what must see all documents in order runs
     between the two, here.
     """
-    measure_batch = partial(measure, root=root, seed=spec.seed, use_rules=spec.quality_filter)
+    annotate_batch = partial(annotate, root=root, seed=spec.seed, use_rules=spec.quality_filter)
     repeats = RepeatFilter()
-    total = tally.documents_known()
+    total = reader.documents_known()
     with Workers(workers) as pool, progress.bar("documents", total=total, unit="doc") as bar:
         if total and total >= MANY_DOCUMENTS:
-            pool.start(partial(get_ready, root))
-        raw = batched(tally.read(bar))
-        cleaned = tally.timed(pool.map(clean, raw))
-        for batch in pool.map(measure_batch, batched(repeats.keep_new(cleaned))):
+            pool.start(partial(preload, root))
+
+        def clean_batches() -> Iterator[list[Document]]:
+            for documents, seconds in pool.map(clean, batched(reader.read(bar))):
+                reader.add_seconds({"clean": seconds})
+                yield documents
+
+        for batch in pool.map(annotate_batch, batched(repeats.keep_new(clean_batches()))):
             table.append(batch)
-            tally.add_seconds(batch.cpu_seconds)
-    tally.dropped.update(repeats.dropped)
+            reader.add_seconds(batch.cpu_seconds)
+    reader.dropped.update(repeats.dropped)
 
 
 def _summary(manifest: Manifest, folder: Path, seconds: float) -> str:
     splits = manifest.splits
     counts = ", ".join(f"{splits[name].tokens:,} {name}" for name in SPLITS)
-    dropped = tally_reasons(manifest.sources)
+    dropped = dropped_by_reason(manifest.sources)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
     lines = [
         f"tokens     {counts} ({len(splits['train'].files)} segments)",

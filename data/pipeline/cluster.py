@@ -43,7 +43,7 @@ class Cluster:
         """Where the shards of the corpus `name` are."""
         return self.work / f"{name}.shards"
 
-    def forget(self, name: str) -> None:
+    def remove_shards(self, name: str) -> None:
         """Remove them."""
         shutil.rmtree(self.folder(name), ignore_errors=True)
         with suppress(OSError):

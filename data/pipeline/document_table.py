@@ -9,12 +9,12 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from minigpt_search.data.filtering.annotate import Measured
+from minigpt_search.data.filtering.annotate import AnnotatedBatch
 from minigpt_search.data.filtering.near_duplicates import PERMUTATIONS
 
 
 class DocumentTable:
-    """Columns of all documents that were measured, in the order they were read.
+    """Columns of all documents that were annotated, in the order they were read.
 
     Memory: 41 bytes a document. Tokens (2 bytes each) and signatures (500 bytes a document) are
     spooled to files in `folder` and mapped for reading.
@@ -42,7 +42,7 @@ class DocumentTable:
         self._tokens_file.close()
         self._signatures_file.close()
 
-    def append(self, batch: Measured) -> None:
+    def append(self, batch: AnnotatedBatch) -> None:
         """Add a batch of documents."""
         for rule in batch.failed:
             if rule not in self.rules:

@@ -28,7 +28,7 @@ from minigpt_search.data.common.versions import versions
 from minigpt_search.data.pipeline.cluster import LOCAL, Cluster
 from minigpt_search.data.pipeline.shard_stages import ShardStage
 
-LOOK_SECONDS = 120.0
+NODE_CHECK_SECONDS = 120.0
 """For a node to get the code and look at the folder; the first task of a node takes some 5 s."""
 MOST_TRIES = 10
 """Of one shard, each ended by the loss of its process or node."""
@@ -68,21 +68,21 @@ def check_nodes(folder: Path) -> None:
     mark = folder / f"seen-{uuid.uuid4().hex}"
     mark.touch()
     try:
-        looks = {
-            each["NodeManagerAddress"]: _look.options(
+        reports = {
+            each["NodeManagerAddress"]: _inspect_node.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(each["NodeID"], soft=False)
             ).remote(mark)
             for each in nodes
         }
-        for node, look in looks.items():
-            _check_report(node, folder, look)
+        for node, report in reports.items():
+            _check_report(node, folder, report)
     finally:
         mark.unlink(missing_ok=True)
 
 
-def _check_report(node: str, folder: Path, look: ray.ObjectRef) -> None:
+def _check_report(node: str, folder: Path, report: ray.ObjectRef) -> None:
     try:
-        found, sees = ray.get(look, timeout=LOOK_SECONDS)
+        found, sees = ray.get(report, timeout=NODE_CHECK_SECONDS)
     except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
         raise UserError(f"--address: node {node} cannot work ({first_line(error)})") from None
     if differ := differences(found, versions()):
@@ -92,7 +92,7 @@ def _check_report(node: str, folder: Path, look: ray.ObjectRef) -> None:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _look(mark: Path) -> NodeReport:
+def _inspect_node(mark: Path) -> NodeReport:
     return versions(), mark.exists()
 
 
@@ -125,7 +125,7 @@ def run_on_shard(
         # A node may have joined after the others were looked at.
         if differ := differences(versions(), wanted):
             raise UserError(f"--address: node {socket.gethostname()} has {differ}")
-        with _counted(stage.folder / f"tries-{stage.name}-{number:05d}"):
+        with _limited_tries(stage.folder / f"tries-{stage.name}-{number:05d}"):
             stage(number)
     except UserError as reason:
         error = str(reason)
@@ -135,7 +135,7 @@ def run_on_shard(
 
 
 @contextmanager
-def _counted(path: Path) -> Iterator[None]:
+def _limited_tries(path: Path) -> Iterator[None]:
     """Ray Data starts a task again for ever: a shard that kills its process each time must end."""
     with path.open("ab") as file:
         file.write(b".")

@@ -83,15 +83,15 @@ class SegmentWriter:
         """Tokens [start, stop) of the split's documents laid end to end."""
         tokens = np.empty(stop - start, np.uint16)
         filled = 0
-        place = int(np.searchsorted(ends, start, side="right"))
+        index = int(np.searchsorted(ends, start, side="right"))
         while filled < len(tokens):
-            row, length = selection.documents[place], selection.lengths[place]
-            skipped = max(0, start - (ends[place] - length))
+            row, length = selection.documents[index], selection.lengths[index]
+            skipped = max(0, start - (ends[index] - length))
             piece = min(length - skipped, len(tokens) - filled)
             first = self._offsets[row] + skipped
             tokens[filled : filled + piece] = self._tokens[first : first + piece]
             filled += piece
-            place += 1
+            index += 1
         return tokens
 
     def _count_text(self, selection: Selection) -> int:

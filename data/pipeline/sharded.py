@@ -1,8 +1,8 @@
-"""Reading, cleaning and measuring past one machine: the documents of a preparation in shards.
+"""Reading, cleaning and annotating past one machine: the documents of a preparation in shards.
 
 The sources are read here, once and in order, into shards of raw text in a folder that all nodes
 see. Ray Data cleans the shards (`data/pipeline/shard_stages.py`); which documents and paragraphs
-are repetition is decided here in order, from their digests alone; Ray Data measures what is left;
+are repetition is decided here in order, from their digests alone; Ray Data annotates what is left;
 and the results are appended in order. So the corpus is to the byte that of one machine.
 
 A file that is there is not made again, so that a killed preparation goes on where it was. The
@@ -31,19 +31,19 @@ from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.corpus.tokenizer import bpe_files
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
 from minigpt_search.data.pipeline.cluster import Cluster, prepare_environment
-from minigpt_search.data.pipeline.counts import Tally
+from minigpt_search.data.pipeline.counts import CountingReader
 from minigpt_search.data.pipeline.document_table import DocumentTable
 from minigpt_search.data.pipeline.shard_stages import (
     DIGEST_ARRAYS,
     ShardStage,
-    digests_of,
-    dropped_of,
-    measured_of,
+    unpack_annotated,
+    unpack_digests,
+    unpack_dropped,
 )
 from minigpt_search.data.pipeline.shards import (
+    ANNOTATED,
     CLEANED,
     DECIDED,
-    MEASURED,
     load_arrays,
     save_arrays,
     shard_file,
@@ -59,12 +59,12 @@ def read_sharded(
     root: Path,
     cluster: Cluster,
     sources: Sequence[Source],
-    tally: Tally,
+    reader: CountingReader,
     table: DocumentTable,
     progress: Progress,
     workers: int | None,
 ) -> None:
-    """Fill `tally` and `table` as a preparation in processes of this machine does.
+    """Fill `reader` and `table` as a preparation in processes of this machine does.
 
     Args:
         workers: at most as many tasks at a time; None: as many as the cluster has cores.
@@ -89,9 +89,9 @@ def read_sharded(
     with only_process(cluster.work / f".{spec.name}.lock", busy):
         with ray_session(cluster, workers):
             check_nodes(folder)
-            count = _write_shards(folder, root, cluster.shard_bytes, tally, progress)
-            for stage in (CLEANED, MEASURED):
-                if stage == MEASURED:
+            count = _write_shards(folder, root, cluster.shard_bytes, reader, progress)
+            for stage in (CLEANED, ANNOTATED):
+                if stage == ANNOTATED:
                     _decide(folder, count)
                 run = ShardStage(
                     name=stage,
@@ -105,7 +105,7 @@ def read_sharded(
                     if left:
                         for _ in map_shards(run, left, workers):
                             bar.update()
-        _append(folder, count, tally, table)
+        _append(folder, count, reader, table)
 
 
 def _key(spec: CorpusSpec, sources: Sequence[Source], shard_bytes: int) -> str:
@@ -124,7 +124,7 @@ def _key(spec: CorpusSpec, sources: Sequence[Source], shard_bytes: int) -> str:
 
 
 def _write_shards(
-    folder: Path, root: Path, shard_bytes: int, tally: Tally, progress: Progress
+    folder: Path, root: Path, shard_bytes: int, reader: CountingReader, progress: Progress
 ) -> int:
     """Write the raw text in shards, if a run before has not; returns how many there are."""
     for left in (*folder.glob(".*.npz-*"), *folder.glob("tries-*")):  # of a run that was killed
@@ -135,17 +135,17 @@ def _write_shards(
             found = checked_json.unseal(checked_json.loads(index.read_bytes()))
         except ValueError as error:
             raise UserError(f"{index}: damaged ({error}): remove {folder}") from None
-        tally.restore(found["counts"])
+        reader.set_input_counts(found["counts"])
         return int(found["shards"])
     for path in bpe_files(root, progress):  # workers elsewhere have no other way to them
         copy = folder / "downloads" / path.parent.name / path.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(copy) as file:
             file.write(path.read_bytes())
-    with progress.bar("documents", total=tally.documents_known(), unit="doc") as bar:
-        count = write_raw_shards(tally.read(bar), folder, shard_bytes)
+    with progress.bar("documents", total=reader.documents_known(), unit="doc") as bar:
+        count = write_raw_shards(reader.read(bar), folder, shard_bytes)
     with atomic_file(index) as file:
-        sealed = checked_json.seal({"shards": count, "counts": tally.counted()})
+        sealed = checked_json.seal({"shards": count, "counts": reader.input_counts()})
         file.write(json.dumps(sealed).encode())
     return count
 
@@ -155,20 +155,21 @@ def _decide(folder: Path, count: int) -> None:
     repeats = RepeatFilter()
     for number in range(count):
         cleaned = load_arrays(shard_file(folder, CLEANED, number), *DIGEST_ARRAYS)
-        decisions = repeats.decide(digests_of(cleaned))
+        decisions = repeats.decide(unpack_digests(cleaned))
         path = shard_file(folder, DECIDED, number)
         if not path.exists():
             new = {"documents": decisions.documents, "paragraphs": decisions.paragraphs}
             save_arrays(path, new)
 
 
-def _append(folder: Path, count: int, tally: Tally, table: DocumentTable) -> None:
-    """Put what was measured where a preparation on one machine puts it, in the order of reading."""
+def _append(folder: Path, count: int, reader: CountingReader, table: DocumentTable) -> None:
+    """Put the annotated documents where a preparation on one machine puts them, in the order in
+    which they were read."""
     for number in range(count):
-        arrays = load_arrays(shard_file(folder, MEASURED, number))
-        tally.dropped.update(dropped_of(arrays))
-        if measured := measured_of(arrays):
-            table.append(measured)
-            tally.add_seconds(measured.cpu_seconds)
+        arrays = load_arrays(shard_file(folder, ANNOTATED, number))
+        reader.dropped.update(unpack_dropped(arrays))
+        if batch := unpack_annotated(arrays):
+            table.append(batch)
+            reader.add_seconds(batch.cpu_seconds)
         cleaned = load_arrays(shard_file(folder, CLEANED, number), "clean_seconds")
-        tally.add_seconds({"clean": float(cleaned["clean_seconds"])})
+        reader.add_seconds({"clean": float(cleaned["clean_seconds"])})

@@ -6,7 +6,7 @@ whole, by a rename, or not at all:
     raw-00012.npz       the documents as their sources hold them
     cleaned-00012.npz   as clean text, with the digests that tell repetition
     decided-00012.npz   what of it is new
-    measured-00012.npz  verdicts, signatures and tokens of what is kept
+    annotated-00012.npz verdicts, signatures and tokens of what is kept
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from minigpt_search.data.common.errors import UserError
 
 SHARD_DOCUMENTS = 20_000
 """In a shard at most: each has a signature of 500 bytes."""
-RAW, CLEANED, DECIDED, MEASURED = "raw", "cleaned", "decided", "measured"
+RAW, CLEANED, DECIDED, ANNOTATED = "raw", "cleaned", "decided", "annotated"
 
 Arrays = dict[str, npt.NDArray[Any]]
 _FORMS: tuple[Form, ...] = get_args(Form)

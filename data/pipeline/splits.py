@@ -50,7 +50,7 @@ def choose_splits(
     `spec.eval_tokens` each. They are chosen first and do not depend on `spec.tokens`.
 
     Args:
-        kept: (K,) rows of the table that may be used; the other arrays have a place for each row.
+        kept: (K,) rows of the table that may be used; the other arrays have an entry for each row.
         groups: (N,) the `--source` that each document comes from.
         weights: share of train tokens wanted of each group; None: all there is of each.
 
