@@ -84,7 +84,7 @@ def main() -> int:
             return 1
         record = _score(best, result, corpus, home)
         ledger.append(record)
-    _print(record, looks_at_test(root, experiment.corpus.content_hash), folder, root)
+    _print(record, count_test_evaluations(root, experiment.corpus.content_hash), folder, root)
     # On a GPU sums may be taken in another order each time, and a pack's are rounded otherwise.
     expected = experiment.machine.device == "cpu" and record.same_machine and best.pack == 1
     return 1 if expected and not record.same_bits else 0
@@ -142,7 +142,7 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -
     )
 
 
-def looks_at_test(root: Path, corpus_hash: str) -> int:
+def count_test_evaluations(root: Path, corpus_hash: str) -> int:
     """How often a model was scored on the test split of this corpus, in all experiments of ROOT
     that can be read: to extend a search doesn't make its test split a fresh one."""
     count = 0

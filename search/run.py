@@ -27,7 +27,7 @@ from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.plan_search import begin
 from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
-from minigpt_search.search.planning.budget import settle
+from minigpt_search.search.planning.budget import freeze_plan
 from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.estimate import keep_real_speeds, make_estimator
 from minigpt_search.search.planning.plan_text import end_line
@@ -40,7 +40,7 @@ from minigpt_search.search.records.experiment import (
     read_experiment,
 )
 from minigpt_search.search.records.ledger import Ledger, open_ledger
-from minigpt_search.search.records.provenance import refuse_other_beginnings
+from minigpt_search.search.records.provenance import check_resume_compatible
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.reuse.warm_start import take_over_warm
@@ -80,7 +80,7 @@ def resume(root: Path, name: str, address: str | None, skip_damaged: bool) -> in
     if address is not None and experiment.storage.uri is None:
         raise UserError(f"--address {address}: {name} has no storage that all nodes reach")
     corpus = corpus_if_prepared(root, experiment.corpus.name)
-    refuse_other_beginnings(experiment, corpus.content_hash if corpus else None)
+    check_resume_compatible(experiment, corpus.content_hash if corpus else None)
     assert corpus is not None
     started = process_start()
     with machines_at(address) as machines:
@@ -125,7 +125,7 @@ def run(
         if reason is not None:
             say_how_to_go_on(reason)
             return 1
-        experiment = settle(experiment, folder, ledger)
+        experiment = freeze_plan(experiment, folder, ledger)
         keep_real_speeds(experiment, ledger, root, trained_before)
         print_results(experiment, root, ledger)
         from minigpt_search.search.samplers.study_db import write_study  # imports Ray

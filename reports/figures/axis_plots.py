@@ -22,7 +22,7 @@ from minigpt_search.reports.figures.style import (
 )
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.fits import BestRate
-from minigpt_search.search.results.labels import is_star
+from minigpt_search.search.results.labels import varies_one_axis
 from minigpt_search.search.space.axes import AXES, Axis
 
 
@@ -100,7 +100,7 @@ def around_base(
     trials of a product, but of a grid that varies one axis at a time those with the base's other
     settings."""
     others = [other for other in experiment.space.axes if other != name]
-    if not is_star(experiment):
+    if not varies_one_axis(experiment):
         return trials, others
     for other in others:
         trials = trials[trials[other] == AXES[other].value(experiment.space.base)]

@@ -15,7 +15,7 @@ from minigpt_search.reports.page.seed_tables import configurations_table, rerun_
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.answer.text_table import trials_table
 from minigpt_search.search.records.experiment import Experiment, command_line
-from minigpt_search.search.results.labels import is_star, setting_label, trial_label
+from minigpt_search.search.results.labels import setting_label, trial_label, varies_one_axis
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, cell_label
 from minigpt_search.search.space.objective import counted_length
@@ -90,7 +90,7 @@ def trials_section(results: Results) -> Section:
         marked_row=next((i for i, n in enumerate(frame["notes"]) if n.startswith("best")), None),
     )
     paragraphs = [sentence] if (sentence := limit_sentence(results)) else []
-    if is_star(experiment):
+    if varies_one_axis(experiment):
         base = cell_label(experiment.space.base, list(experiment.space.axes))
         paragraphs += [f"One axis is varied at a time around the baseline, {base}."]
     seeds = configurations_table(results)

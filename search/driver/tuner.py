@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
-from minigpt_search.search.driver.interruption import EarlyEnd, NoStorage, RayLost
+from minigpt_search.search.driver.interruption import InterruptHandler, NoStorage, RayLost
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
-from minigpt_search.search.driver.tune_tweaks import ForgetMetrics, InTurn
+from minigpt_search.search.driver.tune_tweaks import DropTrialMetrics, FifoWithoutPreemption
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.machines.machines import (
     ClusterLost,
@@ -65,7 +65,7 @@ MAX_RAYS_LOST = 3
 class Search:
     """One run of a driver: trains every planned trial that the ledger lacks.
 
-    A trial that failed before is tried again, once; one that failed for want of memory is tried
+    A trial that failed before is tried again, once; one that failed for lack of memory is tried
     once more when all others have ended, alone on the device.
     """
 
@@ -145,7 +145,7 @@ class Search:
 
     def _run_round(self, missing: Callable[[], list[Trial] | None]) -> None:
         """Train what is missing, also where Ray is lost in between; at the end, alone, what
-        failed for want of memory."""
+        failed for lack of memory."""
         for left in reversed(range(MAX_RAYS_LOST + 1)):
             try:
                 trials = missing()
@@ -156,10 +156,10 @@ class Search:
                 if left == 0:
                     raise
                 tqdm.write(f"  {lost}: it is started again", file=sys.stderr)
-        hungry = self._take_hungry_trials()
-        if hungry:
+        out_of_memory = self._take_hungry_trials()
+        if out_of_memory:
             self._end_ray()  # and with it whatever holds memory
-            self._run_tune(hungry, alone=True)
+            self._run_tune(out_of_memory, alone=True)
             self._end_ray()
 
     def _finished_ids(self) -> set[str]:
@@ -173,15 +173,17 @@ class Search:
         return self.experiment.planned_trials - len(self._finished_ids() & searched)
 
     def _take_hungry_trials(self) -> list[Trial]:
-        """Those that failed for want of memory in this run, their outcome forgotten."""
+        """Those that failed for lack of memory in this run, their outcome forgotten."""
         finished_ids, trials = self._finished_ids(), []
         for record in self.ledger.trials:
-            hungry = record.status == FAILED and (record.error or "").startswith(OUT_OF_MEMORY)
+            out_of_memory = record.status == FAILED and (record.error or "").startswith(
+                OUT_OF_MEMORY
+            )
             folder = trial_folder(self.folder, record.trial_id)
             started = read_started(folder)
             if record.trial_id in self.tried_alone:
                 continue
-            if hungry and record.trial_id in finished_ids and started is not None:
+            if out_of_memory and record.trial_id in finished_ids and started is not None:
                 self.tried_alone.add(record.trial_id)
                 trials.append(make_trial(self.experiment, started.values, started.replicate))
                 self._forget_outcome(record.trial_id)
@@ -207,10 +209,10 @@ class Search:
         progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock)
         try:
             with self._ray() as here:
-                early_end = EarlyEnd(here.find_lost, self.mirror.check)
+                early_end = InterruptHandler(here.find_lost, self.mirror.check)
                 recorder = Recorder(experiment, folder, ledger, self.mirror)
                 noting = [NoteClock(self.clock), *filter(None, [gate])]
-                callbacks = [early_end, recorder, events, progress, ForgetMetrics(), *noting]
+                callbacks = [early_end, recorder, events, progress, DropTrialMetrics(), *noting]
                 tuner = self._make_tuner(trials, alone, here, callbacks, gate)
                 early_end.listen()  # only now: `ray.init` puts a handler of its own, which aborts
                 try:
@@ -270,7 +272,7 @@ class Search:
             param_space=space,
             tune_config=tune.TuneConfig(
                 max_concurrent_trials=at_a_time,
-                scheduler=InTurn(),
+                scheduler=FifoWithoutPreemption(),
                 reuse_actors=True,  # a fresh process costs 2 s a trial
                 trial_dirname_creator=lambda trial: trial.trial_id,
                 **options,

@@ -55,7 +55,7 @@ def same_code_and_versions(other: Experiment) -> bool:
     )
 
 
-def refuse_other_beginnings(experiment: Experiment, corpus_hash: str | None) -> None:
+def check_resume_compatible(experiment: Experiment, corpus_hash: str | None) -> None:
     """Raise `UserError` with all that differs from what the experiment began with.
 
     `corpus_hash` is None if its corpus is not there.

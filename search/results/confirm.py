@@ -28,7 +28,7 @@ FIRST_ROUND = 2
 """Fresh replicates before the first look: one says nothing of the spread."""
 
 
-def looks(most: int) -> list[int]:
+def interim_seed_counts(most: int) -> list[int]:
     """Fresh replicates of a candidate at each look: 2, 4, 8, ... and `most`. Doubling costs a
     winner at most twice the seeds that it needed, and leaves each look more of the 5% than one
     look a seed would."""
@@ -70,7 +70,7 @@ def confirmation_state(
     candidates = ranked(configurations)[: experiment.noise.confirm]
     if not candidates:
         return None
-    first, counts = experiment.noise.seeds, looks(experiment.noise.confirm_seeds)
+    first, counts = experiment.noise.seeds, interim_seed_counts(experiment.noise.confirm_seeds)
     tried = {
         each.config: {
             t.replicate: t

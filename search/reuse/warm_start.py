@@ -63,7 +63,7 @@ class Found:
         return f"Warm start {self.name}: {'; '.join(parts)}{code}"
 
 
-def look(root: Path, experiment: Experiment) -> list[Found]:
+def load_sources(root: Path, experiment: Experiment) -> list[Found]:
     """What the experiments named by `--warm-start` have; a trial that two of them have is the
     first's. Raises `UserError` if one is not there, is on another corpus or has nothing."""
     found: list[Found] = []
@@ -99,7 +99,7 @@ def check_that_some_are_left(root: Path, experiment: Experiment) -> None:
     ):
         return
     assert experiment.plan.samples is not None
-    taken = by_configuration(t for found in look(root, experiment) for t in found.taken)
+    taken = by_configuration(t for found in load_sources(root, experiment) for t in found.taken)
     whole = sum(len(trials) == experiment.noise.seeds for trials in taken.values())
     if whole >= experiment.plan.samples:
         raise UserError(
@@ -152,7 +152,7 @@ def in_space(experiment: Experiment, values: Mapping[str, Value]) -> bool:
 
 def is_mixed(root: Path, experiment: Experiment) -> bool:
     """Whether other code or libraries made what it takes over."""
-    others = [found.name for found in look(root, experiment) if found.taken]
+    others = [found.name for found in load_sources(root, experiment) if found.taken]
     others += [experiment.reuse.extends] if experiment.reuse.extends is not None else []
     return not all(
         same_code_and_versions(read_experiment(find_experiment(root, name))) for name in others
@@ -161,7 +161,7 @@ def is_mixed(root: Path, experiment: Experiment) -> bool:
 
 def with_known_points(root: Path, experiment: Experiment) -> Experiment:
     """`experiment` with all that its sampler is to be told; an extended one's known points too."""
-    points = [point for found in look(root, experiment) for point in found.points]
+    points = [point for found in load_sources(root, experiment) for point in found.points]
     if experiment.reuse.extends is not None and experiment.plan.sampler is not None:
         before = read_experiment(find_experiment(root, experiment.reuse.extends))
         if set(before.space.axes) == set(experiment.space.axes):
@@ -175,5 +175,5 @@ def take_over_warm(experiment: Experiment, folder: Path, ledger: Ledger) -> None
     root = folder.parents[1]
     there = [name for name in experiment.reuse.warm_starts if (folder.parent / name).is_dir()]
     experiment = experiment.replace(warm_starts=tuple(there))
-    for found in look(root, experiment):
+    for found in load_sources(root, experiment):
         copy_trials(found.taken, folder.parent / found.name, folder, ledger)

@@ -22,7 +22,7 @@ from minigpt_search.search.records.trial_folder import Started, read_started, tr
 from minigpt_search.search.results.configurations import by_configuration, configuration_result
 from minigpt_search.search.results.confirm import is_fresh
 from minigpt_search.search.samplers.budget_gate import BudgetGate
-from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Told
+from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Observation
 from minigpt_search.search.space.axes import AXES, Value, apply_axes
 from minigpt_search.search.space.objective import SECONDS, counted_cost, parse_max_cost
 from minigpt_search.search.trials.feasible import allowed
@@ -58,11 +58,11 @@ def begin_sampler(
         space=experiment.space,
         sampler=experiment.plan.sampler,
         base_seed=experiment.noise.base_seed,
-        finished=[told(experiment, cell) for cell in whole],
+        finished=[observation_of(experiment, cell) for cell in whole],
         unfinished=unfinished,
-        known=[told_of_point(experiment, point) for point in experiment.reuse.known_points],
+        known=[observation_of_point(experiment, point) for point in experiment.reuse.known_points],
         allowed=allowed(experiment),
-        tell=functools.partial(told_of_report, experiment),
+        tell=functools.partial(observation_of_report, experiment),
         objectives=len(experiment.plan.objectives),
         gate=gate,
     )
@@ -121,36 +121,38 @@ def _unfinished(experiment: Experiment, finished_ids: Set[str], folder: Path) ->
     return [started for started in known if started.replicate < experiment.noise.seeds]
 
 
-def told(experiment: Experiment, records: Sequence[TrialRecord]) -> Told:
+def observation_of(experiment: Experiment, records: Sequence[TrialRecord]) -> Observation:
     """Of a configuration, by the records of all its replicates, none of which failed; its curve is
     the first one's."""
     values = {name: AXES[name].value(records[0].config) for name in experiment.space.axes}
     result = configuration_result(records)
     curve = record_curve(records[0]) if len(experiment.plan.objectives) == 1 else {}
-    return _told(experiment, values, result.status, result.loss, result.training_seconds, curve)
+    return _observation(
+        experiment, values, result.status, result.loss, result.training_seconds, curve
+    )
 
 
-def told_of_report(
+def observation_of_report(
     experiment: Experiment, values: Mapping[str, Value], result: Mapping[str, Any]
-) -> Told:
+) -> Observation:
     """Of a trial's values and its last report; its curve was told epoch by epoch."""
     seconds = result["training_seconds"]
-    return _told(experiment, values, result["status"], result[OBJECTIVE], seconds, {})
+    return _observation(experiment, values, result["status"], result[OBJECTIVE], seconds, {})
 
 
-def told_of_point(experiment: Experiment, point: KnownPoint) -> Told:
+def observation_of_point(experiment: Experiment, point: KnownPoint) -> Observation:
     """Of another experiment's result (`--warm-start`)."""
-    return _told(experiment, point.values, COMPLETE, point.objective, point.seconds, {})
+    return _observation(experiment, point.values, COMPLETE, point.objective, point.seconds, {})
 
 
-def _told(
+def _observation(
     experiment: Experiment,
     values: Mapping[str, Value],
     status: str,
     loss: float,
     seconds: float,
     curve: Mapping[int, float],
-) -> Told:
+) -> Observation:
     cost, limit = None, parse_max_cost(experiment.plan.max_cost)
     if len(experiment.plan.objectives) > 1:
         unit = experiment.plan.objectives[1]
@@ -158,6 +160,6 @@ def _told(
         counted = unit != SECONDS
         cost = counted_cost(config, unit, experiment.corpus.manifest) if counted else seconds
     overrun = seconds - limit.most if limit is not None and limit.unit == SECONDS else None
-    return Told(
+    return Observation(
         values=values, status=status, objective=loss, cost=cost, overrun=overrun, curve=curve
     )

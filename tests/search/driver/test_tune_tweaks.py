@@ -16,10 +16,10 @@ from minigpt_search.model.records import EpochRecord
 from minigpt_search.model.training.train import Progress
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
-from minigpt_search.search.early_stopping.rungs import Decider
+from minigpt_search.search.early_stopping.rungs import StoppingDecision
 from minigpt_search.search.machines.local_ray import few_processes
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.sync.worker_files import Place
+from minigpt_search.search.sync.worker_files import WorkerFiles
 from minigpt_search.search.trials.trial import ReportedTrials, grid_trials
 from minigpt_search.search.worker import reporting as tune_reports
 
@@ -64,7 +64,10 @@ def test_progress_is_reported_each_two_seconds_and_every_epoch(
     monkeypatch.setattr(tune_reports.time, "monotonic", lambda: now)
     trial = grid_trials(experiment)[0]
     hooks = tune_reports.tune_hooks(
-        trial, Place(Path()), Decider("never", Path(), trial.trial_id, trial.config), at_a_time=2
+        trial,
+        WorkerFiles(Path()),
+        StoppingDecision("never", Path(), trial.trial_id, trial.config),
+        at_a_time=2,
     )
     for second in range(7):  # `train` tells of its progress once a second
         now = second + 0.01 * second

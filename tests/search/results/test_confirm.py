@@ -20,7 +20,7 @@ from minigpt_search.search.planning.plan_text import confirm_line
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.results.configurations import Configuration, configurations_of
-from minigpt_search.search.results.confirm import confirmation_state, looks
+from minigpt_search.search.results.confirm import confirmation_state, interim_seed_counts
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.trial import Trial, make_trial
 
@@ -122,7 +122,11 @@ def test_flags_and_plan(tmp_path: Path) -> None:
 
 
 def test_rounds_double_up_to_the_stated_number() -> None:
-    assert looks(8) == [2, 4, 8] and looks(2) == [2] and looks(5) == [2, 4, 5]
+    assert (
+        interim_seed_counts(8) == [2, 4, 8]
+        and interim_seed_counts(2) == [2]
+        and interim_seed_counts(5) == [2, 4, 5]
+    )
 
 
 def test_the_best_of_the_search_are_given_two_fresh_seeds_each(tmp_path: Path) -> None:
