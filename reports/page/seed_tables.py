@@ -34,7 +34,7 @@ def configurations_table(results: Results) -> pd.DataFrame:
             row |= {
                 "train_loss_nats": statistics.fmean(t.final.train_loss_nats for t in done),
                 "val_loss_nats": known.mean,
-                "val_loss_sd": known.sd,
+                "val_loss_sd": statistics.stdev(losses(done)) if known.n > 1 else None,
                 "flop": statistics.fmean(map(trained_flop, done)),
                 "total_seconds": statistics.fmean(t.timing.total() / t.pack for t in done),
             }
