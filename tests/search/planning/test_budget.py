@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.model_size import flops_per_token
-from minigpt_search.search.cli.budget_flags import parse_budget
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.plan_search import begin
+from minigpt_search.search.cli.search_flags import parse_budget
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.planning import calibration
 from minigpt_search.search.planning.budget import (
