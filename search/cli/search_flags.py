@@ -1,4 +1,4 @@
-"""Flags of how a search runs: early stopping, its time, how sure its answer is, and where it runs."""
+"""Flags of how a search runs: early stopping, its time, how sure its answer is, where it runs."""
 
 from __future__ import annotations
 
