@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,11 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which replaces `path` when the block ends without an exception.
 
     After a kill at any moment `path` is the old or the new one, and at most a temporary file
-    `NAME.PID.tmp` lies beside it; after an exception (a full disk, say) not even that.
+    `NAME.RANDOM.tmp` lies beside it; after an exception (a full disk, say) not even that.
     """
-    # The process' own name: a worker of a killed driver may live on for a few seconds.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # Several may write `path` at once: a worker of a killed driver may live on for a few seconds,
+    # and Ray starts a task again whose node it lost sight of, where a process may have the same id.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file

@@ -97,15 +97,6 @@ def check_reachable(address: str) -> None:
         ) from None
 
 
-def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    """Of a node's versions and this machine's; "" if there are none."""
-    return ", ".join(
-        f"{name} {found.get(name, 'missing')} where this machine has {wanted.get(name, 'none')}"
-        for name in sorted(found.keys() | wanted.keys())
-        if found.get(name) != wanted.get(name)
-    )
-
-
 def first_line(error: BaseException) -> str:
     """What went wrong."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

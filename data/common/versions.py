@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 TEXT_LIBRARIES = ("tiktoken", "numpy", "trafilatura", "selectolax", "mwparserfromhell")
@@ -18,3 +19,15 @@ def versions(libraries: tuple[str, ...] = TEXT_LIBRARIES) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def version_differences(
+    found: Mapping[str, str], wanted: Mapping[str, str]
+) -> list[tuple[str, str | None, str | None]]:
+    """The libraries whose versions differ, by name, each as (name, version found, version wanted);
+    None where one of the two has no such library."""
+    return [
+        (name, found.get(name), wanted.get(name))
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]

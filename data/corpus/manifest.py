@@ -7,7 +7,6 @@ nothing here imports torch.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file
 
 SCHEMA_VERSION = 2
 """2: with a checksum."""
@@ -166,14 +166,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write `manifest.json` so that a kill at any moment leaves the old one or the new one."""
-    path = folder / MANIFEST_FILE
-    temporary = folder / (MANIFEST_FILE + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(checked_json.seal(manifest.to_dict()), file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    text = json.dumps(checked_json.seal(manifest.to_dict()), indent=2, ensure_ascii=False)
+    with atomic_file(folder / MANIFEST_FILE) as file:
+        file.write(f"{text}\n".encode())
 
 
 def _split(raw: dict[str, Any], where: str) -> Split:

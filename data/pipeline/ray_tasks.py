@@ -10,7 +10,7 @@ import logging
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from minigpt_search.data.common.errors import UserError, refusal
 from minigpt_search.data.common.machine import usable_cores
 from minigpt_search.data.common.package import package_folder
-from minigpt_search.data.common.ray_connection import differences, first_line, joined
-from minigpt_search.data.common.versions import versions
+from minigpt_search.data.common.ray_connection import first_line, joined
+from minigpt_search.data.common.versions import version_differences, versions
 from minigpt_search.data.pipeline.cluster import LOCAL, Cluster
 from minigpt_search.data.pipeline.shard_stages import ShardStage
 
@@ -85,10 +85,18 @@ def _check_report(node: str, folder: Path, report: ray.ObjectRef) -> None:
         found, sees = ray.get(report, timeout=NODE_CHECK_SECONDS)
     except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
         raise UserError(f"--address: node {node} cannot work ({first_line(error)})") from None
-    if differ := differences(found, versions()):
+    if differ := _differences(found, versions()):
         raise UserError(f"--address: node {node} has {differ}: install the same on all nodes")
     if not sees:
         raise UserError(f"--work {folder.parent.parent}: node {node} does not see this folder")
+
+
+def _differences(node: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """How a node's libraries differ from this machine's, in words; "" if they don't."""
+    return ", ".join(
+        f"{name} {found or 'missing'} where this machine has {wanted or 'none'}"
+        for name, found, wanted in version_differences(node, here)
+    )
 
 
 @ray.remote(num_cpus=0, max_retries=0)
@@ -123,7 +131,7 @@ def run_on_shard(
     error = ""
     try:
         # A node may have joined after the others were looked at.
-        if differ := differences(versions(), wanted):
+        if differ := _differences(versions(), wanted):
             raise UserError(f"--address: node {socket.gethostname()} has {differ}")
         with _limited_tries(stage.folder / f"tries-{stage.name}-{number:05d}"):
             stage(number)

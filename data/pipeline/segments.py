@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import struct
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.corpus.manifest import SegmentFile, Split
 from minigpt_search.data.pipeline.document_table import DocumentTable
 from minigpt_search.data.pipeline.splits import Selection
@@ -107,10 +107,8 @@ class SegmentWriter:
 def save_segment(path: Path, tokens: npt.NDArray[np.uint16]) -> SegmentFile:
     """Save token ids as a 1-D uint16 tensor, and see them on the disk before returning."""
     content = tensor_file(tokens)
-    with path.open("wb") as file:
+    with atomic_file(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
     digest = hashlib.sha256(content).hexdigest()
     return SegmentFile(name=path.name, tokens=len(tokens), sha256=digest, size_bytes=len(content))
 

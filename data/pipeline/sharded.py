@@ -127,7 +127,7 @@ def _write_shards(
     folder: Path, root: Path, shard_bytes: int, reader: CountingReader, progress: Progress
 ) -> int:
     """Write the raw text in shards, if a run before has not; returns how many there are."""
-    for left in (*folder.glob(".*.npz-*"), *folder.glob("tries-*")):  # of a run that was killed
+    for left in (*folder.glob("*.tmp"), *folder.glob("tries-*")):  # of a run that was killed
         left.unlink(missing_ok=True)
     index = folder / INDEX
     if index.exists():

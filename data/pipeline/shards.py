@@ -11,8 +11,6 @@ whole, by a rename, or not at all:
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +22,7 @@ import numpy.typing as npt
 
 from minigpt_search.data.common.documents import Document, Form, RawDocument
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file
 
 SHARD_DOCUMENTS = 20_000
 """In a shard at most: each has a signature of 500 bytes."""
@@ -39,18 +38,9 @@ def shard_file(folder: Path, stage: str, number: int) -> Path:
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
-    """Write `path` so that it is whole or not there. Two nodes may write the same file at once (Ray
-    starts a task again whose node it lost sight of): temporary names are unique."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write `path`, which is whole or not there."""
+    with atomic_file(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_arrays(path: Path, *names: str) -> Arrays:
