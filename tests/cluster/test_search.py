@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,7 @@ def submit(nodes: Any, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.skipif(find_spec("aiohttp_cors") is None, reason="needs ray[default]")
 @pytest.mark.parametrize("nodes", [{"job_server": True}], indirect=True)
 def test_a_submitted_job_is_the_same_search(
     nodes: Any, make_root: Callable[[], Path], tmp_path: Path, on_one_machine: Any
