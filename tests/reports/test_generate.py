@@ -57,6 +57,7 @@ def report(build: Any, name: str = "lr-quick") -> Path:
     return build.root / "experiments" / name / "report"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_everything_is_written(build: Any, capsys: pytest.CaptureFixture[str]) -> None:
     build.two_rates()
     folder = report(build)
@@ -179,6 +180,7 @@ def test_cautions(build: Any) -> None:
     assert "looked at twice" in build_page(Results(experiment, ledger)).cautions[-1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_older_reports_figure_does_not_stay(build: Any) -> None:
     build.two_rates()
     stale = report(build) / "figures" / "loss_against_epochs.png"
@@ -187,6 +189,7 @@ def test_an_older_reports_figure_does_not_stay(build: Any) -> None:
     assert not stale.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_write_leaves_the_old_report(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     build.two_rates()
     folder = report(build)
@@ -233,14 +236,10 @@ def test_tables_need_no_matplotlib() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_a_users_mistake_is_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "reports" / "generate.py"), "nothing"]
-    ended = subprocess.run(
-        [*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("error: no experiment 'nothing'")
-    assert len(ended.stderr.splitlines()) == 1
+def test_a_users_mistake_is_one_line(run_here: Any, tmp_path: Path) -> None:
+    ended = run_here("reports/generate.py", "nothing", "--out", str(tmp_path))
+    ended.refused("no experiment 'nothing'")
+    assert ended.err.startswith("error: ") and len(ended.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("sampler", [None, "tpe"])

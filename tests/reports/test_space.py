@@ -49,6 +49,7 @@ def test_a_truth_value_is_never_at_an_edge(build: Any) -> None:
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_has_every_axis(build: Any) -> None:
     experiment, ledger = searched(build)
     page = build_page(Results(experiment, ledger))
@@ -85,6 +86,7 @@ def test_choices_of_a_sampler_are_at_an_edge_only_at_their_ends(build: Any) -> N
     assert [edge.axis.name for edge in edges(experiment, near)] == ["embed_dim", "lr"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_front_and_the_limit_are_told(build: Any) -> None:
     experiment, ledger = searched(build, objectives=("val_loss", "seconds"), max_cost="4s")
     table = front_table(Results(experiment, ledger))
@@ -117,6 +119,7 @@ def test_the_front_is_of_means_over_seeds_and_not_of_lucky_trials(build: Any) ->
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("limit", ["0.5s", "1flop"])
 def test_where_nothing_is_within_the_limit_there_is_no_best(build: Any, limit: str) -> None:
     experiment, ledger = searched(build, max_cost=limit)

@@ -13,13 +13,14 @@ import optuna
 import pytest
 
 from minigpt_search.model.records import COMPLETE
+from minigpt_search.search import run as run_module
 from minigpt_search.search.records.experiment import read_experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.trials.trial import grid_trials
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-SMALL = ("--corpus", "small", "--embed-dim", "16")
-"""Flags of a search whose trials take about a second."""
+SMALL = ("--corpus", "small", "--embed-dim", "16", "--tokens-per-epoch", "4096")
+"""Flags of a search whose trials take about half a second."""
 ONE_AT_A_TIME = ("--max-concurrent", "1", "--cpus-per-trial", "1")
 
 
@@ -165,22 +166,35 @@ def test_a_dry_run_prints_the_cost_and_makes_nothing(
     assert sorted(search_root.rglob("*")) == before
 
 
-@pytest.mark.usefixtures("undisturbed")
-def test_another_program_may_not_go_on_but_take_over(
-    run_script: Run, run_here: Callable[..., Any], search_root: Path
-) -> None:
-    folder = folder_of(search_root, "older")
-    began = read_experiment(folder_of(search_root, "lr"))
+@pytest.fixture(scope="module")
+def newer(undisturbed: Any, run_here: Callable[..., Any], search_root: Path) -> Path:
+    """The folder of `newer`: it has taken over the trials of `lr`, made by other code as `older`,
+    and has yet to train the fifth."""
+    folder, began = folder_of(search_root, "older"), read_experiment(folder_of(search_root, "lr"))
     code = began.provenance.code | {"model/training/loop.py": "0" * 16}
     began.replace(name="older", code=code).write(folder)
     lines = (folder_of(search_root, "lr") / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "ledger.jsonl").write_bytes(b"".join(lines[:4]))
-    refused = run_here("search/run.py", "--resume", "older", "--out", str(search_root))
-    refused.refused("changed code: model/training/loop.py")
-    words = ("--extend", "older", "--lr", "3e-4,5e-4,1e-3,2e-3,4e-3", "--name", "newer")
-    done = run_script("search/run.py", *words)
+    words = ("search/run.py", "--out", str(search_root))
+    run_here(*words, "--resume", "older").refused("changed code: model/training/loop.py")
+    more = ("--extend", "older", "--lr", "3e-4,5e-4,1e-3,2e-3,4e-3", "--name", "newer")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "_search", lambda *_: None)  # nothing is trained
+        done = run_here(*words, *more)
+    assert done.status == 1 and "1 trials failed or are missing" in done.out, done.err
+    assert "4 of its trials are taken over, made by other code" in done.out
+    return folder_of(search_root, "newer")
+
+
+def test_another_program_may_not_go_on_but_take_over(newer: Path) -> None:
+    trials = Ledger(newer / "ledger.jsonl").complete()
+    assert [t.taken_from for t in trials[:4]] == ["older"] * 4
+
+
+@pytest.mark.slow  # as any resumed search
+def test_what_is_missing_after_that_is_trained(newer: Path, run_script: Run) -> None:
+    done = run_script("search/run.py", "--resume", "newer")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 of its trials are taken over, made by other code" in done.stdout
-    trials = Ledger(folder_of(search_root, "newer") / "ledger.jsonl").complete()
+    trials = Ledger(newer / "ledger.jsonl").complete()
     assert [t.taken_from for t in trials] == ["older"] * 4 + [None]
     assert trials[-1].config.train.lr_peak == 4e-3
