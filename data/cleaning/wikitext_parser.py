@@ -34,17 +34,18 @@ class Heading(NamedTuple):
 
 
 class Prose(NamedTuple):
-    """What text stands for markup. Names are in small letters."""
+    """Which text stands for which markup. Names of templates and tags are in small letters."""
 
     is_dropped_template: Callable[[str], bool]
-    """By name. What a dropped one holds is not looked at."""
+    """Tells by its name whether a template is dropped, with all that is in it."""
     is_dropped_tag: Callable[[str], bool]
+    """Tells by its name whether a tag is dropped, with all that is in it."""
     template: Callable[[str, list[str]], str]
-    """Takes the name and the arguments that have none."""
+    """Gives a template's text from its name and its positional arguments."""
     tag: Callable[[str, str], str]
-    """Takes the name and what is in it, as text."""
+    """Gives a tag's text from its name and the text in it."""
     link: Callable[[str, str | None], str]
-    """Takes the target as it is written and the text that is shown, if there is one."""
+    """Gives a link's text from its target as it is written and the text shown, if there is any."""
 
 
 def read_nodes(markup: str, prose: Prose) -> Iterator[str | Heading]:
@@ -56,8 +57,8 @@ def read_nodes(markup: str, prose: Prose) -> Iterator[str | Heading]:
 
 
 class _Pruned(Builder):
-    """In place of the parser's second half: takes comments, and what `Prose` says, out of the
-    tokens. A name that is markup itself is kept."""
+    """Stands for the parser's second half: removes comments, and what `Prose` drops, from the
+    tokens. A template or tag whose name is markup itself is kept."""
 
     def __init__(self, prose: Prose) -> None:
         super().__init__()
@@ -68,6 +69,7 @@ class _Pruned(Builder):
         }
 
     def build(self, tokenlist: list[Any]) -> list[Any]:
+        """Return the tokens that are kept, where the parser's own `build` returns a tree."""
         kept = []
         index = 0
         while index < len(tokenlist):
@@ -82,6 +84,7 @@ class _Pruned(Builder):
 
 
 def _name(tokenlist: list[Any], opening: int) -> str:
+    """The name of what the token at `opening` opens, in small letters; "" if it is markup."""
     match tokenlist[opening + 1 : opening + 3]:
         case [tokens.Text() as name, after] if isinstance(after, _AFTER_NAME):
             return str(name.text.strip().lower())
@@ -89,7 +92,7 @@ def _name(tokenlist: list[Any], opening: int) -> str:
 
 
 def _end(tokenlist: list[Any], opening: int) -> int:
-    """The index after what the token at `opening` opens."""
+    """The index after the last token of what the token at `opening` opens."""
     opens = type(tokenlist[opening])
     closes = _CLOSED_BY[opens]
     depth, index = 1, opening + 1
@@ -117,7 +120,7 @@ class _Reader:
         }
 
     def nodes(self) -> Iterator[str | Heading]:
-        """See `read_nodes`."""
+        """Yield the headings, and the text of each other node of the highest level."""
         while self._index < len(self._tokens):
             token = self._next()
             if type(token) is tokens.HeadingStart:
@@ -138,7 +141,7 @@ class _Reader:
         return "".join(parts), kind
 
     def _as_written(self, start: int, text: str) -> str:
-        """The markup from the place `start` to the last token; `text` is what was read there."""
+        """The markup from the token at `start` to the last one read; `text` is what that gave."""
         written = self._tokens[start : self._index - 1]
         if all(type(token) is tokens.Text for token in written):
             return text

@@ -35,8 +35,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def only_process(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock `path`, and leave no file behind. If it is held, call `busy`, which may raise;
-    if it doesn't, wait."""
+    """Hold the lock `path` for the block, and leave no file behind. If another process holds it,
+    `busy` is called, which may raise; if it doesn't, wait."""
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)

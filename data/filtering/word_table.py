@@ -37,12 +37,14 @@ Tokens = npt.NDArray[np.uint16]
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 STOP_MARKS = (1 << len(STOP_WORDS)) - 1
+"""The bits of all stop words in a word's marks."""
 HAS_LETTER, HAS_LOREM, _NO_WORD = 1 << 8, 1 << 9, 1 << 10
 _STOP_MARK = {word: 1 << bit for bit, word in enumerate(STOP_WORDS)}
 
 PIECES_LIMIT = 300_000
 CHARACTERS_LIMIT = 4_000_000
-"""With more pieces, or more text in them, a table begins anew: under 40 MB."""
+"""The most pieces of a table, and the most characters in them. With more it begins anew, so that it
+stays under 40 MB whatever the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,23 +54,24 @@ class Words:
     bounds: Ints
     """(N + 1,) Text k has the words from bounds[k] to bounds[k + 1]."""
     ids: Ints
-    """(W,) The same for the same word."""
+    """(W,) The id of each word: the same for the same word."""
     lengths: npt.NDArray[np.int32]
-    """(W,) Characters."""
+    """(W,) The characters of each word."""
     marks: npt.NDArray[np.uint16]
-    """(W,) Bits: one for each of `STOP_WORDS`, HAS_LETTER, HAS_LOREM."""
+    """(W,) The bits of each word: one for each of `STOP_WORDS`, HAS_LETTER, HAS_LOREM."""
     runs: Hashes
-    """(R,) A hash of each run of five words; case and punctuation do not count."""
+    """(R,) The hash of each run of five words; case and punctuation do not count."""
     run_slices: list[slice]
-    """N. Those of each text; runs that reach into the next text are in none."""
+    """The runs of each of the N texts. A run that reaches into the next text is in none of them."""
     shingles: list[Hashes]
-    """N. The same as arrays, but one of fewer words where a text is as short as that."""
+    """The hashes of each text's runs; a text of fewer than five words is one run."""
     pieces: list[Ints | None]
-    """N. For `WordTable.encode`; None where a text has other white space than prose has."""
+    """The ids of each text's pieces, for `WordTable.encode`; None where its white space is not that
+    of prose."""
 
 
 class WordTable:
-    """The distinct words of many texts. Memory: bounded by the two limits above."""
+    """The distinct pieces of many texts. Its memory is bounded by the two limits above."""
 
     def __init__(self, encoding: tiktoken.Encoding) -> None:
         self._encoding = encoding
@@ -79,13 +82,19 @@ class WordTable:
     def _clear(self) -> None:
         self._ids = StringIds()
         self._characters = 0
-        self._word, self._length, self._marks = array("q"), array("i"), array("H")
-        self._hashes, self._tokens = _Ragged("Q"), _Ragged("H")
+        # Columns, whose row k is that of the piece with id k:
+        self._word_ids = array("q")  # a line's first word has the id that it has after a space
+        self._lengths = array("i")  # characters of the word
+        self._marks = array("H")
+        self._hashes = _Ragged("Q")  # "don't" is two words for a shingle, "--" none
+        self._tokens = _Ragged("H")
 
     def look_up(self, texts: Sequence[bytes]) -> Words:
-        """The words of texts, in UTF-8. For many at once: numpy's calls are dear."""
+        """Find the words of texts, given in UTF-8: of many at once, since each call of numpy has a
+        fixed cost."""
         if len(self._ids) > PIECES_LIMIT or self._characters > CHARACTERS_LIMIT:
             self._clear()
+        # A text begins like a line, so that its first word is a piece like any other.
         rows = self._rows([b"\n" + text for text in texts])
         is_prose = [self._is_prose(text, row) for text, row in zip(texts, rows, strict=True)]
         for index, text in enumerate(texts):
@@ -94,7 +103,7 @@ class WordTable:
         return self._words(rows, is_prose)
 
     def _rows(self, texts: Sequence[bytes]) -> list[Ints]:
-        """The ids of each text's pieces. Each text begins with a space or a line's end."""
+        """Find the ids of each text's pieces. Each text begins with a space or a line's end."""
         joined = b"".join(texts)
         data = np.frombuffer(joined, np.uint8)
         separators = np.flatnonzero((data == ord(" ")) | (data == ord("\n")))
@@ -117,7 +126,7 @@ class WordTable:
         words, own = self._ids.look_up(joined, starts[is_line] + 1, ends[is_line])
         word = np.arange(known, len(self._ids))
         word[: len(starts)][is_line] = words
-        self._word.frombytes(word.tobytes())
+        self._word_ids.frombytes(word.tobytes())
         starts = np.append(starts, starts[is_line][own] + 1)
         ends = np.append(ends, ends[is_line][own])
         spans = zip(starts.tolist(), ends.tolist(), strict=True)
@@ -127,7 +136,7 @@ class WordTable:
         words = [piece.removeprefix("\n") for piece in pieces]
         marks = list(map(_marks, pieces))
         self._characters += sum(map(len, words))
-        self._length.extend(map(len, words))
+        self._lengths.extend(map(len, words))
         self._marks.extend(marks)
         parts = split_words_of_each(words)
         hashes = [zlib.crc32(part) for part in chain.from_iterable(parts)]
@@ -138,23 +147,27 @@ class WordTable:
         self._tokens.extend(*self._encode_pieces(plain))
 
     def _encode_pieces(self, pieces: Sequence[str]) -> tuple[Tokens, Ints]:
-        """All pieces' tokens, from one call, and how many each has."""
+        """Encode pieces by one call; returns the tokens of all in a row, and how many each has."""
         text = (" " + " ".join(pieces)).replace(" \n", "\n")
         tokens = np.array(self._encoding.encode_ordinary(text), np.uint16)
+        # a token begins with a space or a line's end where a piece begins, and nowhere else
         starts = np.flatnonzero(self._begins_piece[tokens])
         assert len(starts) == len(pieces)
         return tokens, np.diff(starts, append=len(tokens))
 
     def _is_prose(self, text: bytes, row: Ints) -> bool:
         """Whether the tokens of `text` are those of its pieces."""
+        # GPT-2's expression takes white space that stands before white space as one: of three line
+        # ends the first two, and all at a text's end. Two spaces, a tab, ... are marked as no word.
         marks = np.frombuffer(self._marks, np.uint16).take(row)
         has_other = bool(np.bitwise_or.reduce(marks) & _NO_WORD)
         return not (has_other or b"\n\n\n" in text or text.endswith(b"\n"))
 
     def _words(self, rows: Sequence[Ints], is_prose: Sequence[bool]) -> Words:
+        """Gather from the columns what stands for the pieces of each text."""
         pieces = np.concatenate(rows)
-        lengths = np.frombuffer(self._length, np.int32).take(pieces)
-        is_word = lengths > 0
+        lengths = np.frombuffer(self._lengths, np.int32).take(pieces)
+        is_word = lengths > 0  # an empty line is a piece without a word
         words = pieces[is_word]
         hashes, hash_counts = self._hashes.gather(pieces)
         ends = np.cumsum([0, *map(len, rows)])
@@ -165,7 +178,7 @@ class WordTable:
         ]
         return Words(
             bounds=running_sum(is_word)[ends],
-            ids=np.frombuffer(self._word, np.int64).take(words),
+            ids=np.frombuffer(self._word_ids, np.int64).take(words),
             lengths=lengths[is_word],
             marks=np.frombuffer(self._marks, np.uint16).take(words),
             runs=runs,
@@ -180,7 +193,8 @@ class WordTable:
         )
 
     def encode(self, texts: Sequence[str], pieces: Sequence[Ints | None]) -> list[Tokens]:
-        """`encode_ordinary` of each text, (T,), given its pieces as `look_up` found them last."""
+        """Encode each text, (T,), as `encode_ordinary` does, given its pieces, which the last
+        `look_up` found."""
         prose = [own for own in pieces if own is not None]
         if not prose:
             prose = [np.empty(0, np.int64)]
@@ -197,6 +211,8 @@ class WordTable:
 
 
 def _marks(piece: str) -> int:
+    """The bits of `Words.marks` for the word in a piece; _NO_WORD for white space that is in no
+    prose."""
     word = piece.removeprefix("\n")
     has_letter = word.isalpha()
     if not has_letter:  # there may be something else in it
@@ -212,7 +228,7 @@ def _marks(piece: str) -> int:
 
 
 def running_sum(values: npt.NDArray[Any]) -> Ints:
-    """Of the first 0, 1, ... values, one more than there are."""
+    """The sums of the first 0, 1, 2, ... values: one more than there are values."""
     return np.concatenate(([0], np.cumsum(values, dtype=np.int64)))
 
 
@@ -224,17 +240,17 @@ class _Ragged:
         self._ends = array("q", [0])
 
     def extend(self, values: npt.NDArray[Any], counts: Ints) -> None:
-        """Add a row of `counts[k]` values for each k."""
+        """Add rows, the k-th of the next `counts[k]` values."""
         ends = len(self._values) + np.cumsum(counts, dtype=np.int64)
         self._values.frombytes(values.tobytes())
         self._ends.frombytes(ends.tobytes())
 
     def gather(self, rows: Ints) -> tuple[npt.NDArray[Any], Ints]:
-        """The values of each row in turn, and how many each has."""
+        """Return the values of the given rows, one row after another, and how many each has."""
         ends = np.frombuffer(self._ends, np.int64)
         starts = ends.take(rows)
         counts = ends.take(rows + 1) - starts
-        before = np.cumsum(counts) - counts
+        before = np.cumsum(counts) - counts  # the values of the rows before each
         indices = np.repeat(starts - before, counts)
         indices += np.arange(len(indices))
         return np.frombuffer(self._values, self._values.typecode).take(indices), counts

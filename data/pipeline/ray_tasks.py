@@ -29,11 +29,13 @@ from minigpt_search.data.pipeline.cluster import LOCAL, Cluster
 from minigpt_search.data.pipeline.shard_stages import ShardStage
 
 NODE_CHECK_SECONDS = 120.0
-"""For a node to get the code and look at the folder; the first task of a node takes some 5 s."""
+"""The longest that a node may take to get the code and look at the folder. The first task of a node
+takes some 5 s."""
 MOST_TRIES = 10
-"""Of one shard, each ended by the loss of its process or node."""
+"""The most tries of one shard, each ended by the loss of its process or node."""
 
 NodeReport = tuple[dict[str, str], bool]
+"""The versions of a node's libraries, and whether it sees the folder."""
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def ray_session(cluster: Cluster, workers: int | None) -> Iterator[None]:
 
 
 def check_nodes(folder: Path) -> None:
-    """Whether each node that may work has the same libraries, and sees `folder`.
+    """Check that each node that may work has the same libraries and sees `folder`.
 
     Raises:
         UserError: naming the first that doesn't.
@@ -126,7 +128,8 @@ def map_shards(stage: ShardStage, numbers: Sequence[int], workers: int | None) -
 def run_on_shard(
     row: dict[str, Any], *, stage: ShardStage, wanted: dict[str, str]
 ) -> dict[str, Any]:
-    """In a worker: the shard's number and why it could not be done, or ""."""
+    """Run a stage on one shard, in a worker. Returns the shard's number, and why it could not be
+    done, or ""."""
     number = int(row["shard"])
     error = ""
     try:
@@ -144,7 +147,8 @@ def run_on_shard(
 
 @contextmanager
 def _limited_tries(path: Path) -> Iterator[None]:
-    """Ray Data starts a task again for ever: a shard that kills its process each time must end."""
+    """Count the tries of a task in the file `path`, and raise `UserError` when there are too many:
+    Ray Data would start a task that kills its process each time again and again."""
     with path.open("ab") as file:
         file.write(b".")
     if path.stat().st_size > MOST_TRIES:

@@ -37,18 +37,18 @@ from minigpt_search.data.pipeline.shards import (
 
 Dropped = Counter[tuple[int, str]]
 _COLUMNS = ("order_keys", "text_bytes", "signatures", "lengths", "tokens")
-"""Fields of `AnnotatedBatch` that are arrays."""
+"""The fields of `AnnotatedBatch` that are arrays."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardStage:
-    """One of the two stages of one preparation. Picklable."""
+    """One of the two stages of a preparation that run on a cluster. It can be pickled."""
 
     name: str
-    """CLEANED or ANNOTATED: the file that it makes."""
+    """The file that it makes: CLEANED or ANNOTATED."""
     folder: Path
     root: Path
-    """Where the tokenizer's files are, the same folder on all nodes."""
+    """The folder below which the tokenizer's files are, the same on all nodes."""
     seed: int
     use_rules: bool
 
@@ -104,7 +104,8 @@ def _pack_dropped(dropped: Dropped) -> Arrays:
 
 
 def unpack_dropped(annotated: Arrays) -> Dropped:
-    """How many documents of a shard were repetition, by (source, reason)."""
+    """The number of a shard's documents that were repetition, by (source, reason), in its annotated
+    file."""
     names = ("dropped_sources", "dropped_reasons", "dropped_counts")
     rows = zip(*(annotated[name].tolist() for name in names), strict=True)
     return Counter({(source, reason): count for source, reason, count in rows})
@@ -131,7 +132,7 @@ def _sum_seconds(batches: Iterable[AnnotatedBatch]) -> dict[str, float]:
 
 
 def unpack_annotated(arrays: Arrays) -> AnnotatedBatch | None:
-    """The documents that a shard leaves; None if it leaves none."""
+    """The documents in a shard's annotated file; None if there are none."""
     if "sources" not in arrays:
         return None
     return AnnotatedBatch(

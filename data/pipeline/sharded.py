@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +50,8 @@ from minigpt_search.data.pipeline.shards import (
 )
 
 INDEX = "index.json"
-"""Written when all shards of raw text are: how many there are, and what was counted."""
+"""The file that says how many shards of raw text there are, and what was counted while they were
+made. It is written when all of them are there."""
 
 
 def read_sharded(
@@ -74,11 +74,6 @@ def read_sharded(
     """
     folder = cluster.folder(spec.name) / _key(spec, sources, cluster.shard_bytes)
     folder.mkdir(parents=True, exist_ok=True)
-
-    def busy() -> None:
-        if not progress.quiet:
-            print("waiting for another process that prepares this corpus", file=sys.stderr)
-
     prepare_environment(cluster)
     from minigpt_search.data.pipeline.ray_tasks import (  # Ray takes a second
         check_nodes,
@@ -86,17 +81,18 @@ def read_sharded(
         ray_session,
     )
 
-    with only_process(cluster.work / f".{spec.name}.lock", busy):
+    # Another machine may prepare the corpus below another ROOT, with the same folder for shards.
+    with only_process(cluster.work / f".{spec.name}.lock", progress.say_waiting):
         with ray_session(cluster, workers):
             check_nodes(folder)
             count = _write_shards(folder, root, cluster.shard_bytes, reader, progress)
             for stage in (CLEANED, ANNOTATED):
-                if stage == ANNOTATED:
+                if stage == ANNOTATED:  # all shards are clean
                     _decide(folder, count)
                 run = ShardStage(
                     name=stage,
                     folder=folder,
-                    root=folder,
+                    root=folder,  # the tokenizer's files have been copied into it
                     seed=spec.seed,
                     use_rules=spec.quality_filter,
                 )
@@ -109,7 +105,8 @@ def read_sharded(
 
 
 def _key(spec: CorpusSpec, sources: Sequence[Source], shard_bytes: int) -> str:
-    """Of the input, the options, the libraries and this code: of all that decides the files."""
+    """The hash of the input, the options, the libraries and this code: of all that decides the
+    shards' files."""
     code = hashlib.sha256()
     for path in source_files("data").values():
         code.update(path.read_bytes())
@@ -126,7 +123,8 @@ def _key(spec: CorpusSpec, sources: Sequence[Source], shard_bytes: int) -> str:
 def _write_shards(
     folder: Path, root: Path, shard_bytes: int, reader: CountingReader, progress: Progress
 ) -> int:
-    """Write the raw text in shards, if a run before has not; returns how many there are."""
+    """Write the raw text in shards, unless a run before has; returns how many there are. Without
+    the index all are written again: only it says that none is missing."""
     for left in (*folder.glob("*.tmp"), *folder.glob("tries-*")):  # of a run that was killed
         left.unlink(missing_ok=True)
     index = folder / INDEX
@@ -151,7 +149,8 @@ def _write_shards(
 
 
 def _decide(folder: Path, count: int) -> None:
-    """Write down what is new in each shard. In order, since the first of each is kept."""
+    """Write what is new in each shard, in order, since the first of each text is kept. After a kill
+    the digests of all shards are read again: each decision rests on those before it."""
     repeats = RepeatFilter()
     for number in range(count):
         cleaned = load_arrays(shard_file(folder, CLEANED, number), *DIGEST_ARRAYS)

@@ -25,15 +25,16 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 
 SHARD_DOCUMENTS = 20_000
-"""In a shard at most: each has a signature of 500 bytes."""
+"""The most documents in a shard: each has a signature of 500 bytes."""
 RAW, CLEANED, DECIDED, ANNOTATED = "raw", "cleaned", "decided", "annotated"
+"""The stages of a shard, which its files are named after."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 _FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def shard_file(folder: Path, stage: str, number: int) -> Path:
-    """Where a stage's file of a shard is."""
+    """The path of the file that a stage makes of a shard."""
     return folder / f"{stage}-{number:05d}.npz"
 
 
@@ -44,7 +45,7 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def load_arrays(path: Path, *names: str) -> Arrays:
-    """The arrays in `path`, or those named.
+    """Read the arrays in `path`, or those of them that are named.
 
     Raises:
         UserError: it is damaged. It is removed, so that the next run makes it again.
@@ -93,7 +94,7 @@ def _pack_raw(documents: Sequence[RawDocument]) -> Arrays:
 
 
 def read_raw_shard(path: Path) -> Iterator[RawDocument]:
-    """The documents of a shard in order."""
+    """Yield the documents of a raw shard in order."""
     arrays = load_arrays(path)
     rows = zip(
         *(arrays[name].tolist() for name in ("sources", "forms", "are_bytes")),
@@ -106,7 +107,7 @@ def read_raw_shard(path: Path) -> Iterator[RawDocument]:
 
 
 def pack_clean(documents: Sequence[Document]) -> Arrays:
-    """Clean documents as arrays."""
+    """Turn clean documents into arrays."""
     return {
         "sources": np.array([source for source, _ in documents], np.int32),
         **_pack_texts([text.encode() for _, text in documents]),
@@ -114,7 +115,7 @@ def pack_clean(documents: Sequence[Document]) -> Arrays:
 
 
 def unpack_clean(arrays: Arrays) -> list[Document]:
-    """The documents of `pack_clean`."""
+    """Turn the arrays of `pack_clean` back into documents."""
     texts = (text.decode() for text in _texts(arrays))
     return list(map(Document, arrays["sources"].tolist(), texts))
 
