@@ -47,7 +47,7 @@ a large corpus, on a Ray cluster (the same corpus to the byte; a killed run goes
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = ArgumentParser(
         prog="python data/prepare.py",
         description=DESCRIPTION,
@@ -85,7 +85,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def default_name(source: str) -> str:
-    """A folder name after a source."""
+    """Make a folder's name of a source."""
     stem = Path(split_weight(source)[0]).name.split(".")[0]
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "corpus"
 

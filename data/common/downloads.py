@@ -35,13 +35,14 @@ PLATFORM_FLAGS = (
     *("--platform", "manylinux_2_28_x86_64", "--platform", "any"),
 )
 PARALLEL_DOWNLOADS = 3
-"""Runs of pip at a time, each for its share of the packages: pip's start and its questions to the
-registry are 0.7 s of a processor, time that the work on what has arrived could use."""
+"""The most runs of pip at a time, each for its share of the packages. Not one for each package:
+pip's start and its questions to the registry are 0.7 s of a processor, time that the work on what
+has arrived could use."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """One wheel of the registry, pinned."""
+    """A wheel of the package registry, pinned by version and hash."""
 
     name: str
     version: str
@@ -62,7 +63,7 @@ class Downloads:
     def __init__(self, folder: Path, progress: Progress) -> None:
         self.folder = folder
         self.seconds = 0.0
-        """From the first `start` to the last arrival."""
+        """Wall-clock time from the first `start` to the last arrival."""
         self._progress = progress
         self._pool = ThreadPoolExecutor(PARALLEL_DOWNLOADS)
         self._coming: dict[str, Future[None]] = {}
@@ -117,7 +118,7 @@ class Downloads:
         self.seconds = max(self.seconds, time.perf_counter() - started)
 
     def path(self, package: Package) -> Path:
-        """Where the package is, as soon as it is there.
+        """Wait until the package is there, and return its path.
 
         Raises:
             UserError: pip, the network or the disk failed.
@@ -140,7 +141,7 @@ def fetch(packages: Sequence[Package], folder: Path, progress: Progress) -> None
 
 
 def read_member(archive: Path, member: str) -> bytes:
-    """The bytes of one member of a zip archive.
+    """Return the bytes of one member of a zip archive.
 
     Raises:
         UserError: the archive is damaged or has no such member.
@@ -153,7 +154,7 @@ def read_member(archive: Path, member: str) -> bytes:
 
 
 def open_archive(archive: Path) -> zipfile.ZipFile:
-    """The archive, open for reading.
+    """Open a zip archive for reading.
 
     Raises:
         UserError: it is missing or is no zip archive.
@@ -172,7 +173,7 @@ def _is_whole(path: Path, package: Package) -> bool:
 
 
 def _shares(packages: Sequence[Package]) -> list[list[Package]]:
-    """The packages in at most `PARALLEL_DOWNLOADS` shares of about the same size."""
+    """Divide the packages into at most `PARALLEL_DOWNLOADS` shares of about the same size."""
     shares: list[list[Package]] = [[] for _ in packages[:PARALLEL_DOWNLOADS]]
     for package in sorted(packages, key=lambda each: each.size_bytes, reverse=True):
         min(shares, key=lambda share: sum(each.size_bytes for each in share)).append(package)
@@ -180,7 +181,7 @@ def _shares(packages: Sequence[Package]) -> list[list[Package]]:
 
 
 def _fetch_together(packages: Sequence[Package], folder: Path) -> None:
-    """Fetch them by one run of pip. They are moved into place when they are whole and verified."""
+    """Fetch packages by one run of pip, and move each into `folder` once it is verified."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{packages[0].name}-", dir=folder))
     try:
         requirements = temporary / "requirements.txt"
@@ -214,7 +215,7 @@ def _run_pip(packages: Sequence[Package], requirements: Path, destination: Path)
 
 
 def _pip_reason(stderr: str) -> str:
-    """pip's last error line, short, without addresses: those may hold credentials."""
+    """The last error line of pip, short, and without addresses, which may hold credentials."""
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
     line = lines[-1] if lines else next(iter(stderr.splitlines()[-1:]), "no message")
     line = re.sub(r"\S*://\S+|host='[^']*'(, port=\d+)?", "<address>", line)

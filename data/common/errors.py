@@ -14,18 +14,19 @@ _REFUSED_BY_THE_MACHINE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
     *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
 )
-"""No space, no permission, an impossible path: never a bug, wherever it comes up."""
+"""Errors such as no space, no permission, an impossible path. They are never a bug of the program,
+wherever they come up."""
 LONGEST_LINE = 600
-"""Characters of a message; a command line may hold an argument of any length."""
+"""The most characters of a message: a command line may hold an argument of any length."""
 
 
 class UserError(ValueError):
-    """Something the user can mend: one line that names the flag or file, what is wrong with it,
-    and what would be right."""
+    """An error that the user can mend. Its text is one line that names the flag or file, what is
+    wrong with it, and what would be right."""
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse's, whose complaint is a `UserError` instead of the usage and status 2."""
+    """A parser that raises `UserError`, where argparse's own prints the usage and exits."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message.removeprefix('argument ')}; see --help")
@@ -72,5 +73,5 @@ def run_command(main: Callable[[], int]) -> NoReturn:
 
 
 def refusal(error: OSError) -> str:
-    """A file and why the system refused it."""
+    """Text that names the file of an error, and why the system refused it."""
     return f"{error.filename or 'a file'}: {error.strerror or error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,11 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which replaces `path` when the block ends without an exception.
 
     After a kill at any moment `path` is the old or the new one, and at most a temporary file
-    `NAME.PID.tmp` lies beside it; after an exception (a full disk, say) not even that.
+    `NAME.RANDOM.tmp` lies beside it; after an exception (a full disk, say) not even that.
     """
-    # The process' own name: a worker of a killed driver may live on for a few seconds.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # Several may write `path` at once: a worker of a killed driver may live on for a few seconds,
+    # and Ray starts a task again whose node it lost sight of, where a process may have the same id.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -33,8 +35,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def only_process(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock `path`, and leave no file behind. If it is held, call `busy`, which may raise;
-    if it doesn't, wait."""
+    """Hold the lock `path` for the block, and leave no file behind. If another process holds it,
+    `busy` is called, which may raise; if it doesn't, wait."""
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)

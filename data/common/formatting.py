@@ -16,7 +16,7 @@ def sentence(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`42.3 s`, `11.2 min`, `1.25 h` or `3.1 days`."""
+    """Seconds in the unit that fits: `42.3 s`, `11.2 min`, `1.25 h` or `3.1 days`."""
     if seconds < 59.95:  # 59.95 would be written as 60.0 s
         return f"{seconds:.1f} s"
     if seconds < 59.95 * 60:
@@ -35,27 +35,28 @@ def storage(size_bytes: float) -> str:
 
 
 def share(part: float) -> str:
-    """`94.1%`; something is never written as nothing."""
+    """A share, 0 to 1, as `94.1%`; something is never written as nothing."""
     return "< 0.1%" if 0 < part < 0.0005 else f"{part:.1%}"
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 thread`, `2 threads`."""
+    """A number with its noun: `1 thread`, `2 threads`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def perplexity(value: float) -> str:
-    """`238.59`, `1,531.3`: as many digits as a loss in four decimals has, the exponential of it."""
+    """A perplexity with as many digits as a loss of four decimals gives it: `238.59`, `1,531.3`."""
     decimals = 2 if value < 1000 else 1 if value < 10_000 else 0
     return f"{value:,.{decimals}f}"
 
 
 def times(count: int) -> str:
-    """`once`, `twice`, `3 times`."""
+    """How often: `once`, `twice`, `3 times`."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def yes_no(value: bool) -> str:
+    """A truth value as `yes` or `no`."""
     return "yes" if value else "no"
 
 

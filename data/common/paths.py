@@ -17,7 +17,7 @@ from minigpt_search.data.common.errors import UserError
 
 
 def artifacts_root(out: str | None = None) -> Path:
-    """The root folder as an absolute path. Nothing is created."""
+    """The root folder as an absolute path; `out` is the value of `--out`. Nothing is created."""
     return Path(out or os.environ.get("MINIGPT_HOME") or "artifacts").expanduser().absolute()
 
 

@@ -11,11 +11,13 @@ from typing import Any
 from tqdm import tqdm
 
 LOG_SECONDS = 10.0
-"""Between updates when standard error is a file: a log with a line each 0.1 s is of no use."""
+"""The time between updates when standard error is a file: a log with a line each 0.1 s is of no
+use."""
 
 
 class _Bar(tqdm):
-    """Leaves nothing on the screen when what it counts fails: the error is one line."""
+    """A bar that is wiped from the screen when what it counts fails, where the error's one line is
+    to stand."""
 
     def __exit__(self, kind: type[BaseException] | None, *details: Any) -> None:
         self.leave = self.leave and kind is None
@@ -23,14 +25,14 @@ class _Bar(tqdm):
 
 
 class Progress:
-    """Bars (none if `quiet`) and stage times of one preparation."""
+    """The progress bars of one preparation (none if `quiet`) and its stages' wall-clock seconds."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self.seconds: dict[str, float] = {}
 
     def bar(self, stage: str, **options: Any) -> tqdm[Any]:
-        """A tqdm bar; `options` as for tqdm."""
+        """Make a tqdm bar that is labelled with the stage; `options` are tqdm's."""
         interval = 0.2 if sys.stderr.isatty() else LOG_SECONDS
         return _Bar(
             desc=stage,
@@ -40,6 +42,11 @@ class Progress:
             dynamic_ncols=True,
             **options,
         )
+
+    def say_waiting(self) -> None:
+        """Say that another process holds the lock that this one waits for."""
+        if not self.quiet:
+            print("waiting for another process that prepares this corpus", file=sys.stderr)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -12,12 +12,15 @@ _ADDRESS = re.compile(r"\[?[\w.:-]+\]?:\d{1,5}")
 
 
 def is_address(text: str) -> bool:
-    """Whether it is `auto` or HOST:PORT."""
+    """Whether `text` is `auto` or HOST:PORT."""
     return text == "auto" or _ADDRESS.fullmatch(text) is not None
 
 
 def token_variables() -> dict[str, str]:
-    """A cluster asks for a token as soon as there is one on its head (ray 2.60), and whoever joins
-    sends it only if told to."""
+    """The environment variables that have Ray send the token that there is here, if there is one.
+
+    A cluster asks for a token as soon as there is one on its head (ray 2.60), and whoever joins
+    sends it only if told to.
+    """
     has_one = _TOKEN_FILE.exists() or _TOKEN_NAMES & os.environ.keys()
     return {"RAY_AUTH_MODE": "token"} if has_one else {}

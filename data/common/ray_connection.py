@@ -20,26 +20,27 @@ import ray
 from minigpt_search.data.common.errors import UserError
 
 CONNECT_SECONDS = 10.0
-"""For a node of the cluster to take a connection."""
+"""The longest that a node of the cluster may take to accept a connection."""
 
 
 @contextmanager
 def joined(
     address: str, packages: Sequence[Path], variables: Mapping[str, str], **options: Any
 ) -> Iterator[None]:
-    """Be connected to the cluster at `address`.
+    """Be connected to the cluster at `address` for the block.
 
     Args:
+        address: `auto`, `local` or HOST:PORT.
         packages: folders of Python packages that the workers shall have.
-        variables: of the workers' environment.
-        options: more of `ray.init`'s.
+        variables: environment variables that the workers shall have.
+        options: further arguments of `ray.init`.
 
     Raises:
         UserError: there is no such cluster, or it doesn't let us in (which takes Ray 20 s to say).
     """
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     silence_prints()
-    knock(address)
+    check_reachable(address)
     try:
         try:
             options |= {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -72,7 +73,8 @@ def silence_prints() -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing on standard error: Ray's own threads write there, around Python's `sys.stderr`."""
+    """Keep standard error empty for the block. Ray's own threads write to the file descriptor, past
+    Python's `sys.stderr`."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -84,8 +86,8 @@ def _silence() -> Iterator[None]:
         os.close(kept)
 
 
-def knock(address: str) -> None:
-    """Raise `UserError` if nobody listens there: Ray itself would try for a minute."""
+def check_reachable(address: str) -> None:
+    """Raise `UserError` if nobody listens at `address`: Ray itself would try for a minute."""
     host, _, port = address.rpartition(":")
     if not host:
         return  # "auto" or "local"
@@ -97,15 +99,6 @@ def knock(address: str) -> None:
         ) from None
 
 
-def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    """Of a node's versions and this machine's; "" if there are none."""
-    return ", ".join(
-        f"{name} {found.get(name, 'missing')} where this machine has {wanted.get(name, 'none')}"
-        for name in sorted(found.keys() | wanted.keys())
-        if found.get(name) != wanted.get(name)
-    )
-
-
 def first_line(error: BaseException) -> str:
-    """What went wrong."""
+    """The first line of an error's text, or its type where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

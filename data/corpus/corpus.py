@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Corpus:
-    """A finished corpus in a folder. Made by `open_corpus`."""
+    """A finished corpus in a folder. It is made by `open_corpus`."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
@@ -41,14 +41,14 @@ class Corpus:
         return SegmentedTextDataset(files, seq_len)
 
     def bytes_per_token(self, split: str) -> float:
-        """UTF-8 bytes of the split's text for each of its tokens: nats a token divided by
+        """The UTF-8 bytes of the split's text for each of its tokens. Nats a token divided by
         (this x ln 2) are bits a byte, which can be compared between tokenizers."""
         counts = self.manifest.splits[_known(split)]
         return counts.bytes / counts.tokens
 
 
 def open_corpus(folder: Path) -> Corpus:
-    """The finished corpus in `folder`; its files are there and have the sizes they should have.
+    """Open the finished corpus in `folder`, whose files must be there with their sizes.
 
     Raises:
         UserError: no (valid) manifest, or a file that is missing or of another size.
@@ -70,7 +70,7 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def verify_corpus(folder: Path) -> Manifest:
-    """Hash every file again and compare; look at every token.
+    """Hash every file of a corpus again and compare, and check every token.
 
     Raises:
         UserError: naming the first damaged file.
@@ -99,6 +99,7 @@ def verify_corpus(folder: Path) -> Manifest:
 
 
 def _known(split: str) -> str:
+    """Return `split`. Raises `UserError` if there is none of that name."""
     if split not in SPLITS:
         raise UserError(f"split {split!r}: must be one of {', '.join(SPLITS)}")
     return split

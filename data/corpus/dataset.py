@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from minigpt_search.data.common.errors import UserError
 
 _NO_ROOM = "Cannot allocate memory"
-"""In torch's words for a file that could not be mapped."""
+"""A part of torch's message for a file that could not be mapped."""
 
 
 class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -88,7 +88,11 @@ class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 def open_segment(file: Path) -> Tensor:
-    """The tokens in `file`, memory-mapped, (N,) int16 with the bits of the uint16 in the file."""
+    """Map the tokens in `file` into memory: (N,) int16 with the bits of the uint16 in the file.
+
+    Raises:
+        UserError: the file is missing, damaged, no segment, or larger than can be mapped.
+    """
     if not file.is_file():
         raise UserError(f"{file}: segment file is missing: prepare the corpus again")
     try:
@@ -109,8 +113,8 @@ def open_segment(file: Path) -> Tensor:
 
 
 def _expect_random_reads(segment: Tensor) -> None:
-    """Have the kernel read the pages that are asked for alone. Unasked it reads megabytes around
-    each, which is in vain where they must go again before they are used."""
+    """Have the kernel read only the pages that are asked for. Left to itself it reads megabytes
+    around each, which is in vain where they must go again before they are used."""
     if not len(segment) or not hasattr(mmap, "MADV_RANDOM"):
         return
     start = segment.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
@@ -120,5 +124,5 @@ def _expect_random_reads(segment: Tensor) -> None:
 
 
 def largest_token(segment: Tensor) -> int:
-    """The largest id in a segment (N,) of `open_segment`; -1 of none."""
+    """The largest token id in a segment (N,) of `open_segment`; -1 if it is empty."""
     return max((int((part.int() & 0xFFFF).max()) for part in segment.split(1 << 20)), default=-1)

@@ -7,7 +7,6 @@ nothing here imports torch.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any
 
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file
 
 SCHEMA_VERSION = 2
-"""2: with a checksum."""
+"""Version 2 added the checksum."""
 MANIFEST_FILE = "manifest.json"
 SPLITS = ("train", "val", "test")
 
@@ -38,9 +38,9 @@ class Split:
 
     documents: int
     tokens: int
-    """Separators included."""
+    """The number of tokens, separators included."""
     bytes: int
-    """UTF-8 bytes of the documents' text, separators not included."""
+    """The UTF-8 bytes of the documents' text, separators not included."""
     files: tuple[SegmentFile, ...]
 
 
@@ -53,15 +53,17 @@ class Manifest:
     """SHA-256 over the splits' token ids: the same whatever the folder, the time, the cores and the
     number of segments."""
     created_at: str
-    """ISO 8601, UTC."""
+    """The time when it was finished, in ISO 8601, UTC."""
     options: dict[str, Any]
     """The fields of the `CorpusSpec` that made it."""
     tokenizer: dict[str, Any]
-    """`name`, `vocab_size`, `separator_token`, `files` (name to SHA-256)."""
+    """The keys `name`, `vocab_size`, `separator_token`, `files` (name to SHA-256)."""
     sources: list[dict[str, Any]]
-    """In reading order: licence, attribution, counts, and what was dropped for which reason."""
+    """The sources in reading order, each with its licence, attribution, counts, and what of it was
+    dropped for which reason."""
     quality_rules: list[dict[str, Any]]
-    """`rule`, `description`, `source`, `dropped` (documents), `share` (dropped of those judged)."""
+    """The rules in their order, each with the keys `rule`, `description`, `source`, `dropped`
+    (documents), `share` (dropped of those judged)."""
     documents_in: int
     documents_kept: int
     retention: float
@@ -73,7 +75,7 @@ class Manifest:
     """Wall-clock seconds by stage."""
     versions: dict[str, str]
     cpu_seconds: dict[str, float] = field(default_factory=dict)
-    """Seconds of work on the documents by kind, summed over the processes."""
+    """Processor seconds of work on the documents by kind, summed over the processes."""
     notes: list[str] = field(default_factory=list)
     """What the user should know, for example that a source had fewer tokens than were asked for."""
     schema_version: int = SCHEMA_VERSION
@@ -82,12 +84,12 @@ class Manifest:
         return self.to_dict()[key]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, lists, strings and numbers, as in the file."""
+        """The fields as dictionaries, lists, strings and numbers, as they stand in the file."""
         return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], where: str = MANIFEST_FILE) -> Manifest:
-        """The checked manifest; keys that this version does not know are ignored.
+        """Check and build a manifest; keys that this version does not know are ignored.
 
         Raises:
             UserError: a newer schema, a missing key, a wrong type, a file name with a path in it.
@@ -140,7 +142,7 @@ _TOKENIZER_TYPES = {"name": str, "vocab_size": int}
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of the corpus in `folder`.
+    """Read the manifest of the corpus in `folder`.
 
     Raises:
         UserError: there is none, it is damaged, or it does not follow the schema.
@@ -166,14 +168,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write `manifest.json` so that a kill at any moment leaves the old one or the new one."""
-    path = folder / MANIFEST_FILE
-    temporary = folder / (MANIFEST_FILE + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(checked_json.seal(manifest.to_dict()), file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    text = json.dumps(checked_json.seal(manifest.to_dict()), indent=2, ensure_ascii=False)
+    with atomic_file(folder / MANIFEST_FILE) as file:
+        file.write(f"{text}\n".encode())
 
 
 def _split(raw: dict[str, Any], where: str) -> Split:
@@ -201,7 +198,8 @@ def _check_present(raw: Any, types: Mapping[str, type], where: str) -> None:
 
 
 def _typed(raw: Mapping[str, Any], key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """`raw[key]`, checked; a bool is no number here."""
+    """Return `raw[key]`. Raises `UserError` if it is missing or of another type; a bool is no
+    number here."""
     if key not in raw:
         raise UserError(f"{where}: key {key!r} is missing: prepare the corpus again")
     value = raw[key]

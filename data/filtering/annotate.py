@@ -1,4 +1,4 @@
-"""What is found out about each clean document in a worker process: verdict, signature, tokens."""
+"""Clean documents annotated in a worker process: each one's verdict, signature and tokens."""
 
 from __future__ import annotations
 
@@ -24,27 +24,37 @@ _SEPARATOR = np.array([SEPARATOR_TOKEN], np.uint16)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """A batch of N documents, as arrays: small to send between processes."""
+class AnnotatedBatch:
+    """What was found out about N documents: arrays, which are small to send between processes."""
 
     sources: list[int]
     failed: list[str]
-    """The first quality rule that the document does not meet, or ""."""
+    """The first quality rule that each document does not meet, or ""."""
     order_keys: npt.NDArray[np.uint64]
-    """(N,) Hash of seed and text: sorts documents as a shuffle that depends on nothing else."""
+    """(N,) A hash of seed and text, which sorts documents as a shuffle that depends on nothing
+    else."""
     text_bytes: npt.NDArray[np.int64]
-    """(N,) UTF-8."""
+    """(N,) The size of each text in UTF-8."""
     signatures: npt.NDArray[np.uint32]
-    """(N, P)"""
+    """(N, P) The MinHash signatures."""
     lengths: npt.NDArray[np.int64]
-    """(N,) Tokens with the separator; 0 where a rule failed."""
+    """(N,) The tokens of each document, its separator included; 0 where a rule failed."""
     tokens: npt.NDArray[np.uint16]
-    """All documents' tokens in a row."""
+    """The tokens of all documents in a row."""
     cpu_seconds: dict[str, float]
+    """Processor seconds by kind of work."""
 
 
-def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool) -> Measured:
-    """Judge, sign and encode each document. `root` is where the tokenizer's files are."""
+def annotate(
+    batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
+) -> AnnotatedBatch:
+    """Judge, sign and encode each document.
+
+    Args:
+        root: folder below which the tokenizer's files are.
+        seed: decides the order keys.
+        use_rules: whether documents that fail a quality rule are left without tokens.
+    """
     texts = [document.text for document in batch]
     table = _word_table(root)
     clock = [time.process_time()]
@@ -55,15 +65,15 @@ def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
     clock.append(time.process_time())
     failed = failed_rules(texts, words) if use_rules else [""] * len(texts)
     clock.append(time.process_time())
-    kept = [place for place, rule in enumerate(failed) if not rule]
+    kept = [index for index, rule in enumerate(failed) if not rule]
     encoded = table.encode(
-        [texts[place] for place in kept], [words.pieces[place] for place in kept]
+        [texts[index] for index in kept], [words.pieces[index] for index in kept]
     )
     lengths = np.zeros(len(batch), np.int64)
     lengths[kept] = [len(tokens) + 1 for tokens in encoded]
     clock.append(time.process_time())
     stages = ("words", "minhash", "quality", "encode")
-    return Measured(
+    return AnnotatedBatch(
         sources=[document.source for document in batch],
         failed=failed,
         order_keys=np.array([_order_key(text, seed) for text in utf_8], np.uint64),
@@ -75,8 +85,8 @@ def measure(batch: Sequence[Document], *, root: Path, seed: int, use_rules: bool
     )
 
 
-def get_ready(root: Path) -> None:
-    """Load in this process what `measure` needs, which takes half a second."""
+def preload(root: Path) -> None:
+    """Load in this process what `annotate` needs, which takes half a second."""
     _word_table(root)
 
 

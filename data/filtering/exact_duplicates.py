@@ -29,25 +29,25 @@ class Digests:
     """All that decides about repetition in N documents with L long paragraphs."""
 
     documents: npt.NDArray[np.bytes_]
-    """(N,) 16 bytes each."""
+    """(N,) The digest of each document, 16 bytes."""
     paragraphs: npt.NDArray[np.uint64]
-    """(L,) Those of the first document, then those of the second, ..."""
+    """(L,) The digests of the long paragraphs of the first document, then of the second, ..."""
     counts: npt.NDArray[np.int64]
-    """(N,) Long paragraphs of each document."""
+    """(N,) The number of long paragraphs of each document."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """What of those documents comes for the first time."""
+    """What of N documents with L long paragraphs comes for the first time."""
 
     documents: Flags
-    """(N,)"""
+    """(N,) Whether each document is new."""
     paragraphs: Flags
-    """(L,)"""
+    """(L,) Whether each long paragraph is new."""
 
 
 def digest(documents: Sequence[Document]) -> Digests:
-    """The digests of clean documents and of their long paragraphs."""
+    """Find the digests of clean documents and of their long paragraphs."""
     whole = [hashlib.blake2b(text.encode(), digest_size=16).digest() for _, text in documents]
     long = [
         [line for line in text.split("\n") if len(line) >= PARAGRAPH_CHARACTERS]
@@ -66,7 +66,7 @@ def digest(documents: Sequence[Document]) -> Digests:
 def without_repeats(
     documents: Sequence[Document], digests: Digests, decisions: Decisions
 ) -> tuple[list[Document], Counter[tuple[int, str]]]:
-    """What is new of N documents, and how many were dropped by (source, reason)."""
+    """Return what is new of N documents, and how many were dropped by (source, reason)."""
     kept: list[Document] = []
     dropped: Counter[tuple[int, str]] = Counter()
     ends = np.cumsum(digests.counts)
@@ -108,19 +108,19 @@ class RepeatFilter:
 
     def __init__(self) -> None:
         self.dropped: Counter[tuple[int, str]] = Counter()
-        """Documents by (source, reason)."""
+        """The number of documents dropped, by (source, reason)."""
         self._documents, self._paragraphs = FirstSeen(), FirstSeen()
 
     def decide(self, digests: Digests) -> Decisions:
-        """What is new in the next documents. (A repeated document's paragraphs are known from its
-        first, so that it makes no difference that they are looked at again.)"""
+        """Decide what is new in the next documents. (A repeated document's paragraphs are known
+        from its first, so that it makes no difference that they are looked at again.)"""
         return Decisions(
             documents=self._documents.is_new(digests.documents),
             paragraphs=self._paragraphs.is_new(digests.paragraphs),
         )
 
     def keep_new(self, batches: Iterable[list[Document]]) -> Iterator[Document]:
-        """The documents that are new, without the paragraphs that are not."""
+        """Yield the documents that are new, without those of their paragraphs that are not."""
         for batch in batches:
             yield from self._new_parts(batch)
 
@@ -132,19 +132,19 @@ class RepeatFilter:
 
 
 class FirstSeen:
-    """Which values of a stream come for the first time. They are kept in sorted arrays, each more
-    than twice as long as the next: a tenth of the memory of a `set` of bytes."""
+    """Tells which values of a stream come for the first time. It keeps them in sorted arrays, each
+    more than twice as long as the next, which take a tenth of the memory of a `set` of bytes."""
 
     def __init__(self) -> None:
         self._runs: list[npt.NDArray[Any]] = []
 
     def is_new(self, values: npt.NDArray[Any]) -> Flags:
-        """Of the next values, (N,), those that were neither before nor earlier among these."""
+        """Whether each of the next values, (N,), came neither before nor earlier among these."""
         distinct, first = np.unique(values, return_index=True)
         known = np.zeros(len(distinct), np.bool_)
         for run in self._runs:
-            places = np.minimum(np.searchsorted(run, distinct), len(run) - 1)
-            known |= run[places] == distinct
+            indices = np.minimum(np.searchsorted(run, distinct), len(run) - 1)
+            known |= run[indices] == distinct
         new = np.zeros(len(values), np.bool_)
         new[first[~known]] = True
         if not known.all():

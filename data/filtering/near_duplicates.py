@@ -27,25 +27,27 @@ ROWS = 5
 0.7, 0.23 at 0.4. Those that meet are compared by their whole signatures."""
 PERMUTATIONS = BANDS * ROWS
 THRESHOLD = 0.7
+"""Documents are near if their signatures agree in this share of the columns."""
 
 _MULTIPLIERS = np.random.RandomState(20_221_122).randint(0, 2**63, PERMUTATIONS, np.uint64) * 2 + 1
 
 
 def signatures(texts: Sequence[Hashes]) -> Signatures:
-    """The MinHash signatures of texts given as their `shingles`, (N, P): two rows agree in about
-    the share of places that is the Jaccard similarity of the texts' sets of 5-grams."""
+    """The MinHash signatures of texts given as their `shingles`, (N, P). The share of columns in
+    which two rows agree is about the Jaccard similarity of the texts' sets of 5-grams."""
     starts = np.cumsum([0, *map(len, texts[:-1])])
     joined = np.concatenate(texts)
     product = np.empty_like(joined)
     rows = np.empty((len(texts), PERMUTATIONS), np.uint32)
-    for place, multiplier in enumerate(_MULTIPLIERS):  # for all texts at once: numpy calls are dear
+    for column, multiplier in enumerate(_MULTIPLIERS):
+        # for all texts at once: each call of numpy has a fixed cost
         np.multiply(joined, multiplier, out=product)
-        rows[:, place] = np.minimum.reduceat(product, starts) >> np.uint64(32)
+        rows[:, column] = np.minimum.reduceat(product, starts) >> np.uint64(32)
     return rows
 
 
 def first_of_each(rows: Signatures) -> npt.NDArray[np.bool_]:
-    """Which documents to keep, (N,): those that are near to no earlier document that is kept.
+    """Whether to keep each document, (N,): those that are near to no earlier one that is kept.
 
     Args:
         rows: (N, P) signatures, may be a memory map.
@@ -75,7 +77,8 @@ def _is_near(rows: Signatures, document: int, others: Sequence[int]) -> bool:
 
 
 def _band_groups(band: Signatures) -> npt.NDArray[np.int32]:
-    """The number of the group that shares each document's band, (N,); -1 where it is alone."""
+    """The number of the group that shares each document's band, (N,); -1 where a document is alone
+    in it."""
     keys = combine(list(band.astype(np.uint64).T))
     _, group, size = np.unique(keys, return_inverse=True, return_counts=True)
     return np.where(size[group] > 1, group, -1).astype(np.int32)

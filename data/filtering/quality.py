@@ -30,47 +30,50 @@ GOPHER_REPETITION = "Gopher, arXiv 2112.11446, table A1"
 C4 = "C4, arXiv 1910.10683, section 2.2"
 
 PASSAGE_WORDS = 2 * SHINGLE_WORDS
+"""The length of a passage whose repetition counts: a pair of shingles is the hash of one."""
 
 _CLOSING = "\"'\u201d\u2019)]"
 _SENTENCE_END = re.compile(rf"[.!?][{re.escape(_CLOSING)}]*(?:\s|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
-    """What the rules look at, found once for each text."""
+class TextStatistics:
+    """What the rules look at in one text."""
 
     text: str
     lines: list[str]
-    """That are not empty."""
+    """The lines that are not empty."""
     words: Ints
-    """(W,) The same number for the same word."""
+    """(W,) The ids of the words: the same for the same word."""
     lengths: npt.NDArray[np.int32]
-    """(W,) Characters of each word."""
+    """(W,) The characters of each word."""
     characters: int
-    """Of all words."""
+    """The characters of all words."""
     with_letter: int
-    """Words with a letter in them."""
+    """The number of words that hold a letter."""
     marks: int
-    """All words' `Words.marks` together."""
+    """The bits of `Words.marks` that any of the words has."""
     top_word: int
-    """The characters that one word makes up, of the word for which they are the most."""
+    """The most characters that all uses of one word make up."""
     shingles: Hashes
+    """The hashes of its runs of five words, as `shingles` finds them."""
     repeated_passages: int
-    """Runs of `PASSAGE_WORDS` words that came before."""
+    """The number of runs of `PASSAGE_WORDS` words that came before in the text."""
 
 
-def measures(texts: Sequence[str], words: Words) -> list[Measures]:
-    """Of each text; the counts are made for all texts at once: numpy's calls are dear."""
+def text_statistics(texts: Sequence[str], words: Words) -> list[TextStatistics]:
+    """Find the statistics of each text. Counts are made for all texts at once, since each call of
+    numpy has a fixed cost."""
     bounds = words.bounds
     characters = np.diff(running_sum(words.lengths)[bounds])
     with_letter = np.diff(running_sum(words.marks & HAS_LETTER != 0)[bounds])
     marks = np.bitwise_or.reduceat(np.append(words.marks, 0), bounds[:-1])
     top_words, repeats = _top_words(words), _repeats(words)
     return [
-        Measures(
+        TextStatistics(
             text=text,
             lines=[line for line in text.split("\n") if line],
-            words=words.numbers[start:end],
+            words=words.ids[start:end],
             lengths=words.lengths[start:end],
             characters=int(characters[k]),
             with_letter=int(with_letter[k]),
@@ -86,8 +89,8 @@ def measures(texts: Sequence[str], words: Words) -> list[Measures]:
 
 
 def _top_words(words: Words) -> Ints:
-    """`Measures.top_word` of each text, (N,)."""
-    ordered = words.numbers << 32 | words.lengths  # the lengths go along in sorting
+    """Find `TextStatistics.top_word` of each text, (N,)."""
+    ordered = words.ids << 32 | words.lengths  # the lengths go along in sorting
     for start, end in pairwise(words.bounds.tolist()):
         ordered[start:end].sort()
     is_first = np.ones(len(ordered) + 1, np.bool_)  # of equal ones in a text; and a last one
@@ -99,7 +102,7 @@ def _top_words(words: Words) -> Ints:
 
 
 def _repeats(words: Words) -> list[int]:
-    """`Measures.repeated_passages` of each text, N."""
+    """Find `TextStatistics.repeated_passages` of each of N texts."""
     passages = combine((words.runs[:-SHINGLE_WORDS], words.runs[SHINGLE_WORDS:]))
     slices = [
         slice(own.start, max(own.start, own.stop - SHINGLE_WORDS)) for own in words.run_slices
@@ -114,67 +117,68 @@ def _repeats(words: Words) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A document that fails `holds` is dropped."""
+    """A rule, and where it was published. A document for which `holds` is false is dropped."""
 
     name: str
     description: str
     source: str
-    holds: Callable[[Measures], bool]
+    holds: Callable[[TextStatistics], bool]
 
 
-def _word_count(m: Measures) -> bool:
-    return 25 <= len(m.words) <= 100_000
+def _word_count(stats: TextStatistics) -> bool:
+    return 25 <= len(stats.words) <= 100_000
 
 
-def _word_length(m: Measures) -> bool:
-    return 3 <= m.characters / len(m.words) <= 10
+def _word_length(stats: TextStatistics) -> bool:
+    return 3 <= stats.characters / len(stats.words) <= 10
 
 
-def _symbols(m: Measures) -> bool:
-    symbols = m.text.count("#") + m.text.count("...") + m.text.count("\u2026")
-    return symbols < 0.1 * len(m.words)
+def _symbols(stats: TextStatistics) -> bool:
+    symbols = stats.text.count("#") + stats.text.count("...") + stats.text.count("\u2026")
+    return symbols < 0.1 * len(stats.words)
 
 
-def _alphabetic(m: Measures) -> bool:
-    return m.with_letter >= 0.8 * len(m.words)
+def _alphabetic(stats: TextStatistics) -> bool:
+    return stats.with_letter >= 0.8 * len(stats.words)
 
 
-def _stop_words(m: Measures) -> bool:
-    return (m.marks & STOP_MARKS).bit_count() >= 2
+def _stop_words(stats: TextStatistics) -> bool:
+    return (stats.marks & STOP_MARKS).bit_count() >= 2
 
 
-def _bullets(m: Measures) -> bool:
-    return sum(line.startswith(("\u2022", "- ", "* ")) for line in m.lines) <= 0.9 * len(m.lines)
+def _bullets(stats: TextStatistics) -> bool:
+    bullets = sum(line.startswith(("\u2022", "- ", "* ")) for line in stats.lines)
+    return bullets <= 0.9 * len(stats.lines)
 
 
-def _ellipses(m: Measures) -> bool:
-    return sum(line.endswith(("...", "\u2026")) for line in m.lines) <= 0.3 * len(m.lines)
+def _ellipses(stats: TextStatistics) -> bool:
+    return sum(line.endswith(("...", "\u2026")) for line in stats.lines) <= 0.3 * len(stats.lines)
 
 
-def _repeated_lines(m: Measures) -> bool:
-    return len(m.lines) - len(set(m.lines)) <= 0.3 * len(m.lines)
+def _repeated_lines(stats: TextStatistics) -> bool:
+    return len(stats.lines) - len(set(stats.lines)) <= 0.3 * len(stats.lines)
 
 
-def _top_bigram(m: Measures) -> bool:
-    limit = 0.2 * len(m.text)
+def _top_bigram(stats: TextStatistics) -> bool:
+    limit = 0.2 * len(stats.text)
     # One of the pair's words must make up half of that by itself: words are counted more quickly.
-    if m.top_word <= limit / 2:
+    if stats.top_word <= limit / 2:
         return True
-    words = m.words.tolist()
-    length_of = dict(zip(words, m.lengths.tolist(), strict=True))
+    words = stats.words.tolist()
+    length_of = dict(zip(words, stats.lengths.tolist(), strict=True))
     pairs = Counter(pairwise(words))
     (first, second), count = pairs.most_common(1)[0]
     return count == 1 or count * (length_of[first] + length_of[second]) <= limit
 
 
-def _repeated_passages(m: Measures) -> bool:
-    """Share of words in runs of ten that came before."""
-    words = len(m.shingles) + SHINGLE_WORDS - 1
+def _repeated_passages(stats: TextStatistics) -> bool:
+    """Whether at most 10% of the words are in runs of ten that came before."""
+    words = len(stats.shingles) + SHINGLE_WORDS - 1
     if words < 2 * PASSAGE_WORDS:
         return True
-    if PASSAGE_WORDS * m.repeated_passages <= 0.1 * words:  # even if no two of them overlap
+    if PASSAGE_WORDS * stats.repeated_passages <= 0.1 * words:  # even if no two of them overlap
         return True
-    passages = combine((m.shingles[:-SHINGLE_WORDS], m.shingles[SHINGLE_WORDS:]))
+    passages = combine((stats.shingles[:-SHINGLE_WORDS], stats.shingles[SHINGLE_WORDS:]))
     first = np.unique(passages, return_index=True)[1]
     edges = np.zeros(words + 1, np.int64)  # +1 where a repeated run begins, -1 after it
     again = np.setdiff1d(np.arange(len(passages)), first)
@@ -183,23 +187,23 @@ def _repeated_passages(m: Measures) -> bool:
     return bool(np.count_nonzero(np.cumsum(edges)) <= 0.1 * words)
 
 
-def _sentences(m: Measures) -> bool:
-    return _SENTENCE_END.search(m.text) is not None
+def _sentences(stats: TextStatistics) -> bool:
+    return _SENTENCE_END.search(stats.text) is not None
 
 
-def _sentence_share(m: Measures) -> bool:
+def _sentence_share(stats: TextStatistics) -> bool:
     in_sentences = 0
-    for line in m.lines:
+    for line in stats.lines:
         if line.rstrip(_CLOSING).endswith((".", "!", "?")):  # as most do
             in_sentences += len(line)
         else:
             in_sentences += max((match.end() for match in _SENTENCE_END.finditer(line)), default=0)
-    return in_sentences >= 0.5 * len(m.text)
+    return in_sentences >= 0.5 * len(stats.text)
 
 
-def _placeholders(m: Measures) -> bool:
-    has_lorem = m.marks & HAS_LOREM and "lorem ipsum" in m.text.lower()
-    return not (has_lorem or "{" in m.text)
+def _placeholders(stats: TextStatistics) -> bool:
+    has_lorem = stats.marks & HAS_LOREM and "lorem ipsum" in stats.text.lower()
+    return not (has_lorem or "{" in stats.text)
 
 
 RULES = (
@@ -286,12 +290,12 @@ RULES = (
         holds=_placeholders,
     ),
 )
-"""In the order in which they are tried; a document is counted under the first that it fails."""
+"""The rules as they are tried, in order. A document is counted under the first that it fails."""
 
 
 def failed_rules(texts: Sequence[str], words: Words) -> list[str]:
     """The name of the first rule that each of the clean texts does not meet, or ""."""
     return [
         next((rule.name for rule in RULES if not rule.holds(own)), "")
-        for own in measures(texts, words)
+        for own in text_statistics(texts, words)
     ]

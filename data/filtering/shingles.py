@@ -18,12 +18,12 @@ _MARKS_TO_SPACES = bytes(
     byte if byte >= 0x80 or chr(byte).isalnum() or byte in b"_\n" else ord(" ")
     for byte in range(256)
 )
-_LONGEST = 16
+_LONGEST = 16  # the most columns of `combine`
 _POSITIONS = np.array([pow(0x9E3779B97F4A7C15, k + 1, 2**64) for k in range(_LONGEST)], np.uint64)
 
 
 def shingles(text: str) -> Hashes:
-    """A hash of each run of five words of `text`. Case and punctuation do not count.
+    """Hash each run of five words of `text`. Case and punctuation do not count.
 
     This is the rule; `data/filtering/word_table.py` finds the same for many texts at once.
     """
@@ -31,7 +31,7 @@ def shingles(text: str) -> Hashes:
 
 
 def word_hashes(text: str) -> Hashes:
-    """A hash of each word, (W,). Case and punctuation do not count."""
+    """Hash each word of `text`, (W,). Case and punctuation do not count."""
     words = split_words(text)
     return mix(np.fromiter(map(zlib.crc32, words), np.uint64, len(words)))
 
@@ -42,12 +42,12 @@ def split_words(text: str) -> list[bytes]:
 
 
 def split_words_of_each(texts: Sequence[str]) -> list[list[bytes]]:
-    """`split_words` of each of many short texts of one line."""
+    """Do what `split_words` does for each of many short texts of one line."""
     return [line.split() for line in _without_marks("\n".join(texts)).split(b"\n")]
 
 
 def _without_marks(text: str) -> bytes:
-    """Words in small letters, with spaces and the line ends of `text` between them."""
+    """Put `text` into small letters, UTF-8, with spaces for all but words and line ends."""
     text = text.lower()
     if not text.isascii():
         for mark in set(_MARK.findall(text)):
@@ -56,15 +56,16 @@ def _without_marks(text: str) -> bytes:
 
 
 def shingle_hashes(words: Hashes, size: int) -> Hashes:
-    """A hash of each run of `size` words, (max(1, W - size + 1),): a shorter text is one run."""
+    """Hash each run of `size` words, (max(1, W - size + 1),). A shorter text is one run."""
     if len(words) < size:
         words = np.pad(words, (0, size - len(words)))
     runs = len(words) - size + 1
-    return combine([words[place : place + runs] for place in range(size)])
+    return combine([words[first : first + runs] for first in range(size)])
 
 
 def combine(columns: Sequence[Hashes]) -> Hashes:
-    """One hash for each row of up to 16 columns of hashes, (N,) each; their order counts."""
+    """Make one hash, (N,), of each row of up to 16 columns of hashes, (N,) each. The columns' order
+    counts."""
     total = columns[0] * _POSITIONS[0]
     for column, position in zip(columns[1:], _POSITIONS[1:], strict=False):
         total += column * position

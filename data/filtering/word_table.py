@@ -1,6 +1,6 @@
 """What rules, shingles and encoding need of a word, found once for each distinct word.
 
-Of twenty words of prose nineteen came before. A text is looked up as the numbers of its pieces, and
+Of twenty words of prose nineteen came before. A text is looked up as the ids of its pieces, and
 what is asked of it is gathered with numpy from columns with an entry for each distinct piece. A
 piece is a word after a space, or a line's end and the word after it: GPT-2's tokens of prose are
 those of its pieces, because the expression that the encoding begins with never takes a space or a
@@ -28,7 +28,7 @@ from minigpt_search.data.filtering.shingles import (
     shingle_hashes,
     split_words_of_each,
 )
-from minigpt_search.data.filtering.string_ids import Ints, StringNumbers
+from minigpt_search.data.filtering.string_ids import Ints, StringIds
 
 if TYPE_CHECKING:
     import tiktoken
@@ -37,20 +37,14 @@ Tokens = npt.NDArray[np.uint16]
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 STOP_MARKS = (1 << len(STOP_WORDS)) - 1
+"""The bits of all stop words in a word's marks."""
 HAS_LETTER, HAS_LOREM, _NO_WORD = 1 << 8, 1 << 9, 1 << 10
-_LETTER, _OTHER = 1, 2
-_KINDS = np.array(
-    [
-        _OTHER if byte >= 0x80 or (byte < 0x20 and byte != ord("\n")) else int(chr(byte).isalpha())
-        for byte in range(256)
-    ],
-    np.uint8,
-)
-_STOP_MARK = {word: 1 << place for place, word in enumerate(STOP_WORDS)}
+_STOP_MARK = {word: 1 << bit for bit, word in enumerate(STOP_WORDS)}
 
 PIECES_LIMIT = 300_000
 CHARACTERS_LIMIT = 4_000_000
-"""With more pieces, or more text in them, a table begins anew: under 40 MB."""
+"""The most pieces of a table, and the most characters in them. With more it begins anew, so that it
+stays under 40 MB whatever the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,24 +53,25 @@ class Words:
 
     bounds: Ints
     """(N + 1,) Text k has the words from bounds[k] to bounds[k + 1]."""
-    numbers: Ints
-    """(W,) The same for the same word."""
+    ids: Ints
+    """(W,) The id of each word: the same for the same word."""
     lengths: npt.NDArray[np.int32]
-    """(W,) Characters."""
+    """(W,) The characters of each word."""
     marks: npt.NDArray[np.uint16]
-    """(W,) Bits: one for each of `STOP_WORDS`, HAS_LETTER, HAS_LOREM."""
+    """(W,) The bits of each word: one for each of `STOP_WORDS`, HAS_LETTER, HAS_LOREM."""
     runs: Hashes
-    """(R,) A hash of each run of five words; case and punctuation do not count."""
+    """(R,) The hash of each run of five words; case and punctuation do not count."""
     run_slices: list[slice]
-    """N. Those of each text; runs that reach into the next text are in none."""
+    """The runs of each of the N texts. A run that reaches into the next text is in none of them."""
     shingles: list[Hashes]
-    """N. The same as arrays, but one of fewer words where a text is as short as that."""
+    """The hashes of each text's runs; a text of fewer than five words is one run."""
     pieces: list[Ints | None]
-    """N. For `WordTable.encode`; None where a text has other white space than prose has."""
+    """The ids of each text's pieces, for `WordTable.encode`; None where its white space is not that
+    of prose."""
 
 
 class WordTable:
-    """The distinct words of many texts. Memory: bounded by the two limits above."""
+    """The distinct pieces of many texts. Its memory is bounded by the two limits above."""
 
     def __init__(self, encoding: tiktoken.Encoding) -> None:
         self._encoding = encoding
@@ -85,79 +80,95 @@ class WordTable:
         self._clear()
 
     def _clear(self) -> None:
-        self._numbers = StringNumbers()
+        self._ids = StringIds()
         self._characters = 0
-        self._word, self._length, self._marks = array("q"), array("i"), array("H")
-        self._hashes, self._tokens = _Ragged("Q"), _Ragged("H")
+        # Columns, whose row k is that of the piece with id k:
+        self._word_ids = array("q")  # a line's first word has the id that it has after a space
+        self._lengths = array("i")  # characters of the word
+        self._marks = array("H")
+        self._hashes = _Ragged("Q")  # "don't" is two words for a shingle, "--" none
+        self._tokens = _Ragged("H")
 
     def look_up(self, texts: Sequence[bytes]) -> Words:
-        """The words of texts, in UTF-8. For many at once: numpy's calls are dear."""
-        if len(self._numbers) > PIECES_LIMIT or self._characters > CHARACTERS_LIMIT:
+        """Find the words of texts, given in UTF-8: of many at once, since each call of numpy has a
+        fixed cost."""
+        if len(self._ids) > PIECES_LIMIT or self._characters > CHARACTERS_LIMIT:
             self._clear()
-        rows = self._rows([b"\n" + text.replace(b"\n", b" \n") for text in texts])
+        # A text begins like a line, so that its first word is a piece like any other.
+        rows = self._rows([b"\n" + text for text in texts])
         is_prose = [self._is_prose(text, row) for text, row in zip(texts, rows, strict=True)]
-        for place, text in enumerate(texts):
-            if not is_prose[place]:
-                (rows[place],) = self._rows([" ".join(text.decode().split()).encode()])
+        for index, text in enumerate(texts):
+            if not is_prose[index]:
+                (rows[index],) = self._rows([" ".join(["", *text.decode().split()]).encode()])
         return self._words(rows, is_prose)
 
     def _rows(self, texts: Sequence[bytes]) -> list[Ints]:
-        """The numbers of pieces, which are what `split(b" ")` finds; those that are new get one."""
-        joined = b" ".join([*texts, b""])
+        """Find the ids of each text's pieces. Each text begins with a space or a line's end."""
+        joined = b"".join(texts)
         data = np.frombuffer(joined, np.uint8)
-        ends = np.flatnonzero(data == ord(" "))
-        starts = np.append(0, ends[:-1] + 1)
-        known = len(self._numbers)
-        numbers, new = self._numbers.look_up(joined, starts, ends)
+        separators = np.flatnonzero((data == ord(" ")) | (data == ord("\n")))
+        is_line = data[separators] == ord("\n")
+        starts = separators + ~is_line  # a line's end is part of its piece, a space is not
+        ends = np.append(separators[1:], len(joined))
+        known = len(self._ids)
+        ids, new = self._ids.look_up(joined, starts, ends)
         if len(new):
-            is_line = data[starts[new]] == ord("\n")
-            # the word after it by itself, which gives the number
-            new_starts, new_ends = starts[new], ends[new]
-            words, own = self._numbers.look_up(joined, new_starts[is_line] + 1, new_ends[is_line])
-            word = np.arange(known, len(self._numbers))
-            word[: len(new)][is_line] = words
-            self._word.frombytes(word.tobytes())
-            new_starts = np.append(new_starts, new_starts[is_line][own] + 1)
-            new_ends = np.append(new_ends, new_ends[is_line][own])
-            places = zip(new_starts.tolist(), new_ends.tolist(), strict=True)
-            self._add(b" ".join([joined[start:end] for start, end in places]))
-        bounds = np.cumsum([0, *(text.count(b" ") + 1 for text in texts)]).tolist()
-        return [numbers[start:end] for start, end in pairwise(bounds)]
+            self._add(joined, starts[new], ends[new], is_line[new], known)
+        bounds = np.searchsorted(separators, np.cumsum([0, *map(len, texts)])).tolist()
+        return [ids[start:end] for start, end in pairwise(bounds)]
 
-    def _add(self, joined: bytes) -> None:
-        """Add rows to all columns, for pieces with spaces between them."""
-        pieces = joined.decode().split(" ")
+    def _add(
+        self, joined: bytes, starts: Ints, ends: Ints, is_line: npt.NDArray[np.bool_], known: int
+    ) -> None:
+        """Add rows to all columns for the pieces joined[starts[k]:ends[k]] with the ids known,
+        known + 1, ..."""
+        # A line's first word is the same word as after a space, where it may not have been yet.
+        words, own = self._ids.look_up(joined, starts[is_line] + 1, ends[is_line])
+        word = np.arange(known, len(self._ids))
+        word[: len(starts)][is_line] = words
+        self._word_ids.frombytes(word.tobytes())
+        starts = np.append(starts, starts[is_line][own] + 1)
+        ends = np.append(ends, ends[is_line][own])
+        spans = zip(starts.tolist(), ends.tolist(), strict=True)
+        self._add_columns([joined[start:end].decode() for start, end in spans])
+
+    def _add_columns(self, pieces: Sequence[str]) -> None:
         words = [piece.removeprefix("\n") for piece in pieces]
+        marks = list(map(_marks, pieces))
         self._characters += sum(map(len, words))
-        self._length.extend(map(len, words))
-        marks = _marks_of_each(pieces, joined)
-        self._marks.frombytes(marks.tobytes())
+        self._lengths.extend(map(len, words))
+        self._marks.extend(marks)
         parts = split_words_of_each(words)
         hashes = [zlib.crc32(part) for part in chain.from_iterable(parts)]
         self._hashes.extend(mix(np.array(hashes, np.uint64)), np.array(list(map(len, parts)), int))
-        for place in np.flatnonzero(marks & _NO_WORD).tolist():
-            pieces[place] = "-"  # its tokens are never asked for
-        self._tokens.extend(*self._encode_pieces(pieces))
+        # the tokens of what is no word are never asked for
+        rows = zip(pieces, marks, strict=True)
+        plain = ["-" if mark & _NO_WORD else piece for piece, mark in rows]
+        self._tokens.extend(*self._encode_pieces(plain))
 
     def _encode_pieces(self, pieces: Sequence[str]) -> tuple[Tokens, Ints]:
-        """All pieces' tokens, from one call, and how many each has."""
+        """Encode pieces by one call; returns the tokens of all in a row, and how many each has."""
         text = (" " + " ".join(pieces)).replace(" \n", "\n")
         tokens = np.array(self._encoding.encode_ordinary(text), np.uint16)
+        # a token begins with a space or a line's end where a piece begins, and nowhere else
         starts = np.flatnonzero(self._begins_piece[tokens])
         assert len(starts) == len(pieces)
         return tokens, np.diff(starts, append=len(tokens))
 
     def _is_prose(self, text: bytes, row: Ints) -> bool:
         """Whether the tokens of `text` are those of its pieces."""
+        # GPT-2's expression takes white space that stands before white space as one: of three line
+        # ends the first two, and all at a text's end. Two spaces, a tab, ... are marked as no word.
         marks = np.frombuffer(self._marks, np.uint16).take(row)
         has_other = bool(np.bitwise_or.reduce(marks) & _NO_WORD)
         return not (has_other or b"\n\n\n" in text or text.endswith(b"\n"))
 
     def _words(self, rows: Sequence[Ints], is_prose: Sequence[bool]) -> Words:
+        """Gather from the columns what stands for the pieces of each text."""
         pieces = np.concatenate(rows)
-        lengths = np.frombuffer(self._length, np.int32).take(pieces)
-        is_word = lengths > 0
-        numbers = pieces[is_word]
+        lengths = np.frombuffer(self._lengths, np.int32).take(pieces)
+        is_word = lengths > 0  # an empty line is a piece without a word
+        words = pieces[is_word]
         hashes, hash_counts = self._hashes.gather(pieces)
         ends = np.cumsum([0, *map(len, rows)])
         starts = running_sum(hash_counts)[ends].tolist()
@@ -167,9 +178,9 @@ class WordTable:
         ]
         return Words(
             bounds=running_sum(is_word)[ends],
-            numbers=np.frombuffer(self._word, np.int64).take(numbers),
+            ids=np.frombuffer(self._word_ids, np.int64).take(words),
             lengths=lengths[is_word],
-            marks=np.frombuffer(self._marks, np.uint16).take(numbers),
+            marks=np.frombuffer(self._marks, np.uint16).take(words),
             runs=runs,
             run_slices=run_slices,
             shingles=[
@@ -182,7 +193,8 @@ class WordTable:
         )
 
     def encode(self, texts: Sequence[str], pieces: Sequence[Ints | None]) -> list[Tokens]:
-        """`encode_ordinary` of each text, (T,), given its pieces as `look_up` found them last."""
+        """Encode each text, (T,), as `encode_ordinary` does, given its pieces, which the last
+        `look_up` found."""
         prose = [own for own in pieces if own is not None]
         if not prose:
             prose = [np.empty(0, np.int64)]
@@ -198,20 +210,9 @@ class WordTable:
         ]
 
 
-def _marks_of_each(pieces: Sequence[str], joined: bytes) -> npt.NDArray[np.uint16]:
-    """`_marks` of pieces, which are also given as one: those of most are told from their bytes."""
-    data = np.frombuffer(joined + b" ", np.uint8)
-    ends = np.flatnonzero(data == ord(" "))
-    kinds = np.bitwise_or.reduceat(_KINDS[data], np.append(0, ends[:-1] + 1))
-    marks = np.where(kinds & _LETTER, np.uint16(HAS_LETTER), np.uint16(0))
-    may_be_special = np.diff(ends, prepend=-1) <= 1 + len("\nhave")
-    may_be_special |= np.isin(data[ends - 1], np.frombuffer(b"mM", np.uint8))  # of lorem
-    for place in np.flatnonzero((kinds & _OTHER != 0) | may_be_special).tolist():
-        marks[place] = _marks(pieces[place])
-    return marks
-
-
 def _marks(piece: str) -> int:
+    """The bits of `Words.marks` for the word in a piece; _NO_WORD for white space that is in no
+    prose."""
     word = piece.removeprefix("\n")
     has_letter = word.isalpha()
     if not has_letter:  # there may be something else in it
@@ -227,7 +228,7 @@ def _marks(piece: str) -> int:
 
 
 def running_sum(values: npt.NDArray[Any]) -> Ints:
-    """Of the first 0, 1, ... values, one more than there are."""
+    """The sums of the first 0, 1, 2, ... values: one more than there are values."""
     return np.concatenate(([0], np.cumsum(values, dtype=np.int64)))
 
 
@@ -239,17 +240,17 @@ class _Ragged:
         self._ends = array("q", [0])
 
     def extend(self, values: npt.NDArray[Any], counts: Ints) -> None:
-        """Add a row of `counts[k]` values for each k."""
+        """Add rows, the k-th of the next `counts[k]` values."""
         ends = len(self._values) + np.cumsum(counts, dtype=np.int64)
         self._values.frombytes(values.tobytes())
         self._ends.frombytes(ends.tobytes())
 
     def gather(self, rows: Ints) -> tuple[npt.NDArray[Any], Ints]:
-        """The values of each row in turn, and how many each has."""
+        """Return the values of the given rows, one row after another, and how many each has."""
         ends = np.frombuffer(self._ends, np.int64)
         starts = ends.take(rows)
         counts = ends.take(rows + 1) - starts
-        before = np.cumsum(counts) - counts
-        places = np.repeat(starts - before, counts)
-        places += np.arange(len(places))
-        return np.frombuffer(self._values, self._values.typecode).take(places), counts
+        before = np.cumsum(counts) - counts  # the values of the rows before each
+        indices = np.repeat(starts - before, counts)
+        indices += np.arange(len(indices))
+        return np.frombuffer(self._values, self._values.typecode).take(indices), counts

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minigpt_search.data.cleaning.clean import clean
-from minigpt_search.data.common.documents import batched
+from minigpt_search.data.common.documents import Document, batched
 from minigpt_search.data.common.downloads import Downloads
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
@@ -41,19 +41,24 @@ from minigpt_search.data.corpus.tokenizer import (
     bpe_files,
     get_encoding,
 )
-from minigpt_search.data.filtering.annotate import get_ready, measure
+from minigpt_search.data.filtering.annotate import annotate, preload
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
 from minigpt_search.data.filtering.near_duplicates import first_of_each
 from minigpt_search.data.pipeline.cluster import Cluster
-from minigpt_search.data.pipeline.counts import Tally, refuse_too_few, tally_reasons
+from minigpt_search.data.pipeline.counts import (
+    CountingReader,
+    check_enough_documents,
+    dropped_by_reason,
+)
 from minigpt_search.data.pipeline.document_table import DocumentTable
 from minigpt_search.data.pipeline.segments import SegmentWriter
+from minigpt_search.data.pipeline.sharded import read_sharded
 from minigpt_search.data.pipeline.splits import Selection, choose_splits
 from minigpt_search.data.pipeline.workers import Workers
 from minigpt_search.data.sources.resolve import check_sources, resolve_sources, source_weights
 
 MANY_DOCUMENTS = 2_000
-"""With as many to come, worker processes start while the first are being read."""
+"""With as many documents to come, worker processes start while the first are being read."""
 
 
 def prepare_corpus(
@@ -63,7 +68,7 @@ def prepare_corpus(
     workers: int | None = None,
     cluster: Cluster | None = None,
 ) -> Path:
-    """The folder of the corpus that `spec` describes, made if it is not there yet.
+    """Make the corpus that `spec` describes, if it is not there yet, and return its folder.
 
     Args:
         spec: what the corpus is to hold.
@@ -80,18 +85,15 @@ def prepare_corpus(
     """
     folder = root / "corpus" / spec.name
     new = [path for path in folder.parents if not path.exists()]
-
-    def busy() -> None:
-        if not quiet:
-            print("waiting for another process that prepares this corpus", file=sys.stderr)
-
+    progress = Progress(quiet)
     try:
         if not folder.exists():
             check_sources(spec)  # before anything is made or downloaded
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with only_process(folder.parent / f".{spec.name}.lock", busy):
+        with only_process(folder.parent / f".{spec.name}.lock", progress.say_waiting):
+            # asked here, as another process may have made it while this one waited
             if not _is_prepared(spec, folder, quiet):
-                _prepare_in_place(spec, root, folder, quiet, workers, cluster)
+                _prepare_in_place(spec, root, folder, progress, workers, cluster)
     except OSError as error:  # a full disk, no permission, a file where a folder should be
         where = error.filename or folder
         raise UserError(f"{where}: {error.strerror or error}: make room or choose --out") from None
@@ -103,7 +105,7 @@ def prepare_corpus(
 
 
 def _is_prepared(spec: CorpusSpec, folder: Path, quiet: bool) -> bool:
-    """Whether `folder` holds the corpus of `spec`; a UserError if it holds something else."""
+    """Whether `folder` holds the corpus of `spec`. Raises `UserError` if it holds another thing."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if not (folder / MANIFEST_FILE).exists():
@@ -126,23 +128,24 @@ def _prepare_in_place(
     spec: CorpusSpec,
     root: Path,
     folder: Path,
-    quiet: bool,
+    progress: Progress,
     workers: int | None,
     cluster: Cluster | None,
 ) -> None:
+    """Make the corpus in a hidden folder, and rename that when the corpus is whole."""
     work = folder.parent / f".{spec.name}.unfinished"
     shutil.rmtree(work, ignore_errors=True)  # of a preparation that was killed: we hold the lock
     work.mkdir()
     try:
         started = time.perf_counter()
-        manifest = _build(spec, root, work, Progress(quiet), workers, cluster)
+        manifest = _build(spec, root, work, progress, workers, cluster)
         write_manifest(manifest, work)
         os.replace(work, folder)
-        if cluster is not None:
-            cluster.forget(spec.name)
+        if cluster is not None:  # only now: until the corpus is there, a run can go on from them
+            cluster.remove_shards(spec.name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    if not quiet:
+    if not progress.quiet:
         print(_summary(manifest, folder, time.perf_counter() - started))
 
 
@@ -154,23 +157,19 @@ def _build(
     workers: int | None,
     cluster: Cluster | None,
 ) -> Manifest:
-    """Write the segment files into `work`, and return what is to stand in the manifest."""
+    """Write the segment files into `work`, and return the manifest."""
     spool = work / "spool"
     spool.mkdir()
     with DocumentTable(spool) as table:
         with Downloads(root / "downloads", progress) as downloads:
             sources = resolve_sources(spec, downloads)
             bpe_files(root, progress)  # small, and here while the sources' archives are coming
-            tally = Tally(sources)
+            reader = CountingReader(sources)
             with progress.stage("read_clean_encode"):
                 if cluster is None:
-                    _read_all(spec, root, tally, table, progress, workers)
+                    _read_all(spec, root, reader, table, progress, workers)
                 else:
-                    from minigpt_search.data.pipeline.sharded import (
-                        read_sharded,  # Ray takes a second to import
-                    )
-
-                    read_sharded(spec, root, cluster, sources, tally, table, progress, workers)
+                    read_sharded(spec, root, cluster, sources, reader, table, progress, workers)
                 table.flush()
                 if not len(table):
                     raise UserError(f"--source {' '.join(spec.sources)}: no text in it")
@@ -178,8 +177,8 @@ def _build(
         with progress.stage("near_duplicates"), progress.bar("near-duplicates", total=1) as bar:
             new = first_of_each(table.signatures())
             bar.update()
-        counts = tally.counts(table, new)
-        refuse_too_few(counts)
+        counts = reader.manifest_counts(table, new)
+        check_enough_documents(counts)
         selections, notes = choose_splits(
             spec,
             kept=np.flatnonzero(new & (table.verdicts == 0)),
@@ -206,7 +205,7 @@ def _build(
         splits=splits,
         storage_bytes=sum(file.size_bytes for split in splits.values() for file in split.files),
         stage_seconds={name: round(value, 3) for name, value in progress.seconds.items()},
-        cpu_seconds={name: round(value, 3) for name, value in tally.cpu_seconds.items()},
+        cpu_seconds={name: round(value, 3) for name, value in reader.cpu_seconds.items()},
         versions=versions(("torch", *TEXT_LIBRARIES)),
         notes=notes,
         **counts,
@@ -221,7 +220,7 @@ def _write(
     selections: dict[str, Selection],
     progress: Progress,
 ) -> tuple[dict[str, Split], str]:
-    """The splits as they were written, and the hash of their content."""
+    """Write the segment files of all splits; returns the splits and the hash of their content."""
     writer = SegmentWriter(work, table, partial(_count_bytes, root))
     total = sum(selection.tokens for selection in selections.values())
     splits = {}
@@ -233,40 +232,46 @@ def _write(
 
 
 def _count_bytes(root: Path, tokens: list[int]) -> int:
-    return len(get_encoding(root).decode_bytes(tokens))  # needed only for a document that was cut
+    # loads the encoding here only if a document was cut, so that its text's size is not known
+    return len(get_encoding(root).decode_bytes(tokens))
 
 
 def _read_all(
     spec: CorpusSpec,
     root: Path,
-    tally: Tally,
+    reader: CountingReader,
     table: DocumentTable,
     progress: Progress,
     workers: int | None,
 ) -> None:
     """Read, clean, drop repeats, judge, sign and encode every document, as one stream.
 
-    Cleaning and measuring run in the worker processes; what must see all documents in order runs
-    between the two, here.
+    Cleaning and annotating run in the worker processes. What must see all documents in order, which
+    is whether they repeat others, is decided between the two, in this process. Batches are made
+    anew after it, since what is left of one may be little.
     """
-    measure_batch = partial(measure, root=root, seed=spec.seed, use_rules=spec.quality_filter)
+    annotate_batch = partial(annotate, root=root, seed=spec.seed, use_rules=spec.quality_filter)
     repeats = RepeatFilter()
-    total = tally.documents_known()
+    total = reader.documents_known()
     with Workers(workers) as pool, progress.bar("documents", total=total, unit="doc") as bar:
         if total and total >= MANY_DOCUMENTS:
-            pool.start(partial(get_ready, root))
-        raw = batched(tally.read(bar))
-        cleaned = tally.timed(pool.map(clean, raw))
-        for batch in pool.map(measure_batch, batched(repeats.keep_new(cleaned))):
+            pool.start(partial(preload, root))
+
+        def clean_batches() -> Iterator[list[Document]]:
+            for documents, seconds in pool.map(clean, batched(reader.read(bar))):
+                reader.add_seconds({"clean": seconds})
+                yield documents
+
+        for batch in pool.map(annotate_batch, batched(repeats.keep_new(clean_batches()))):
             table.append(batch)
-            tally.add_seconds(batch.cpu_seconds)
-    tally.dropped.update(repeats.dropped)
+            reader.add_seconds(batch.cpu_seconds)
+    reader.dropped.update(repeats.dropped)
 
 
 def _summary(manifest: Manifest, folder: Path, seconds: float) -> str:
     splits = manifest.splits
     counts = ", ".join(f"{splits[name].tokens:,} {name}" for name in SPLITS)
-    dropped = tally_reasons(manifest.sources)
+    dropped = dropped_by_reason(manifest.sources)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
     lines = [
         f"tokens     {counts} ({len(splits['train'].files)} segments)",

@@ -20,15 +20,15 @@ LOCAL = "local"
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A Ray cluster and the folder through which its nodes exchange shards of text."""
+    """A Ray cluster, and the folder through which its nodes exchange shards of text."""
 
     address: str
-    """`auto` (the cluster that this machine belongs to), `HOST:PORT` or `local`."""
+    """One of `auto` (the cluster that this machine belongs to), `HOST:PORT` and `local`."""
     work: Path
-    """The same folder on every node. It takes about four times the text's size meanwhile."""
+    """A folder that is the same on every node. It takes up to about four times the text's size."""
     shard_bytes: int = 16_000_000
-    """Text in a shard, the unit of work: some seconds of it, and some 200 MB of a worker's memory.
-    The corpus does not depend on it."""
+    """The text in a shard, the unit of work: some seconds of it, and some 200 MB of a worker's
+    memory. The corpus does not depend on it."""
 
     def __post_init__(self) -> None:
         if self.address.startswith("ray://"):
@@ -40,18 +40,18 @@ class Cluster:
             raise UserError(f"--address {self.address}: give auto, HOST:PORT or local")
 
     def folder(self, name: str) -> Path:
-        """Where the shards of the corpus `name` are."""
+        """The folder with the shards of the corpus `name`."""
         return self.work / f"{name}.shards"
 
-    def forget(self, name: str) -> None:
-        """Remove them."""
+    def remove_shards(self, name: str) -> None:
+        """Remove the shards of the corpus `name`."""
         shutil.rmtree(self.folder(name), ignore_errors=True)
         with suppress(OSError):
             self.work.rmdir()  # if nothing else is in it
 
 
 def prepare_environment(cluster: Cluster) -> None:
-    """What Ray reads from the environment when it is imported."""
+    """Set the environment variables that Ray reads when it is imported."""
     wanted = {"RAY_USAGE_STATS_ENABLED": "0"}
     if cluster.address == LOCAL:
         wanted["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # listen on loopback only

@@ -1,4 +1,4 @@
-"""Counting: what came in, what was dropped for which reason, what is left, by source."""
+"""The counts of a preparation by source: what came in, what was dropped and why, what is left."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigpt_search.data.common.documents import Document, RawDocument, Source
+from minigpt_search.data.common.documents import RawDocument, Source
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.filtering.quality import RULES
 from minigpt_search.data.pipeline.document_table import DocumentTable
 
 
-class Tally:
-    """The counts of one preparation, gathered while the documents stream by."""
+class CountingReader:
+    """Reads the sources of one preparation, and counts what comes in and what becomes of it."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._documents_in: Counter[int] = Counter()
         self._characters_in: Counter[int] = Counter()
         self.dropped: Counter[tuple[int, str]] = Counter()
-        """Documents by (source, reason)."""
+        """The number of documents dropped before they were annotated, by (source, reason)."""
         self.cpu_seconds: dict[str, float] = {}
-        """By kind of work, summed over the processes."""
+        """Processor seconds by kind of work, summed over the processes."""
 
     def documents_known(self) -> int | None:
-        """How many documents there are to read, if all sources tell."""
+        """The number of documents that there are to read; None if a source doesn't tell."""
         known = [source.documents for source in self._sources if source.documents is not None]
         return sum(known) if len(known) == len(self._sources) else None
 
     def read(self, bar: Any) -> Iterator[RawDocument]:
-        """All sources' documents, one source after another, counted."""
+        """Yield the documents of all sources, one source after another, and count them."""
         for number, source in enumerate(self._sources):
             bar.set_postfix_str(source.name, refresh=False)  # a bar is shown after its delay
             for text in source.read():
@@ -42,39 +42,33 @@ class Tally:
                 bar.update()
                 yield RawDocument(number, source.form, text)
 
-    def counted(self) -> dict[str, list[int]]:
-        """What was read of each source, for `restore`."""
+    def input_counts(self) -> dict[str, list[int]]:
+        """The documents and characters read of each source, for `set_input_counts`."""
         numbers = range(len(self._sources))
         return {
             "documents_in": [self._documents_in[number] for number in numbers],
             "characters_in": [self._characters_in[number] for number in numbers],
         }
 
-    def restore(self, counted: dict[str, list[int]]) -> None:
-        """Have read what another tally of the same sources has `counted`."""
-        self._documents_in = Counter(dict(enumerate(counted["documents_in"])))
-        self._characters_in = Counter(dict(enumerate(counted["characters_in"])))
+    def set_input_counts(self, counts: dict[str, list[int]]) -> None:
+        """Take over the `input_counts` of a reader that has read the same sources."""
+        self._documents_in = Counter(dict(enumerate(counts["documents_in"])))
+        self._characters_in = Counter(dict(enumerate(counts["characters_in"])))
 
     def add_seconds(self, seconds: dict[str, float]) -> None:
-        """Add a batch's seconds of work."""
+        """Add a batch's processor seconds."""
         for name, value in seconds.items():
             self.cpu_seconds[name] = self.cpu_seconds.get(name, 0.0) + value
 
-    def timed(self, batches: Iterable[tuple[list[Document], float]]) -> Iterator[list[Document]]:
-        """The cleaned batches without their seconds, which are added."""
-        for documents, seconds in batches:
-            self.add_seconds({"clean": seconds})
-            yield documents
-
-    def counts(self, table: DocumentTable, new: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        """The manifest's counting fields. `new` (N,) is False for near-duplicates."""
+    def manifest_counts(self, table: DocumentTable, new: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """The fields of the manifest that are counts. `new` (N,) is False for near-duplicates."""
         entries = [
             self._source_entry(number, source, table, new)
             for number, source in enumerate(self._sources)
         ]
         judged = int(new.sum())
         kept = sum(entry["documents_kept"] for entry in entries)
-        reasons = tally_reasons(entries)
+        reasons = dropped_by_reason(entries)
         return {
             "sources": entries,
             "quality_rules": [
@@ -97,7 +91,7 @@ class Tally:
     ) -> dict[str, Any]:
         own = table.sources == number
         kept = own & new & (table.verdicts == 0)
-        dropped = {reason: n for (place, reason), n in self.dropped.items() if place == number}
+        dropped = {reason: n for (index, reason), n in self.dropped.items() if index == number}
         dropped["near_duplicate"] = int((own & ~new).sum())
         for verdict, rule in enumerate(table.rules):
             if rule:
@@ -119,20 +113,20 @@ class Tally:
         }
 
 
-def tally_reasons(sources: Iterable[dict[str, Any]]) -> Counter[str]:
-    """Dropped documents by reason, over all of the manifest's sources."""
+def dropped_by_reason(sources: Iterable[dict[str, Any]]) -> Counter[str]:
+    """The number of documents dropped for each reason, over all of the manifest's sources."""
     reasons: Counter[str] = Counter()
     for source in sources:
         reasons.update(source["dropped"])
     return reasons
 
 
-def refuse_too_few(counts: dict[str, Any]) -> None:
-    """A `UserError` with the reasons where fewer than a document a split is left. `counts`: those
-    of `Tally.counts`."""
+def check_enough_documents(counts: dict[str, Any]) -> None:
+    """Raise `UserError`, with the reasons, where fewer documents than splits are left. `counts` is
+    what `CountingReader.manifest_counts` gave."""
     if (kept := counts["documents_kept"]) >= 3:
         return
-    dropped = tally_reasons(counts["sources"])
+    dropped = dropped_by_reason(counts["sources"])
     why = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
     judged = any(rule["dropped"] for rule in counts["quality_rules"])
     texts = any(".txt" in source["name"] + source["title"] for source in counts["sources"])

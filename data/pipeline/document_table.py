@@ -9,12 +9,12 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from minigpt_search.data.filtering.annotate import Measured
+from minigpt_search.data.filtering.annotate import AnnotatedBatch
 from minigpt_search.data.filtering.near_duplicates import PERMUTATIONS
 
 
 class DocumentTable:
-    """Columns of all documents that were measured, in the order they were read.
+    """Columns of all documents that were annotated, in the order they were read.
 
     Memory: 41 bytes a document. Tokens (2 bytes each) and signatures (500 bytes a document) are
     spooled to files in `folder` and mapped for reading.
@@ -28,7 +28,7 @@ class DocumentTable:
         self._sources, self._verdicts = array("i"), array("i")
         self._keys, self._bytes, self._lengths = array("Q"), array("q"), array("q")
         self.rules: list[str] = [""]
-        """Names of failed rules; `verdicts` are indices into it, 0 for none."""
+        """The names of the rules that documents failed, after an empty one."""
 
     def __enter__(self) -> DocumentTable:
         return self
@@ -42,7 +42,7 @@ class DocumentTable:
         self._tokens_file.close()
         self._signatures_file.close()
 
-    def append(self, batch: Measured) -> None:
+    def append(self, batch: AnnotatedBatch) -> None:
         """Add a batch of documents."""
         for rule in batch.failed:
             if rule not in self.rules:
@@ -65,33 +65,33 @@ class DocumentTable:
 
     @property
     def sources(self) -> npt.NDArray[np.int64]:
-        """(N,) Index in the list of sources."""
+        """(N,) The index of each document's source in the list of sources."""
         return np.frombuffer(self._sources, np.int32).astype(np.int64)
 
     @property
     def verdicts(self) -> npt.NDArray[np.int32]:
-        """(N,)"""
+        """(N,) The index in `rules` of the rule that each document failed; 0 for none."""
         return np.frombuffer(self._verdicts, np.int32)
 
     @property
     def order_keys(self) -> npt.NDArray[np.uint64]:
-        """(N,)"""
+        """(N,) The hash by which each document is sorted."""
         return np.frombuffer(self._keys, np.uint64)
 
     @property
     def text_bytes(self) -> npt.NDArray[np.int64]:
-        """(N,)"""
+        """(N,) The size of each text in UTF-8."""
         return np.frombuffer(self._bytes, np.int64)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """(N,) Tokens with the separator."""
+        """(N,) The tokens of each document, its separator included."""
         return np.frombuffer(self._lengths, np.int64)
 
     def signatures(self) -> npt.NDArray[np.uint32]:
-        """(N, P), mapped."""
+        """(N, P) The MinHash signatures, mapped from their file."""
         return np.memmap(self._signatures_path, np.uint32, "r", shape=(len(self), PERMUTATIONS))
 
     def tokens(self) -> npt.NDArray[np.uint16]:
-        """All tokens in a row, mapped."""
+        """The tokens of all documents in a row, mapped from their file."""
         return np.memmap(self._tokens_path, np.uint16, "r")

@@ -10,7 +10,7 @@ import logging
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from minigpt_search.data.common.errors import UserError, refusal
 from minigpt_search.data.common.machine import usable_cores
 from minigpt_search.data.common.package import package_folder
-from minigpt_search.data.common.ray_connection import differences, first_line, joined
-from minigpt_search.data.common.versions import versions
+from minigpt_search.data.common.ray_connection import first_line, joined
+from minigpt_search.data.common.versions import version_differences, versions
 from minigpt_search.data.pipeline.cluster import LOCAL, Cluster
 from minigpt_search.data.pipeline.shard_stages import ShardStage
 
-LOOK_SECONDS = 120.0
-"""For a node to get the code and look at the folder; the first task of a node takes some 5 s."""
+NODE_CHECK_SECONDS = 120.0
+"""The longest that a node may take to get the code and look at the folder. The first task of a node
+takes some 5 s."""
 MOST_TRIES = 10
-"""Of one shard, each ended by the loss of its process or node."""
+"""The most tries of one shard, each ended by the loss of its process or node."""
 
 NodeReport = tuple[dict[str, str], bool]
+"""The versions of a node's libraries, and whether it sees the folder."""
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def ray_session(cluster: Cluster, workers: int | None) -> Iterator[None]:
 
 
 def check_nodes(folder: Path) -> None:
-    """Whether each node that may work has the same libraries, and sees `folder`.
+    """Check that each node that may work has the same libraries and sees `folder`.
 
     Raises:
         UserError: naming the first that doesn't.
@@ -68,31 +70,39 @@ def check_nodes(folder: Path) -> None:
     mark = folder / f"seen-{uuid.uuid4().hex}"
     mark.touch()
     try:
-        looks = {
-            each["NodeManagerAddress"]: _look.options(
+        reports = {
+            each["NodeManagerAddress"]: _inspect_node.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(each["NodeID"], soft=False)
             ).remote(mark)
             for each in nodes
         }
-        for node, look in looks.items():
-            _check_report(node, folder, look)
+        for node, report in reports.items():
+            _check_report(node, folder, report)
     finally:
         mark.unlink(missing_ok=True)
 
 
-def _check_report(node: str, folder: Path, look: ray.ObjectRef) -> None:
+def _check_report(node: str, folder: Path, report: ray.ObjectRef) -> None:
     try:
-        found, sees = ray.get(look, timeout=LOOK_SECONDS)
+        found, sees = ray.get(report, timeout=NODE_CHECK_SECONDS)
     except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
         raise UserError(f"--address: node {node} cannot work ({first_line(error)})") from None
-    if differ := differences(found, versions()):
+    if differ := _differences(found, versions()):
         raise UserError(f"--address: node {node} has {differ}: install the same on all nodes")
     if not sees:
         raise UserError(f"--work {folder.parent.parent}: node {node} does not see this folder")
 
 
+def _differences(node: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """How a node's libraries differ from this machine's, in words; "" if they don't."""
+    return ", ".join(
+        f"{name} {found or 'missing'} where this machine has {wanted or 'none'}"
+        for name, found, wanted in version_differences(node, here)
+    )
+
+
 @ray.remote(num_cpus=0, max_retries=0)
-def _look(mark: Path) -> NodeReport:
+def _inspect_node(mark: Path) -> NodeReport:
     return versions(), mark.exists()
 
 
@@ -118,14 +128,15 @@ def map_shards(stage: ShardStage, numbers: Sequence[int], workers: int | None) -
 def run_on_shard(
     row: dict[str, Any], *, stage: ShardStage, wanted: dict[str, str]
 ) -> dict[str, Any]:
-    """In a worker: the shard's number and why it could not be done, or ""."""
+    """Run a stage on one shard, in a worker. Returns the shard's number, and why it could not be
+    done, or ""."""
     number = int(row["shard"])
     error = ""
     try:
         # A node may have joined after the others were looked at.
-        if differ := differences(versions(), wanted):
+        if differ := _differences(versions(), wanted):
             raise UserError(f"--address: node {socket.gethostname()} has {differ}")
-        with _counted(stage.folder / f"tries-{stage.name}-{number:05d}"):
+        with _limited_tries(stage.folder / f"tries-{stage.name}-{number:05d}"):
             stage(number)
     except UserError as reason:
         error = str(reason)
@@ -135,8 +146,9 @@ def run_on_shard(
 
 
 @contextmanager
-def _counted(path: Path) -> Iterator[None]:
-    """Ray Data starts a task again for ever: a shard that kills its process each time must end."""
+def _limited_tries(path: Path) -> Iterator[None]:
+    """Count the tries of a task in the file `path`, and raise `UserError` when there are too many:
+    Ray Data would start a task that kills its process each time again and again."""
     with path.open("ab") as file:
         file.write(b".")
     if path.stat().st_size > MOST_TRIES:

@@ -1,32 +1,33 @@
-"""Token ids to segment files: 1-D uint16 tensors for `torch.load`, hashed, flushed to disk."""
+"""Token ids to segment files: 1-D uint16 tensors for `torch.load`, hashed, flushed to disk.
+
+They are written without torch, whose import takes 0.9 s. Its `torch.save` would write files that
+hold the same (`tests/data/pipeline/test_segments.py`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import struct
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.corpus.manifest import SegmentFile, Split
 from minigpt_search.data.pipeline.document_table import DocumentTable
 from minigpt_search.data.pipeline.splits import Selection
 
-if TYPE_CHECKING:
-    from hashlib import _Hash
-
 
 class SegmentWriter:
-    """Writes splits into `folder`; `content_hash` covers the tokens of all that were written.
+    """Writes splits into `folder`, and hashes the tokens of all that it writes.
 
     Memory: one segment at a time.
     """
@@ -41,10 +42,12 @@ class SegmentWriter:
         self._offsets = np.cumsum(table.lengths) - table.lengths
         self._text_bytes = table.text_bytes
         self._count_bytes = count_bytes
-        self._hash: _Hash = hashlib.sha256()
+        self._hash = hashlib.sha256()
 
     @property
     def content_hash(self) -> str:
+        """The SHA-256 (hexadecimal) over the splits written so far. It depends on their order, not
+        on how they are divided into files."""
         return self._hash.hexdigest()
 
     def write(self, split: str, selection: Selection, segments: int, progress: Any) -> Split:
@@ -80,21 +83,26 @@ class SegmentWriter:
     def _gather(
         self, selection: Selection, ends: npt.NDArray[np.int64], start: int, stop: int
     ) -> npt.NDArray[np.uint16]:
-        """Tokens [start, stop) of the split's documents laid end to end."""
+        """The tokens from `start` to `stop` of a split's documents laid end to end.
+
+        Args:
+            ends: where each document ends in that row of tokens.
+        """
         tokens = np.empty(stop - start, np.uint16)
         filled = 0
-        place = int(np.searchsorted(ends, start, side="right"))
+        index = int(np.searchsorted(ends, start, side="right"))
         while filled < len(tokens):
-            row, length = selection.documents[place], selection.lengths[place]
-            skipped = max(0, start - (ends[place] - length))
+            row, length = selection.documents[index], selection.lengths[index]
+            skipped = max(0, start - (ends[index] - length))  # in the segment before this one
             piece = min(length - skipped, len(tokens) - filled)
             first = self._offsets[row] + skipped
             tokens[filled : filled + piece] = self._tokens[first : first + piece]
             filled += piece
-            place += 1
+            index += 1
         return tokens
 
     def _count_text(self, selection: Selection) -> int:
+        """The UTF-8 bytes of a split's text. Of a document that was cut they are counted anew."""
         rows = selection.documents
         whole = selection.lengths == self._lengths[rows]
         count = int(self._text_bytes[rows[whole]].sum())
@@ -107,29 +115,28 @@ class SegmentWriter:
 def save_segment(path: Path, tokens: npt.NDArray[np.uint16]) -> SegmentFile:
     """Save token ids as a 1-D uint16 tensor, and see them on the disk before returning."""
     content = tensor_file(tokens)
-    with path.open("wb") as file:
+    with atomic_file(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
     digest = hashlib.sha256(content).hexdigest()
     return SegmentFile(name=path.name, tokens=len(tokens), sha256=digest, size_bytes=len(content))
 
 
 _ALIGNMENT = 64
-"""Bytes; as torch aligns the tensor's, for those who map the file."""
+"""Bytes. The tensor's data begin at a multiple of it, as in torch's own files, which are mapped."""
 _HEADER_BYTES = 30
-"""Of a member in a zip archive, before its name and its extra field."""
+"""The fixed part of a member's header in a zip archive, before its name and its extra field."""
 
 
 def tensor_file(tokens: npt.NDArray[np.uint16]) -> memoryview:
-    """The content of a file that `torch.load` reads as a 1-D uint16 tensor."""
+    """Make the content of a file that `torch.load` reads as a 1-D uint16 tensor: a zip archive that
+    holds the tensor's data, and a pickle that says what they are."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(zipfile.ZipInfo("archive/data.pkl"), _pickle(len(tokens)))
         archive.writestr(zipfile.ZipInfo("archive/byteorder"), sys.byteorder)
         data = zipfile.ZipInfo("archive/data/0")
         before = packed.tell() + _HEADER_BYTES + len(data.filename) + 4
-        padding = -before % _ALIGNMENT
+        padding = -before % _ALIGNMENT  # goes into an extra field, under torch's own mark "FB"
         data.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
         archive.writestr(data, tokens.data)
         archive.writestr(zipfile.ZipInfo("archive/version"), "3\n")
@@ -137,8 +144,8 @@ def tensor_file(tokens: npt.NDArray[np.uint16]) -> memoryview:
 
 
 def _pickle(length: int) -> bytes:
-    """Instructions for: `_rebuild_tensor_v3(storage "0", offset 0, (length,), stride (1,), no
-    gradient, no hooks, torch.uint16)`."""
+    """Write a pickle of `_rebuild_tensor_v3(storage "0", offset 0, (length,), stride (1,), no
+    gradient, no hooks, torch.uint16)`, opcode by opcode: `pickle` itself would import torch."""
     storage = b"".join(
         [
             pickle.MARK + _text("storage"),

@@ -1,4 +1,4 @@
-"""What a worker does with a shard: clean it, and later measure what of it is new.
+"""What a worker does with a shard: clean it, and later annotate what of it is new.
 
 Each stage reads files of a shard and leaves another (`data/pipeline/shards.py`); what is there is
 not made again. The work itself is that of a preparation on one machine.
@@ -15,7 +15,7 @@ import numpy as np
 
 from minigpt_search.data.cleaning.clean import clean
 from minigpt_search.data.common.documents import Document, batched
-from minigpt_search.data.filtering.annotate import Measured, measure
+from minigpt_search.data.filtering.annotate import AnnotatedBatch, annotate
 from minigpt_search.data.filtering.exact_duplicates import (
     Decisions,
     Digests,
@@ -37,18 +37,18 @@ from minigpt_search.data.pipeline.shards import (
 
 Dropped = Counter[tuple[int, str]]
 _COLUMNS = ("order_keys", "text_bytes", "signatures", "lengths", "tokens")
-"""Fields of `Measured` that are arrays."""
+"""The fields of `AnnotatedBatch` that are arrays."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardStage:
-    """One of the two stages of one preparation. Picklable."""
+    """One of the two stages of a preparation that run on a cluster. It can be pickled."""
 
     name: str
-    """CLEANED or MEASURED: the file that it makes."""
+    """The file that it makes: CLEANED or ANNOTATED."""
     folder: Path
     root: Path
-    """Where the tokenizer's files are, the same folder on all nodes."""
+    """The folder below which the tokenizer's files are, the same on all nodes."""
     seed: int
     use_rules: bool
 
@@ -57,7 +57,7 @@ class ShardStage:
         path = shard_file(self.folder, self.name, number)
         if path.exists():
             return
-        make = self._cleaned if self.name == CLEANED else self._measured
+        make = self._cleaned if self.name == CLEANED else self._annotated
         save_arrays(path, make(number))
 
     def _cleaned(self, number: int) -> Arrays:
@@ -74,20 +74,20 @@ class ShardStage:
             "clean_seconds": np.array(seconds),
         }
 
-    def _measured(self, number: int) -> Arrays:
+    def _annotated(self, number: int) -> Arrays:
         cleaned = load_arrays(shard_file(self.folder, CLEANED, number))
         decided = load_arrays(shard_file(self.folder, DECIDED, number))
         kept, dropped = without_repeats(
-            unpack_clean(cleaned), digests_of(cleaned), Decisions(**decided)
+            unpack_clean(cleaned), unpack_digests(cleaned), Decisions(**decided)
         )
         batches = [
-            measure(batch, root=self.root, seed=self.seed, use_rules=self.use_rules)
+            annotate(batch, root=self.root, seed=self.seed, use_rules=self.use_rules)
             for batch in batched(kept)
         ]
-        return {**_pack_dropped(dropped), **_pack_measured(batches)}
+        return {**_pack_dropped(dropped), **_pack_annotated(batches)}
 
 
-def digests_of(cleaned: Arrays) -> Digests:
+def unpack_digests(cleaned: Arrays) -> Digests:
     """The digests in a shard's cleaned file."""
     return Digests(**{each.name: cleaned[f"digest_{each.name}"] for each in fields(Digests)})
 
@@ -103,14 +103,15 @@ def _pack_dropped(dropped: Dropped) -> Arrays:
     }
 
 
-def dropped_of(measured: Arrays) -> Dropped:
-    """How many documents of a shard were repetition, by (source, reason)."""
+def unpack_dropped(annotated: Arrays) -> Dropped:
+    """The number of a shard's documents that were repetition, by (source, reason), in its annotated
+    file."""
     names = ("dropped_sources", "dropped_reasons", "dropped_counts")
-    rows = zip(*(measured[name].tolist() for name in names), strict=True)
+    rows = zip(*(annotated[name].tolist() for name in names), strict=True)
     return Counter({(source, reason): count for source, reason, count in rows})
 
 
-def _pack_measured(batches: Sequence[Measured]) -> Arrays:
+def _pack_annotated(batches: Sequence[AnnotatedBatch]) -> Arrays:
     if not batches:
         return {}
     seconds = _sum_seconds(batches)
@@ -123,18 +124,18 @@ def _pack_measured(batches: Sequence[Measured]) -> Arrays:
     }
 
 
-def _sum_seconds(batches: Iterable[Measured]) -> dict[str, float]:
+def _sum_seconds(batches: Iterable[AnnotatedBatch]) -> dict[str, float]:
     total: Counter[str] = Counter()
     for each in batches:
         total.update(each.cpu_seconds)
     return dict(total)
 
 
-def measured_of(arrays: Arrays) -> Measured | None:
-    """The documents that a shard leaves; None if it leaves none."""
+def unpack_annotated(arrays: Arrays) -> AnnotatedBatch | None:
+    """The documents in a shard's annotated file; None if there are none."""
     if "sources" not in arrays:
         return None
-    return Measured(
+    return AnnotatedBatch(
         sources=arrays["sources"].tolist(),
         failed=arrays["failed"].tolist(),
         cpu_seconds=dict(zip(arrays["stages"].tolist(), arrays["seconds"].tolist(), strict=True)),

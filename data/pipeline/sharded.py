@@ -1,8 +1,8 @@
-"""Reading, cleaning and measuring past one machine: the documents of a preparation in shards.
+"""Reading, cleaning and annotating past one machine: the documents of a preparation in shards.
 
 The sources are read here, once and in order, into shards of raw text in a folder that all nodes
 see. Ray Data cleans the shards (`data/pipeline/shard_stages.py`); which documents and paragraphs
-are repetition is decided here in order, from their digests alone; Ray Data measures what is left;
+are repetition is decided here in order, from their digests alone; Ray Data annotates what is left;
 and the results are appended in order. So the corpus is to the byte that of one machine.
 
 A file that is there is not made again, so that a killed preparation goes on where it was. The
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,19 +30,19 @@ from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.corpus.tokenizer import bpe_files
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
 from minigpt_search.data.pipeline.cluster import Cluster, prepare_environment
-from minigpt_search.data.pipeline.counts import Tally
+from minigpt_search.data.pipeline.counts import CountingReader
 from minigpt_search.data.pipeline.document_table import DocumentTable
 from minigpt_search.data.pipeline.shard_stages import (
     DIGEST_ARRAYS,
     ShardStage,
-    digests_of,
-    dropped_of,
-    measured_of,
+    unpack_annotated,
+    unpack_digests,
+    unpack_dropped,
 )
 from minigpt_search.data.pipeline.shards import (
+    ANNOTATED,
     CLEANED,
     DECIDED,
-    MEASURED,
     load_arrays,
     save_arrays,
     shard_file,
@@ -51,7 +50,8 @@ from minigpt_search.data.pipeline.shards import (
 )
 
 INDEX = "index.json"
-"""Written when all shards of raw text are: how many there are, and what was counted."""
+"""The file that says how many shards of raw text there are, and what was counted while they were
+made. It is written when all of them are there."""
 
 
 def read_sharded(
@@ -59,12 +59,12 @@ def read_sharded(
     root: Path,
     cluster: Cluster,
     sources: Sequence[Source],
-    tally: Tally,
+    reader: CountingReader,
     table: DocumentTable,
     progress: Progress,
     workers: int | None,
 ) -> None:
-    """Fill `tally` and `table` as a preparation in processes of this machine does.
+    """Fill `reader` and `table` as a preparation in processes of this machine does.
 
     Args:
         workers: at most as many tasks at a time; None: as many as the cluster has cores.
@@ -74,11 +74,6 @@ def read_sharded(
     """
     folder = cluster.folder(spec.name) / _key(spec, sources, cluster.shard_bytes)
     folder.mkdir(parents=True, exist_ok=True)
-
-    def busy() -> None:
-        if not progress.quiet:
-            print("waiting for another process that prepares this corpus", file=sys.stderr)
-
     prepare_environment(cluster)
     from minigpt_search.data.pipeline.ray_tasks import (  # Ray takes a second
         check_nodes,
@@ -86,17 +81,18 @@ def read_sharded(
         ray_session,
     )
 
-    with only_process(cluster.work / f".{spec.name}.lock", busy):
+    # Another machine may prepare the corpus below another ROOT, with the same folder for shards.
+    with only_process(cluster.work / f".{spec.name}.lock", progress.say_waiting):
         with ray_session(cluster, workers):
             check_nodes(folder)
-            count = _write_shards(folder, root, cluster.shard_bytes, tally, progress)
-            for stage in (CLEANED, MEASURED):
-                if stage == MEASURED:
+            count = _write_shards(folder, root, cluster.shard_bytes, reader, progress)
+            for stage in (CLEANED, ANNOTATED):
+                if stage == ANNOTATED:  # all shards are clean
                     _decide(folder, count)
                 run = ShardStage(
                     name=stage,
                     folder=folder,
-                    root=folder,
+                    root=folder,  # the tokenizer's files have been copied into it
                     seed=spec.seed,
                     use_rules=spec.quality_filter,
                 )
@@ -105,11 +101,12 @@ def read_sharded(
                     if left:
                         for _ in map_shards(run, left, workers):
                             bar.update()
-        _append(folder, count, tally, table)
+        _append(folder, count, reader, table)
 
 
 def _key(spec: CorpusSpec, sources: Sequence[Source], shard_bytes: int) -> str:
-    """Of the input, the options, the libraries and this code: of all that decides the files."""
+    """The hash of the input, the options, the libraries and this code: of all that decides the
+    shards' files."""
     code = hashlib.sha256()
     for path in source_files("data").values():
         code.update(path.read_bytes())
@@ -124,10 +121,11 @@ def _key(spec: CorpusSpec, sources: Sequence[Source], shard_bytes: int) -> str:
 
 
 def _write_shards(
-    folder: Path, root: Path, shard_bytes: int, tally: Tally, progress: Progress
+    folder: Path, root: Path, shard_bytes: int, reader: CountingReader, progress: Progress
 ) -> int:
-    """Write the raw text in shards, if a run before has not; returns how many there are."""
-    for left in (*folder.glob(".*.npz-*"), *folder.glob("tries-*")):  # of a run that was killed
+    """Write the raw text in shards, unless a run before has; returns how many there are. Without
+    the index all are written again: only it says that none is missing."""
+    for left in (*folder.glob("*.tmp"), *folder.glob("tries-*")):  # of a run that was killed
         left.unlink(missing_ok=True)
     index = folder / INDEX
     if index.exists():
@@ -135,40 +133,42 @@ def _write_shards(
             found = checked_json.unseal(checked_json.loads(index.read_bytes()))
         except ValueError as error:
             raise UserError(f"{index}: damaged ({error}): remove {folder}") from None
-        tally.restore(found["counts"])
+        reader.set_input_counts(found["counts"])
         return int(found["shards"])
     for path in bpe_files(root, progress):  # workers elsewhere have no other way to them
         copy = folder / "downloads" / path.parent.name / path.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(copy) as file:
             file.write(path.read_bytes())
-    with progress.bar("documents", total=tally.documents_known(), unit="doc") as bar:
-        count = write_raw_shards(tally.read(bar), folder, shard_bytes)
+    with progress.bar("documents", total=reader.documents_known(), unit="doc") as bar:
+        count = write_raw_shards(reader.read(bar), folder, shard_bytes)
     with atomic_file(index) as file:
-        sealed = checked_json.seal({"shards": count, "counts": tally.counted()})
+        sealed = checked_json.seal({"shards": count, "counts": reader.input_counts()})
         file.write(json.dumps(sealed).encode())
     return count
 
 
 def _decide(folder: Path, count: int) -> None:
-    """Write down what is new in each shard. In order, since the first of each is kept."""
+    """Write what is new in each shard, in order, since the first of each text is kept. After a kill
+    the digests of all shards are read again: each decision rests on those before it."""
     repeats = RepeatFilter()
     for number in range(count):
         cleaned = load_arrays(shard_file(folder, CLEANED, number), *DIGEST_ARRAYS)
-        decisions = repeats.decide(digests_of(cleaned))
+        decisions = repeats.decide(unpack_digests(cleaned))
         path = shard_file(folder, DECIDED, number)
         if not path.exists():
             new = {"documents": decisions.documents, "paragraphs": decisions.paragraphs}
             save_arrays(path, new)
 
 
-def _append(folder: Path, count: int, tally: Tally, table: DocumentTable) -> None:
-    """Put what was measured where a preparation on one machine puts it, in the order of reading."""
+def _append(folder: Path, count: int, reader: CountingReader, table: DocumentTable) -> None:
+    """Put the annotated documents where a preparation on one machine puts them, in the order in
+    which they were read."""
     for number in range(count):
-        arrays = load_arrays(shard_file(folder, MEASURED, number))
-        tally.dropped.update(dropped_of(arrays))
-        if measured := measured_of(arrays):
-            table.append(measured)
-            tally.add_seconds(measured.cpu_seconds)
+        arrays = load_arrays(shard_file(folder, ANNOTATED, number))
+        reader.dropped.update(unpack_dropped(arrays))
+        if batch := unpack_annotated(arrays):
+            table.append(batch)
+            reader.add_seconds(batch.cpu_seconds)
         cleaned = load_arrays(shard_file(folder, CLEANED, number), "clean_seconds")
-        tally.add_seconds({"clean": float(cleaned["clean_seconds"])})
+        reader.add_seconds({"clean": float(cleaned["clean_seconds"])})

@@ -6,13 +6,11 @@ whole, by a rename, or not at all:
     raw-00012.npz       the documents as their sources hold them
     cleaned-00012.npz   as clean text, with the digests that tell repetition
     decided-00012.npz   what of it is new
-    measured-00012.npz  verdicts, signatures and tokens of what is kept
+    annotated-00012.npz verdicts, signatures and tokens of what is kept
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,37 +22,30 @@ import numpy.typing as npt
 
 from minigpt_search.data.common.documents import Document, Form, RawDocument
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.files import atomic_file
 
 SHARD_DOCUMENTS = 20_000
-"""In a shard at most: each has a signature of 500 bytes."""
-RAW, CLEANED, DECIDED, MEASURED = "raw", "cleaned", "decided", "measured"
+"""The most documents in a shard: each has a signature of 500 bytes."""
+RAW, CLEANED, DECIDED, ANNOTATED = "raw", "cleaned", "decided", "annotated"
+"""The stages of a shard, which its files are named after."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 _FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def shard_file(folder: Path, stage: str, number: int) -> Path:
-    """Where a stage's file of a shard is."""
+    """The path of the file that a stage makes of a shard."""
     return folder / f"{stage}-{number:05d}.npz"
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
-    """Write `path` so that it is whole or not there. Two nodes may write the same file at once (Ray
-    starts a task again whose node it lost sight of): temporary names are unique."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write `path`, which is whole or not there."""
+    with atomic_file(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_arrays(path: Path, *names: str) -> Arrays:
-    """The arrays in `path`, or those named.
+    """Read the arrays in `path`, or those of them that are named.
 
     Raises:
         UserError: it is damaged. It is removed, so that the next run makes it again.
@@ -103,7 +94,7 @@ def _pack_raw(documents: Sequence[RawDocument]) -> Arrays:
 
 
 def read_raw_shard(path: Path) -> Iterator[RawDocument]:
-    """The documents of a shard in order."""
+    """Yield the documents of a raw shard in order."""
     arrays = load_arrays(path)
     rows = zip(
         *(arrays[name].tolist() for name in ("sources", "forms", "are_bytes")),
@@ -116,7 +107,7 @@ def read_raw_shard(path: Path) -> Iterator[RawDocument]:
 
 
 def pack_clean(documents: Sequence[Document]) -> Arrays:
-    """Clean documents as arrays."""
+    """Turn clean documents into arrays."""
     return {
         "sources": np.array([source for source, _ in documents], np.int32),
         **_pack_texts([text.encode() for _, text in documents]),
@@ -124,7 +115,7 @@ def pack_clean(documents: Sequence[Document]) -> Arrays:
 
 
 def unpack_clean(arrays: Arrays) -> list[Document]:
-    """The documents of `pack_clean`."""
+    """Turn the arrays of `pack_clean` back into documents."""
     texts = (text.decode() for text in _texts(arrays))
     return list(map(Document, arrays["sources"].tolist(), texts))
 

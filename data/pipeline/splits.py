@@ -1,4 +1,4 @@
-"""Who goes where: validation, test and train documents, by hashes of their content.
+"""Which documents are for validation, for the test and for training, by hashes of their content.
 
 Each document has a key, a hash of the seed and its text. Sorted by it, documents stand in an order
 that is random but depends neither on the order in which they were read nor on the machine.
@@ -17,8 +17,8 @@ from minigpt_search.data.corpus.spec import CorpusSpec
 Ints = npt.NDArray[np.int64]
 
 EVAL_SHARE_LIMIT = 0.05
-"""Validation and test get at most this share of a small corpus' tokens each, and of each source's:
-a small one with a large weight would else be all in them, and nothing of it in train."""
+"""The largest share of a corpus' tokens that validation and test get each, and of each source's: a
+small source with a large weight would else be all in them, and nothing of it in train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,13 @@ class Selection:
     """The documents of one split, in their order in the files."""
 
     documents: Ints
-    """Row numbers in the table of documents."""
+    """The documents' rows in the table."""
     lengths: Ints
-    """Tokens taken of each, the separator included; below the document's length where it is cut."""
+    """The tokens taken of each, its separator included: fewer than it has where it is cut."""
 
     @property
     def tokens(self) -> int:
+        """The tokens of the split, separators included."""
         return int(self.lengths.sum())
 
 
@@ -50,9 +51,13 @@ def choose_splits(
     `spec.eval_tokens` each. They are chosen first and do not depend on `spec.tokens`.
 
     Args:
-        kept: (K,) rows of the table that may be used; the other arrays have a place for each row.
-        groups: (N,) the `--source` that each document comes from.
-        weights: share of train tokens wanted of each group; None: all there is of each.
+        kept: (K,) the rows of the table that may be used. The next four arrays have an entry for
+            each of its N rows.
+        lengths: (N,) the tokens of each document.
+        keys: (N,) the hash by which documents are sorted.
+        sources: (N,) the index of each document's source.
+        groups: (N,) the index of the `--source` that each document comes from.
+        weights: the share of train tokens wanted of each group; None: all there is of each.
 
     There must be three documents or more.
     """
@@ -60,6 +65,7 @@ def choose_splits(
     shares = _source_shares(order, lengths, sources, groups, weights)
     eval_tokens = min(spec.eval_tokens, int(EVAL_SHARE_LIMIT * lengths[order].sum()))
     if weights is not None:
+        # as many as the source that has the fewest for its share can give
         own = np.bincount(sources[order], weights=lengths[order])
         most = min(EVAL_SHARE_LIMIT * own[source] / share for source, share in shares.items())
         eval_tokens = min(eval_tokens, int(most))
@@ -81,14 +87,15 @@ def _source_shares(
         group_tokens = np.bincount(groups[order], weights=lengths[order], minlength=len(weights))
         group_of = {int(sources[row]): int(groups[row]) for row in order}
         for source, group in group_of.items():
-            tokens[source] *= weights[group] / group_tokens[group]
+            tokens[source] *= weights[group] / group_tokens[group]  # a group's sum is its weight
     return {source: float(share) for source, share in enumerate(tokens / tokens.sum()) if share}
 
 
 def _sample(
     order: Ints, lengths: Ints, sources: Ints, shares: dict[int, float], wanted: int
 ) -> Ints:
-    """Documents of about `wanted` tokens, never more, unless no document is that short."""
+    """Choose documents of about `wanted` tokens, never more unless no document is that short. Those
+    that do not fit are left for train: a document is never cut for validation or test."""
     chosen: list[int] = []
     for source, share in shares.items():
         budget = share * wanted
@@ -97,7 +104,7 @@ def _sample(
             if lengths[row] <= room:
                 chosen.append(row)
                 room -= lengths[row]
-            if room < 0.02 * budget:
+            if room < 0.02 * budget:  # near enough; going on would favour short documents
                 break
     chosen = chosen or [int(order[np.argmin(lengths[order])])]
     ranks = np.flatnonzero(np.isin(order, chosen))
@@ -112,7 +119,7 @@ def _train(
     groups: Ints,
     weights: Sequence[float] | None,
 ) -> tuple[Selection, list[str]]:
-    """The train split: each group's documents in order, up to its share of the tokens."""
+    """Take each group's documents in order, up to its share of the tokens; the last one is cut."""
     if weights is None:  # one group that holds everything
         groups, weights = np.zeros_like(groups), [1.0]
         limit = spec.tokens
@@ -133,6 +140,7 @@ def _train(
         rows.append(members)
         taken.append(np.minimum(lengths[members], wanted - before))
     documents, cut = np.concatenate(rows), np.concatenate(taken)
+    # the groups stand one after another here: their documents are mixed again by their keys
     mixed = np.argsort(keys[documents], kind="stable")
     return Selection(documents=documents[mixed], lengths=cut[mixed]), notes
 

@@ -22,7 +22,8 @@ from minigpt_search.data.common.machine import usable_cores
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 WAITING_PER_WORKER = 3
-"""Batches handed out ahead of the one whose result is due: keeps workers busy, bounds memory."""
+"""The batches for each worker handed out ahead of the one whose result is due: enough to keep the
+workers busy, few enough to bound memory."""
 
 
 class Workers:
@@ -57,8 +58,8 @@ class Workers:
     def map(
         self, function: Callable[[Batch], Result], batches: Iterable[Batch]
     ) -> Iterator[Result]:
-        """`function` of each batch, in order, lazily. Maps may be chained: one's results can be
-        the other's batches.
+        """Yield `function` of each batch, in order, as it is asked for. Maps may be chained: one's
+        results can be the other's batches.
 
         Raises:
             UserError: a process was killed from outside, as a system short of memory does.
@@ -78,7 +79,7 @@ class Workers:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise UserError(
-                "a worker process was killed, most likely for want of memory: close other "
+                "a worker process was killed, most likely for lack of memory: close other "
                 "programs or pass `--workers 1`"
             ) from None
 

@@ -71,19 +71,19 @@ WIKIPEDIANS = "Wikipedia contributors"
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltinSource:
-    """One text in one of the wheels."""
+    """A body of text in one of the wheels."""
 
     title: str
     kind: str
     form: Form
     package: Package
     read: Callable[[Path], Iterator[str]]
-    """Takes the wheel's path."""
+    """Yields the documents, given the wheel's path."""
     licence: str
     attribution: str
     url: str
     documents: int
-    """In the pinned wheel; tells the progress bar how much is left."""
+    """The number of documents in the pinned wheel, for the progress bar."""
 
 
 BUILTIN: dict[str, BuiltinSource] = {
@@ -187,7 +187,7 @@ BUILTIN: dict[str, BuiltinSource] = {
         documents=256,
     ),
 }
-"""By name, as in `--source builtin:NAME`."""
+"""The built-in sources by name, as in `--source builtin:NAME`."""
 
 
 def check_builtin(name: str) -> None:
@@ -197,7 +197,7 @@ def check_builtin(name: str) -> None:
 
 
 def builtin_sources(only: str, group: int, downloads: Downloads) -> list[Source]:
-    """All built-in sources, or the one named `only`, with their packages there or on their way:
+    """All built-in sources, or the one named `only`. Their packages are there or on their way, and
     reading waits for them.
 
     Raises:

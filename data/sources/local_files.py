@@ -55,7 +55,7 @@ def file_sources(path: Path, group: int, text_column: str) -> list[Source]:
 
 
 def files_by_format(path: Path) -> dict[str, list[Path]]:
-    """The file, or the folder's files, by ending.
+    """Sort the file, or the folder's files, by ending.
 
     Raises:
         UserError: a kind of file that is not known, or a folder without any that is.
@@ -75,7 +75,7 @@ def _ending(file: Path) -> str:
 
 
 def _hash_files(files: Sequence[Path]) -> str:
-    """SHA-256 of a file; of several, SHA-256 over theirs in order."""
+    """The SHA-256 of a file; of several files, the SHA-256 over theirs in order."""
     digests = []
     for file in files:
         try:
@@ -137,7 +137,7 @@ def _read_jsonl(file: Path, text_column: str) -> Iterator[str]:
 
 
 def text_of(row: dict[str, object], text_column: str, where: str) -> str:
-    """The text of a row; nothing where the column is null.
+    """The text of a row; "" where the column is null.
 
     Raises:
         UserError: no such column, or no text in it.

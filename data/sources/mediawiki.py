@@ -12,7 +12,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def read_dump(stream: IO[bytes], where: str) -> Iterator[str]:
-    """The wikitext of each article (namespace 0, no redirects), the title as its first line.
+    """Yield the wikitext of each article (namespace 0, no redirects), the title as its first line.
 
     A dump has no document type declaration, so one that has is refused: entities could be made to
     expand without end. (Expat 2.4.1 and later also limits expansion by itself.)

@@ -17,7 +17,8 @@ _WEIGHT = re.compile(r"(?P<source>.+):(?P<weight>\d+(?:\.\d+)?)")
 
 
 def split_weight(argument: str) -> tuple[str, float | None]:
-    """`SOURCE:WEIGHT` in two; None where no weight is given. A file of that very name wins."""
+    """Split `SOURCE:WEIGHT`; the weight is None where there is none. A file of that very name is a
+    source without weight."""
     match = _WEIGHT.fullmatch(argument)
     if match is None or Path(argument).exists():
         return argument, None
@@ -28,7 +29,7 @@ def split_weight(argument: str) -> tuple[str, float | None]:
 
 
 def source_weights(spec: CorpusSpec) -> list[float] | None:
-    """The weight of each `--source`: 1 where none is given, None where none is given at all."""
+    """The weight of each `--source`, 1 where it has none; None if not one of them has a weight."""
     weights = [split_weight(argument)[1] for argument in spec.sources]
     if not any(weights):
         return None
@@ -36,7 +37,7 @@ def source_weights(spec: CorpusSpec) -> list[float] | None:
 
 
 def check_sources(spec: CorpusSpec) -> None:
-    """Whether there are such sources, as far as can be told without reading or downloading.
+    """Check that there are such sources, as far as can be told without reading or downloading.
 
     Raises:
         UserError: naming the first that can't be had.

@@ -21,20 +21,21 @@ WARM_UP_STEPS = 2
 """Steps before the capture: they make the optimizer's state, the libraries' handles and
 workspaces, and compile kernels, none of which can be captured."""
 
-Function = Callable[[Tensor, Tensor], None]
+StepFunction = Callable[[Tensor, Tensor], None]
+"""What is captured: it takes tokens and targets, and all its results are written in place."""
 
 
 class StepGraph:
     """Calls `function(tokens, targets)`, replayed from a graph for batches of `batch_size`.
 
-    Smaller batches (an epoch's last) run as they are. All that the function reads and writes on
-    the GPU must stay where it is, and it must not wait for the GPU. `generators` are those it
-    draws from. Whatever keeps it from being captured is a warning, and then each call is launched
-    kernel by kernel, with the same numbers.
+    Smaller batches (an epoch's last) are launched kernel by kernel. All that the function reads and
+    writes on the GPU must stay where it is, and it must not wait for the GPU. `generators` are the
+    random streams that it draws from. Whatever keeps it from being captured is a warning, and then
+    each call is launched kernel by kernel, with the same numbers.
     """
 
     def __init__(
-        self, function: Function, batch_size: int, generators: Collection[torch.Generator]
+        self, function: StepFunction, batch_size: int, generators: Collection[torch.Generator]
     ) -> None:
         self.function, self.batch_size, self.generators = function, batch_size, generators
         self.replay: Callable[[], None] | None = None
@@ -42,7 +43,8 @@ class StepGraph:
         self.usable = True
 
     def __call__(self, tokens: Tensor, targets: Tensor) -> None:
-        """tokens and targets (B, T) on the GPU, or (K, B, T) of K runs."""
+        """Do the step on tokens and targets (B, T) on the GPU, or (K, B, T) of K runs."""
+        # A graph holds one shape: another would be another capture, for one step an epoch.
         if tokens.shape[-2] != self.batch_size or not self.usable:
             self.function(tokens, targets)
         elif self.steps_to_warm_up:
@@ -50,6 +52,7 @@ class StepGraph:
             run_on_side_stream(self.function, tokens, targets)
         else:
             if self.replay is None:
+                # A replay reads the addresses of the capture, so batches are copied to there.
                 self.tokens, self.targets = tokens.clone(), targets.clone()
                 self.replay = self._capture()
             self.tokens.copy_(tokens)
@@ -57,7 +60,8 @@ class StepGraph:
             self.replay()
 
     def _capture(self) -> Callable[[], None]:
-        """What runs the function on `tokens` and `targets`: the graph, or else the function."""
+        """A call that runs the function on `self.tokens` and `self.targets`: the graph's replay, or
+        the function itself where it can't be captured."""
         states = [generator.get_state() for generator in self.generators]
         try:
             return capture(self.function, self.tokens, self.targets, self.generators)
@@ -74,8 +78,8 @@ class StepGraph:
         return lambda: self.function(self.tokens, self.targets)
 
 
-def run_on_side_stream(function: Function, tokens: Tensor, targets: Tensor) -> None:
-    """Call it on a stream of its own, as the warm-up before a capture has to be."""
+def run_on_side_stream(function: StepFunction, tokens: Tensor, targets: Tensor) -> None:
+    """Call the function on a stream of its own, as the warm-up before a capture has to be."""
     stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
     stream.wait_stream(current)
     with torch.cuda.stream(stream):
@@ -84,9 +88,9 @@ def run_on_side_stream(function: Function, tokens: Tensor, targets: Tensor) -> N
 
 
 def capture(
-    function: Function, tokens: Tensor, targets: Tensor, generators: Collection[torch.Generator]
+    function: StepFunction, tokens: Tensor, targets: Tensor, generators: Collection[torch.Generator]
 ) -> Callable[[], None]:
-    """Capture the call, without running it; the result replays it on the same tensors.
+    """Capture the call without running it; returns what replays it on the same tensors.
 
     Raises RuntimeError if it can't be captured.
     """

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 CHUNK = 512
+"""Rows at a time."""
 TILE_BYTES = 2 << 20
-"""A tile of 512 rows: 2,048 of the vocabulary in bf16, 1,024 in fp32. With two threads 0.89 of the
-time of half as many rows; with one, alike (docs/performance.md)."""
+"""Size of a tile's logits for 512 rows: 2,048 of the vocabulary in bf16, 1,024 in fp32. With two
+threads it takes 0.89 of the time of half as many rows; with one, as long (docs/performance.md)."""
 
 
 def sum_losses(
@@ -42,6 +43,8 @@ def sum_losses(
     """
     w = weight.to(dtype)
     tiles = w.split(TILE_BYTES // (CHUNK * dtype.itemsize))  # (U, D) each
+    # The weight's gradient needs the exponentials of all tiles once their sum is known; the loss
+    # alone needs one tile at a time.
     held = len(w) if grad_w is not None else len(tiles[0])
     workspace = _workspace(held * min(CHUNK, len(x)), dtype)
     total = torch.zeros((), dtype=torch.float64)
@@ -54,7 +57,8 @@ def sum_losses(
         sums, log_sum = _exponentials(xc, tiles, buffers, acc_dtype, weighted)
         total += (log_sum - (x_acc * w_target).sum(dim=1)).sum(dtype=torch.float64)
         if grad_x is not None and grad_w is not None and weighted is not None:
-            # The softmax's part and the one-hot's
+            # The gradient of the logits is softmax minus one-hot: each part goes by itself, so that
+            # the softmax need not be normalised in the large matrix.
             grad_x[rows] = (weighted / sums).t() - w_target
             _add_products(grad_w, buffers, (x_acc / sums[:, None]).to(dtype))
             grad_w.index_add_(0, yc, x_acc, alpha=-1)
@@ -63,7 +67,8 @@ def sum_losses(
 
 @functools.lru_cache(maxsize=1)
 def _workspace(n: int, dtype: torch.dtype) -> Tensor:
-    """The same memory for each step: fresh pages would cost more than the exponentials."""
+    """Uninitialised memory for `n` logits, the same at each step: fresh pages would cost more than
+    the exponentials."""
     return torch.empty(n, dtype=dtype)
 
 
@@ -83,7 +88,8 @@ def _exponentials(
     acc_dtype: torch.dtype,
     weighted: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """exp(logits - m) of all tiles into `buffers`; returns its sum and log-sum-exp, (C,) each.
+    """Write exp(logits - m) of all tiles into `buffers`; returns their sums over the vocabulary and
+    the logits' log-sum-exp, (C,) each.
 
     m is 0, or the row's maximum if the sums are so large or small that something may have been
     lost. The sum of exponential x weight over the vocabulary goes into `weighted` (D, C).
@@ -107,6 +113,8 @@ def _exponentiate(
     weighted: Tensor | None,
     row_max: Tensor | None,
 ) -> Tensor:
+    """Do the work of `_exponentials` with m = `row_max` (C,), or 0 for None; returns the sums,
+    (C,)."""
     sums = torch.zeros(len(xc), dtype=acc_dtype)
     if weighted is not None:
         weighted.zero_()

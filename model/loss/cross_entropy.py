@@ -38,6 +38,9 @@ def linear_cross_entropy(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
+    """Makes the gradients in `forward`, while the chunk's logits are there; `backward` scales
+    them."""
+
     @staticmethod
     def forward(
         ctx: Any,

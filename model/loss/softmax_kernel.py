@@ -18,7 +18,7 @@ from torch import Tensor
 BLOCK = 4096
 """Logits of a row at a time."""
 WARPS = 8
-"""So that a thread has 16 of them."""
+"""Warps of 32 threads for each row, so that a thread has 16 logits of a block."""
 
 
 @triton.jit
@@ -32,6 +32,7 @@ def _kernel(  # type: ignore[no-untyped-def]
     GRADIENTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    """Does one row, that of the program's number: its loss, and its gradients with `GRADIENTS`."""
     row = tl.program_id(0).to(tl.int64)
     logits += row * stride
     target = tl.load(targets + row)

@@ -1,20 +1,15 @@
-"""The training loop in memory, and its checkpoints, which hold all that it needs to go on:
-weights, optimizer, random states, training state and sums."""
+"""The training loop in memory: steps, epochs, their records, rungs, and when to save."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.batching.order import epoch_order, spread_evenly
 from minigpt_search.model.batching.source import batch_source
@@ -24,9 +19,9 @@ from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_de
 from minigpt_search.model.loss.gpu import triton_runs
 from minigpt_search.model.network.compiled import COMPILE_FROM_STEPS, compile_blocks
 from minigpt_search.model.network.gpt import GPT
-from minigpt_search.model.records import CheckpointRef, EpochRecord, RungRecord, Timing
+from minigpt_search.model.records import CheckpointRef, EpochRecord, RungRecord
 from minigpt_search.model.run_length import check_validation, run_length
-from minigpt_search.model.training import checkpoint
+from minigpt_search.model.training.checkpointer import Checkpointer, TrainingState
 from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.optim import lr_at
@@ -44,25 +39,6 @@ class Stopped(Exception):
     """A hook ended the run at a rung."""
 
 
-@dataclass
-class TrainingState:
-    """How far a run has come; with weights, optimizer and random states, all that it is."""
-
-    steps: int = 0
-    """Optimizer steps since the run's start."""
-    epoch_steps: int = 0
-    """Of these, in the epoch under way."""
-    epoch_seconds: float = 0.0
-    """Training time of the epoch under way."""
-    epochs: list[EpochRecord] = field(default_factory=list)
-    timing: Timing = field(default_factory=Timing)
-    trunk_steps: int = 0
-    """Steps taken over from a longer run (`model/training/trunk.py`)."""
-    trunk_seconds: float = 0.0
-    """Of `timing`, what that run spent on them."""
-    rungs: list[RungRecord] = field(default_factory=list)
-
-
 class Run:
     """A run in memory: `train_epoch` until `done`, then `save_final`."""
 
@@ -78,6 +54,17 @@ class Run:
         packed: bool = False,
         rungs: bool = False,
     ) -> None:
+        """Make everything for the first step, or for the next one after the newest checkpoint.
+
+        Sets torch's global random state. Raises `UserError` for a configuration that this corpus
+        can't serve, a device that isn't there, and a checkpoint of another run.
+
+        Args:
+            device: cpu, cuda or cuda:N.
+            checkpoint_dir: where checkpoints are written; None writes none.
+            packed: the steps are taken by a pack (`model/training/packed_loop.py`).
+            rungs: validation is scored on the way too (`model/training/rungs.py`).
+        """
         started = time.perf_counter()
         self.config, self.corpus, self.device, self.hooks = config, corpus, device, hooks
         self.checkpoint_dir = checkpoint_dir
@@ -92,17 +79,26 @@ class Run:
         if is_cuda(device):  # a reused process has a peak of the trial before
             torch.cuda.reset_peak_memory_stats()
         self.batches = batch_source(self.train_set, device)
+        # Weights are drawn on the CPU, so that every device begins with the same; dropout draws
+        # from a stream of its own, which a checkpoint can hold.
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model, config.width_ratio).to(device).train()
-        self.generator = torch.Generator(device).manual_seed(config.train.seed)
-        self.model.draw_dropout_from(self.generator)
+        generator = torch.Generator(device).manual_seed(config.train.seed)
+        self.model.draw_dropout_from(generator)
         long = self.length.total_steps >= COMPILE_FROM_STEPS
         if long and is_cuda(device) and triton_runs() and not packed:  # a pack has its own blocks
             compile_blocks(self.model, config)
         self.one_step = Step(self.model, config.train, device)
+        self.checkpointer = Checkpointer(
+            config=config,
+            corpus_hash=corpus.content_hash,
+            step=self.one_step,
+            generator=generator,
+        )
         self.state = TrainingState()
-        self._enable_divergence_check()
-        self._resume()
+        self._enable_divergence_check()  # before the checkpoint's sums, which know better
+        if checkpoint_dir is not None:
+            self.state = self.checkpointer.restore(checkpoint_dir) or self.state
         now = time.perf_counter()
         self.last_checkpoint = self.last_progress = now
         self.timed_until = started
@@ -112,10 +108,12 @@ class Run:
 
     @property
     def done(self) -> bool:
+        """Whether every epoch is over."""
         return len(self.state.epochs) == self.config.train.epochs
 
     def train_epoch(self, until: int | None = None) -> None:
-        """The rest of the epoch under way, its evaluation and its record; or up to step `until`."""
+        """Train the rest of the epoch under way, evaluate and make its record; or train up to step
+        `until` alone. Raises `Diverged`, and `Stopped` at a rung where the hook says so."""
         for indices in self.batches_left():
             self.step(indices)
             if self.state.steps == until:
@@ -143,12 +141,14 @@ class Run:
         by one: a list of a large corpus' batches takes more memory than the order itself."""
         epoch, size = len(self.state.epochs) + 1, self.config.train.batch_size
         order = epoch_order(self.length.sequences, seed=self.config.train.seed, epoch=epoch)
+        # An epoch limited by `tokens_per_epoch` takes sequences from all over the split.
         order = self.batches.prepare_indices(spread_evenly(order, len(self.train_set)))
         starts = range(self.state.epoch_steps * size, len(order), size)
         return (order[start : start + size] for start in starts)
 
     def next_batch(self, indices: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Tokens and targets, (B, T) each, of these sequences, and the next step's rate."""
+        """Tokens and targets, (B, T) each, of these sequences (B,), and the next step's learning
+        rate."""
         return *self.batches.batch(indices), self._lr_at(self.state.steps)
 
     def _lr_at(self, step: int) -> float:
@@ -162,7 +162,7 @@ class Run:
         )
 
     def count_step(self) -> None:
-        """One more step was taken."""
+        """Note that one more step was taken."""
         self.state.steps += 1
         self.state.epoch_steps += 1
         self._enable_divergence_check()
@@ -173,15 +173,19 @@ class Run:
             self.one_step.sums.enable_divergence_check()
 
     def progress_is_due(self) -> bool:
+        """Whether the hook was last told of progress a second ago or earlier."""
         return time.perf_counter() - self.last_progress >= PROGRESS_EVERY_SECONDS
 
     def checkpoint_is_due(self) -> bool:
+        """Whether there is a folder for checkpoints, and the last is old enough."""
         since = time.perf_counter() - self.last_checkpoint
         return self.checkpoint_dir is not None and since >= self.checkpoint_every_seconds
 
     def report_progress(self) -> None:
-        """Close the training time so far, check that all is finite, and tell the hook."""
+        """Close the training time so far and tell the hook. Raises `Diverged` if a step since the
+        last call has; `state.steps` is that step then."""
         state = self.state
+        # Waits for the device, so that the time of the steps that are still under way counts too.
         sums = self.one_step.sums.read()
         state.epoch_seconds += self.add_elapsed("training_seconds")
         self.last_progress = self.timed_until
@@ -197,6 +201,7 @@ class Run:
         )
 
     def rung_is_due(self) -> bool:
+        """Whether the run stands at one of its rungs."""
         return self.state.steps in self.rung_steps
 
     def end_rung(self, val_loss: float) -> None:
@@ -213,7 +218,7 @@ class Run:
             raise Stopped
 
     def _validate(self, after: str) -> float:
-        """The loss in nats; raises `Diverged` if it is not finite."""
+        """The validation loss in nats. Raises `Diverged` if it is not finite."""
         val_loss = evaluate(self.model, self.val_set, tokens=self.config.train.val_tokens)
         self.add_elapsed("evaluation_seconds")
         # A large one is overfitting, not an explosion; from 700 nats on its perplexity is infinite.
@@ -222,7 +227,8 @@ class Run:
         return val_loss
 
     def end_epoch(self) -> None:
-        """Evaluate, and make the epoch's record."""
+        """Evaluate, and make the epoch's record. Raises `Diverged`, and `Stopped` if a rung lies at
+        this step and the hook says so."""
         state = self.state
         epoch = len(state.epochs) + 1
         val_loss = self._validate(f"epoch {epoch}")
@@ -264,83 +270,21 @@ class Run:
         """Write a step checkpoint, if there is a folder for it."""
         if self.checkpoint_dir is None:
             return
-        path = checkpoint.save_step(self._step_content(), self.checkpoint_dir, self.state.steps)
-        self.hooks.on_checkpoint(path)
+        self.hooks.on_checkpoint(self.checkpointer.save_step(self.state, self.checkpoint_dir))
         self.add_elapsed("checkpointing_seconds")
         self.last_checkpoint = self.timed_until
 
     def save_branch(self, config: RunConfig, folder: Path) -> None:
         """Write this state into `folder` as a step checkpoint of `config`, a shorter run that has
         been the same so far."""
-        state = dataclasses.replace(
-            self.state,
-            trunk_steps=self.state.steps,
-            trunk_seconds=self.state.timing.total(),
-        )
-        content = self._step_content() | {
-            "config": config.to_dict(),
-            "position": dataclasses.asdict(state),
-        }
-        self.hooks.on_checkpoint(checkpoint.save_step(content, folder, self.state.steps))
+        self.hooks.on_checkpoint(self.checkpointer.save_branch(self.state, config, folder))
         self.add_elapsed("checkpointing_seconds")
 
     def save_final(self) -> CheckpointRef | None:
         """Write the final weights, if there is a folder for them."""
         if self.checkpoint_dir is None:
             return None
-        path = self.checkpoint_dir / "final.pt"
-        content = {
-            "config": self.config.to_dict(),
-            "corpus_hash": self.corpus.content_hash,
-            "val_loss_nats": self.state.epochs[-1].val_loss_nats,
-            "model": self._weights(),
-        }
-        checkpoint.save_atomically(content, path)
-        written = CheckpointRef(path=path.name, sha256=checkpoint.sha256(path))
+        val_loss = self.state.epochs[-1].val_loss_nats
+        written = self.checkpointer.save_final(val_loss, self.checkpoint_dir)
         self.add_elapsed("checkpointing_seconds")
         return written
-
-    def _weights(self) -> dict[str, Tensor]:
-        # A pack's member shares storage with the others, and would be saved with them all.
-        return {
-            name: w.clone() if w.untyped_storage().nbytes() > w.nbytes else w
-            for name, w in self.model.state_dict().items()
-        }
-
-    def _step_content(self) -> dict[str, Any]:
-        step = self.one_step
-        return {
-            "config": self.config.to_dict(),
-            "corpus_hash": self.corpus.content_hash,
-            "model": self._weights(),
-            "optimizer": step.optimizer.state_dict(),
-            "scaler": step.scaler.state_dict(),
-            "random_state": self.generator.get_state(),
-            "sums": step.sums.state(),
-            "position": dataclasses.asdict(self.state),
-        }
-
-    def _resume(self) -> None:
-        if self.checkpoint_dir is None:
-            return
-        content = checkpoint.newest_step(self.checkpoint_dir)
-        if content is None:
-            return
-        if (
-            content["config"] != self.config.to_dict()
-            or content["corpus_hash"] != self.corpus.content_hash
-        ):
-            raise UserError(
-                f"{self.checkpoint_dir}: its checkpoint is of another configuration or corpus; "
-                "use an empty folder"
-            )
-        self.model.load_state_dict(content["model"])
-        self.one_step.load_optimizer(content["optimizer"])
-        self.one_step.scaler.load_state_dict(content["scaler"])
-        self.generator.set_state(content["random_state"])
-        self.one_step.sums.load(content["sums"])
-        state = content["position"]
-        state["epochs"] = [EpochRecord(**epoch) for epoch in state["epochs"]]
-        state["timing"] = Timing(**state["timing"])
-        state["rungs"] = [RungRecord(**rung) for rung in state.get("rungs", [])]
-        self.state = TrainingState(**state)

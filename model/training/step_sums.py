@@ -108,6 +108,7 @@ class StepSums:
         )
 
     def _describe_divergence(self) -> str:
+        """Which of loss and gradient norm did what, at the step that diverged."""
         loss, norm = self.first_diverged.tolist()
         last_loss, last_norm = self.last_healthy.tolist()
         finite = math.isfinite(loss) and (self.scaled or math.isfinite(norm))

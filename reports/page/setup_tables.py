@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from minigpt_search.data.common.formatting import counted, day_and_time, one_line, storage
 from minigpt_search.model.config import RunConfig, TrainConfig
 from minigpt_search.model.model_size import parameter_count, parameter_table
-from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.experiment import Experiment, command_line
 from minigpt_search.search.records.plan import Noise
 from minigpt_search.search.space.axes import AXES, CHOICES
 from minigpt_search.search.space.objective import counted_length
@@ -107,7 +106,7 @@ def provenance(experiment: Experiment) -> pd.DataFrame:
     gpus = f"{machine.gpus_per_trial:g} GPU" if machine.device == "cuda" else "no GPU"
     packs = f" packs of up to {machine.pack} trials" if machine.pack > 1 else ""
     rows = {
-        "Command": command_line(experiment.command),
+        "Command": command_line(*experiment.command),
         "Preset": experiment.preset,
         "Begun": day_and_time(experiment.created_at),
         "Processor": processor,
@@ -128,12 +127,6 @@ def _limit(experiment: Experiment) -> dict[str, str]:
     if limit is None:
         return {}
     return {"Disk": f"held to {storage(limit)}: weights of trials but the best may be gone"}
-
-
-def command_line(command: tuple[str, ...]) -> str:
-    """The command as one would type it."""
-    python = ["python"] if command and command[0].endswith(".py") else []
-    return shlex.join([*python, *command])
 
 
 def _plain(value: Any) -> str:

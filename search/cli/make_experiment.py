@@ -12,8 +12,7 @@ from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.model.hardware.device import versions
-from minigpt_search.search.cli.budget_flags import parse_budget
-from minigpt_search.search.cli.noise_flags import warm_starts
+from minigpt_search.search.cli.search_flags import parse_budget, warm_starts
 from minigpt_search.search.cli.space_flags import MOST_TRIALS, claims_space, read_space
 from minigpt_search.search.machines.gpu_share import gpus_of_trial
 from minigpt_search.search.machines.local import LocalMachines

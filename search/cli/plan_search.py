@@ -31,7 +31,7 @@ from minigpt_search.search.reuse.take_over import extension_line, finished_trial
 from minigpt_search.search.reuse.warm_start import (
     check_that_some_are_left,
     is_mixed,
-    look,
+    load_sources,
     with_known_points,
 )
 from minigpt_search.search.space.claims_grid import CLAIMS, claims_line
@@ -111,7 +111,7 @@ def _head(
     if experiment.reuse.extends is not None and corpus is not None:
         lines.append(extension_line(root, experiment))
     if experiment.reuse.warm_starts and corpus is not None:
-        lines += [found.line for found in look(root, experiment)]
+        lines += [found.line for found in load_sources(root, experiment)]
     if experiment.space.named_grid == CLAIMS:
         lines.append(claims_line(experiment.space.base, experiment.preset))
     return lines
@@ -165,7 +165,7 @@ def _taken_over(experiment: Experiment, corpus: Corpus | None, root: Path) -> se
     if corpus is None:
         return set()
     experiment = with_corpus(experiment, corpus)
-    taken = {record.config for found in look(root, experiment) for record in found.taken}
+    taken = {record.config for found in load_sources(root, experiment) for record in found.taken}
     if experiment.reuse.extends is not None:
         taken |= {record.config for record in finished_trials(root, experiment)}
     return taken

@@ -67,7 +67,7 @@ class TensorBoardEvents(tune.Callback):
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         kind = result["kind"]
-        if kind == "end":  # repeats the last epoch's
+        if kind not in ("progress", "rung", "epoch"):  # an end repeats the last of them
             return
         known = self.reported(trial.config, result)
         if known.trial_id not in self.files:

@@ -8,7 +8,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 
-class InTurn(FIFOScheduler):
+class FifoWithoutPreemption(FIFOScheduler):
     """Trials start in their order, and no worker that is being started for one is ended.
 
     Tune's own FIFO names the oldest trial that waits at each step; Tune gives it the worker that
@@ -24,7 +24,7 @@ class InTurn(FIFOScheduler):
         return None
 
 
-class ForgetMetrics(tune.Callback):
+class DropTrialMetrics(tune.Callback):
     """Drops an ended trial's statistics of each metric that it reported.
 
     Tune keeps them for its own analysis, for as long as the search runs: without this the driver

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.package import package_folder
-from minigpt_search.data.common.ray_connection import first_line, joined, knock
+from minigpt_search.data.common.ray_connection import check_reachable, first_line, joined
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.search.machines.environment import WORKER_VARIABLES
 from minigpt_search.search.machines.machines import (
@@ -139,7 +139,7 @@ def _watch_head(when_lost: Callable[[str], None], scratch: Path) -> Iterator[Non
         answered_at = time.monotonic()
         while not over.wait(KNOCK_EVERY_SECONDS):
             try:
-                knock(head)
+                check_reachable(head)
                 answered_at = time.monotonic()
             except UserError:
                 if time.monotonic() - answered_at > SILENT_SECONDS:

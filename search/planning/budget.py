@@ -44,14 +44,14 @@ def within_budget(
     return experiment, experiment.replace(samples=expected), trials, [line]
 
 
-def settle(experiment: Experiment, folder: Path, ledger: Ledger) -> Experiment:
+def freeze_plan(experiment: Experiment, folder: Path, ledger: Ledger) -> Experiment:
     """When a sampler's budget is spent its plan is what there was: so nothing of it is missing."""
     if experiment.plan.budget_seconds is None or experiment.plan.sampler is None:
         return experiment
-    settled = experiment.replace(samples=max(1, ledger.configurations()))
-    if settled != experiment:
-        replace_experiment(folder, settled)
-    return settled
+    frozen = experiment.replace(samples=max(1, ledger.configurations()))
+    if frozen != experiment:
+        replace_experiment(folder, frozen)
+    return frozen
 
 
 def fit_grid(

@@ -126,7 +126,7 @@ def _model_and_batch(config: RunConfig) -> tuple[Any, ...]:
 
 
 def _chosen(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """One configuration of each shape; the cheapest, the middle and the dearest of many."""
+    """One configuration of each shape; the cheapest, the middle and the most expensive of many."""
     shapes = list({_model_and_batch(config): config for config in configs}.values())
     shapes.sort(key=lambda config: (flops_per_token(config.model), config.train.batch_size))
     if len(shapes) <= MOST_SHAPES:

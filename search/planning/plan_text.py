@@ -146,8 +146,8 @@ def confirm_line(experiment: Experiment, seconds: Sequence[float]) -> str:
     search take these `seconds`."""
     assert experiment.noise.confirm is not None
     more = experiment.most_trials - experiment.planned_trials
-    dearest = sorted(seconds, reverse=True)[: experiment.noise.confirm]
-    most = sum(dearest) * experiment.noise.confirm_seeds / experiment.machine.max_concurrent
+    most_expensive = sorted(seconds, reverse=True)[: experiment.noise.confirm]
+    most = sum(most_expensive) * experiment.noise.confirm_seeds / experiment.machine.max_concurrent
     return (
         f"Confirm    the {more // experiment.noise.confirm_seeds} best get {FIRST_ROUND} to "
         f"{experiment.noise.confirm_seeds} fresh seeds each, until the winner is separated: up to "

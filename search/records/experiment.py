@@ -187,10 +187,13 @@ def check_name(name: str, flag: str = "--name") -> str:
     return name
 
 
-def command_line(script: str, *words: str, root: Path) -> str:
-    """A command to print, quoted for a shell, with `--out` where it is needed to find `root`."""
-    out = () if root == artifacts_root() else ("--out", str(root))
-    return shlex.join(["python", script, *words, *out])
+def command_line(*words: str, root: Path | None = None, out: str | None = None) -> str:
+    """A command to print, quoted for a shell and with `python` before a script; with `--out OUT`,
+    or with the one that is needed to find `root`."""
+    python = ["python"] if words and words[0].endswith(".py") else []
+    if root is not None and root != artifacts_root():
+        out = str(root)
+    return shlex.join([*python, *words, *(["--out", out] if out else [])])
 
 
 def find_experiment(root: Path, name: str | None) -> Path:

@@ -31,7 +31,7 @@ ONLY_SHOWN = (
     *("search/results/labels.py", "search/samplers/study_db.py"),
 )
 """What is in those folders and changes only what is seen."""
-OTHERWISE_MADE = "made by other code or libraries"
+DIFFERENT_CODE = "made by other code or libraries"
 _NAMED = 4
 
 
@@ -45,7 +45,7 @@ def code_hashes() -> dict[str, str]:
     }
 
 
-def is_alike(other: Experiment) -> bool:
+def same_code_and_versions(other: Experiment) -> bool:
     """Whether the code and libraries of now made all of the other experiment's trials, those that
     it took over itself among them."""
     return (
@@ -55,7 +55,7 @@ def is_alike(other: Experiment) -> bool:
     )
 
 
-def refuse_other_beginnings(experiment: Experiment, corpus_hash: str | None) -> None:
+def check_resume_compatible(experiment: Experiment, corpus_hash: str | None) -> None:
     """Raise `UserError` with all that differs from what the experiment began with.
 
     `corpus_hash` is None if its corpus is not there.

@@ -19,7 +19,7 @@ def _seed(experiment: Experiment, replicate: int) -> str:
     return f", seed {replicate + 1}" if experiment.noise.seeds > 1 else ""
 
 
-def is_star(experiment: Experiment) -> bool:
+def varies_one_axis(experiment: Experiment) -> bool:
     """Whether the grid varies one axis at a time around its base, as `--grid claims` does."""
     if experiment.space.cells is None:
         return False
@@ -31,7 +31,7 @@ def is_star(experiment: Experiment) -> bool:
 def setting_label(experiment: Experiment, config: RunConfig) -> str:
     """The cell as tables and legends call it; around a base, only what sets it apart."""
     names = list(experiment.space.axes)
-    if not is_star(experiment):
+    if not varies_one_axis(experiment):
         return cell_label(config, names)
     apart = [n for n in names if AXES[n].value(config) != AXES[n].value(experiment.space.base)]
     return cell_label(config, apart) if apart else "baseline"

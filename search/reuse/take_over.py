@@ -17,7 +17,7 @@ from minigpt_search.model.records import STOPPED
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.plan import NEVER
-from minigpt_search.search.records.provenance import OTHERWISE_MADE, is_alike
+from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_and_versions
 from minigpt_search.search.records.trial_folder import trial_folder
 from minigpt_search.search.space.axes import AXES, grid_cells
 from minigpt_search.search.trials.feasible import allowed
@@ -99,5 +99,5 @@ def extension_line(root: Path, experiment: Experiment) -> str:
     taken = len(finished_trials(root, experiment))
     assert experiment.reuse.extends is not None
     other = read_experiment(find_experiment(root, experiment.reuse.extends))
-    code = "" if is_alike(other) else f", {OTHERWISE_MADE}"
+    code = "" if same_code_and_versions(other) else f", {DIFFERENT_CODE}"
     return f"Extends    {experiment.reuse.extends}: {taken} of its trials are taken over{code}"

@@ -48,7 +48,7 @@ def suggestion_seed(base_seed: int, number: int, attempt: int = 0) -> int:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Told:
+class Observation:
     """An ended trial as a sampler is told of it."""
 
     values: Mapping[str, Value]
@@ -56,7 +56,7 @@ class Told:
     status: str
     """A status of `model.records` other than failed."""
     objective: float
-    """Validation loss in nats; that of guessing evenly where the trial diverged."""
+    """Validation loss in nats; that of a uniform prediction where the trial diverged."""
     cost: float | None = None
     """The second objective, where there is one."""
     overrun: float | None = None
@@ -93,11 +93,11 @@ class LedgerOptunaSearch(Searcher):
         space: Space,
         sampler: str,
         base_seed: int,
-        finished: Sequence[Told],
+        finished: Sequence[Observation],
         unfinished: Sequence[Mapping[str, Value]],
-        known: Sequence[Told] = (),
+        known: Sequence[Observation] = (),
         allowed: Callable[[Mapping[str, Value]], bool] = lambda values: True,
-        tell: Callable[[Mapping[str, Value], Mapping[str, Any]], Told] | None = None,
+        tell: Callable[[Mapping[str, Value], Mapping[str, Any]], Observation] | None = None,
         objectives: int = 1,
         gate: BudgetGate | None = None,
     ) -> None:
@@ -111,12 +111,12 @@ class LedgerOptunaSearch(Searcher):
             known: of other experiments' trials (`--warm-start`); they may be suggested again, since
                 this ledger lacks them.
             allowed: whether values may be suggested; others are drawn again.
-            tell: makes what is told of a trial of its values and its last report to Tune.
+            tell: makes an observation of a trial from its values and its last report to Tune.
             objectives: how many there are, 1 or 2.
             gate: refuses what would end after the search's budget is spent.
         """
         self._sampler_name, self._base_seed = sampler, base_seed
-        self._allowed, self._tell = allowed, tell or _told
+        self._allowed, self._tell = allowed, tell or _observation
         self._suggested: set[Values] = set()
         self._gate = gate
         self._distributions = {name: distribution(space, name) for name in space.axes}
@@ -128,21 +128,21 @@ class LedgerOptunaSearch(Searcher):
         )
         self._running: dict[str, optuna.trial.Trial] = {}
         """Optuna's trials by Tune's ids."""
-        for told in (*known, *finished):
-            self.study.add_trial(self._frozen(told))
-        self._suggested.update(_values(told.values) for told in finished)
+        for observation in (*known, *finished):
+            self.study.add_trial(self._frozen(observation))
+        self._suggested.update(_values(observation.values) for observation in finished)
         for values in unfinished:
             self.study.enqueue_trial(dict(values))
 
-    def _frozen(self, told: Told) -> optuna.trial.FrozenTrial:
-        state = STATES[told.status]
+    def _frozen(self, observation: Observation) -> optuna.trial.FrozenTrial:
+        state = STATES[observation.status]
         return optuna.trial.create_trial(
             state=state,
-            values=told.objectives if state == TrialState.COMPLETE else None,
-            params=dict(told.values),
+            values=observation.objectives if state == TrialState.COMPLETE else None,
+            params=dict(observation.values),
             distributions=self._distributions,
-            intermediate_values=dict(told.curve),
-            constraints=told.constraints,
+            intermediate_values=dict(observation.curve),
+            constraints=observation.constraints,
         )
 
     def _make_sampler(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
@@ -195,15 +195,15 @@ class LedgerOptunaSearch(Searcher):
         if error or result is None or state == TrialState.FAIL:
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        told = self._tell(trial.params, result)
-        for name, value in told.constraints.items():
+        observation = self._tell(trial.params, result)
+        for name, value in observation.constraints.items():
             trial.set_constraint(name, value)
-        values = told.objectives if state == TrialState.COMPLETE else None
+        values = observation.objectives if state == TrialState.COMPLETE else None
         self.study.tell(trial, values, state=state)
 
 
-def _told(values: Mapping[str, Value], result: Mapping[str, Any]) -> Told:
-    return Told(values=values, status=result["status"], objective=result[OBJECTIVE])
+def _observation(values: Mapping[str, Value], result: Mapping[str, Any]) -> Observation:
+    return Observation(values=values, status=result["status"], objective=result[OBJECTIVE])
 
 
 def _values(values: Mapping[str, Value]) -> Values:

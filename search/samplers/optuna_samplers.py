@@ -51,14 +51,14 @@ def distribution(space: Space, name: str) -> BaseDistribution:
 
 
 def make_sampler(
-    name: str, seed: int, search_seed: int, place: int, distributions: Distributions
+    name: str, seed: int, search_seed: int, sequence_index: int, distributions: Distributions
 ) -> BaseSampler:
     """The sampler called `name` for one suggestion. Options are Optuna 5's defaults, by name.
 
     Args:
         seed: of this suggestion.
         search_seed: the same for all suggestions of a search.
-        place: of this suggestion in a sequence.
+        sequence_index: of this suggestion in a Sobol sequence.
         distributions: of the parameters, by name.
     """
     if name == "tpe":
@@ -70,7 +70,7 @@ def make_sampler(
     if name == "qmc":
         with warnings.catch_warnings():  # QMCSampler itself is still called experimental
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return SobolAt(search_seed, place, distributions)
+            return SobolAt(search_seed, sequence_index, distributions)
     assert name == "random", name
     return RandomSampler(seed=seed)
 
@@ -79,11 +79,11 @@ class SobolAt(QMCSampler):
     """One point of a scrambled Sobol sequence. Optuna's keeps its place in the study's system
     attributes, which a study rebuilt from the ledger hasn't, and draws the first at random."""
 
-    def __init__(self, search_seed: int, place: int, distributions: Distributions) -> None:
+    def __init__(self, search_seed: int, sequence_index: int, distributions: Distributions) -> None:
         if not hasattr(QMCSampler, "_find_sample_id"):  # nobody would ask for the place below
             raise _not_with_this_optuna("qmc")
         super().__init__(qmc_type="sobol", scramble=True, seed=search_seed)
-        self._place, self._distributions = place, dict(distributions)
+        self._index, self._distributions = sequence_index, dict(distributions)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -91,7 +91,7 @@ class SobolAt(QMCSampler):
         return self._distributions
 
     def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
-        return self._place
+        return self._index
 
 
 class ReplayedCma(BaseSampler):

@@ -46,7 +46,7 @@ def limited(experiment: Experiment) -> Experiment:
         return experiment.replace(cells=None)
     cells = list(filter(allowed(experiment), divided))
     if not cells:
-        raise _too_dear(experiment, divided)
+        raise _over_cost_limit(experiment, divided)
     return experiment.replace(cells=None if len(cells) == len(whole) else tuple(cells))
 
 
@@ -124,11 +124,11 @@ def _check_enough(experiment: Experiment) -> None:
 def _none_at_all(experiment: Experiment, cells: Iterable[Mapping[str, Value]]) -> UserError:
     possible = [cell for cell in cells if experiment.space.config(cell) is not None]
     if possible:
-        return _too_dear(experiment, possible)
+        return _over_cost_limit(experiment, possible)
     return UserError("n_heads and embed_dim: no number of heads divides any width; give others")
 
 
-def _too_dear(experiment: Experiment, possible: Iterable[Mapping[str, Value]]) -> UserError:
+def _over_cost_limit(experiment: Experiment, possible: Iterable[Mapping[str, Value]]) -> UserError:
     limit = parse_max_cost(experiment.plan.max_cost)
     assert limit is not None
     costs = [

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt_search.data.common.errors import UserError
@@ -36,7 +36,7 @@ def test_tokens_per_epoch_limits_an_epoch() -> None:
     assert length.total_tokens == 3 * 9_984
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None)
 @given(
     tokens=st.lists(st.integers(0, 300), min_size=1, max_size=4).map(tuple),
     seq_len=st.integers(1, 60),

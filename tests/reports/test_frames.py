@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from minigpt_search.search.answer.frames import epochs_frame, trials_frame
 from minigpt_search.search.results.edges import edges
+from minigpt_search.search.results.results import Results
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_nothing_lies_below_one_epoch_or_no_dropout(build: Any) -> None:
 
 def test_trials_are_in_the_grids_order_with_their_numbers(build: Any) -> None:
     experiment, ledger = build.two_rates()
-    frame = trials_frame(experiment, ledger)
-    assert list(frame["experiment"]) == ["lr=0.0003", "lr=0.001"]
+    frame = Results(experiment, ledger).trials_frame
+    assert list(frame["trial"]) == ["lr=0.0003", "lr=0.001"]
     assert list(frame["best"]) == [False, True]
     assert list(frame["lowest_epoch"]) == [2, 3]
     # 300 steps of 2,048 tokens in 15 s
@@ -52,9 +52,9 @@ def test_trials_are_in_the_grids_order_with_their_numbers(build: Any) -> None:
 
 def test_no_loss_of_an_unfinished_trial_enters_a_frame(build: Any) -> None:
     experiment, ledger = build.mixed()
-    frame = trials_frame(experiment, ledger).set_index("status")
+    frame = Results(experiment, ledger).trials_frame.set_index("status")
     assert frame.loc["complete", "val_loss_nats"] == 7.125
     for status in ("stopped", "diverged", "failed"):
         assert math.isnan(frame.loc[status, "val_loss_nats"])
         assert math.isnan(frame.loc[status, "train_loss_nats"])
-    assert set(epochs_frame(experiment, ledger)["val_loss_nats"]) == {7.5, 7.25, 7.125}
+    assert set(Results(experiment, ledger).epochs_frame["val_loss_nats"]) == {7.5, 7.25, 7.125}

@@ -20,6 +20,7 @@ from minigpt_search.model.records import Device
 from minigpt_search.reports import generate
 from minigpt_search.reports.page.compare import compare_page
 from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
+from minigpt_search.search.results.results import Results
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -40,7 +41,7 @@ CELL_ENDS = re.compile(r"(?<!\\)(?:\\\\)*\|")
 
 
 class Shape(HTMLParser):
-    """Each tag with the names of its attributes, and where links and pictures lead."""
+    """Each tag with the names of its attributes, and where links and figures lead."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ def page_of(build: Any, word: str) -> Page:
         versions={word: word},
         git_commit=word,
     )
-    return build_page(experiment, ledger, out=word)
+    return build_page(Results(experiment, ledger), out=word)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -114,7 +115,7 @@ def comparison_of(build: Any, word: str) -> Page:
             hardware={**plain.machine.hardware, "processor": f"{word} {rate}"},
             git_commit=f"{word} {rate}",
         )
-        searches.append((experiment, ledger))
+        searches.append(Results(experiment, ledger))
     return compare_page(searches)
 
 

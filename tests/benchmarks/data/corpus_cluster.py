@@ -204,7 +204,7 @@ def measure(bench: Bench, several: int, only: set[str]) -> None:
         if is_wanted("several-nodes"):
             bench.run("several-nodes", nodes=nodes)
         if is_wanted("killed-and-resumed"):
-            for stage in ("cleaned", "measured"):
+            for stage in ("cleaned", "annotated"):
                 bench.run("killed-and-resumed", nodes=nodes, kill=stage, resume=stage != "cleaned")
             bench.run("killed-and-resumed", nodes=nodes, resume=True)
         if is_wanted("a-node-killed"):

@@ -33,7 +33,7 @@ from process_memory import memory_of
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.corpus.tokenizer import VOCAB_SIZE
-from minigpt_search.data.filtering.annotate import Measured
+from minigpt_search.data.filtering.annotate import AnnotatedBatch
 from minigpt_search.data.filtering.exact_duplicates import Digests, RepeatFilter
 from minigpt_search.data.filtering.near_duplicates import PERMUTATIONS, first_of_each
 from minigpt_search.data.pipeline.document_table import DocumentTable
@@ -112,7 +112,7 @@ def run(folder: Path, documents: int, args: argparse.Namespace, meter: Meter) ->
             del repeats
         with meter.stage("table"):
             for count in counts:
-                table.append(measured(generator, count, args.document, args.near_copies))
+                table.append(annotated(generator, count, args.document, args.near_copies))
             table.flush()
         with meter.stage("near-duplicates"):
             new = first_of_each(table.signatures())
@@ -146,15 +146,15 @@ def digests(generator: np.random.Generator, count: int, paragraphs: int) -> Dige
     )
 
 
-def measured(
+def annotated(
     generator: np.random.Generator, count: int, length: int, near_copies: float
-) -> Measured:
+) -> AnnotatedBatch:
     """Of a shard."""
     rows: Any = generator.integers(0, 2**32, (count, PERMUTATIONS), np.uint32)
     copies = np.flatnonzero(generator.random(count - 1) < near_copies) + 1
     kept = generator.random((len(copies), PERMUTATIONS)) >= CHANGED
     rows[copies] = np.where(kept, rows[copies - 1], rows[copies])
-    return Measured(
+    return AnnotatedBatch(
         sources=[0] * count,
         failed=[""] * count,
         order_keys=generator.integers(0, 2**64, count, np.uint64),

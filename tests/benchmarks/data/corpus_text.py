@@ -92,6 +92,6 @@ def _exchange(text: str, chooser: random.Random, word: str) -> str:
 def _plain(text: str, chooser: random.Random) -> str:
     """Without tags, with some dirt."""
     lines = html.unescape(re.sub(r"<[^>]*>", "", text)).split("\n")
-    place = chooser.randrange(len(lines))
-    lines[place] = f"{chooser.choice(DIRT)}{lines[place]}{chooser.choice(DIRT)}"
+    index = chooser.randrange(len(lines))
+    lines[index] = f"{chooser.choice(DIRT)}{lines[index]}{chooser.choice(DIRT)}"
     return "\n".join(lines)

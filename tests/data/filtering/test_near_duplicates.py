@@ -36,8 +36,8 @@ def jaccard(one: str, other: str) -> float:
 
 def altered(text: str, changes: int, chooser: random.Random) -> str:
     words = text.split()
-    for place in chooser.sample(range(len(words)), changes):
-        words[place] = chooser.choice(VOCABULARY)
+    for index in chooser.sample(range(len(words)), changes):
+        words[index] = chooser.choice(VOCABULARY)
     return " ".join(words)
 
 

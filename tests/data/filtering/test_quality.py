@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minigpt_search.data.corpus.tokenizer import get_encoding
-from minigpt_search.data.filtering.quality import RULES, Rule, failed_rules, measures
+from minigpt_search.data.filtering.quality import RULES, Rule, failed_rules, text_statistics
 from minigpt_search.data.filtering.word_table import WordTable
 
 PROSE = (
@@ -51,10 +51,9 @@ def failed_rule(table: WordTable, text: str) -> str:
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_rule_tells_its_two_texts_apart(table: WordTable, rule: Rule) -> None:
-    good, bad = map(
-        rule.holds,
-        measures(CASES[rule.name], table.look_up([text.encode() for text in CASES[rule.name]])),
-    )
+    texts = CASES[rule.name]
+    words = table.look_up([text.encode() for text in texts])
+    good, bad = map(rule.holds, text_statistics(texts, words))
     assert good
     assert not bad
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from minigpt_search.data.corpus.tokenizer import get_encoding
 from minigpt_search.data.filtering import word_table as words_module
-from minigpt_search.data.filtering.quality import PASSAGE_WORDS, measures
+from minigpt_search.data.filtering.quality import PASSAGE_WORDS, text_statistics
 from minigpt_search.data.filtering.shingles import SHINGLE_WORDS, combine, shingles
 from minigpt_search.data.filtering.word_table import STOP_WORDS, WordTable
 
@@ -63,10 +63,10 @@ def check(table: WordTable, batch: list[str], encode: Callable[[str], list[int]]
     """Compare everything that the table and the counts say of texts with plain Python."""
     found = table.look_up([text.encode() for text in batch])
     encoded = table.encode(batch, found.pieces)
-    for place, (text, own) in enumerate(zip(batch, measures(batch, found), strict=True)):
+    for index, (text, own) in enumerate(zip(batch, text_statistics(batch, found), strict=True)):
         words = text.split()
-        assert encoded[place].tolist() == encode(text)
-        assert found.shingles[place].tolist() == shingles(text).tolist()
+        assert encoded[index].tolist() == encode(text)
+        assert found.shingles[index].tolist() == shingles(text).tolist()
         assert own.lengths.tolist() == [len(word) for word in words]
         numbers = own.words.tolist()
         assert len(set(zip(numbers, words, strict=True))) == len(set(words)) == len(set(numbers))
@@ -121,6 +121,6 @@ def test_a_full_table_begins_anew(
     for number in range(8):
         batch = [make_prose(number, sentences=4), f"word{number} " * 9]
         check(table, batch, get_plain(table))
-        sizes.append(len(table._numbers))
+        sizes.append(len(table._ids))
     assert any(later < earlier for earlier, later in pairwise(sizes))
     assert max(sizes[1:]) < 40 + 120

@@ -217,13 +217,13 @@ def test_a_damaged_shard_is_named_and_made_again(
         with pytest.raises(KeyboardInterrupt):
             prepare_corpus(spec, root, True, None, cluster)
     (folder,) = cluster.folder("sharded").iterdir()
-    path = shards.shard_file(folder, shards.MEASURED, 1)
+    path = shards.shard_file(folder, shards.ANNOTATED, 1)
     with zipfile.ZipFile(path) as archive:
-        place = archive.getinfo("tokens.npy").header_offset + 500
+        position = archive.getinfo("tokens.npy").header_offset + 500
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[position] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(UserError, match=r"measured-00001.npz: damaged \(BadZipFile\), removed"):
+    with pytest.raises(UserError, match=r"annotated-00001.npz: damaged \(BadZipFile\), removed"):
         prepare_corpus(spec, root, True, None, cluster)
     sharded = prepare_corpus(spec, root, True, None, cluster)
     plain = prepare_corpus(CorpusSpec(name="plain", sources=(str(dirty),)), root, True, 1)
@@ -233,9 +233,12 @@ def test_a_damaged_shard_is_named_and_made_again(
 def test_a_shard_that_kills_its_process_each_time_ends_the_preparation(tmp_path: Path) -> None:
     path = tmp_path / "tries-cleaned-00000"
     for _ in range(ray_tasks.MOST_TRIES):
-        with pytest.raises(KeyboardInterrupt), ray_tasks._counted(path):
+        with pytest.raises(KeyboardInterrupt), ray_tasks._limited_tries(path):
             raise KeyboardInterrupt  # as little as a kill does it get past this
-    with pytest.raises(UserError, match="its process was lost 10 times"), ray_tasks._counted(path):
+    with (
+        pytest.raises(UserError, match="its process was lost 10 times"),
+        ray_tasks._limited_tries(path),
+    ):
         pass
 
 

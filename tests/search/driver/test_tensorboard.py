@@ -13,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.driver.tensorboard import EventFile, TensorBoardEvents
+from minigpt_search.search.trials.reports import MEMBER_END
 from minigpt_search.search.trials.trial import trials_of
 
 
@@ -69,6 +70,7 @@ def test_steps_rungs_and_epochs_are_curves(tmp_path: Path) -> None:
         {"kind": "progress", "step": 5, **losses},
         {"kind": "rung", "step": 8, "val_loss_nats": 7.125},
         {"kind": "epoch", "epoch": 1, "lr": 0.5, **losses},
+        {"kind": MEMBER_END, "status": "complete"},
         {"kind": "end", "status": "complete"},
     ):
         events.on_trial_result(1, [], trial, {"member": known.trial_id, **result})

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +33,7 @@ from minigpt_search.search.trials.length import length_in
 from minigpt_search.search.trials.trial import grid_trials
 from minigpt_search.search.worker import trainable
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 WSD = ("--schedule", "wsd", "--preset", "quick")
 
 SPEED = Speed(training=2000.0, scoring=6000.0, memory_mb=700.0)
@@ -162,13 +160,6 @@ def numbers(epochs: tuple[EpochRecord, ...]) -> list[dict[str, float]]:
     return [{k: v for k, v in vars(epoch).items() if k not in CLOCKS} for epoch in epochs]
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("threads")
 def test_a_branchs_fault_is_its_own_and_each_end_is_recorded_once(
     search_root: Path, monkeypatch: pytest.MonkeyPatch
@@ -205,15 +196,14 @@ def test_a_branchs_fault_is_its_own_and_each_end_is_recorded_once(
 
 @pytest.mark.usefixtures("threads")
 def test_a_killed_grid_over_epochs_ends_with_the_bits_of_runs_from_their_start(
-    command_of: Callable[..., list[str]],
-    run_script: Callable[..., subprocess.CompletedProcess[str]],
-    search_root: Path,
+    end_when: Run, run_script: Run, search_root: Path
 ) -> None:
     folder = search_root / "experiments" / "trunk"
     words = (*WSD, "--epochs", "1,2,3", "--embed-dim", "16", "--corpus", "small")
-    words += ("--tokens-per-epoch", "8192", "--val-tokens", "1024")
+    words += ("--tokens-per-epoch", "4096", "--val-tokens", "1024", "--name", "trunk")
     words += ("--cpus-per-trial", "1", "--max-concurrent", "1")
-    kill_in_first_branch(command_of("search/run.py", *words, "--name", "trunk"), folder)
+    # when the trunk has left a checkpoint for a shorter run
+    end_when(lambda: any(folder.glob("checkpoints/*/step_*.pt")), *words)
     done = run_script("search/run.py", "--resume", "trunk")
     assert done.returncode == 0, done.stderr
     plan, ledger = read_experiment(folder), Ledger(folder / "ledger.jsonl")
@@ -229,14 +219,3 @@ def test_a_killed_grid_over_epochs_ends_with_the_bits_of_runs_from_their_start(
         assert numbers(record.epochs) == numbers(alone.epochs)
         assert (record.trunk_steps > 0) == (record.config.train.epochs < 3)
         assert record.trunk_seconds < record.timing.total()
-
-
-def kill_in_first_branch(words: list[str], folder: Path) -> None:
-    """SIGKILL the driver when the trunk has left a checkpoint for a shorter run."""
-    driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not any(folder.glob("checkpoints/*/step_*.pt")):
-        assert driver.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()

@@ -19,16 +19,8 @@ WORDS = (
     *("--search", "qmc", "--trials", "3", "--corpus", "small", "--grid", "tie_head,lr,dropout"),
     *("--space", "embed_dim=8,16", "--space", "n_heads=2,4", "--space", "lr=1e-3:1e-2:log"),
     *("--objective", "val_loss,cost", "--max-cost", "1Tflop", "--max-concurrent", "1"),
-    *(
-        "--epochs",
-        "1",
-        "--cpus-per-trial",
-        "1",
-        "--tokens-per-epoch",
-        "8192",
-        "--val-tokens",
-        "512",
-    ),
+    *("--cpus-per-trial", "1", "--epochs", "1", "--tokens-per-epoch", "4096"),
+    *("--val-tokens", "512"),
 )
 
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.model_size import flops_per_token
-from minigpt_search.search.cli.budget_flags import parse_budget
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.plan_search import begin
+from minigpt_search.search.cli.search_flags import parse_budget
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.planning import calibration
 from minigpt_search.search.planning.budget import (
@@ -30,7 +30,7 @@ from minigpt_search.search.planning.budget import (
     USABLE_SHARE,
     fit_grid,
     fit_sampler,
-    settle,
+    freeze_plan,
 )
 from minigpt_search.search.planning.calibration import (
     Speed,
@@ -252,11 +252,11 @@ def test_when_the_budget_is_spent_the_plan_is_what_there_was(tmp_path: Path) -> 
     experiment = plan("--search", "tpe", "--budget", "10m", "--name", "x")
     experiment.write(tmp_path / "x")
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    settled = settle(experiment, tmp_path / "x", ledger)
-    assert settled.planned_trials == 1
-    assert read_experiment(tmp_path / "x") == settled
+    frozen = freeze_plan(experiment, tmp_path / "x", ledger)
+    assert frozen.planned_trials == 1
+    assert read_experiment(tmp_path / "x") == frozen
     grid = plan("--grid", "lr", "--budget", "10m")
-    assert settle(grid, tmp_path / "nowhere", ledger) == grid
+    assert freeze_plan(grid, tmp_path / "nowhere", ledger) == grid
 
 
 def test_the_clock_goes_on_from_where_the_run_before_was_noted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from minigpt_search.model.records import CheckpointRef
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, RerunRecord
-from minigpt_search.search.rerun import looks_at_test
+from minigpt_search.search.rerun import count_test_evaluations
 
 
 def test_looks_are_counted_over_all_experiments_on_the_corpus(
@@ -34,4 +34,4 @@ def test_looks_are_counted_over_all_experiments_on_the_corpus(
         for _ in range(looks):
             Ledger(folder / "ledger.jsonl").append(look)
     (folder / "experiment.json").write_text("{")
-    assert looks_at_test(tmp_path, corpus) == 3
+    assert count_test_evaluations(tmp_path, corpus) == 3

@@ -24,9 +24,9 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.records.provenance import refuse_other_beginnings
+from minigpt_search.search.records.provenance import check_resume_compatible
 from minigpt_search.search.reuse.take_over import extension_line, finished_trials, take_over
-from minigpt_search.search.reuse.warm_start import is_mixed, look
+from minigpt_search.search.reuse.warm_start import is_mixed, load_sources
 from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
 
 EPOCH = EpochRecord(
@@ -85,7 +85,7 @@ def test_what_an_experiment_did_not_begin_with_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = plan(tmp_path, monkeypatch, "--grid", "lr", "--name", "x")
-    refuse_other_beginnings(experiment, "abc")
+    check_resume_compatible(experiment, "abc")
     code = experiment.provenance.code | {
         "model/training/loop.py": "0" * 16,
         "model/gone.py": "1" * 16,
@@ -94,16 +94,16 @@ def test_what_an_experiment_did_not_begin_with_is_named(
         code=code, versions=experiment.provenance.versions | {"torch": "1.0"}
     )
     with pytest.raises(UserError) as caught:
-        refuse_other_beginnings(other, None)
+        check_resume_compatible(other, None)
     said = str(caught.value)
     assert "--resume x" in said and "--extend x" in said and "\n" not in said
     assert "changed code: model/gone.py, model/training/loop.py;" in said
     assert f"torch 1.0 then, {versions()['torch']} now" in said
     assert "corpus builtin: abc then, missing now" in said
     with pytest.raises(UserError, match="abc then, abd now"):
-        refuse_other_beginnings(experiment, "abd")
+        check_resume_compatible(experiment, "abd")
     with pytest.raises(UserError, match="not on record"):
-        refuse_other_beginnings(experiment.replace(code={}), "abc")
+        check_resume_compatible(experiment.replace(code={}), "abc")
 
 
 def test_an_extension_is_the_other_command_with_flags_changed(
@@ -207,7 +207,7 @@ def test_other_code_is_still_said_of_what_was_taken_over_twice(
         flags = words if flag == "--warm-start" else ()
         third = plan(tmp_path, monkeypatch, *flags, flag, "b", "--name", "c")
         assert is_mixed(tmp_path, third)
-        lines = [found.line for found in look(tmp_path, third)]
+        lines = [found.line for found in load_sources(tmp_path, third)]
         lines += [extension_line(tmp_path, third)] if flag == "--extend" else []
         assert lines[0].endswith("made by other code or libraries")
 

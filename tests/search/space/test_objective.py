@@ -20,7 +20,7 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.results.cost import cost_of_record, pareto_front
-from minigpt_search.search.results.winner import winning_trial
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.objective import (
     counted_cost,
     counted_length,
@@ -122,7 +122,7 @@ def test_the_best_is_within_the_limit(known: list[TrialRecord], tmp_path: Path) 
     grid = make_experiment(make_parser().parse_args(["--grid", "lr"]), "cpu")
 
     def best_within(limit: str | None) -> TrialRecord | None:
-        return winning_trial(grid.replace(max_cost=limit), ledger)
+        return Results(grid.replace(max_cost=limit), ledger).winning_trial
 
     able = [r for r in ledger.complete() if r.timing.training_seconds <= 3]
     best, unlimited = best_within("3s"), best_within(None)

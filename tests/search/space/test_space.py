@@ -185,7 +185,7 @@ def test_the_largest_model_has_at_least_everyones_parameters() -> None:
         ((*TPE, "--max-cost", "1param"), "the cheapest"),
     ],
 )
-def test_where_all_is_too_dear_the_cheapest_is_named(words: tuple[str, ...], named: str) -> None:
+def test_where_all_cost_too_much_the_cheapest_is_named(words: tuple[str, ...], named: str) -> None:
     with pytest.raises(UserError, match=named):
         experiment(*words)
 
