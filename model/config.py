@@ -1,6 +1,6 @@
 """What a run is: the model's shape and the training recipe, checked when they are made.
 
-Defaults are the assignment's recipe (the `seed` preset). No torch here: reports read it too.
+Defaults are the assignment's recipe (the `full` preset). No torch here: reports read it too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 SCHEDULES = ("linear", "cosine", "wsd")
 PARAMETRIZATIONS = ("standard", "mup")
 _Config = TypeVar("_Config", "ModelConfig", "TrainConfig")
-_LATER: dict[str, Any] = {
+_ADDED_LATER: dict[str, Any] = {
     "schedule": "linear",
     "decay_fraction": 0.2,
     "parametrization": "standard",
@@ -29,15 +29,18 @@ _LATER: dict[str, Any] = {
 
 
 def _require(ok: bool, message: str) -> None:
+    """Raise `UserError` with this message unless `ok`."""
     if not ok:
         raise UserError(message)
 
 
 def _check_types(config: Any) -> None:
-    """Raise `UserError` for a value of another type. Whole numbers in fields of floats become
-    floats: 1 and 1.0 are one configuration, one trial_id."""
+    """Raise `UserError` for a value of another type than its field's. Whole numbers in fields of
+    floats become floats: 1 and 1.0 are one configuration, one trial_id."""
     for name, hint in _hints(cast(Any, type(config))).items():
         value = getattr(config, name)
+        # `isinstance(0.0, hint)` holds for float and float | None. Beyond 2**53 a float would be
+        # another number.
         if type(value) is int and isinstance(0.0, hint) and abs(value) < 2**53:
             object.__setattr__(config, name, float(value))
         elif (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
@@ -47,6 +50,7 @@ def _check_types(config: Any) -> None:
 
 @functools.cache
 def _hints(cls: Any) -> dict[str, Any]:
+    """The types of a class' fields, resolved once: a plan makes thousands of configurations."""
     return get_type_hints(cls)
 
 
@@ -95,8 +99,8 @@ class TrainConfig:
     warmup_steps: int | None = 500
     """Optimizer steps from 0 to lr_peak; None when warmup_fraction is given."""
     warmup_fraction: float | None = None
-    """The same as a share of all steps, for runs whose length varies; under wsd as a share of one
-    epoch's, since there runs of different length must begin alike."""
+    """The warm-up as a share of all steps instead, for runs whose length varies; under wsd as a
+    share of one epoch's, since there runs of different length must begin alike."""
     weight_decay: float = 0.1
     """AdamW's decoupled decay, on matrices only (embeddings included)."""
     beta1: float = 0.9
@@ -175,7 +179,7 @@ class TrainConfig:
         )
 
     def resolved_warmup_steps(self, total_steps: int) -> int:
-        """Warm-up in optimizer steps for a run of `total_steps`."""
+        """The warm-up of a run of `total_steps`, in optimizer steps."""
         if self.warmup_steps is not None:
             return self.warmup_steps
         assert self.warmup_fraction is not None
@@ -183,26 +187,28 @@ class TrainConfig:
         return round(self.warmup_fraction * of_steps)
 
     def decay_steps(self, total_steps: int) -> int:
-        """Steps at the end of a run of `total_steps` over which the rate falls, at least 1."""
+        """The optimizer steps, at least 1, at the end of a run of `total_steps` over which the
+        learning rate falls; wsd's alone."""
         assert self.schedule == "wsd"
         return max(1, round(self.decay_fraction * total_steps))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """All that decides a run's numbers, but for the corpus and the machine."""
+    """All that decides a run's numbers, but for the corpus and the machine. Equal ones are one
+    configuration, and it can be a dictionary's key."""
 
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Two plain dicts, `model` and `train`: what the ledger keeps."""
+        """The configuration as two plain dicts, `model` and `train`: what the ledger keeps."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, raw: Any) -> RunConfig:
-        """The inverse of `to_dict`; fields that came later may be missing. Raises `UserError` on
-        a missing, unknown or mistyped key."""
+        """The inverse of `to_dict`; fields that were added later may be missing. Raises `UserError`
+        for a missing, unknown or mistyped key and for a value out of range."""
         if not isinstance(raw, dict) or set(raw) != {"model", "train"}:
             raise UserError("config: expected an object with the keys model and train")
         return cls(
@@ -211,7 +217,8 @@ class RunConfig:
         )
 
     def replace(self, **fields: Any) -> RunConfig:
-        """A copy with `model` or `train` fields replaced by name (`lr_peak=1e-3`)."""
+        """A copy with `model` or `train` fields replaced by name (`lr_peak=1e-3`). Raises
+        `UserError` for a value out of range, TypeError for a name that is no field."""
         model_names = {f.name for f in dataclasses.fields(ModelConfig)}
         return RunConfig(
             model=dataclasses.replace(
@@ -230,29 +237,36 @@ class RunConfig:
         return self.model.embed_dim / self.train.mup_base_dim
 
     def identity(self) -> dict[str, dict[str, Any]]:
-        """What of `to_dict` names a configuration. A field that came later leaves no trace where
-        it has no effect or its default, so that older names stay what they are."""
+        """The part of `to_dict` that names a configuration in `trial_id`. A field that was added
+        later leaves no trace where it has no effect or its default, so that older names stay what
+        they are."""
         fields = self.to_dict()
         train = fields["train"]
         if self.train.schedule != "wsd":
-            train["decay_fraction"] = _LATER["decay_fraction"]
+            train["decay_fraction"] = _ADDED_LATER["decay_fraction"]
         if self.train.parametrization == "standard":
-            train["mup_base_dim"] = _LATER["mup_base_dim"]
-        fields["train"] = {k: v for k, v in train.items() if k not in _LATER or v != _LATER[k]}
+            train["mup_base_dim"] = _ADDED_LATER["mup_base_dim"]
+        fields["train"] = {
+            k: v for k, v in train.items() if k not in _ADDED_LATER or v != _ADDED_LATER[k]
+        }
         return fields
 
     def shape(self) -> RunConfig:
-        """What runs of a pack have in common: all but learning rate, weight decay and seed."""
+        """The configuration without what may differ in a pack: learning rate, weight decay and
+        seed. Equal for runs that can be packed."""
         return self.replace(lr_peak=1.0, weight_decay=0.0, seed=0)
 
 
 def _from_fields(cls: type[_Config], raw: Any, where: str) -> _Config:
+    """A configuration of the fields in `raw`, which a file had at `where`. Raises `UserError`."""
     hints = _hints(cast(Any, cls))
     if not isinstance(raw, dict):
         raise UserError(f"config.{where}: missing or unknown keys: not an object")
-    odd = sorted(map(str, (set(hints) - set(_LATER) - set(raw)) | (set(raw) - set(hints))))
-    if odd:
-        raise UserError(f"config.{where}: missing or unknown keys: {odd}")
+    missing, unknown = set(hints) - set(_ADDED_LATER) - set(raw), set(raw) - set(hints)
+    if missing or unknown:
+        raise UserError(
+            f"config.{where}: missing or unknown keys: {sorted(map(str, missing | unknown))}"
+        )
     try:
         return cls(**raw)
     except UserError as error:
@@ -260,46 +274,7 @@ def _from_fields(cls: type[_Config], raw: Any, where: str) -> _Config:
 
 
 def trial_id(config: RunConfig, corpus_hash: str) -> str:
-    """16 hexadecimal digits that name this configuration (seed included) on this corpus."""
+    """The name of this configuration (seed included) on this corpus: 16 hexadecimal digits of a
+    SHA-256, the same in every process and on every machine."""
     text = json.dumps([config.identity(), corpus_hash], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def parameter_table(config: ModelConfig) -> list[tuple[str, str, int]]:
-    """Rows (component, specification, parameters), whose counts add up to the model's."""
-    d, t, v = config.embed_dim, config.seq_len, config.vocab_size
-    attention = (3 * d * d + 3 * d) + (d * d + d)
-    feed_forward = (4 * d * d + 4 * d) + (4 * d * d + d)
-    norms = 2 * 2 * d
-    n = config.n_layers
-    head = "shared with the token embedding" if config.tie_head else f"{d} × {v:,}"
-    return [
-        ("Token embedding", f"{v:,} × {d}", v * d),
-        ("Position embedding", f"{t} × {d}", t * d),
-        (
-            "Attention",
-            f"{n} × ({config.n_heads} heads, {d // config.n_heads} dimensions each)",
-            n * attention,
-        ),
-        ("Feed-forward", f"{n} × ({d} → {4 * d} → {d}, GELU)", n * feed_forward),
-        ("Block norms", f"{n} × 2 × LayerNorm({d})", n * norms),
-        ("Final norm", f"LayerNorm({d})", 2 * d),
-        ("Output head", head, 0 if config.tie_head else v * d),
-    ]
-
-
-def parameter_count(config: ModelConfig) -> int:
-    """Trainable parameters; 6,837,888 for the default configuration."""
-    return sum(count for _, _, count in parameter_table(config))
-
-
-def flops_per_token(config: ModelConfig) -> int:
-    """Floating-point operations of one token's forward and backward pass.
-
-    6 per weight in a matrix product and token, and 12·layers·T·D for attention's products of
-    full (unmasked) width: Kaplan et al. 2020 (arXiv 2001.08361), section 2.1; Chowdhery et al.
-    2022 (arXiv 2204.02311), appendix B.
-    """
-    d = config.embed_dim
-    weights = config.n_layers * 12 * d * d + config.vocab_size * d
-    return 6 * weights + 12 * config.n_layers * config.seq_len * d

@@ -49,7 +49,7 @@ _BLOCK_NAMES = {
 
 
 def transformers_weights(model: GPT) -> dict[str, Tensor]:
-    """The weights under `transformers`' names, in its layout; a tied head is left out.
+    """The model's weights under `transformers`' names, in its layout; a tied head is left out.
 
     muP's multipliers, which that model doesn't have, are folded in: the head's into the final
     norm, attention's into the queries.
@@ -57,6 +57,7 @@ def transformers_weights(model: GPT) -> dict[str, Tensor]:
     weights, ratio = {}, model.width_ratio
     for name, tensor in model.state_dict().items():
         module, _, kind = name.rpartition(".")
+        # The head's input divided by r, and attention's logits by sqrt(r), as muP has them.
         if module == "norm" and ratio != 1:
             tensor = tensor / ratio
         if module.endswith("attention.qkv") and ratio != 1:
@@ -67,7 +68,7 @@ def transformers_weights(model: GPT) -> dict[str, Tensor]:
         if module.startswith("blocks."):
             _, number, part = module.split(".", maxsplit=2)
             if part in ("attention.qkv", "attention.out", "expand", "contract"):
-                tensor = tensor.t()  # a vector is left as it is
+                tensor = tensor.t()  # Conv1D is (in, out); a bias is left as it is
             weights[f"transformer.h.{number}.{_BLOCK_NAMES[part]}.{kind}"] = tensor.contiguous()
         else:
             weights[f"{_OUTER_NAMES[module]}.{kind}"] = tensor.contiguous()
@@ -75,7 +76,7 @@ def transformers_weights(model: GPT) -> dict[str, Tensor]:
 
 
 def transformers_config(config: ModelConfig) -> dict[str, Any]:
-    """`config.json` of the same architecture."""
+    """The content of `config.json` for the same architecture."""
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -96,7 +97,11 @@ def transformers_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def export(checkpoint: Path, folder: Path, root: Path) -> None:
-    """Make `folder`, whole or not at all. Raises `UserError` if it has content already."""
+    """Write the checkpoint's model and the tokenizer into `folder`, whole or not at all.
+
+    `root` is the artifacts' folder, whose downloads/ has the tokenizer. Raises `UserError` if the
+    folder has content already, or the checkpoint is none or not of GPT-2's vocabulary.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not empty; name a new folder")
     model, config, _ = load_model(checkpoint)
@@ -127,6 +132,7 @@ def export(checkpoint: Path, folder: Path, root: Path) -> None:
 
 
 def main() -> int:
+    """Export as the command line says. Returns the exit status."""
     parser = ArgumentParser(
         prog="python model/export.py",
         description="example: python model/export.py final.pt exported",

@@ -24,7 +24,7 @@ from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.checkpoint import load_model
 
 
-def choose(
+def sample_token(
     logits: Tensor,
     *,
     temperature: float,
@@ -34,12 +34,13 @@ def choose(
 ) -> int:
     """One token id drawn from `logits` (V,).
 
-    `temperature` 0 takes the likeliest. `top_k` keeps the k likeliest; `top_p` keeps the smallest
-    set of likeliest tokens that reaches this probability. Both may be given; top_k is first.
+    `temperature` divides the logits; 0 takes the likeliest token. `top_k` keeps the k likeliest;
+    `top_p` keeps the smallest set of likeliest tokens that reaches this probability. Both may be
+    given; top_k is first.
     """
     if temperature == 0:
         return int(logits.argmax())
-    # Below 0 and in fp64, so that no temperature, however small, makes an infinity of the largest.
+    # With the largest at 0 and in fp64, so that no temperature, however small, makes it infinite.
     logits, ids = ((logits - logits.max()).double() / temperature).sort(descending=True)
     if top_k is not None:
         logits, ids = logits[:top_k], ids[:top_k]
@@ -63,7 +64,8 @@ def generate(
 ) -> list[int]:
     """`prompt` and up to `tokens` token ids after it, ending early at the document separator.
 
-    The model sees the last `seq_len` tokens. An empty prompt begins a new document.
+    The model sees the last `seq_len` tokens. An empty prompt begins a new document. `temperature`,
+    `top_k` and `top_p` are as for `sample_token`; the same seed draws the same tokens.
     """
     generator = torch.Generator().manual_seed(seed)
     ids = list(prompt) or [SEPARATOR_TOKEN]
@@ -71,7 +73,7 @@ def generate(
     for _ in range(tokens):
         window = torch.tensor([ids[-model.config.seq_len :]])  # (1, T)
         logits = model.head(model(window)[0, -1])  # (V,)
-        token = choose(
+        token = sample_token(
             logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
         )
         if token == SEPARATOR_TOKEN:
@@ -81,13 +83,15 @@ def generate(
 
 
 def sample_text(model: GPT, root: Path, prompt: str, **options: float | int | None) -> str:
-    """`prompt` and the text that follows it; `options` as for `generate`."""
+    """`prompt` and the text that follows it; `options` are as for `generate`. `root` is the
+    artifacts' folder, whose downloads/ has the tokenizer."""
     encoding = get_encoding(root)
     ids = generate(model, encoding.encode_ordinary(prompt), **options)  # type: ignore[arg-type]
     return encoding.decode([token for token in ids if token != SEPARATOR_TOKEN])
 
 
 def main() -> int:
+    """Sample as the command line says, and print prompt and text. Returns the exit status."""
     parser = ArgumentParser(
         prog="python model/generate.py",
         description='example: python model/generate.py final.pt "The president said" --tokens 50',

@@ -1,4 +1,5 @@
-"""What a training run says of itself. No torch here: the ledger and the reports read it."""
+"""The records of a training run: its epochs, rungs, timing, device and checkpoint, and how it can
+end. No torch here: the ledger and the reports read them."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ STATUSES = (COMPLETE, STOPPED, DIVERGED, FAILED)
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """One epoch's numbers."""
+    """The numbers of one epoch."""
 
     epoch: int
     """Counted from 1."""
@@ -38,12 +39,13 @@ class EpochRecord:
     tokens_seen: int
     """Training tokens since the run's start, repeats counted."""
     wall_seconds: float
-    """Since the run's start, start-up, evaluation and checkpoints included, resumed parts added
-    up."""
+    """Seconds since the run's start, start-up, evaluation and checkpoints included, resumed parts
+    added up."""
     steps_per_second: float
-    """Optimizer steps of the epoch over its training time (no evaluation, no checkpoints)."""
+    """The epoch's optimizer steps over its training time (no evaluation, no checkpoints)."""
     peak_memory_mb: float
-    """Highest memory of the process (CPU: resident set; CUDA: allocated) so far."""
+    """Highest memory of the process so far, in units of 10^6 bytes (CPU: resident set; CUDA:
+    allocated)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ class RungRecord:
 
     @property
     def share(self) -> float:
-        """Of the run's tokens."""
+        """The rung's tokens as a share of the whole run's."""
         return self.tokens_seen / self.schedule_tokens
 
 
@@ -73,14 +75,18 @@ class Timing:
     """From the trial's start to its first step: opening the corpus, building the model, loading
     the checkpoint."""
     training_seconds: float = 0.0
+    """Spent on optimizer steps."""
     evaluation_seconds: float = 0.0
+    """Spent on scoring validation, after epochs and at rungs."""
     checkpointing_seconds: float = 0.0
+    """Spent on writing checkpoints and final weights, their hooks included."""
 
     def plus(self, **seconds: float) -> Timing:
         """A copy with the named parts increased."""
         return dataclasses.replace(self, **{k: getattr(self, k) + s for k, s in seconds.items()})
 
     def total(self) -> float:
+        """All seconds together."""
         return sum(dataclasses.astuple(self))
 
 
@@ -91,6 +97,7 @@ class CheckpointRef:
     path: str
     """Relative to the experiment's folder."""
     sha256: str
+    """The file's SHA-256 in hexadecimal."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ search is running. No torch, no Ray.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ if __name__ == "__main__":  # the checkout in place of this folder, whose names 
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.corpus.manifest import Manifest
@@ -29,9 +29,10 @@ from minigpt_search.reports.page.compare import compare_page, comparison_folder
 from minigpt_search.reports.page.findings import not_run_yet, summary
 from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
 from minigpt_search.reports.page.watch import watch
-from minigpt_search.search.answer.text_table import as_text, experiments
+from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, open_ledger
+from minigpt_search.search.records.ledger import open_ledger
+from minigpt_search.search.results.results import Results
 
 BRIEF_ROWS = 12
 """More trials than this are not all printed on the terminal."""
@@ -41,7 +42,7 @@ def write_report(page: Page, folder: Path, refresh_seconds: int | None = None) -
     """Write the report below `folder`, each file whole or not at all. Returns the files for
     readers: Markdown, HTML, and the folders of figures and tables. With `refresh_seconds` an open
     page loads itself again that often."""
-    figures = {f"{picture.name}.png": picture.png for picture in page.pictures}
+    figures = {f"{figure.name}.png": figure.png for figure in page.figures}
     tables = {f"{t.name}.csv": t.frame.to_csv(index=False).encode() for t in page.tables}
     _write_all(folder / "figures", figures)
     _write_all(folder / "tables", tables)
@@ -49,8 +50,7 @@ def write_report(page: Page, folder: Path, refresh_seconds: int | None = None) -
         "report.md": to_markdown(page).encode(),
         "report.html": to_html(page, refresh_seconds).encode(),
     }
-    for name, content in pages.items():
-        _write(folder / name, content)
+    _write_all(folder, pages)
     # What an earlier report had and this one hasn't would be taken for its own.
     for path in [*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")]:
         if path.name not in figures and path.name not in tables:
@@ -61,16 +61,8 @@ def write_report(page: Page, folder: Path, refresh_seconds: int | None = None) -
 def _write_all(folder: Path, contents: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        _write(folder / name, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with atomic_file(folder / name) as file:
+            file.write(content)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,8 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read(folder: Path, skip_damaged: bool) -> tuple[Experiment, Ledger]:
-    return read_experiment(folder), open_ledger(folder, skip_damaged)
+def _read(folder: Path, skip_damaged: bool) -> Results:
+    return Results(read_experiment(folder), open_ledger(folder, skip_damaged))
 
 
 def _one(options: argparse.Namespace, folder: Path) -> int:
@@ -133,16 +125,15 @@ def _one(options: argparse.Namespace, folder: Path) -> int:
 
     def write(refresh_seconds: int | None) -> bool:
         with _mistakes(folder):
-            experiment = read_experiment(folder)
-            ledger = open_ledger(folder, options.skip_damaged)
-            with _whose_fault(experiment, folder):
-                page = build_page(experiment, ledger, options.out)
+            results = _read(folder, options.skip_damaged)
+            with _whose_fault(results.experiment, folder):
+                page = build_page(results, options.out)
             paths = write_report(page, folder / "report", refresh_seconds)
         if refresh_seconds is None:
-            _tell(experiment, ledger, paths)
+            _print_summary(results, paths)
         else:
-            print(one_line(summary(experiment, ledger)), flush=True)
-        return not not_run_yet(experiment, ledger)
+            print(one_line(summary(results)), flush=True)
+        return not not_run_yet(results)
 
     if options.watch:
         watch(folder / "ledger.jsonl", write)
@@ -171,17 +162,17 @@ def _whose_fault(experiment: Experiment, folder: Path) -> Iterator[None]:
     except KeyError as error:
         raise UserError(f"{path}: the corpus manifest in it has no {error}") from None
     except (TypeError, ValueError, AttributeError):
-        Manifest.from_dict(experiment.corpus, f"{path}: corpus")
+        Manifest.from_dict(experiment.corpus.manifest, f"{path}: corpus")
         raise
 
 
-def _tell(experiment: Experiment, ledger: Ledger, paths: Sequence[Path]) -> None:
+def _print_summary(results: Results, paths: Sequence[Path]) -> None:
     """The answer, the best trials and where the report is."""
-    print(one_line(summary(experiment, ledger)))
-    table = experiments(experiment, ledger)
+    print(one_line(summary(results)))
+    table = trials_table(results)
     if len(table) > BRIEF_ROWS:
         table = table.nsmallest(BRIEF_ROWS, "val_loss_nats")
-        print(f"The best {BRIEF_ROWS} of {len(ledger.complete())} (all are in the report):")
+        print(f"The best {BRIEF_ROWS} of {len(results.complete)} (all are in the report):")
     if len(table):
         print(f"\n{as_text(table)}\n")
     for path in paths:

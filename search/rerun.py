@@ -27,7 +27,8 @@ from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.hardware.device import best_device, versions
 from minigpt_search.model.records import COMPLETE, CheckpointRef
-from minigpt_search.model.training.checkpoint import load_model, step_files
+from minigpt_search.model.training.checkpoint import load_model
+from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
 from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
 from minigpt_search.search.records.experiment import (
@@ -37,8 +38,7 @@ from minigpt_search.search.records.experiment import (
     read_experiment,
 )
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, open_ledger
-from minigpt_search.search.results.confirm import missing_trials, trials_so_far
-from minigpt_search.search.results.winner import why_none, winning_trial
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import cell_label
 
 PROMPT = "The president of the United States"
@@ -62,32 +62,31 @@ def main() -> int:
     experiment = read_experiment(folder)
     with only_driver(folder):
         ledger = open_ledger(folder, args.skip_damaged)
-        best = _named(ledger, args.trial) if args.trial else winning_trial(experiment, ledger)
+        results = Results(experiment, ledger)
+        best = _named(ledger, args.trial) if args.trial else results.winning_trial
         if best is None:
-            mend = "see its report" if ledger.complete() else "finish it with --resume first"
-            raise UserError(f"{folder.name}: {why_none(experiment, ledger)}; {mend}")
-        if experiment.device == "cuda" and best_device() != "cuda":
+            mend = "see its report" if results.complete else "finish it with --resume first"
+            raise UserError(f"{folder.name}: {results.why_no_winner}; {mend}")
+        if experiment.machine.device == "cuda" and best_device() != "cuda":
             raise UserError(f"{folder.name} was trained on CUDA, and there is no such device here")
         verify_corpus(experiment.corpus_folder(folder))
         corpus = open_corpus(experiment.corpus_folder(folder))
-        if corpus.content_hash != experiment.corpus_hash:
+        if corpus.content_hash != experiment.corpus.content_hash:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
-        label = cell_label(best.config, list(experiment.axes))
+        label = cell_label(best.config, list(experiment.space.axes))
         print(f"Rerun      {folder.name}: {label}", flush=True)
-        missing = missing_trials(experiment, ledger)
-        if missing > 0:
-            of_all = trials_so_far(experiment, ledger)
-            print(f"Warning    {missing} of {of_all} trials have not run yet")
+        if (missing := results.missing_trials) > 0:
+            print(f"Warning    {missing} of {results.trials_so_far} trials have not run yet")
         home = folder / "rerun" / best.trial_id
-        result = _train(best, experiment.device, corpus, home)
+        result = _train(best, experiment.machine.device, corpus, home)
         if result.status != COMPLETE:
             print(f"The rerun {result.status}: {result.error}")
             return 1
         record = _score(best, result, corpus, home)
         ledger.append(record)
-    _print(record, looks_at_test(root, experiment.corpus_hash), folder, root)
+    _print(record, count_test_evaluations(root, experiment.corpus.content_hash), folder, root)
     # On a GPU sums may be taken in another order each time, and a pack's are rounded otherwise.
-    expected = experiment.device == "cpu" and record.same_machine and best.pack == 1
+    expected = experiment.machine.device == "cpu" and record.same_machine and best.pack == 1
     return 1 if expected and not record.same_bits else 0
 
 
@@ -143,13 +142,13 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -
     )
 
 
-def looks_at_test(root: Path, corpus_hash: str) -> int:
+def count_test_evaluations(root: Path, corpus_hash: str) -> int:
     """How often a model was scored on the test split of this corpus, in all experiments of ROOT
     that can be read: to extend a search doesn't make its test split a fresh one."""
     count = 0
     for path in (root / "experiments").glob("*/experiment.json"):
         with suppress(UserError):
-            if read_experiment(path.parent).corpus_hash == corpus_hash:
+            if read_experiment(path.parent).corpus.content_hash == corpus_hash:
                 count += len(Ledger(path.with_name("ledger.jsonl"), skip_damaged=True).reruns)
     return count
 

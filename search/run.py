@@ -1,6 +1,6 @@
 """The main job: search a small GPT's hyperparameters and say which are best.
 
-python search/run.py --grid lr                                  # quick on a CPU, seed on a GPU
+python search/run.py --grid lr                                  # quick on a CPU, full on a GPU
 python search/run.py --grid lr --preset quick --device cpu      # a laptop's size anywhere
 """
 
@@ -20,14 +20,14 @@ from minigpt_search.model.records import DIVERGED, FAILED
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
-from minigpt_search.search.answer.text_table import as_text, experiments
+from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.plan_search import begin
 from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
-from minigpt_search.search.planning.budget import settle
+from minigpt_search.search.planning.budget import freeze_plan
 from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.estimate import keep_real_speeds, make_estimator
 from minigpt_search.search.planning.plan_text import end_line
@@ -40,8 +40,8 @@ from minigpt_search.search.records.experiment import (
     read_experiment,
 )
 from minigpt_search.search.records.ledger import Ledger, open_ledger
-from minigpt_search.search.records.provenance import refuse_other_beginnings
-from minigpt_search.search.results.confirm import missing_trials, trials_so_far
+from minigpt_search.search.records.provenance import check_resume_compatible
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.reuse.warm_start import take_over_warm
 from minigpt_search.search.space.axes import cell_label
@@ -77,16 +77,16 @@ def resume(root: Path, name: str, address: str | None, skip_damaged: bool) -> in
     """Finish the experiment called `name`, on this machine or on the cluster at `address`."""
     folder = find_experiment(root, name)
     experiment = read_experiment(folder)
-    if address is not None and experiment.storage is None:
+    if address is not None and experiment.storage.uri is None:
         raise UserError(f"--address {address}: {name} has no storage that all nodes reach")
-    corpus = corpus_if_prepared(root, experiment.corpus["name"])
-    refuse_other_beginnings(experiment, corpus.content_hash if corpus else None)
+    corpus = corpus_if_prepared(root, experiment.corpus.name)
+    check_resume_compatible(experiment, corpus.content_hash if corpus else None)
     assert corpus is not None
     started = process_start()
     with machines_at(address) as machines:
         experiment = machines.fit(experiment)
-        if experiment.storage is not None:
-            machines.check_storage(experiment.storage)
+        if experiment.storage.uri is not None:
+            machines.check_storage(experiment.storage.uri)
         return run(experiment, folder, length_in(corpus), started, machines, skip_damaged)
 
 
@@ -108,7 +108,7 @@ def run(
         ledger = open_ledger(folder, skip_damaged)
         if ledger.trials:
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
-        if experiment.extends is not None:
+        if experiment.reuse.extends is not None:
             take_over(experiment, folder, ledger)
         take_over_warm(experiment, folder, ledger)
         mirror.push_plan()
@@ -125,7 +125,7 @@ def run(
         if reason is not None:
             say_how_to_go_on(reason)
             return 1
-        experiment = settle(experiment, folder, ledger)
+        experiment = freeze_plan(experiment, folder, ledger)
         keep_real_speeds(experiment, ledger, root, trained_before)
         print_results(experiment, root, ledger)
         from minigpt_search.search.samplers.study_db import write_study  # imports Ray
@@ -154,7 +154,7 @@ def _search(
 ) -> str | None:
     """Run what is missing. Returns why that ended early, if it did."""
     estimator = None
-    if experiment.budget_seconds is not None and experiment.sampler is not None:
+    if experiment.plan.budget_seconds is not None and experiment.plan.sampler is not None:
         corpus = open_corpus(experiment.corpus_folder(folder))
         drawn = check_trials(experiment, length)
         root = folder.parents[1]
@@ -189,42 +189,43 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
     """A line for each trial without a result, and how to try it again. The exit status."""
     bad = [record for record in ledger.trials if record.status in (DIVERGED, FAILED)]
     for record in bad:
-        label = cell_label(record.config, list(experiment.axes))
+        label = cell_label(record.config, list(experiment.space.axes))
         log = folder / "checkpoints" / record.trial_id / "error.log"
         see = f"; see {log}" if record.status == FAILED and log.exists() else ""
         print(f"{record.status.capitalize():<10} {label}: {record.error}{see}")
-    missing = missing_trials(experiment, ledger)
+    missing = Results(experiment, ledger).missing_trials
     if missing > 0:
         print(f"{missing} trials failed or are missing; try them again with: {again}")
     return 1 if missing > 0 or bad else 0
 
 
 def _done(experiment: Experiment, ledger: Ledger) -> str:
-    return f"{len(ledger.ended())} of {trials_so_far(experiment, ledger)} trials"
+    return f"{len(ledger.ended())} of {Results(experiment, ledger).trials_so_far} trials"
 
 
 def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
     """The table, the answer, where the ledger is and what to run next."""
+    results = Results(experiment, ledger)
     print()
-    if ledger.complete():
-        print(as_text(experiments(experiment, ledger)))
+    if results.complete:
+        print(as_text(trials_table(results)))
         print()
-    _print_front(experiment, ledger)
+    _print_front(results)
     out = None if root == artifacts_root() else str(root)
-    print("\n".join(answer(experiment, ledger, out).lines()) + "\n")
+    print("\n".join(answer(results, out).lines()) + "\n")
     name = experiment.name
     print(f"Ledger     {ledger.path}")
     print(f"Report     {command_line('reports/generate.py', name, root=root)}")
     print(f"Rerun      {command_line('search/rerun.py', name, root=root)}", flush=True)
 
 
-def _print_front(experiment: Experiment, ledger: Ledger) -> None:
+def _print_front(results: Results) -> None:
     """The Pareto front where there are two objectives, and what --max-cost excludes."""
-    if len(experiment.objectives) > 1:
-        print(front_sentence(experiment, ledger))
-        if not (front := front_table(experiment, ledger)).empty:
+    if len(results.experiment.plan.objectives) > 1:
+        print(front_sentence(results))
+        if not (front := front_table(results)).empty:
             print(f"\n{as_text(front)}\n")
-    if (sentence := limit_sentence(experiment, ledger)) is not None:
+    if (sentence := limit_sentence(results)) is not None:
         print(f"{sentence}\n")
 
 

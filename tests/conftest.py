@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import random
+import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from minigpt_search.data.common.errors import run_command
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.corpus.tokenizer import bpe_files
 from minigpt_search.data.pipeline.build import prepare_corpus
@@ -24,6 +28,10 @@ with suppress(ImportError):  # the tests for a GPU do without, where there is no
     hypothesis.settings.register_profile("fixed", derandomize=True)
     if "MINIGPT_FUZZ" not in os.environ:
         hypothesis.settings.load_profile("fixed")
+
+# The models of these tests are so small that a second thread does little but wait, and tests may
+# run in several processes.
+torch.set_num_threads(1)
 
 WORDS = [
     *("the", "of", "and", "to", "that", "with", "river", "stone", "winter", "paper", "garden"),
@@ -78,6 +86,46 @@ def text_file(tmp_path: Path, make_prose: Callable[..., str]) -> Path:
     path = tmp_path / "stories.txt"
     path.write_text("\n<|endoftext|>\n".join(make_prose(number) for number in range(60)))
     return path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def refused(self, named: str) -> None:
+        """It was one line that names what is wrong."""
+        assert self.status == 2
+        assert named in self.err
+
+
+@pytest.fixture(scope="session")
+def run_here() -> Callable[..., Ended]:
+    """`run_here(script, *words)`: the script's `main` as its last line calls it, in this process,
+    which has torch and Ray already: a process of its own takes two seconds to import them."""
+
+    def run(script: str, *words: str) -> Ended:
+        name = script.removesuffix(".py").replace("/", ".")
+        main = importlib.import_module(f"minigpt_search.{name}").main
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            patch.setattr(sys, "argv", [script, *words])
+            run_command(main)
+        assert isinstance(ended.value.code, int)
+        return Ended(
+            ended.value.code,
+            *(stream.buffer.getvalue().decode() for stream in (out, err)),  # type: ignore[attr-defined]
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Kills real searches at random moments, resumes them, and compares with an undisturbed one.
 
     python tests/torture.py --rounds 50 --seed 1
-    python tests/torture.py --rounds 1 --seed 1          # what the suite runs
+    python tests/torture.py --rounds 1 --seed 1          # what `pytest -m slow` runs
 
 Each round is a search of four trials, by turns a grid with two at a time and TPE with one at a
 time. It meets one to three faults (`tests/torture_faults.py`), is resumed after each that ended

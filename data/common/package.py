@@ -14,8 +14,9 @@ def package_folder() -> Path:
 
 
 def source_files(part: str) -> dict[str, Path]:
-    """The source files of a part of the package (`data`, `search/space`), by their path in the
-    package, in order."""
+    """The source files of a part of the package (`data`, `search/space`, `model/config.py`), by
+    their path in the package, in order."""
     folder = package_folder()
-    found = sorted((folder / part).rglob("*.py"))
+    whole = folder / part
+    found = [whole] if whole.suffix == ".py" else sorted(whole.rglob("*.py"))
     return {path.relative_to(folder).as_posix(): path for path in found}

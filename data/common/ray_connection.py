@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import worker as ray_worker
 
 from minigpt_search.data.common.errors import UserError
 
@@ -40,8 +39,7 @@ def joined(
         UserError: there is no such cluster, or it doesn't let us in (which takes Ray 20 s to say).
     """
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    # What Ray prints whatever it is told: forty lines when a node is lost.
-    ray_worker.print_to_stdstream = lambda *_, **__: None
+    silence_prints()
     check_reachable(address)
     try:
         try:
@@ -61,6 +59,16 @@ def joined(
         yield
     finally:
         ray.shutdown()
+
+
+def silence_prints() -> None:
+    """Take off the screen what Ray prints whatever it is told: forty lines of a lost node.
+
+    There is no option for it. A release that lacks the function which is replaced here prints them.
+    """
+    worker = sys.modules.get("ray._private.worker")
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None  # type: ignore[union-attr]
 
 
 @contextmanager

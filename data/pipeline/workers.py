@@ -79,7 +79,7 @@ class Workers:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise UserError(
-                "a worker process was killed, most likely for want of memory: close other "
+                "a worker process was killed, most likely for lack of memory: close other "
                 "programs or pass `--workers 1`"
             ) from None
 

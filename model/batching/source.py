@@ -13,15 +13,16 @@ from torch import Tensor
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
 
 SHARE_OF_FREE_MEMORY = 0.1
-"""A split that takes less than this of a GPU's free memory moves there; a larger one stays on disk,
-and each batch goes over."""
+"""A split that takes less than this share of a GPU's free memory is copied there; a larger one
+stays on disk, and each batch goes over. Trials that share a GPU each have a copy."""
 
 
 class BatchSource(Protocol):
     """Serves sequences of a split by their indices."""
 
-    def place(self, indices: Tensor) -> Tensor:
-        """Indices (n,) where `batch` wants them; for an epoch's, so that a step copies nothing."""
+    def prepare_indices(self, indices: Tensor) -> Tensor:
+        """The indices (n,) on the device where `batch` reads the split; called once for an
+        epoch's, so that a step copies none."""
         ...
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,15 +31,18 @@ class BatchSource(Protocol):
 
 
 class MappedBatches:
-    """From the memory map, copied to the device without waiting for it."""
+    """Reads batches from the memory map and copies them to the device without waiting for it."""
 
     def __init__(self, dataset: SegmentedTextDataset, device: str) -> None:
         self.dataset, self.device = dataset, torch.device(device)
 
-    def place(self, indices: Tensor) -> Tensor:
+    def prepare_indices(self, indices: Tensor) -> Tensor:
+        """The indices (n,) as they are: the map is read by the CPU."""
         return indices
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The sequences at `indices` (B,), on the CPU, and their targets, on the way to the device:
+        (B, T) int64 each."""
         x, y = self.dataset.batch(indices)
         if self.device.type == "cuda":  # only pinned memory is copied in the background
             x, y = x.pin_memory(), y.pin_memory()
@@ -46,16 +50,20 @@ class MappedBatches:
 
 
 class ResidentBatches:
-    """From a copy of the whole split on the device: a batch is a few launches, no work here."""
+    """Takes batches from a copy of the whole split on the device: a few kernel launches, and no
+    work for the CPU."""
 
     def __init__(self, dataset: SegmentedTextDataset, device: str) -> None:
         self.windows = _windows(dataset, device)  # (N, T + 1)
 
-    def place(self, indices: Tensor) -> Tensor:
+    def prepare_indices(self, indices: Tensor) -> Tensor:
+        """The indices (n,) on the device, where the copy is."""
         return indices.to(self.windows.device)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = self.windows[self.place(indices)].to(torch.int64)  # (B, T + 1)
+        """The sequences at `indices` (B,), of either device, and their targets: (B, T) int64
+        each."""
+        tokens = self.windows[self.prepare_indices(indices)].to(torch.int64)  # (B, T + 1)
         return tokens[:, :-1], tokens[:, 1:]
 
 
@@ -69,11 +77,13 @@ def batch_source(dataset: SegmentedTextDataset, device: str) -> BatchSource:
 
 
 def _window_bytes(dataset: SegmentedTextDataset) -> int:
+    """What `_windows` takes of the device's memory."""
     return len(dataset) * (dataset.seq_len + 1) * torch.int32.itemsize
 
 
 def _windows(dataset: SegmentedTextDataset, device: str) -> Tensor:
-    """All examples, target included: (N, T + 1) int32 on the device, and never on the host."""
+    """All examples, target included: (N, T + 1) int32 on the device. The host never holds more than
+    4,096 of them."""
     made = torch.empty(len(dataset), dataset.seq_len + 1, dtype=torch.int32, device=device)
     for rows in torch.arange(len(dataset)).split(4096):
         x, y = dataset.batch(rows)

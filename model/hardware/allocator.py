@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt's parameters, as in glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Have freed memory kept for the next step instead of going back to the system.
+    """Tell the C library to keep freed memory for the next step instead of giving it back.
 
     glibc maps large buffers afresh at each allocation, so that every step pays for tens of
     thousands of page faults: 8% of a step's time at embed 128 (one core of an AMD EPYC,

@@ -18,15 +18,17 @@ from minigpt_search.data.common.machine import usable_cores
 from minigpt_search.model.records import Device
 
 TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""torch's types of `model.config.PRECISIONS`."""
 
 
 def best_device() -> str:
-    """cuda if torch can use one, else cpu."""
+    """The name of the device to train on: cuda if torch can use one, else cpu."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def best_precision(device: str) -> str:
-    """bf16 where the device multiplies it fast, fp16 on older CUDA devices (a T4), else fp32."""
+    """The fastest precision of matrix products on this device: bf16 where it multiplies it in
+    hardware, fp16 on older CUDA devices (a T4), else fp32."""
     if device == "cuda":
         # Below 8.0 (Ampere) torch only emulates bf16.
         return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
@@ -36,6 +38,7 @@ def best_precision(device: str) -> str:
 
 
 def _cpu_has(probe: str) -> bool:
+    """What torch.cpu's function of this name says; False where this torch has none."""
     return bool(getattr(torch.cpu, probe, lambda: False)())
 
 
@@ -47,7 +50,7 @@ def is_cuda(device: str) -> bool:
 def use_device(device: str) -> None:
     """Check that `device` (cpu, cuda, cuda:N) is there; a numbered GPU becomes torch's current one.
 
-    Raises `UserError`.
+    Raises `UserError` if it is not, or if the name is none of these.
     """
     kind, _, number = device.partition(":")
     if device == "cpu":
@@ -83,7 +86,8 @@ def processor_name() -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """processor, cores, memory_gb and the names of the GPUs."""
+    """The machine as an experiment keeps it: `processor`, `cores` that this process may use,
+    `memory_gb` (10^9 bytes) and the names of the `gpus`."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
@@ -95,8 +99,8 @@ def hardware() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python's and the libraries' versions that a number depends on, of those that are there:
-    training alone needs no Ray."""
+    """The versions of Python and of the installed libraries that a number depends on; training
+    alone needs no Ray."""
     found = {"python": platform.python_version(), "torch": str(torch.__version__)}
     for name in ("ray", "optuna", "tiktoken"):
         with suppress(PackageNotFoundError):
@@ -105,7 +109,8 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory_mb(device: str) -> float:
-    """Highest memory so far: allocated on a GPU, else the process' resident set."""
+    """The process' highest memory so far, in units of 10^6 bytes: allocated on a GPU, else its
+    resident set."""
     if is_cuda(device):
         return torch.cuda.max_memory_allocated(device) / 1e6
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes on Linux

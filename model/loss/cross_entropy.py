@@ -28,16 +28,19 @@ def linear_cross_entropy(
     x (N, D) and weight (V, D) are floating-point, targets (N,) int64. `dtype` is the type of the
     matrix products; sums are in fp32, or in fp64 if x is. Returns a scalar.
     """
-    wide = torch.promote_types(x.dtype, torch.float32)
-    if wide == torch.float64:
-        dtype = wide
+    acc_dtype = torch.promote_types(x.dtype, torch.float32)
+    if acc_dtype == torch.float64:
+        dtype = acc_dtype
     # Asked here, since inside the function gradients are off and `needs_input_grad` looks at the
     # inputs alone: under `no_grad` it would still have the weight's gradient made.
     with_grad = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    return _LinearCrossEntropy.apply(x, weight, targets, dtype, wide, with_grad)
+    return _LinearCrossEntropy.apply(x, weight, targets, dtype, acc_dtype, with_grad)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
+    """Makes the gradients in `forward`, while the chunk's logits are there; `backward` scales
+    them."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -45,20 +48,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight: Tensor,
         targets: Tensor,
         dtype: torch.dtype,
-        wide: torch.dtype,
+        acc_dtype: torch.dtype,
         with_grad: bool,
     ) -> Tensor:
-        # Made in the wide type, and divided by N only in `backward`: in fp16 the softmax over N
-        # would underflow.
-        grad_x = torch.empty_like(x, dtype=wide) if with_grad else None
-        grad_w = torch.zeros_like(weight, dtype=wide) if with_grad else None
+        # Made in the accumulation type, and divided by N only in `backward`: in fp16 the softmax
+        # over N would underflow.
+        grad_x = torch.empty_like(x, dtype=acc_dtype) if with_grad else None
+        grad_w = torch.zeros_like(weight, dtype=acc_dtype) if with_grad else None
         sum_losses = (loss_gpu if x.is_cuda else loss_cpu).sum_losses
         with torch.autocast(x.device.type, enabled=False):
-            total = sum_losses(x, weight, targets, dtype, wide, grad_x, grad_w)
+            total = sum_losses(x, weight, targets, dtype, acc_dtype, grad_x, grad_w)
         if with_grad:
             ctx.save_for_backward(grad_x, grad_w)
             ctx.n, ctx.types = x.shape[0], (x.dtype, weight.dtype)
-        return (total / x.shape[0]).to(wide)
+        return (total / x.shape[0]).to(acc_dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor
 BLOCK = 4096
 """Logits of a row at a time."""
 WARPS = 8
-"""So that a thread has 16 of them."""
+"""Warps of 32 threads for each row, so that a thread has 16 logits of a block."""
 
 
 @triton.jit
@@ -32,13 +32,14 @@ def _kernel(  # type: ignore[no-untyped-def]
     GRADIENTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    """Does one row, that of the program's number: its loss, and its gradients with `GRADIENTS`."""
     row = tl.program_id(0).to(tl.int64)
     logits += row * stride
     target = tl.load(targets + row)
     target_logit = tl.load(logits + target).to(tl.float32)
     columns = tl.arange(0, BLOCK)
     # A maximum and a sum for each lane; finite, since -inf minus -inf would not be a number.
-    peaks = tl.full([BLOCK], -3.0e38, tl.float32)
+    lane_max = tl.full([BLOCK], -3.0e38, tl.float32)
     sums = tl.zeros([BLOCK], tl.float32)
     for start in range(0, W, BLOCK):
         at = start + columns
@@ -46,11 +47,11 @@ def _kernel(  # type: ignore[no-untyped-def]
         # at once (seen in the PTX).
         z = tl.load(logits + at, mask=at < W, other=0.0).to(tl.float32)
         z = tl.where(at < V, z, float("-inf"))
-        higher = tl.maximum(peaks, z)
-        sums = sums * tl.exp(peaks - higher) + tl.exp(z - higher)
-        peaks = higher
-    peak = tl.max(peaks, axis=0)
-    log_sum = peak + tl.log(tl.sum(sums * tl.exp(peaks - peak), axis=0))
+        higher = tl.maximum(lane_max, z)
+        sums = sums * tl.exp(lane_max - higher) + tl.exp(z - higher)
+        lane_max = higher
+    row_max = tl.max(lane_max, axis=0)
+    log_sum = row_max + tl.log(tl.sum(sums * tl.exp(lane_max - row_max), axis=0))
     tl.store(losses + row, log_sum - target_logit)
     if GRADIENTS:
         for start in range(0, W, BLOCK):

@@ -31,7 +31,7 @@ Compute = Callable[..., Tensor]
 
 
 def compile_blocks(model: GPT, config: RunConfig, backend: Any = "inductor") -> bool:
-    """Compile the blocks for training on whole batches; all other calls stay as they are.
+    """Compile the model's blocks for training on whole batches; all other calls stay as they are.
 
     It happens now, on made-up numbers: weights, gradients and random streams are not touched. If
     it fails a warning says why, and the model is as it was. Returns whether it is compiled.
@@ -42,6 +42,7 @@ def compile_blocks(model: GPT, config: RunConfig, backend: Any = "inductor") -> 
     dtype = TORCH_TYPES[config.train.precision]
     blocks = [block for block in model.blocks if isinstance(block, Block)]
     try:
+        # One compilation serves all blocks, which are alike; each is tried, forward and backward.
         for block in blocks:
             drawn = tuple(
                 torch.zeros(n, dtype=torch.int16, device=x.device) if drop.p else None
@@ -62,6 +63,8 @@ def compile_blocks(model: GPT, config: RunConfig, backend: Any = "inductor") -> 
 
 
 def _forward(compute: Compute, block: Block, batch_size: int, x: Tensor) -> Tensor:
+    """A block's output for x (B, T, D), by the compiled code where it is a training batch of
+    `batch_size` sequences."""
     if not block.training or len(x) != batch_size:  # each other shape would be compiled anew
         return Block.forward(block, x)
     drawn = tuple(drop.draw(n, x.device) if drop.p else None for drop, n in _draws(block, x))
@@ -69,7 +72,8 @@ def _forward(compute: Compute, block: Block, batch_size: int, x: Tensor) -> Tens
 
 
 def _draws(block: Any, x: Tensor) -> list[tuple[Dropout, int]]:
-    """In the block's order, each dropout and how many numbers it needs for x (B, T, D)."""
+    """The block's dropouts in the order in which it draws, and how many numbers each needs for x
+    (B, T, D)."""
     b, t, _ = x.shape
     attention = block.attention
     return [

@@ -28,28 +28,32 @@ class Dropout(nn.Module):
         self.generators: tuple[torch.Generator | None, ...] = (None,)
 
     def forward(self, x: Tensor, drawn: Tensor | None = None) -> Tensor:
-        """Any shape; `drawn` is what `draw` gave for its number of elements, else it draws now."""
+        """x of any shape, masked and scaled while training, else as it is. `drawn` is what `draw`
+        gave for its number of elements; without it the numbers are drawn now."""
         if not self.training or self.p == 0:
             return x
         return x * self.mask(x, drawn)
 
     def mask(self, like: Tensor, drawn: Tensor | None = None) -> Tensor:
-        """0 or 1 / (1 - p), in the shape, type and device of `like`."""
+        """The factor of each element, 0 or 1 / (1 - p), in the shape, type and device of `like`;
+        `drawn` as for `forward`."""
         if drawn is None:
             drawn = self.draw(like.numel(), like.device)
         keep = drawn.view(like.shape) >= round(self.p * LEVELS) - LEVELS // 2
         return keep.to(like.dtype).mul_(1 / (1 - self.p))
 
     def draw(self, n: int, device: torch.device) -> Tensor:
-        """Random numbers for `n` elements, (n,) int16, evenly spread from -LEVELS / 2."""
+        """Random numbers for `n` elements, (n,) int16, uniform from -LEVELS / 2 to LEVELS / 2 - 1.
+        With several streams each draws an equal part of them, in the order of `generators`."""
         parts = len(self.generators)
+        # One draw of 64 bits serves four elements of 16.
         words = torch.empty(parts, -(-n // (4 * parts)), dtype=torch.int64, device=device)
         for row, generator in zip(words, self.generators, strict=True):
             row.random_(-(2**63), None, generator=generator)
-        return words.view(torch.int16)[:, : n // parts].reshape(-1)  # four to a word
+        return words.view(torch.int16)[:, : n // parts].reshape(-1)  # (parts, n / parts) to (n,)
 
 
 def generators(module: nn.Module) -> set[torch.Generator]:
-    """The random streams that dropout in `module` draws from, but for torch's global one."""
+    """The random streams that the dropouts in `module` draw from, but for torch's global one."""
     dropouts = [part for part in module.modules() if isinstance(part, Dropout)]
     return {stream for part in dropouts for stream in part.generators if stream is not None}

@@ -31,19 +31,19 @@ length, since its random stream is our own."""
 
 
 class Attention(nn.Module):
-    """Causal multi-head self-attention."""
+    """Causal multi-head self-attention with dropout on its weights."""
 
     def __init__(self, config: ModelConfig, width_ratio: float = 1.0) -> None:
         super().__init__()
         self.n_heads = config.n_heads
         self.scale = 1 / math.sqrt(config.embed_dim // config.n_heads) / math.sqrt(width_ratio)
-        """Of the logits."""
+        """What attention's logits are multiplied by; under muP it falls with the width."""
         self.qkv = nn.Linear(config.embed_dim, 3 * config.embed_dim)
         self.out = nn.Linear(config.embed_dim, config.embed_dim)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, drawn: Tensor | None = None) -> Tensor:
-        """(B, T, D) to (B, T, D); `drawn` as for `Dropout`."""
+        """Attend within each sequence: x (B, T, D) to (B, T, D). `drawn` is as for `Dropout`."""
         b, t, d = x.shape
         q, k, v = (
             part.view(b, t, self.n_heads, d // self.n_heads).transpose(1, 2)  # (B, H, T, D/H)
@@ -56,8 +56,10 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(b, t, d))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, drawn: Tensor | None) -> Tensor:
-        """With all weights in memory, (B·H, T, T); (B, H, T, D/H) to the same."""
+        """Attention with all its weights in memory, (B·H, T, T): queries, keys and values
+        (B, H, T, D/H) to (B, H, T, D/H)."""
         t = q.shape[2]
+        # Added to the logits in the product itself: a mask afterwards would be one more pass.
         future = torch.full((t, t), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
         queries, keys = q.flatten(0, 1), k.flatten(0, 1)
         scores = torch.baddbmm(future, queries, keys.transpose(1, 2), alpha=self.scale)
@@ -77,7 +79,8 @@ class Block(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, drawn: tuple[Tensor | None, ...] = (None, None, None)) -> Tensor:
-        """(B, T, D) to (B, T, D); `drawn` as for `Dropout`, one for each place in their order."""
+        """Both parts, x (B, T, D) to (B, T, D). `drawn` is as for `Dropout`, for the attention's
+        weights, its output and the feed-forward's output."""
         weights, first, second = drawn
         x = x + self.dropout(self.attention(self.norm_attention(x), weights), first)
         hidden = F.gelu(self.expand(self.norm_feed_forward(x)), approximate="tanh")
@@ -85,7 +88,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """The model. Initialised from torch's global random state.
+    """The model, whose weights are drawn from torch's global random state.
 
     `width_ratio` is `RunConfig.width_ratio`: 1 but under muP (`model/network/mup.py`).
     """
@@ -104,12 +107,13 @@ class GPT(nn.Module):
         self._initialise()
 
     def draw_dropout_from(self, generator: torch.Generator) -> None:
-        """Use this random stream, of the model's device, for dropout."""
+        """Have all dropout draw from this random stream, which is of the model's device."""
         for module in self.modules():
             if isinstance(module, Dropout):
                 module.generators = (generator,)
 
     def _initialise(self) -> None:
+        """Draw the matrices and set the biases to 0; norms begin as torch has them, 1 and 0."""
         # GPT-2 scales the projections into the residual stream by the root of their number, so
         # that its variance doesn't grow with depth.
         into_residual = INIT_STD / math.sqrt(2 * self.config.n_layers)
@@ -123,10 +127,11 @@ class GPT(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """What the head is given for tokens (B, T): hidden states (B, T, D) after the final norm,
-        under muP divided by `width_ratio`; T ≤ seq_len."""
+        """The head's input for tokens (B, T), T ≤ seq_len: hidden states (B, T, D) after the final
+        norm, under muP divided by `width_ratio`."""
         positions = torch.arange(tokens.shape[1], device=tokens.device)
-        # A tied head's gradient is dense; the embedding's few rows are added to it in place.
+        # A tied head's gradient is dense; the embedding's few rows are added to it in place, where
+        # a dense gradient of the embedding would be another matrix of V x D to fill and add.
         sparse = self.config.tie_head and not tokens.is_cuda
         embedded = F.embedding(tokens, self.token_embedding.weight, sparse=sparse)
         x = self.dropout(embedded + self.position_embedding(positions))
@@ -135,7 +140,7 @@ class GPT(nn.Module):
         return self.for_head(self.norm(x))
 
     def for_head(self, x: Tensor) -> Tensor:
-        """The final norm's output, any shape, times the head's multiplier."""
+        """The final norm's output, of any shape, times muP's multiplier of the head."""
         return x if self.width_ratio == 1 else x / self.width_ratio
 
     def logits(self, tokens: Tensor) -> Tensor:
@@ -143,7 +148,7 @@ class GPT(nn.Module):
         return self.head(self.forward(tokens))
 
     def loss(self, tokens: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Mean cross-entropy a token in nats; tokens and targets (B, T).
+        """The mean cross-entropy a token in nats, a scalar, of tokens and targets (B, T) int64.
 
         `dtype` is the type of the matrix products: bf16 or fp16 run the blocks under autocast.
         """

@@ -1,4 +1,5 @@
-"""Maximal update parametrization: what goes with the width, so that the best rate does not.
+"""Maximal update parametrization (muP): what changes with the width, so that the best learning
+rate does not.
 
 Source: Yang et al. 2022, "Tensor Programs V" (arXiv 2203.03466), table 8 and appendix B, as the
 authors' package `mup` 1.0 has it for Adam. `width_ratio` r is width over base width:
@@ -23,19 +24,21 @@ from torch import Tensor, nn
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether both its dimensions grow with the width: the matrices of the blocks."""
+    """Whether both dimensions of this parameter grow with the width, as those of the blocks'
+    matrices do."""
     return name.startswith("blocks.") and parameter.dim() >= 2
 
 
 def init_std(std: float, name: str, parameter: Tensor, width_ratio: float) -> float:
-    """Standard deviation of a matrix at the start, where the standard one is `std`."""
+    """A matrix' standard deviation at the start, where the standard parametrization has `std`."""
     return std / math.sqrt(width_ratio) if is_hidden_matrix(name, parameter) else std
 
 
-def take_hidden_matrices(
+def split_off_hidden_matrices(
     decayed: dict[str, Any], model: nn.Module, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Move the blocks' matrices out of the optimizer's group `decayed` into one of their own."""
+    """Move the blocks' matrices out of the optimizer's group `decayed`, which is changed, into one
+    of their own, with muP's learning rate and weight decay. Returns the new group in a list."""
     named = [(name, p) for name, p in model.named_parameters() if p.dim() >= 2]
     ratio = float(model.width_ratio)  # type: ignore[arg-type]
     decayed["params"] = [p for name, p in named if not is_hidden_matrix(name, p)]

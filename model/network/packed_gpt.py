@@ -38,20 +38,21 @@ class PackedGPT(nn.Module):
         self.members = tuple(members)  # a tuple: they are not submodules
         self.position_embedding = _PackedPositions([m.position_embedding for m in members])
         self.dropout = _pack_dropout([m.dropout for m in members])
+        # Blocks to hang the packed parts in; on "meta" they take no memory and draw no numbers.
         with torch.device("meta"):
             layout = [Block(m.config, m.width_ratio) for m in members[:1] for _ in m.blocks]
         self.blocks = nn.ModuleList(layout)
         for number, block in enumerate(self.blocks):
             _pack_children(block, [m.blocks[number] for m in members])
         self.norm = _PackedLayerNorm([m.norm for m in members])
-        # Names are those of a single model.
+        # Each packed parameter with the members' slices of it: names are those of a single model.
         self.slices = [
             (packed, [m.get_parameter(name) for m in members])
             for name, packed in self.named_parameters()
         ]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Hidden states (K, B·T, D) of tokens (K, B, T), as `GPT.forward`."""
+        """The members' hidden states (K, B·T, D) of tokens (K, B, T), each as of `GPT.forward`."""
         k, _, t = tokens.shape
         of_members = zip(self.members, tokens, strict=True)
         embedded = torch.stack([m.token_embedding(own) for m, own in of_members])
@@ -73,7 +74,8 @@ class PackedGPT(nn.Module):
         ]
 
     def clear_gradients(self) -> None:
-        """Forget the gradients that a backward pass would add to."""
+        """Forget the gradients that a backward pass would add to: the pack's, and those of what
+        is computed member by member, embedding and head (one parameter if they are tied)."""
         for packed, _ in self.slices:
             packed.grad = None
         for member in self.members:
@@ -88,7 +90,7 @@ class PackedGPT(nn.Module):
 
 
 def _stack(parts: Sequence[Tensor]) -> nn.Parameter:
-    """The parts stacked, (K, ...); they become its slices."""
+    """One parameter (K, ...) of the members' `parts`, each of which becomes a slice of it."""
     stacked = nn.Parameter(torch.stack([part.detach() for part in parts]))
     for part, own in zip(parts, stacked.detach().unbind(0), strict=True):
         part.data = own
@@ -96,19 +98,23 @@ def _stack(parts: Sequence[Tensor]) -> nn.Parameter:
 
 
 class _PackedLinear(nn.Module):
+    """The members' linear layers as one batched product; E outputs."""
+
     def __init__(self, members: Sequence[nn.Linear]) -> None:
         super().__init__()
         self.weight = _stack([m.weight for m in members])  # (K, E, D)
         self.bias = _stack([m.bias for m in members])  # (K, E)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(K·B, T, D) to (K·B, T, E)."""
+        """Each member's layer on its part: x (K·B, T, D) to (K·B, T, E)."""
         rows = x.reshape(len(self.weight), -1, x.shape[2])  # (K, B·T, D)
         y = torch.baddbmm(self.bias[:, None], rows, self.weight.transpose(1, 2))
         return y.view(*x.shape[:2], -1)
 
 
 class _PackedLayerNorm(nn.Module):
+    """The members' norms: one normalisation, then each member's own weight and bias."""
+
     def __init__(self, members: Sequence[nn.LayerNorm]) -> None:
         super().__init__()
         self.eps = members[0].eps
@@ -116,22 +122,25 @@ class _PackedLayerNorm(nn.Module):
         self.bias = _stack([m.bias for m in members])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(K·B, T, D) to the same."""
+        """Each member's norm on its part: x (K·B, T, D) to (K·B, T, D)."""
         normal = F.layer_norm(x, x.shape[2:], eps=self.eps).view(len(self.weight), -1, x.shape[2])
         return torch.addcmul(self.bias[:, None], normal, self.weight[:, None]).view_as(x)
 
 
 class _PackedPositions(nn.Module):
+    """The members' position embeddings."""
+
     def __init__(self, members: Sequence[nn.Embedding]) -> None:
         super().__init__()
         self.weight = _stack([m.weight for m in members])  # (K, T, D)
 
     def forward(self, t: int) -> Tensor:
-        """The first t positions, (K, 1, t, D)."""
+        """The embeddings of the first t positions, (K, 1, t, D)."""
         return self.weight[:, None, :t]
 
 
 def _pack_dropout(members: Sequence[Dropout]) -> Dropout:
+    """One dropout that draws each member's part of its mask from the member's own stream."""
     packed = Dropout(members[0].p)
     packed.generators = tuple(generator for m in members for generator in m.generators)
     return packed
@@ -145,7 +154,8 @@ _PACKED: dict[type[nn.Module], Any] = {
 
 
 def _pack_children(packed: nn.Module, members: Sequence[nn.Module]) -> None:
-    """Replace every linear, norm and dropout in `packed` by one of all members'."""
+    """Replace every linear layer, norm and dropout in `packed`, a module laid out as the members,
+    by one of all members'."""
     for name, child in packed.named_children():
         of_members = [m.get_submodule(name) for m in members]
         if type(child) in _PACKED:

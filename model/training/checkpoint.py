@@ -1,7 +1,6 @@
 """Checkpoints: written whole or not at all, read without executing anything from them.
 
-A run's folder holds the two newest `step_N.pt` (all that a run needs to go on) and, at its end,
-`final.pt` (configuration and weights).
+Which files there are says `model/training/checkpoint_files.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ import torch
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
-from minigpt_search.model.config import ModelConfig, RunConfig, parameter_count
+from minigpt_search.model.config import ModelConfig, RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.training.checkpoint_files import STEP_CHECKPOINTS_KEPT, step_files
 
 FORMAT = "minigpt-checkpoint-1"
-KEPT = 2
+"""Stands in every checkpoint, so that another program's file is refused by name."""
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
@@ -39,14 +40,15 @@ def save_atomically(content: dict[str, Any], path: Path) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU. Raises `UserError` if it is none, or damaged."""
+    """The content of the checkpoint at `path`, its tensors on the CPU. Raises `UserError` if there
+    is none, or it is damaged or another program's."""
     if not path.is_file():
         gone = path.name == "final.pt" and (path.parent / "outcome.json").exists()
         why = " (--max-disk removes those of all trials but the best)" if gone else ""
         found = "a folder" if path.is_dir() else "no such file"
         raise UserError(f"{path}: {found}{why}; give a checkpoint (.pt)")
     try:
-        content = torch.load(_checked(path), map_location="cpu", weights_only=True)
+        content = torch.load(_verified(path), map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception:  # noqa: BLE001 - torch raises many kinds for a damaged file
@@ -57,10 +59,10 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _checked(path: Path) -> io.BytesIO:
-    """The archive made anew from its members, whose checksums were compared. torch writes these
-    sums but doesn't look at them, and a flipped bit in a member's size, which they don't cover, had
-    it return memory that was never written."""
+def _verified(path: Path) -> io.BytesIO:
+    """The checkpoint's archive made anew in memory from its members, whose checksums `zipfile`
+    compares as it reads. torch writes these sums but doesn't look at them, and a flipped bit in a
+    member's size, which they don't cover, had it return memory that was never written."""
     clean = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(clean, "w") as made:
         for member in archive.infolist():
@@ -70,7 +72,9 @@ def _checked(path: Path) -> io.BytesIO:
 
 
 def load_model(path: Path) -> tuple[GPT, RunConfig, dict[str, Any]]:
-    """The model (on the CPU, not in training mode), its configuration, and the whole content."""
+    """The checkpoint's model (on the CPU, not in training mode), its configuration, and the whole
+    content. Raises `UserError` for a file that is no checkpoint, and for weights that are not
+    finite or don't fit the configuration."""
     content = load(path)
     try:
         config = RunConfig.from_dict(content["config"])
@@ -86,7 +90,8 @@ def load_model(path: Path) -> tuple[GPT, RunConfig, dict[str, Any]]:
 
 
 def _check_weights(config: ModelConfig, weights: Any, path: Path) -> None:
-    """Before memory is taken for a model as large as the configuration says. Raises `UserError`."""
+    """Check that the weights are as many as the configuration says and finite, before memory is
+    taken for a model of that size. Raises TypeError for their number, `UserError` for values."""
     head = config.vocab_size * config.embed_dim if config.tie_head else 0  # is there twice
     count = sum(tensor.numel() for tensor in weights.values())
     if count != parameter_count(config) + head or count - head > path.stat().st_size:
@@ -96,27 +101,22 @@ def _check_weights(config: ModelConfig, weights: Any, path: Path) -> None:
 
 
 def save_step(content: dict[str, Any], folder: Path, step: int) -> Path:
-    """Write the checkpoint of `step` and delete all but the two newest up to it. Its file.
+    """Write the checkpoint of `step` and delete all but the two newest up to it; returns its file.
 
-    Those of later steps are damaged: the run would have gone on from them.
+    Checkpoints of later steps are damaged, or the run would have gone on from them: they go too.
     """
     path = folder / f"step_{step:09d}.pt"
     save_atomically(content, path)
     files = step_files(folder)
-    kept = [file for file in files if file.name <= path.name][:KEPT]
+    kept = [file for file in files if file.name <= path.name][:STEP_CHECKPOINTS_KEPT]
     for file in files:
         if file not in kept:
             file.unlink(missing_ok=True)
     return path
 
 
-def step_files(folder: Path) -> list[Path]:
-    """The step checkpoints in `folder`, newest first."""
-    return sorted(folder.glob("step_*.pt"), reverse=True)
-
-
 def newest_step(folder: Path) -> dict[str, Any] | None:
-    """The newest step checkpoint that is whole; None if there is none."""
+    """The content of the newest step checkpoint that is whole; None if there is none."""
     for path in step_files(folder):
         try:
             return load(path)

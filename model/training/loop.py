@@ -1,20 +1,15 @@
-"""The training loop in memory, and its checkpoints, which hold all that it needs to go on:
-weights, optimizer, random states, position and sums."""
+"""The training loop in memory: steps, epochs, their records, rungs, and when to save."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.batching.order import epoch_order, spread_evenly
 from minigpt_search.model.batching.source import batch_source
@@ -24,13 +19,13 @@ from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_de
 from minigpt_search.model.loss.gpu import triton_runs
 from minigpt_search.model.network.compiled import COMPILE_FROM_STEPS, compile_blocks
 from minigpt_search.model.network.gpt import GPT
-from minigpt_search.model.records import CheckpointRef, EpochRecord, RungRecord, Timing
+from minigpt_search.model.records import CheckpointRef, EpochRecord, RungRecord
 from minigpt_search.model.run_length import check_validation, run_length
-from minigpt_search.model.training import checkpoint
+from minigpt_search.model.training.checkpointer import Checkpointer, TrainingState
 from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.optim import lr_at
-from minigpt_search.model.training.rungs import rung_steps, tokens_after
+from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.model.training.step import Step
 
 PROGRESS_EVERY_SECONDS = 1.0
@@ -44,27 +39,8 @@ class Stopped(Exception):
     """A hook ended the run at a rung."""
 
 
-@dataclass
-class _Position:
-    """How far a run has come; with weights, optimizer and random states, all that it is."""
-
-    steps: int = 0
-    """Optimizer steps since the run's start."""
-    epoch_steps: int = 0
-    """Of these, in the epoch under way."""
-    epoch_seconds: float = 0.0
-    """Training time of the epoch under way."""
-    epochs: list[EpochRecord] = field(default_factory=list)
-    timing: Timing = field(default_factory=Timing)
-    trunk_steps: int = 0
-    """Steps taken over from a longer run (`model/training/trunk.py`)."""
-    trunk_seconds: float = 0.0
-    """Of `timing`, what that run spent on them."""
-    rungs: list[RungRecord] = field(default_factory=list)
-
-
 class Run:
-    """A run in memory: `train_epoch` until `position` has them all, then `save_final`."""
+    """A run in memory: `train_epoch` until `done`, then `save_final`."""
 
     def __init__(
         self,
@@ -78,6 +54,17 @@ class Run:
         packed: bool = False,
         rungs: bool = False,
     ) -> None:
+        """Make everything for the first step, or for the next one after the newest checkpoint.
+
+        Sets torch's global random state. Raises `UserError` for a configuration that this corpus
+        can't serve, a device that isn't there, and a checkpoint of another run.
+
+        Args:
+            device: cpu, cuda or cuda:N.
+            checkpoint_dir: where checkpoints are written; None writes none.
+            packed: the steps are taken by a pack (`model/training/packed_loop.py`).
+            rungs: validation is scored on the way too (`model/training/rungs.py`).
+        """
         started = time.perf_counter()
         self.config, self.corpus, self.device, self.hooks = config, corpus, device, hooks
         self.checkpoint_dir = checkpoint_dir
@@ -85,48 +72,59 @@ class Run:
         self.train_set = corpus.dataset("train", config.model.seq_len)
         self.val_set = corpus.dataset("val", config.model.seq_len)
         check_validation(len(self.val_set), config.model.seq_len)
-        self.length = run_length(config.train, config.model.seq_len, len(self.train_set))
+        self.length = run_length(config, len(self.train_set))
         self.rung_steps = rung_steps(config.train, self.length) if rungs else ()
         keep_freed_memory()
         use_device(device)
         if is_cuda(device):  # a reused process has a peak of the trial before
             torch.cuda.reset_peak_memory_stats()
         self.batches = batch_source(self.train_set, device)
+        # Weights are drawn on the CPU, so that every device begins with the same; dropout draws
+        # from a stream of its own, which a checkpoint can hold.
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model, config.width_ratio).to(device).train()
-        self.generator = torch.Generator(device).manual_seed(config.train.seed)
-        self.model.draw_dropout_from(self.generator)
+        generator = torch.Generator(device).manual_seed(config.train.seed)
+        self.model.draw_dropout_from(generator)
         long = self.length.total_steps >= COMPILE_FROM_STEPS
         if long and is_cuda(device) and triton_runs() and not packed:  # a pack has its own blocks
             compile_blocks(self.model, config)
         self.one_step = Step(self.model, config.train, device)
-        self.position = _Position()
-        self._look_for_explosions()
-        self._resume()
+        self.checkpointer = Checkpointer(
+            config=config,
+            corpus_hash=corpus.content_hash,
+            step=self.one_step,
+            generator=generator,
+        )
+        self.state = TrainingState()
+        self._enable_divergence_check()  # before the checkpoint's sums, which know better
+        if checkpoint_dir is not None:
+            self.state = self.checkpointer.restore(checkpoint_dir) or self.state
         now = time.perf_counter()
         self.last_checkpoint = self.last_progress = now
-        self.mark = started
-        """Up to here the time is accounted for."""
-        self.hooks.on_start(self.position.steps)
-        self.charge("startup_seconds")
+        self.timed_until = started
+        """Up to here `state.timing` has the run's time, on `time.perf_counter`'s clock."""
+        self.hooks.on_start(self.state.steps)
+        self.add_elapsed("startup_seconds")
 
     @property
     def done(self) -> bool:
-        return len(self.position.epochs) == self.config.train.epochs
+        """Whether every epoch is over."""
+        return len(self.state.epochs) == self.config.train.epochs
 
     def train_epoch(self, until: int | None = None) -> None:
-        """The rest of the epoch under way, its evaluation and its record; or up to step `until`."""
+        """Train the rest of the epoch under way, evaluate and make its record; or train up to step
+        `until` alone. Raises `Diverged`, and `Stopped` at a rung where the hook says so."""
         for indices in self.batches_left():
             self.step(indices)
-            if self.position.steps == until:
+            if self.state.steps == until:
                 self.report_progress()
                 return
             if self.progress_is_due():
                 self.report_progress()
             # Before a checkpoint: what goes on from it has been scored. An epoch's end is its own.
-            if self.rung_is_due() and self.position.epoch_steps < self.length.steps_per_epoch:
+            if self.rung_is_due() and self.state.epoch_steps < self.length.steps_per_epoch:
                 self.report_progress()
-                self.end_rung(self._validate(f"step {self.position.steps}"))
+                self.end_rung(self._validate(f"step {self.state.steps}"))
             if self.checkpoint_is_due():
                 self.report_progress()  # never keep a state that has diverged
                 self.save_step()
@@ -141,20 +139,22 @@ class Run:
     def batches_left(self) -> Iterator[Tensor]:
         """The sequences (B,) of each step that is left in the epoch under way. They are sliced one
         by one: a list of a large corpus' batches takes more memory than the order itself."""
-        epoch, size = len(self.position.epochs) + 1, self.config.train.batch_size
+        epoch, size = len(self.state.epochs) + 1, self.config.train.batch_size
         order = epoch_order(self.length.sequences, seed=self.config.train.seed, epoch=epoch)
-        order = self.batches.place(spread_evenly(order, len(self.train_set)))
-        starts = range(self.position.epoch_steps * size, len(order), size)
+        # An epoch limited by `tokens_per_epoch` takes sequences from all over the split.
+        order = self.batches.prepare_indices(spread_evenly(order, len(self.train_set)))
+        starts = range(self.state.epoch_steps * size, len(order), size)
         return (order[start : start + size] for start in starts)
 
     def next_batch(self, indices: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Tokens and targets, (B, T) each, of these sequences, and the next step's rate."""
-        return *self.batches.batch(indices), self._lr_at(self.position.steps)
+        """Tokens and targets, (B, T) each, of these sequences (B,), and the next step's learning
+        rate."""
+        return *self.batches.batch(indices), self._lr_at(self.state.steps)
 
     def _lr_at(self, step: int) -> float:
         return lr_at(
             step,
-            peak=self.config.train.lr_peak,
+            lr_peak=self.config.train.lr_peak,
             warmup_steps=self.length.warmup_steps,
             total_steps=self.length.total_steps,
             schedule=self.config.train.schedule,
@@ -162,69 +162,75 @@ class Run:
         )
 
     def count_step(self) -> None:
-        """One more step was taken."""
-        self.position.steps += 1
-        self.position.epoch_steps += 1
-        self._look_for_explosions()
+        """Note that one more step was taken."""
+        self.state.steps += 1
+        self.state.epoch_steps += 1
+        self._enable_divergence_check()
 
-    def _look_for_explosions(self) -> None:
+    def _enable_divergence_check(self) -> None:
         """From the end of the warm-up on: before it a loss may rise for a while."""
-        if self.position.steps == self.length.warmup_steps:
-            self.one_step.sums.end_warmup()
+        if self.state.steps == self.length.warmup_steps:
+            self.one_step.sums.enable_divergence_check()
 
     def progress_is_due(self) -> bool:
+        """Whether the hook was last told of progress a second ago or earlier."""
         return time.perf_counter() - self.last_progress >= PROGRESS_EVERY_SECONDS
 
     def checkpoint_is_due(self) -> bool:
+        """Whether there is a folder for checkpoints, and the last is old enough."""
         since = time.perf_counter() - self.last_checkpoint
         return self.checkpoint_dir is not None and since >= self.checkpoint_every_seconds
 
     def report_progress(self) -> None:
-        """Close the training time so far, check that all is finite, and tell the hook."""
-        position = self.position
+        """Close the training time so far and tell the hook. Raises `Diverged` if a step since the
+        last call has; `state.steps` is that step then."""
+        state = self.state
+        # Waits for the device, so that the time of the steps that are still under way counts too.
         sums = self.one_step.sums.read()
-        position.epoch_seconds += self.charge("training_seconds")
-        self.last_progress = self.mark
-        if sums.wrong is not None:
-            position.steps += sums.sound_steps + 1 - position.epoch_steps
-            raise Diverged(f"step {position.steps}: {sums.wrong}")
+        state.epoch_seconds += self.add_elapsed("training_seconds")
+        self.last_progress = self.timed_until
+        if sums.divergence is not None:
+            state.steps += sums.steps_before_divergence + 1 - state.epoch_steps
+            raise Diverged(f"step {state.steps}: {sums.divergence}")
         self.hooks.on_progress(
             Progress(
-                step=position.steps,
+                step=state.steps,
                 total_steps=self.length.total_steps,
                 train_loss_nats=sums.loss / sums.sequences,
             )
         )
 
     def rung_is_due(self) -> bool:
-        return self.position.steps in self.rung_steps
+        """Whether the run stands at one of its rungs."""
+        return self.state.steps in self.rung_steps
 
     def end_rung(self, val_loss: float) -> None:
         """Make the rung's record. Raises `Stopped` if the hook says so."""
-        position, seq_len = self.position, self.config.model.seq_len
+        state = self.state
         record = RungRecord(
-            step=position.steps,
-            tokens_seen=tokens_after(position.steps, self.config.train, seq_len, self.length),
-            schedule_tokens=self.config.train.epochs * self.length.sequences * seq_len,
+            step=state.steps,
+            tokens_seen=self.length.tokens_after(state.steps),
+            schedule_tokens=self.length.total_tokens,
             val_loss_nats=val_loss,
         )
-        position.rungs.append(record)
+        state.rungs.append(record)
         if self.hooks.on_rung(record):
             raise Stopped
 
     def _validate(self, after: str) -> float:
-        """The loss in nats; raises `Diverged` if it is not finite."""
+        """The validation loss in nats. Raises `Diverged` if it is not finite."""
         val_loss = evaluate(self.model, self.val_set, tokens=self.config.train.val_tokens)
-        self.charge("evaluation_seconds")
+        self.add_elapsed("evaluation_seconds")
         # A large one is overfitting, not an explosion; from 700 nats on its perplexity is infinite.
         if not math.isfinite(perplexity(val_loss)):
             raise Diverged(f"validation loss not finite after {after}")
         return val_loss
 
     def end_epoch(self) -> None:
-        """Evaluate, and make the epoch's record."""
-        position = self.position
-        epoch = len(position.epochs) + 1
+        """Evaluate, and make the epoch's record. Raises `Diverged`, and `Stopped` if a rung lies at
+        this step and the hook says so."""
+        state = self.state
+        epoch = len(state.epochs) + 1
         val_loss = self._validate(f"epoch {epoch}")
         sums = self.one_step.sums.read()
         record = EpochRecord(
@@ -233,109 +239,52 @@ class Run:
             val_loss_nats=val_loss,
             val_perplexity=perplexity(val_loss),
             val_bits_per_byte=bits_per_byte(val_loss, self.corpus.bytes_per_token("val")),
-            lr_last=self._lr_at(position.steps - 1),
-            grad_norm_mean=sums.grad_norm / position.epoch_steps,
-            tokens_seen=epoch * self.length.sequences * self.config.model.seq_len,
-            wall_seconds=position.timing.total(),
-            steps_per_second=position.epoch_steps / position.epoch_seconds,
+            lr_last=self._lr_at(state.steps - 1),
+            grad_norm_mean=sums.grad_norm / state.epoch_steps,
+            tokens_seen=epoch * self.length.tokens_per_epoch,
+            wall_seconds=state.timing.total(),
+            steps_per_second=state.epoch_steps / state.epoch_seconds,
             peak_memory_mb=peak_memory_mb(self.device),
         )
-        position.epochs.append(record)
-        position.epoch_steps, position.epoch_seconds = 0, 0.0
+        state.epochs.append(record)
+        state.epoch_steps, state.epoch_seconds = 0, 0.0
         self.one_step.sums.begin_epoch()
         self.hooks.on_epoch(record)
         if self.rung_is_due():
             self.end_rung(val_loss)
 
-    def charge(self, part: str) -> float:
-        """Count the time since `mark` for this part of the timing; returns it in seconds."""
+    def add_elapsed(self, part: str) -> float:
+        """Add the time since the last call to this part of the timing; returns it in seconds."""
         now = time.perf_counter()
-        seconds = now - self.mark
-        self.position.timing = self.position.timing.plus(**{part: seconds})
-        self.mark = now
+        seconds = now - self.timed_until
+        self.state.timing = self.state.timing.plus(**{part: seconds})
+        self.timed_until = now
         return seconds
+
+    def restart_clock(self) -> None:
+        """Leave out of the timing what has passed since the last `add_elapsed`: the run waited for
+        others."""
+        self.timed_until = time.perf_counter()
 
     def save_step(self) -> None:
         """Write a step checkpoint, if there is a folder for it."""
         if self.checkpoint_dir is None:
             return
-        path = checkpoint.save_step(self._content(), self.checkpoint_dir, self.position.steps)
-        self.hooks.on_checkpoint(path)
-        self.charge("checkpointing_seconds")
-        self.last_checkpoint = self.mark
+        self.hooks.on_checkpoint(self.checkpointer.save_step(self.state, self.checkpoint_dir))
+        self.add_elapsed("checkpointing_seconds")
+        self.last_checkpoint = self.timed_until
 
     def save_branch(self, config: RunConfig, folder: Path) -> None:
         """Write this state into `folder` as a step checkpoint of `config`, a shorter run that has
         been the same so far."""
-        position = dataclasses.replace(
-            self.position,
-            trunk_steps=self.position.steps,
-            trunk_seconds=self.position.timing.total(),
-        )
-        content = self._content() | {
-            "config": config.to_dict(),
-            "position": dataclasses.asdict(position),
-        }
-        self.hooks.on_checkpoint(checkpoint.save_step(content, folder, self.position.steps))
-        self.charge("checkpointing_seconds")
+        self.hooks.on_checkpoint(self.checkpointer.save_branch(self.state, config, folder))
+        self.add_elapsed("checkpointing_seconds")
 
     def save_final(self) -> CheckpointRef | None:
         """Write the final weights, if there is a folder for them."""
         if self.checkpoint_dir is None:
             return None
-        path = self.checkpoint_dir / "final.pt"
-        content = {
-            "config": self.config.to_dict(),
-            "corpus_hash": self.corpus.content_hash,
-            "val_loss_nats": self.position.epochs[-1].val_loss_nats,
-            "model": self._weights(),
-        }
-        checkpoint.save_atomically(content, path)
-        written = CheckpointRef(path=path.name, sha256=checkpoint.sha256(path))
-        self.charge("checkpointing_seconds")
+        val_loss = self.state.epochs[-1].val_loss_nats
+        written = self.checkpointer.save_final(val_loss, self.checkpoint_dir)
+        self.add_elapsed("checkpointing_seconds")
         return written
-
-    def _weights(self) -> dict[str, Tensor]:
-        # A pack's member shares storage with the others, and would be saved with them all.
-        return {
-            name: w.clone() if w.untyped_storage().nbytes() > w.nbytes else w
-            for name, w in self.model.state_dict().items()
-        }
-
-    def _content(self) -> dict[str, Any]:
-        step = self.one_step
-        return {
-            "config": self.config.to_dict(),
-            "corpus_hash": self.corpus.content_hash,
-            "model": self._weights(),
-            "optimizer": step.optimizer.state_dict(),
-            "scaler": step.scaler.state_dict(),
-            "random_state": self.generator.get_state(),
-            "sums": step.sums.state(),
-            "position": dataclasses.asdict(self.position),
-        }
-
-    def _resume(self) -> None:
-        if self.checkpoint_dir is None:
-            return
-        content = checkpoint.newest_step(self.checkpoint_dir)
-        if content is None:
-            return
-        if (
-            content["config"] != self.config.to_dict()
-            or content["corpus_hash"] != self.corpus.content_hash
-        ):
-            raise UserError(
-                f"{self.checkpoint_dir}: its checkpoint is of another configuration or corpus; "
-                "use an empty folder"
-            )
-        self.model.load_state_dict(content["model"])
-        self.one_step.load_optimizer(content["optimizer"])
-        self.one_step.scaler.load_state_dict(content["scaler"])
-        self.generator.set_state(content["random_state"])
-        self.one_step.sums.load(content["sums"])
-        position = content["position"]
-        position["epochs"] = [EpochRecord(**epoch) for epoch in position["epochs"]]
-        position["timing"] = Timing(**position["timing"])
-        position["rungs"] = [RungRecord(**rung) for rung in position.get("rungs", [])]
-        self.position = _Position(**position)

@@ -18,39 +18,39 @@ from minigpt_search.model.config import TrainConfig
 from minigpt_search.model.network import mup
 from minigpt_search.model.network.gpt import GPT
 
-COSINE_END = 0.1
-"""Share of the peak that a cosine ends at."""
+COSINE_FLOOR = 0.1
+"""Share of `lr_peak` that a cosine ends at."""
 
 
 def lr_at(
     step: int,
     *,
-    peak: float,
+    lr_peak: float,
     warmup_steps: int,
     total_steps: int,
     schedule: str = "linear",
     decay_steps: int = 0,
 ) -> float:
-    """Learning rate of optimizer step `step`, counted from 0.
+    """The learning rate of optimizer step `step`, counted from 0.
 
-    It rises to `peak` over the first `warmup_steps` steps. Then `linear` falls so that it would be
-    0 at `total_steps`, the step after the last; `cosine` so that it would be a tenth of the peak
+    It rises to `lr_peak` over the first `warmup_steps` steps. Then `linear` falls so that it would
+    be 0 at `total_steps`, the step after the last; `cosine` so that it would be a tenth of the peak
     there; `wsd` stays at the peak and over the last `decay_steps` falls as `linear`.
     """
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    left = total_steps - step
+    if step < warmup_steps:  # from one part of the peak, since a step at rate 0 would be in vain
+        return lr_peak * (step + 1) / warmup_steps
+    left = total_steps - step  # at least 1, so that the last step has a rate above 0
     if schedule == "linear":
-        return peak * left / (total_steps - warmup_steps)
+        return lr_peak * left / (total_steps - warmup_steps)
     if schedule == "cosine":
         cosine = math.cos(math.pi * (1 - left / (total_steps - warmup_steps)))
-        return peak * (COSINE_END + (1 - COSINE_END) * (1 + cosine) / 2)
-    if left >= decay_steps:  # exactly, for runs of different length must begin with the same bits
-        return peak
-    return peak * left / decay_steps
+        return lr_peak * (COSINE_FLOOR + (1 - COSINE_FLOOR) * (1 + cosine) / 2)
+    if left >= decay_steps:
+        return lr_peak  # exactly: runs of different length must begin with the same bits
+    return lr_peak * left / decay_steps
 
 
-class _AdamW(torch.optim.AdamW):
+class _UndecoratedAdamW(torch.optim.AdamW):
     """torch's AdamW, called without the decorators that are for compiled optimizers: they import
     `torch._dynamo`, a second and a half in each process, and nothing compiles the optimizer."""
 
@@ -61,14 +61,15 @@ class _AdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """As torch's; `no_grad` is what its decorator did besides."""
         inspect.unwrap(torch.optim.AdamW.step)(self, closure)
 
 
 def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW over two groups: matrices, embeddings included, decay; norms and biases do not. Under
-    muP the blocks' matrices are a third, with a rate and a decay of their own.
+    muP the blocks' matrices are a third group, with a learning rate and a decay of their own.
 
-    On a GPU the learning rate is a number there, since a CUDA graph can't be given a new one at
+    On a GPU the learning rate is a tensor there, since a CUDA graph can't be given a new number at
     each replay; but not with fp16, whose gradient scaler has no graph.
     """
     device = next(model.parameters()).device
@@ -82,10 +83,10 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
         },
     ]
     if model.width_ratio != 1:
-        groups += mup.take_hidden_matrices(groups[0], model, config.weight_decay)
+        groups += mup.split_off_hidden_matrices(groups[0], model, config.weight_decay)
     if capturable:
-        put_rates_on(device, groups)
-    return _AdamW(
+        put_lrs_on_device(groups, device)
+    return _UndecoratedAdamW(
         groups,
         lr=config.lr_peak,
         betas=(config.beta1, config.beta2),
@@ -95,15 +96,16 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     )
 
 
-def put_rates_on(device: torch.device, groups: list[dict[str, Any]]) -> None:
-    """Give each group a rate on the device, its own: a shared one would be the last group's."""
+def put_lrs_on_device(groups: list[dict[str, Any]], device: torch.device) -> None:
+    """Give each group a learning rate on the device, its own: a shared one would be the last
+    group's."""
     for group in groups:
         group["lr"] = torch.zeros((), device=device)  # each step sets it
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group this learning rate times its own factor, in place where it lies on a
-    GPU."""
+    """Give every group this learning rate times its own factor (muP's); in place where the rate is
+    a tensor, whose address a CUDA graph reads."""
     for group in optimizer.param_groups:
         own = lr * group["lr_factor"]
         if isinstance(group["lr"], Tensor):

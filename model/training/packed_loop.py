@@ -1,15 +1,14 @@
 """Several runs of one shape trained together, each with its own data order, schedule, evaluation,
 records and checkpoints, as `model/training/loop.py` has them for a run alone.
 
-Runs that don't stand at the same step (after a kill between their checkpoints, say) go on one
-group at a time, the rearmost first, and together from where they meet. Clocks: the pack's time
-counts for each of its members.
+Runs that are not at the same step (after a kill between their checkpoints, say) go on one group at
+a time, those with the fewest steps first, and together from where they meet. Clocks: the pack's
+time counts for each of its members.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 
 from minigpt_search.model.training.loop import Diverged, Run
@@ -22,55 +21,63 @@ class PackedRun:
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = tuple(runs)
         self.errors: list[str | None] = [None] * len(runs)
-        """Why a run diverged, in the order of the runs."""
-        self._together: list[Run] = []
+        """Why a run diverged, in the order of the runs; None for one that did not."""
+        self._group: list[Run] = []
+        """The runs that are at the same step and trained by `_step`."""
 
     def train(self) -> None:
-        while going := self._going():
-            least = going[0].position.steps
-            later = [run.position.steps for run in going if run.position.steps > least]
-            together = [run for run in going if run.position.steps == least]
-            if together != self._together:
-                self._together = together
-                self._step = PackedStep([run.one_step for run in together])
-                for run in together:
-                    run.mark = time.perf_counter()  # what it waited was not its own time
-            self._train_epoch(until=min(later, default=math.inf))
+        """Train every run to its end; a run that diverges leaves its reason in `errors`."""
+        while unfinished := self._unfinished():
+            least = unfinished[0].state.steps
+            group = [run for run in unfinished if run.state.steps == least]
+            ahead = [run.state.steps for run in unfinished if run.state.steps > least]
+            # A new group takes new stacked weights and, on a GPU, a new graph: keep one while the
+            # same runs go on.
+            if group != self._group:
+                self._group = group
+                self._step = PackedStep([run.one_step for run in group])
+                for run in group:
+                    run.restart_clock()
+            self._train_epoch(until=min(ahead, default=math.inf))
 
-    def _going(self) -> list[Run]:
-        """The runs that are neither done nor diverged, the rearmost first."""
+    def _unfinished(self) -> list[Run]:
+        """The runs that are neither done nor diverged, those with the fewest steps first."""
         pairs = zip(self.runs, self.errors, strict=True)
-        going = [run for run, error in pairs if error is None and not run.done]
-        return sorted(going, key=lambda run: run.position.steps)
+        unfinished = [run for run, error in pairs if error is None and not run.done]
+        return sorted(unfinished, key=lambda run: run.state.steps)
 
     def _train_epoch(self, until: float) -> None:
-        """The rest of the epoch under way, or up to step `until`, or until one diverges."""
-        together = self._together
-        first = together[0]
-        for batches in zip(*(run.batches_left() for run in together), strict=True):
-            pairs = zip(together, batches, strict=True)
+        """Train the group for the rest of its epoch, or up to step `until`, or until one of it
+        diverges."""
+        group = self._group
+        first = group[0]
+        for batches in zip(*(run.batches_left() for run in group), strict=True):
+            pairs = zip(group, batches, strict=True)
             self._step(*zip(*(run.next_batch(own) for run, own in pairs), strict=True))
-            for run in together:
+            for run in group:
                 run.count_step()
-            reached = first.position.steps == until
-            save = any(run.checkpoint_is_due() for run in together)
-            if (reached or save or first.progress_is_due()) and not self._each(Run.report_progress):
+            reached = first.state.steps == until
+            save = any(run.checkpoint_is_due() for run in group)
+            report = reached or save or first.progress_is_due()
+            # Reported before it is saved: never keep a state that has diverged.
+            if report and not self._for_each(Run.report_progress):
                 return
             if save:
-                self._each(Run.save_step, "checkpointing_seconds")
+                self._for_each(Run.save_step, "checkpointing_seconds")
             if reached:
                 return
-        if self._each(Run.report_progress):
-            self._each(Run.end_epoch, "evaluation_seconds")
+        if self._for_each(Run.report_progress):
+            self._for_each(Run.end_epoch, "evaluation_seconds")
 
-    def _each(self, action: Callable[[Run], None], part: str | None = None) -> bool:
-        """Do it for each run; whether all can go on. Its time, as `part`, counts for all."""
-        for run in self._together:
+    def _for_each(self, action: Callable[[Run], None], part: str | None = None) -> bool:
+        """Call `action` for each run of the group; returns whether none has diverged. If `part` of
+        the timing is given, the time of all calls counts as it for each run."""
+        for run in self._group:
             try:
                 action(run)
             except Diverged as reason:
                 self.errors[self.runs.index(run)] = str(reason)
         if part is not None:
-            for run in self._together:
-                run.charge(part)
-        return not any(self.errors[self.runs.index(run)] for run in self._together)
+            for run in self._group:
+                run.add_elapsed(part)
+        return not any(self.errors[self.runs.index(run)] for run in self._group)

@@ -40,7 +40,8 @@ class PackedStep:
     def __call__(
         self, tokens: Sequence[Tensor], targets: Sequence[Tensor], lrs: Sequence[float]
     ) -> None:
-        """Each member's tokens and targets, (B, T) int64 on the CPU, and learning rate."""
+        """Do a step of each member on its tokens and targets, (B, T) int64 each, at its learning
+        rate."""
         device = self.steps[0].device
         x = torch.stack(tuple(tokens)).to(device, non_blocking=True)
         y = torch.stack(tuple(targets)).to(device, non_blocking=True)
@@ -49,6 +50,7 @@ class PackedStep:
         self.compute(x, y)
 
     def _compute(self, x: Tensor, y: Tensor) -> None:
+        """The step on tokens and targets (K, B, T), all in place."""
         losses = self.model.losses(x, y, TORCH_TYPES[self.steps[0].config.precision])
         self.model.clear_gradients()
         scaled = [s.scaler.scale(loss) for s, loss in zip(self.steps, losses, strict=True)]

@@ -7,15 +7,11 @@ constant rate with a decay at the end (wsd), as long as that decay hasn't begun.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from minigpt_search.model.config import TrainConfig
-
-if TYPE_CHECKING:
-    from minigpt_search.model.run_length import RunLength
+from minigpt_search.model.run_length import RunLength
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
-"""Of all steps."""
+"""Shares of all steps after which validation is scored, under schedules that decay all the way."""
 
 
 def rung_steps(train: TrainConfig, length: RunLength) -> tuple[int, ...]:
@@ -32,10 +28,3 @@ def rung_steps(train: TrainConfig, length: RunLength) -> tuple[int, ...]:
         steps.add(round(after * length.steps_per_epoch))
         after *= 2
     return tuple(sorted(step for step in steps if 0 < step < total))
-
-
-def tokens_after(step: int, train: TrainConfig, seq_len: int, length: RunLength) -> int:
-    """Training tokens of the first `step` steps; an epoch's last batch may be short."""
-    epochs, steps = divmod(step, length.steps_per_epoch)
-    sequences = epochs * length.sequences + min(steps * train.batch_size, length.sequences)
-    return sequences * seq_len

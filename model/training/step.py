@@ -18,9 +18,11 @@ from minigpt_search.model.training.step_sums import StepSums
 
 
 class Step:
-    """Trains a model by one batch a call; on a GPU most of them are replays of a CUDA graph, so
-    that the model must have its dropout's generator by now. With fp16's gradient scaler there is
-    no graph.
+    """Trains a model by one batch a call.
+
+    On a GPU most calls are replays of a CUDA graph, so that the model must have its dropout's
+    generator by now. With fp16 there is no graph: its gradient scaler looks at the gradients to
+    decide whether a step is taken.
     """
 
     def __init__(self, model: GPT, config: TrainConfig, device: str) -> None:
@@ -30,26 +32,29 @@ class Step:
         self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=scaled)
         self.sums = StepSums(device, model.config.vocab_size, scaled=scaled)
         self.compute: Callable[[Tensor, Tensor], None] = self._compute
-        """All of a step that is the device's."""
+        """The part of a step that runs on the device alone, never waiting for it: all but the
+        batch's way there and the learning rate."""
         if is_cuda(device) and not scaled:
             self.compute = StepGraph(self._compute, config.batch_size, generators(model))
 
     def __call__(self, tokens: Tensor, targets: Tensor, lr: float) -> None:
-        """tokens and targets (B, T) int64; `lr` is this step's learning rate."""
+        """Do a step on tokens and targets (B, T) int64 of any device, at learning rate `lr`."""
         x = tokens.to(self.device, non_blocking=True)
         y = targets.to(self.device, non_blocking=True)
         set_lr(self.optimizer, lr)
         self.compute(x, y)
 
     def _compute(self, tokens: Tensor, targets: Tensor) -> None:
+        """The step on tokens and targets (B, T) on the device, all in place."""
         loss = self.model.loss(tokens, targets, TORCH_TYPES[self.config.precision])
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.update(loss.detach(), len(tokens))
 
     def update(self, loss: Tensor, n: int) -> None:
-        """What follows a backward pass over `n` sequences of this mean loss: clip, step, count."""
-        self.scaler.unscale_(self.optimizer)
+        """Do what follows a backward pass over `n` sequences of this mean loss, a scalar: clip the
+        gradients, take the optimizer's step, and count it."""
+        self.scaler.unscale_(self.optimizer)  # the norm to clip at is that of the true gradients
         parameters = self.model.parameters()
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.grad_clip_norm)
         self.scaler.step(self.optimizer)
@@ -58,6 +63,8 @@ class Step:
 
     def load_optimizer(self, state: dict[str, Any]) -> None:
         """Take over the optimizer's state from a checkpoint of any device."""
+        # The learning rate (a number or a tensor) and `capturable` are this device's, not those of
+        # the device that wrote the checkpoint.
         groups = self.optimizer.param_groups
         keys = ("lr", "lr_factor", "capturable")
         own = [{key: group[key] for key in keys} for group in groups]

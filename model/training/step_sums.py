@@ -1,9 +1,11 @@
-"""What a run's steps add up to, and whether one of them went wrong, kept on the device.
+"""What a run's steps add up to, and whether one of them diverged, kept on the device.
 
 Reading the device once a second costs nothing; at every step it would make a GPU wait. So each
-step decides there and then, by the same few kernels, whether the run is still sound: it is not
-once a loss or gradient is infinite or not a number, or, after the warm-up, once the mean loss is
-above that of guessing evenly by a whole nat.
+step decides on the device, by the same few kernels, whether the run has diverged: it has once a
+loss or gradient is infinite or not a number, or, after the warm-up, once the mean loss is a whole
+nat above the uniform-prediction loss, ln V.
+
+Shapes: every tensor is a scalar or a short vector of fp64. V is the vocabulary's size.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MEMORY = 0.9
-"""Weight of the past in the running mean of the loss: a mean over about ten steps, so that one
-unlucky batch is no explosion."""
-MARGIN_NATS = 1.0
-"""How far above guessing evenly a loss counts as exploded."""
+EMA_DECAY = 0.9
+"""Weight of the past in the exponential moving average of the loss, which so is a mean over about
+ten steps: one unlucky batch is no divergence."""
+DIVERGENCE_MARGIN_NATS = 1.0
+"""How far above ln V the mean loss counts as exploded."""
 _NO_LIMIT = 1e300
 
 
@@ -27,14 +29,16 @@ class EpochSums:
     """What the steps since the epoch's start add up to."""
 
     loss: float
-    """Of loss in nats x sequences."""
+    """Sum of each step's mean loss in nats times its number of sequences."""
     sequences: float
+    """Training sequences, whole numbers."""
     grad_norm: float
-    """Of the finite gradient norms before clipping."""
-    sound_steps: int
-    """Steps before the first that went wrong."""
-    wrong: str | None
-    """What went wrong at that step, and the values before it."""
+    """Sum of the finite gradient norms before clipping."""
+    steps_before_divergence: int
+    """All steps of a run that has not diverged."""
+    divergence: str | None
+    """Why the run diverged at the step after these, and the values before it; None if it did
+    not."""
 
 
 class StepSums:
@@ -43,44 +47,50 @@ class StepSums:
     def __init__(self, device: str, vocab_size: int, *, scaled: bool) -> None:
         """
         Args:
-            vocab_size: guessing evenly costs its logarithm, in nats.
+            vocab_size: V; a uniform prediction has a loss of ln V nats.
             scaled: whether infinite gradients are met by design, as under fp16's scaler, which
                 skips such a step.
         """
         self.scaled = scaled
-        self.exploded_above = math.log(vocab_size) + MARGIN_NATS
+        self.divergence_limit = math.log(vocab_size) + DIVERGENCE_MARGIN_NATS
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.float64, device=device)
 
         self.totals = zeros(5)
-        """loss x sequences, sequences, gradient norms, sound steps, steps; of the epoch."""
-        self.mean = zeros() + math.log(vocab_size)
-        """Running mean of the loss."""
-        self.limit = zeros() + _NO_LIMIT
-        """Of that mean."""
-        self.sound = zeros(2)
-        """Loss and gradient norm of the last sound step."""
-        self.wrong = zeros(2)
-        """Loss and gradient norm of the first step that went wrong."""
+        """Of the epoch: loss x sequences, sequences, gradient norms, steps before a divergence,
+        steps."""
+        self.mean_loss = zeros() + math.log(vocab_size)
+        """The moving average of the loss."""
+        self.mean_loss_limit = zeros() + _NO_LIMIT
+        """What `mean_loss` may reach; without effect until `enable_divergence_check`."""
+        self.last_healthy = zeros(2)
+        """Loss and gradient norm of the last step before a divergence."""
+        self.first_diverged = zeros(2)
+        """Loss and gradient norm of the step at which the run diverged."""
 
     def add(self, loss: Tensor, norm: Tensor, n: int) -> None:
-        """Count a step over `n` sequences: its loss in nats and its gradient norm."""
-        now = torch.stack([loss, norm]).double()
-        self.mean.lerp_(now[0], 1 - MEMORY)
-        # Infinite or not a number stays so in a mean; x - x is not a number for both.
-        badness = self.mean if self.scaled else self.mean + (now[1] - now[1])
-        going = self.totals[3] == self.totals[4]
-        sound = going & (badness <= self.limit)
-        self.sound.copy_(torch.where(sound, now, self.sound))
-        self.wrong.copy_(torch.where(going & ~sound, now, self.wrong))
+        """Count a step over `n` sequences: its mean loss in nats and its gradient norm, scalars.
+
+        The host is not waited for: every decision is a `torch.where`.
+        """
+        now = torch.stack([loss, norm]).double()  # (2,)
+        self.mean_loss.lerp_(now[0], 1 - EMA_DECAY)
+        # Infinite or not a number stays so in a mean. x - x is 0 for a finite x, else not a number,
+        # which no comparison below holds for.
+        checked = self.mean_loss if self.scaled else self.mean_loss + (now[1] - now[1])
+        before = self.totals[3] == self.totals[4]  # no step of this epoch has diverged so far
+        healthy = before & (checked <= self.mean_loss_limit)
+        self.last_healthy.copy_(torch.where(healthy, now, self.last_healthy))
+        self.first_diverged.copy_(torch.where(before & ~healthy, now, self.first_diverged))
         norm = torch.nan_to_num(now[1], nan=0.0, posinf=0.0, neginf=0.0)
         one = torch.ones_like(norm)
-        self.totals += torch.stack([now[0] * n, one * n, norm, sound.double(), one])
+        self.totals += torch.stack([now[0] * n, one * n, norm, healthy.double(), one])
 
-    def end_warmup(self) -> None:
-        """From now on a mean loss above the limit is an explosion."""
-        self.limit.fill_(self.exploded_above)
+    def enable_divergence_check(self) -> None:
+        """From now on a mean loss above the limit is a divergence too, not only what is not
+        finite. Called at the end of the warm-up, before which a loss may rise for a while."""
+        self.mean_loss_limit.fill_(self.divergence_limit)
 
     def begin_epoch(self) -> None:
         """Start the epoch's sums anew."""
@@ -88,18 +98,19 @@ class StepSums:
 
     def read(self) -> EpochSums:
         """The sums so far. Waits for the device."""
-        loss, sequences, grad_norm, sound_steps, steps = self.totals.tolist()
+        loss, sequences, grad_norm, healthy_steps, steps = self.totals.tolist()
         return EpochSums(
             loss=loss,
             sequences=sequences,
             grad_norm=grad_norm,
-            sound_steps=int(sound_steps),
-            wrong=None if sound_steps == steps else self._say_what_is_wrong(),
+            steps_before_divergence=int(healthy_steps),
+            divergence=None if healthy_steps == steps else self._describe_divergence(),
         )
 
-    def _say_what_is_wrong(self) -> str:
-        loss, norm = self.wrong.tolist()
-        last_loss, last_norm = self.sound.tolist()
+    def _describe_divergence(self) -> str:
+        """Which of loss and gradient norm did what, at the step that diverged."""
+        loss, norm = self.first_diverged.tolist()
+        last_loss, last_norm = self.last_healthy.tolist()
         finite = math.isfinite(loss) and (self.scaled or math.isfinite(norm))
         what = "exploded" if finite else "not finite"
         return (
@@ -108,10 +119,18 @@ class StepSums:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """All that `load` needs, for a checkpoint of a run that is sound."""
-        return {name: getattr(self, name) for name in ("totals", "mean", "limit", "sound")}
+        """All that `load` needs, for a checkpoint of a run that has not diverged. The names are
+        the checkpoint format's."""
+        return {
+            "totals": self.totals,
+            "mean": self.mean_loss,
+            "limit": self.mean_loss_limit,
+            "sound": self.last_healthy,
+        }
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Go on from `state()`, of any device."""
+        # In place: a CUDA graph reads and writes these very tensors.
+        own = self.state()
         for name, tensor in state.items():
-            getattr(self, name).copy_(tensor)
+            own[name].copy_(tensor)

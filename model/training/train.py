@@ -40,22 +40,28 @@ class TrainResult:
     """How a run ended."""
 
     status: str
-    """complete, stopped or diverged."""
+    """COMPLETE, STOPPED or DIVERGED (`model.records`)."""
     error: str | None
-    """Why it diverged."""
+    """Why it diverged; None if it did not."""
     epochs: tuple[EpochRecord, ...]
+    """The records of the epochs that are over."""
     steps: int
+    """Optimizer steps done; of a run that diverged, up to the step at which it did."""
     timing: Timing
+    """Where its seconds went, those of earlier starts included."""
     device: Device
+    """What the run was computed on."""
     checkpoint: CheckpointRef | None
     """The final weights, its path relative to `checkpoint_dir`; None without one."""
     pack: int = 1
-    """Runs trained together; the timing is the pack's."""
+    """How many runs were trained together; the timing is the pack's."""
     trunk_steps: int = 0
-    """Of `steps`, those that a longer run took for it (`model/training/trunk.py`)."""
+    """How many of `steps` a longer run took for it (`model/training/trunk.py`)."""
     trunk_seconds: float = 0.0
-    """Of `timing`, what they took there: the timing is that of the whole run from its start."""
+    """How many seconds of `timing` those took: the timing is that of the whole run from its
+    start."""
     rungs: tuple[RungRecord, ...] = ()
+    """Validations on the way, in the order of their steps."""
 
 
 def train(
@@ -115,7 +121,7 @@ def train_packed(
         )
     ]
     for run in runs:
-        run.charge("startup_seconds")  # of those after it
+        run.add_elapsed("startup_seconds")  # its own, and that of the runs made after it
     pack = PackedRun(runs)
     pack.train()
     pairs = zip(runs, pack.errors, strict=True)
@@ -132,13 +138,13 @@ def result_of(run: Run, status: str, error: str | None, pack: int = 1) -> TrainR
     return TrainResult(
         status=status,
         error=error,
-        epochs=tuple(run.position.epochs),
-        steps=run.position.steps,
-        timing=run.position.timing,
+        epochs=tuple(run.state.epochs),
+        steps=run.state.steps,
+        timing=run.state.timing,
         device=describe_device(run.device),
         checkpoint=final,
         pack=pack,
-        trunk_steps=run.position.trunk_steps,
-        trunk_seconds=run.position.trunk_seconds,
-        rungs=tuple(run.position.rungs),
+        trunk_steps=run.state.trunk_steps,
+        trunk_seconds=run.state.trunk_seconds,
+        rungs=tuple(run.state.rungs),
     )

@@ -13,7 +13,6 @@ Durations" (arXiv 2405.18392).
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,7 +27,8 @@ from minigpt_search.model.training.train import TrainResult, result_of, train
 
 
 def trunk_of(config: RunConfig) -> RunConfig | None:
-    """Equal for runs that share a trunk; None for a run that can share none."""
+    """What runs that share a trunk have in common: the configuration but for its epochs. None for a
+    run that can share none."""
     return config.replace(epochs=1) if config.train.schedule == "wsd" else None
 
 
@@ -48,8 +48,8 @@ def train_branches(
     checkpoint_every_seconds: float,
     hooks: Sequence[Hooks],
 ) -> Iterator[tuple[int, TrainResult]]:
-    """Train runs that share a trunk; yields each one's place in `configs` and its result as it
-    ends, the shortest first.
+    """Train runs that share a trunk, the shortest first; yields each one's index in `configs` and
+    its result as it ends. `checkpoint_dirs` and `hooks` are in the order of `configs`.
 
     A run that has a checkpoint of its own goes on from it; one whose branch is lost (the trunk is
     beyond it, and its checkpoint is missing or damaged) is trained from its start. Raises as
@@ -63,6 +63,8 @@ def train_branches(
     error: str | None = None
     for number in shorter:
         config, folder = configs[number], checkpoint_dirs[number]
+        # A run with a checkpoint left the trunk in an earlier start: it needs it no more, even if
+        # the trunk diverges later on.
         begun = checkpoint.newest_step(folder) is not None
         if not begun:
             error = error or _branch_off(trunk, config, folder)
@@ -80,7 +82,7 @@ def train_branches(
                 hooks=hooks[number],
             ),
         )
-        trunk.mark = time.perf_counter()  # what it waited was not its own time
+        trunk.restart_clock()  # it waited while the branch was trained
     try:
         while error is None and not trunk.done:
             trunk.train_epoch()
@@ -90,14 +92,15 @@ def train_branches(
 
 
 def _branch_off(trunk: Run, config: RunConfig, folder: Path) -> str | None:
-    """Train the trunk to where `config` leaves it and write the state there, unless it is beyond.
-    Returns why the trunk diverged, if it did."""
-    length = run_length(config.train, config.model.seq_len, len(trunk.train_set))
+    """Train the trunk to the step at which the decay of `config` begins and write its state there
+    into `folder` as a checkpoint of `config`; do nothing if the trunk is beyond that step. Returns
+    why the trunk diverged, None if it did not."""
+    length = run_length(config, len(trunk.train_set))
     at = length.constant_until
-    if trunk.position.steps > at:
+    if trunk.state.steps > at:
         return None
     try:
-        while trunk.position.steps < at:
+        while trunk.state.steps < at:
             trunk.train_epoch(until=at)
     except Diverged as reason:
         return str(reason)
@@ -106,6 +109,7 @@ def _branch_off(trunk: Run, config: RunConfig, folder: Path) -> str | None:
 
 
 def _diverged_with(trunk: Run, error: str) -> TrainResult:
-    """What a shorter run that would have diverged at the trunk's step came to."""
+    """The result of a shorter run that would have diverged at the step at which the trunk did: all
+    its steps and seconds are the trunk's."""
     ended = result_of(trunk, DIVERGED, error)
     return dataclasses.replace(ended, trunk_steps=ended.steps, trunk_seconds=ended.timing.total())

@@ -11,7 +11,6 @@ run. Two rules run through all of them:
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +20,8 @@ from minigpt_search.data.common.formatting import counted
 from minigpt_search.reports.claims import verdicts as claim_tests
 from minigpt_search.reports.claims.evidence import NOT_RUN, UNTOLD, Evidence
 from minigpt_search.reports.claims.verdicts import Finding
+from minigpt_search.search.answer.commands import corpus_words
+from minigpt_search.search.records.experiment import command_line
 
 ARITHMETIC = "arithmetic"
 
@@ -124,9 +125,9 @@ CLAIMS = (
 )
 
 
-def claims_table(evidence: Evidence, home: str = "") -> pd.DataFrame:
+def claims_table(evidence: Evidence, out: str | None = None) -> pd.DataFrame:
     """Every claim, its test, what was measured, the verdict, at which size, and the command that
-    would settle it. `home` is ` --out FOLDER` if the commands need it."""
+    would settle it. `out` is `--out` as it was given, for the commands."""
     lengths = evidence.lengths
     words = {
         "baseline": lengths.baseline,
@@ -140,7 +141,7 @@ def claims_table(evidence: Evidence, home: str = "") -> pd.DataFrame:
         verdict = finding.verdict
         if claim.absolute and not evidence.as_claimed and verdict != NOT_RUN:
             verdict = UNTOLD
-        open_command = _command(claim, evidence, verdict) + home
+        is_open = verdict in (NOT_RUN, UNTOLD)
         rows.append(
             {
                 "claim": claim.words,
@@ -148,7 +149,7 @@ def claims_table(evidence: Evidence, home: str = "") -> pd.DataFrame:
                 "measured": finding.measured or None,
                 "verdict": verdict,
                 "scope": ARITHMETIC if finding.arithmetic else _scope(evidence, verdict),
-                "settle": open_command if verdict in (NOT_RUN, UNTOLD) else None,
+                "settle": _command(claim, evidence, verdict, out) if is_open else None,
             }
         )
     return pd.DataFrame(rows)
@@ -160,13 +161,13 @@ def _scope(evidence: Evidence, verdict: str) -> str | None:
     return "the assignment's size" if evidence.as_claimed else "at this size"
 
 
-def _command(claim: Claim, evidence: Evidence, verdict: str) -> str:
+def _command(claim: Claim, evidence: Evidence, verdict: str, out: str | None) -> str:
     """What would settle an open claim: the claims' grid, on the whole corpus for absolute numbers,
     with more seeds where noise is in the way."""
     experiment = evidence.experiment
+    start = ("search/run.py", "--grid", "claims", "--preset")
     if claim.absolute and not evidence.as_claimed:
-        return "python search/run.py --grid claims --preset seed --seeds 3"
-    corpus = str(experiment.corpus["name"])
-    others = f" --corpus {shlex.quote(corpus)}" if corpus != "builtin" else ""
-    seeds = f" --seeds {max(3, 2 * experiment.seeds)}" if verdict == UNTOLD else ""
-    return f"python search/run.py --grid claims --preset {experiment.preset}{seeds}{others}"
+        return command_line(*start, "full", "--seeds", "3", out=out)
+    words = ["--seeds", str(max(3, 2 * experiment.noise.seeds))] if verdict == UNTOLD else []
+    words += corpus_words(experiment)
+    return command_line(*start, experiment.preset, *words, out=out)

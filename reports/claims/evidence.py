@@ -1,8 +1,8 @@
-"""What a ledger has to say about a claim: cells, their replicates, intervals and verdicts.
+"""What a ledger has to say about a claim: configurations, their replicates, intervals and verdicts.
 
-Intervals are 95%. With two or more seeds in both cells a difference has Welch's t-interval; else
-the spread between seeds is that of all replicated cells of the ledger together, and where there
-are none, an assumed one, so that a single run settles large differences only.
+Intervals are 95%. With two or more seeds of both a difference has Welch's t-interval; else
+the spread between seeds is that of all replicated configurations of the ledger together, and where
+there are none, an assumed one, so that a single run settles large differences only.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
-
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.records import EpochRecord
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.results.configurations import by_configuration, losses, without_seed
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.results.statistics import (
+    CONFIDENCE,
+    estimate,
+    pool,
+    t_quantile,
+    welch_error,
+)
 from minigpt_search.search.space.axes import AXES, apply_axes
 from minigpt_search.search.space.claims_grid import lengths_for
 from minigpt_search.search.space.presets import PRESETS
 
 HOLDS, FAILS, UNTOLD, NOT_RUN = "holds", "doesn't hold", "can't be told", "not run"
-VERDICTS = (HOLDS, FAILS, UNTOLD, NOT_RUN)
-CONFIDENCE = 0.95
 ASSUMED_SPREAD_NATS = 0.05
 """Standard deviation between seeds where none was measured. Three seeds of the quick preset at 2e-3
 came to 7.36, 7.40 and 7.45 (2026-11-22)."""
@@ -84,39 +88,28 @@ def judge_all(verdicts: Sequence[str]) -> str:
 
 
 class Evidence:
-    """The complete trials of one experiment, cell by cell around its base configuration."""
+    """The complete trials of one experiment, around its base configuration."""
 
-    def __init__(self, experiment: Experiment, ledger: Ledger) -> None:
-        self.experiment, self.trials = experiment, ledger.complete()
-        self.lengths = lengths_for(experiment.base.train.epochs)
-        self.baseline = experiment.base.replace(seed=0)
-        self.spread_nats, self.spread_df = self._pooled_spread()
+    def __init__(self, results: Results) -> None:
+        experiment = self.experiment = results.experiment
+        self.trials = results.complete
+        self.lengths = lengths_for(experiment.space.base.train.epochs)
+        self.baseline = without_seed(experiment.space.base)
+        self._replicates = by_configuration(self.trials)
+        pooled = pool([losses(trials) for trials in self._replicates.values()])
+        self.spread_nats: float = pooled[0] if pooled else ASSUMED_SPREAD_NATS
+        self.spread_df: float = pooled[1] if pooled else math.inf  # degrees of freedom
 
-    def cell(self, **values: float) -> list[TrialRecord]:
+    def replicates(self, **values: float) -> list[TrialRecord]:
         """The replicates of the baseline with these axes' values."""
-        config = apply_axes(self.baseline, values)
-        return [trial for trial in self.trials if trial.config.replace(seed=0) == config]
+        return self._replicates.get(apply_axes(self.baseline, values), [])
 
-    def _pooled_spread(self) -> tuple[float, float]:
-        """Standard deviation between seeds over all replicated cells, and its degrees of freedom;
-        infinitely many for the assumed one."""
-        cells: dict[object, list[float]] = {}
-        for trial in self.trials:
-            cells.setdefault(trial.config.replace(seed=0), []).append(trial.final.val_loss_nats)
-        degrees = sum(len(losses) - 1 for losses in cells.values())
-        if degrees == 0:
-            return ASSUMED_SPREAD_NATS, math.inf
-        squares = sum(statistics.variance(c) * (len(c) - 1) for c in cells.values() if len(c) > 1)
-        return math.sqrt(squares / degrees), degrees
-
-    def level(self, cell: Sequence[TrialRecord], measure: Measure) -> Interval:
-        """The mean of a cell."""
-        values = [measure(trial.final) for trial in cell]
-        if len(values) >= 2:
-            error, degrees = statistics.stdev(values) / math.sqrt(len(values)), len(values) - 1.0
-        else:
-            error, degrees = self.spread_nats, self.spread_df
-        return _interval(statistics.fmean(values), error, degrees)
+    def level(self, replicates: Sequence[TrialRecord], measure: Measure) -> Interval:
+        """The mean over replicates, one at least."""
+        known = estimate([measure(trial.final) for trial in replicates])
+        if known.low is None or known.high is None:
+            return _interval(known.mean, self.spread_nats, self.spread_df)
+        return Interval(mean=known.mean, low=known.low, high=known.high)
 
     def difference(
         self, one: Sequence[TrialRecord], other: Sequence[TrialRecord], measure: Measure
@@ -128,16 +121,11 @@ class Evidence:
         if min(len(first), len(second)) < 2:
             error = self.spread_nats * math.sqrt(1 / len(first) + 1 / len(second))
             return _interval(mean, error, self.spread_df)
-        parts = [(statistics.variance(v) / len(v), len(v) - 1) for v in (first, second)]
-        total = sum(part for part, _ in parts)
-        squares = sum(part**2 / degrees for part, degrees in parts)
-        # Welch 1947: the degrees of freedom of two samples with different variances.
-        degrees = total**2 / squares if squares > 0 else math.inf
-        return _interval(mean, math.sqrt(total), degrees)
+        return _interval(mean, *welch_error(first, second))
 
     def recipe_differences(self) -> list[str]:
         """Where the baseline differs from the assignment's recipe on 10 million tokens."""
-        usual = PRESETS["seed"].replace(precision=self.baseline.train.precision)
+        usual = PRESETS["full"].replace(precision=self.baseline.train.precision)
         found = [
             f"{field.name} {_shown(getattr(mine, field.name))} instead of "
             f"{_shown(getattr(theirs, field.name))}"
@@ -148,7 +136,7 @@ class Evidence:
             for field in dataclasses.fields(mine)
             if getattr(mine, field.name) != getattr(theirs, field.name)
         ]
-        tokens = self.experiment.corpus["splits"]["train"]["tokens"]
+        tokens = self.experiment.corpus.manifest["splits"]["train"]["tokens"]
         if tokens < WHOLE_CORPUS_TOKENS:
             found.append(f"a corpus of {tokens:,} training tokens")
         return found
@@ -171,7 +159,7 @@ class Evidence:
                 f"{self.spread_nats:.4f} nats ({counted(int(self.spread_df), 'degree')} of "
                 "freedom), stands in"
             )
-        which = "" if self.experiment.confirm is None else ", the search's and fresh ones"
+        which = "" if self.experiment.noise.confirm is None else ", the search's and fresh ones"
         return (
             f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds{which} (Welch's for "
             f"differences), each claim tested by itself; {source}. A claim holds if its whole "
@@ -181,8 +169,8 @@ class Evidence:
 
 
 def _interval(mean: float, error: float, degrees: float) -> Interval:
-    quantile = (1 + CONFIDENCE) / 2
-    reach = error * (1.959964 if math.isinf(degrees) else float(stdtrit(degrees, quantile)))
+    # Where no spread was measured the normal's quantile: scipy's t has none for infinity.
+    reach = error * (1.959964 if math.isinf(degrees) else t_quantile(0.5 + CONFIDENCE / 2, degrees))
     return Interval(mean=mean, low=mean - reach, high=mean + reach)
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 
 CLAIMED_PARAMETERS, CLAIMED_EMBEDDING_SHARE = 7.8e6, 0.82
 CLAIMED_TOKENS, CLAIMED_LOSS = 10_000_249, 5.5

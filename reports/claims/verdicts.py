@@ -9,7 +9,8 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from minigpt_search.model.config import ModelConfig, parameter_count
+from minigpt_search.model.config import ModelConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.reports.claims.evidence import (
     FAILS,
     HOLDS,
@@ -58,10 +59,10 @@ def parameters(evidence: Evidence) -> Finding:
 
 
 def _lower(evidence: Evidence, pairs: list[tuple[Values, Values]]) -> Finding:
-    """Whether the validation loss of the first cell of each pair is the lower."""
+    """Whether the validation loss of the first configuration of each pair is the lower."""
     texts, verdicts = [], []
     for values, others in pairs:
-        one, other = evidence.cell(**values), evidence.cell(**others)
+        one, other = evidence.replicates(**values), evidence.replicates(**others)
         if not one or not other:
             verdicts.append(NOT_RUN)
             continue
@@ -104,7 +105,8 @@ def longer_context(evidence: Evidence) -> Finding:
 
 def improvement(evidence: Evidence) -> Finding:
     """27.8% lower perplexity with 10 epochs than with 3, by training loss as it was claimed."""
-    extended, baseline = evidence.cell(epochs=evidence.lengths.extended), evidence.cell()
+    extended = evidence.replicates(epochs=evidence.lengths.extended)
+    baseline = evidence.replicates()
     if not extended or not baseline:
         return Finding(verdict=NOT_RUN, measured="")
     fall = {
@@ -120,12 +122,13 @@ def _about(claimed: float) -> tuple[float, float]:
     return claimed * (1 - TOLERANCE), claimed * (1 + TOLERANCE)
 
 
-def _perplexity(evidence: Evidence, cell: list[TrialRecord], claimed: float) -> Finding:
-    """Whether a cell's training perplexity is the claimed one; validation is shown beside it."""
-    if not cell:
+def _perplexity(evidence: Evidence, trials: list[TrialRecord], claimed: float) -> Finding:
+    """Whether the training perplexity over replicates is the claimed one; validation is shown
+    beside it."""
+    if not trials:
         return Finding(verdict=NOT_RUN, measured="")
     found: list[Interval] = [
-        evidence.level(cell, measure).map(math.exp) for measure in (train_loss, val_loss)
+        evidence.level(trials, measure).map(math.exp) for measure in (train_loss, val_loss)
     ]
     return Finding(
         verdict=judge_within(found[0], *_about(claimed)),
@@ -135,18 +138,18 @@ def _perplexity(evidence: Evidence, cell: list[TrialRecord], claimed: float) -> 
 
 
 def final_perplexity(evidence: Evidence) -> Finding:
-    return _perplexity(evidence, evidence.cell(epochs=evidence.lengths.extended), 238.59)
+    return _perplexity(evidence, evidence.replicates(epochs=evidence.lengths.extended), 238.59)
 
 
 def wide_perplexity(evidence: Evidence) -> Finding:
-    cell = evidence.cell(epochs=evidence.lengths.extended, embed_dim=256)
-    return _perplexity(evidence, cell, 90)
+    trials = evidence.replicates(epochs=evidence.lengths.extended, embed_dim=256)
+    return _perplexity(evidence, trials, 90)
 
 
 def long_perplexity(evidence: Evidence) -> Finding:
     """Between 15 and 20 epochs, so either may come to it."""
     found = [
-        _perplexity(evidence, evidence.cell(epochs=epochs), 180)
+        _perplexity(evidence, evidence.replicates(epochs=epochs), 180)
         for epochs in evidence.lengths.longer
     ]
     texts = [
@@ -163,13 +166,13 @@ def long_perplexity(evidence: Evidence) -> Finding:
 
 
 def better_than_guessing(evidence: Evidence) -> Finding:
-    """Vocabulary over perplexity; guessing by frequency alone is far better than evenly."""
-    cell = evidence.cell(epochs=evidence.lengths.extended)
-    if not cell:
+    """Vocabulary over perplexity; guessing by frequency alone is far better than uniformly."""
+    trials = evidence.replicates(epochs=evidence.lengths.extended)
+    if not trials:
         return Finding(verdict=NOT_RUN, measured="")
     vocabulary = evidence.baseline.model.vocab_size
-    factor = evidence.level(cell, train_loss).map(lambda loss: vocabulary / math.exp(loss))
-    unseen = evidence.level(cell, val_loss).map(lambda loss: vocabulary / math.exp(loss))
+    factor = evidence.level(trials, train_loss).map(lambda loss: vocabulary / math.exp(loss))
+    unseen = evidence.level(trials, val_loss).map(lambda loss: vocabulary / math.exp(loss))
     return Finding(
         verdict=judge_within(factor, *_about(210)),
         measured=f"{factor.text('{:.1f}')} times on training text, "
@@ -179,11 +182,11 @@ def better_than_guessing(evidence: Evidence) -> Finding:
 
 def monotone(evidence: Evidence) -> Finding:
     """Training loss falls from each epoch to the next; steps are not in the ledger."""
-    cell = evidence.cell(epochs=evidence.lengths.extended)
-    if not cell:
+    trials = evidence.replicates(epochs=evidence.lengths.extended)
+    if not trials:
         return Finding(verdict=NOT_RUN, measured="")
     falls = []
-    for trial in cell:
+    for trial in trials:
         losses = [epoch.train_loss_nats for epoch in trial.epochs]
         falls.append(all(after < before for before, after in itertools.pairwise(losses)))
     return Finding(
@@ -195,17 +198,17 @@ def monotone(evidence: Evidence) -> Finding:
 
 def no_overfitting(evidence: Evidence) -> Finding:
     """Validation loss is lowest at the end, in every run."""
-    cell = evidence.cell(epochs=evidence.lengths.extended)
-    if not cell:
+    trials = evidence.replicates(epochs=evidence.lengths.extended)
+    if not trials:
         return Finding(verdict=NOT_RUN, measured="")
-    rises = [t.final.val_loss_nats - min(e.val_loss_nats for e in t.epochs) for t in cell]
+    rises = [t.final.val_loss_nats - min(e.val_loss_nats for e in t.epochs) for t in trials]
     verdict = HOLDS if max(rises) == 0 else UNTOLD
     verdict = FAILS if min(rises) > RISE_NATS else verdict
-    gap = sum(t.final.val_loss_nats - t.final.train_loss_nats for t in cell) / len(cell)
+    gap = sum(t.final.val_loss_nats - t.final.train_loss_nats for t in trials) / len(trials)
     return Finding(
         verdict=verdict,
         measured=f"validation loss ends {max(rises):.3f} nats above its lowest at most "
-        f"({len(cell)} runs); it ends {gap:+.3f} nats from training loss",
+        f"({len(trials)} runs); it ends {gap:+.3f} nats from training loss",
     )
 
 
@@ -222,7 +225,7 @@ def scaling_law(evidence: Evidence) -> Finding:
 def memory(evidence: Evidence) -> Finding:
     """Training on 10 million tokens within 12 GB."""
     peaks = [t.epochs[-1].peak_memory_mb for t in evidence.trials if t.device]
-    if not peaks or evidence.experiment.device != "cpu":
+    if not peaks or evidence.experiment.machine.device != "cpu":
         on_gpu = f"{max(peaks):,.0f} MB of the GPU's memory" if peaks else ""
         return Finding(verdict=UNTOLD if peaks else NOT_RUN, measured=on_gpu)
     return Finding(

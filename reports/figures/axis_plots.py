@@ -3,56 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from minigpt_search.reports.figures import axis_plots as figures
-from minigpt_search.reports.figures import style as drawing
-from minigpt_search.reports.figures.figure import Picture, png_of
+from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
 from minigpt_search.reports.figures.style import (
     LOSS_LABEL,
     MANY,
     MARKERS,
     PALETTE,
     add_legend,
-    look_of,
+    line_style,
     new_figure,
     value_axis,
 )
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.results.labels import is_star
+from minigpt_search.search.results.fits import BestRate
+from minigpt_search.search.results.labels import varies_one_axis
 from minigpt_search.search.space.axes import AXES, Axis
-
-
-class Optimum(Protocol):
-    """Where a fitted curve is lowest, and the ends of its interval if it has one."""
-
-    @property
-    def rate(self) -> float: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
 
 
 def lowest_setting(trials: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     """The values of axes `names` with the lowest mean over their trials (seeds), with that mean as
     `val_loss_nats` and their number as `seeds`: as the winner is found."""
-    means = _means(trials, names)
+    means = settings(trials, names)
     return means.iloc[int(means["val_loss_nats"].argmin())]
 
 
-def settings(trials: pd.DataFrame) -> pd.DataFrame:
-    """A row for each setting, with the means over its trials (seeds): `val_loss_nats`, `flop`; and
-    their number, `seeds`."""
-    return _means(trials, [name for name in trials.columns if name in AXES])
-
-
-def _means(trials: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    groups = trials.groupby(list(names), sort=False, dropna=False)
+def settings(trials: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """A row for each setting of the axes `names` (all of them), with the means over its trials
+    (seeds): `val_loss_nats`, `flop`; and their number, `seeds`."""
+    by = list(names) if names else [name for name in trials.columns if name in AXES]
+    groups = trials.groupby(by, sort=False, dropna=False)
     means = groups.agg(
         val_loss_nats=("val_loss_nats", "mean"),
         flop=("flop", "mean"),
@@ -62,7 +47,7 @@ def _means(trials: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def loss_against(
-    trials: pd.DataFrame, axis: Axis, others: Sequence[str], optimum: Optimum | None = None
+    trials: pd.DataFrame, axis: Axis, others: Sequence[str], optimum: BestRate | None = None
 ) -> Figure:
     """Final validation loss against an axis' values: a line for each setting of the `others`, a
     point for each trial, the lowest mean ringed; a fitted optimum is a line across with its
@@ -71,29 +56,24 @@ def loss_against(
     if axis.categorical:  # as words, which stand side by side
         trials = trials.assign(**{axis.name: trials[axis.name].map(axis.exact)})
     groups = list(trials.groupby(list(others), sort=True)) if others else [((), trials)]
-    told_apart = len(groups) <= MANY
-    if not told_apart:
-        groups = [((), trials)]  # one look for all, drawn at once
+    distinguished = len(groups) <= MANY
+    if not distinguished:
+        groups = [((), trials)]  # one style for all, drawn at once
     handles = []
-    for place, (values, group) in enumerate(groups):
-        colour, marker = (PALETTE[place], MARKERS[place]) if told_apart else (PALETTE[0], "o")
-        look = look_of(colour, marker)
-        alpha = 1.0 if told_apart else 0.45  # a crowd's density shows
-        axes.plot(group[axis.name], group["val_loss_nats"], linestyle="", alpha=alpha, **look)
-        if told_apart:
+    for number, (values, group) in enumerate(groups):
+        colour, marker = (PALETTE[number], MARKERS[number]) if distinguished else (PALETTE[0], "o")
+        style = line_style(colour, marker)
+        alpha = 1.0 if distinguished else 0.45  # a crowd's density shows
+        axes.plot(group[axis.name], group["val_loss_nats"], linestyle="", alpha=alpha, **style)
+        if distinguished:
             if not axis.categorical:  # a line through the replicates' means
                 means = group.groupby(axis.name)["val_loss_nats"].mean()
                 axes.plot(means.index, means, color=colour, linewidth=1.5)
             label = ", ".join(f"{n}={AXES[n].show(v)}" for n, v in zip(others, values, strict=True))
-            handles.append(Line2D([], [], label=label or "trials", **look))
+            handles.append(Line2D([], [], label=label or "trials", **style))
     best = lowest_setting(trials, [axis.name, *others])
-    ring: dict[str, Any] = {
-        "marker": "o",
-        "markersize": 15,
-        "markerfacecolor": "none",
-        "linestyle": "",
-    }
-    ring |= {"markeredgecolor": "#000000", "markeredgewidth": 1.8}
+    ring: dict[str, Any] = {"marker": "o", "markersize": 15, "linestyle": ""}
+    ring |= {"markerfacecolor": "none", "markeredgecolor": "#000000", "markeredgewidth": 1.8}
     axes.plot([best[axis.name]], [best["val_loss_nats"]], **ring)
     lowest = "lowest mean" if best["seeds"] > 1 else "lowest"
     handles.append(Line2D([], [], label=f"{lowest}: {best['val_loss_nats']:.3f} nats", **ring))
@@ -119,33 +99,33 @@ def around_base(
     """The trials to plot against axis `name`, and the axes whose settings are told apart: all
     trials of a product, but of a grid that varies one axis at a time those with the base's other
     settings."""
-    others = [other for other in experiment.axes if other != name]
-    if not is_star(experiment):
+    others = [other for other in experiment.space.axes if other != name]
+    if not varies_one_axis(experiment):
         return trials, others
     for other in others:
-        trials = trials[trials[other] == AXES[other].value(experiment.base)]
+        trials = trials[trials[other] == AXES[other].value(experiment.space.base)]
     return trials, []
 
 
-def axis_picture(
-    trials: pd.DataFrame, others: list[str], name: str, optimum: figures.Optimum | None = None
-) -> Picture:
+def axis_figure(
+    trials: pd.DataFrame, others: list[str], name: str, optimum: BestRate | None = None
+) -> ReportFigure:
     """Loss against axis `name`, with a fitted `optimum` if there is one."""
     axis = AXES[name]
-    best = figures.lowest_setting(trials, [name, *others])
+    best = lowest_setting(trials, [name, *others])
     seeds = f" mean of {best['seeds']:.0f} seeds" if best["seeds"] > 1 else ""
     found = f"The lowest{seeds}, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
-    settings = len(trials.groupby(others)) if others else 1
+    count = len(trials.groupby(others)) if others else 1
     replicated = len(trials) > len(trials.groupby([name, *others]))
     words = [f"{found} One at the edge of the plot asks for more values on that side."]
-    if settings > drawing.MANY:
+    if count > MANY:
         words.append("Points also differ in the other axes.")
     elif replicated:
         words.append("Points above each other are seeds of one setting; lines join their means.")
-    return Picture(
+    return ReportFigure(
         name=f"loss_against_{name}",
         title=f"Validation loss against {axis.label}",
         alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
         caption=found if axis.categorical else " ".join(words),
-        png=png_of(figures.loss_against(trials, axis, others, optimum)),
+        png=png_of(loss_against(trials, axis, others, optimum)),
     )

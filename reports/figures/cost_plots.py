@@ -12,20 +12,20 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.reports.figures import axis_plots as figures
-from minigpt_search.reports.figures.axis_plots import settings
-from minigpt_search.reports.figures.figure import Picture, png_of
+from minigpt_search.reports.figures.axis_plots import lowest_setting, settings
+from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
 from minigpt_search.reports.figures.style import (
     LOSS_LABEL,
     PALETTE,
     REST,
     TEXT_POINTS,
     add_legend,
+    line_style,
     log_locator,
-    look_of,
     new_figure,
 )
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.results.cost import not_dominated
 from minigpt_search.search.space.axes import AXES, Axis
 
 
@@ -63,9 +63,8 @@ def heat_map(trials: pd.DataFrame, across: Axis, up: Axis) -> Figure:
 def pareto_front(trials: pd.DataFrame) -> pd.DataFrame:
     """The settings that no other beats in both cost and loss, the cheapest first, each by the means
     of its seeds: of single trials those would be left that had luck."""
-    ordered = settings(trials).sort_values(["flop", "val_loss_nats"], kind="stable")
-    best_before = ordered["val_loss_nats"].cummin().shift(fill_value=np.inf)
-    return ordered[ordered["val_loss_nats"] < best_before]
+    means = settings(trials)
+    return means.iloc[not_dominated(list(zip(means["flop"], means["val_loss_nats"], strict=True)))]
 
 
 def loss_against_cost(trials: pd.DataFrame) -> Figure:
@@ -76,11 +75,11 @@ def loss_against_cost(trials: pd.DataFrame) -> Figure:
     alpha = 1.0 if len(trials) <= 40 else 0.45
     rest: dict[str, Any] = {"marker": "o", "markersize": 6, "linestyle": "", "color": REST}
     axes.plot(trials["flop"], trials["val_loss_nats"], alpha=alpha, **rest)
-    look = look_of(PALETTE[0], "o")
+    style = line_style(PALETTE[0], "o")
     # A step: between two settings of the front, the cheaper one's loss is what can be had.
-    axes.step(front["flop"], front["val_loss_nats"], where="post", **look)
+    axes.step(front["flop"], front["val_loss_nats"], where="post", **style)
     seeds = ", means of seeds" if front["seeds"].max() > 1 else ""
-    handles = [Line2D([], [], label=f"best at its cost (Pareto front){seeds}", **look)]
+    handles = [Line2D([], [], label=f"best at its cost (Pareto front){seeds}", **style)]
     if len(front) < len(trials):
         label = "trials" if seeds else "beaten by one that cost no more"
         handles.append(Line2D([], [], label=label, **rest))
@@ -98,20 +97,22 @@ def loss_against_cost(trials: pd.DataFrame) -> Figure:
     return figure
 
 
-def heat_map_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Picture]:
+def heat_map_figures(trials: pd.DataFrame, experiment: Experiment) -> list[ReportFigure]:
     """Of a grid over epochs and width."""
     across, up = AXES["epochs"], AXES["embed_dim"]
-    if experiment.sampler is not None or not {across.name, up.name} <= set(experiment.axes):
+    if experiment.plan.sampler is not None or not {across.name, up.name} <= set(
+        experiment.space.axes
+    ):
         return []
     if trials[across.name].nunique() < 2 or trials[up.name].nunique() < 2:
         return []
-    best = figures.lowest_setting(trials, list(experiment.axes))
+    best = lowest_setting(trials, list(experiment.space.axes))
     found = (
         f"The lowest, {best['val_loss_nats']:.3f} nats, is at {best[across.name]:g} epochs and "
         f"width {best[up.name]:g}."
     )
     return [
-        Picture(
+        ReportFigure(
             name="loss_heat_map",
             title="Validation loss over epochs and width",
             alt=f"Heat map of the lowest validation loss by epochs and embedding dimension. "
@@ -123,8 +124,8 @@ def heat_map_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Pict
     ]
 
 
-def cost_picture(trials: pd.DataFrame) -> Picture:
-    front, tried = pareto_front(trials), len(figures.settings(trials))
+def cost_figure(trials: pd.DataFrame) -> ReportFigure:
+    front, tried = pareto_front(trials), len(settings(trials))
     averaged = tried < len(trials)
     of = f"{counted(tried, 'setting')}, seeds averaged," if averaged else counted(tried, "trial")
     cheapest, best = front.iloc[0], front.iloc[-1]
@@ -139,7 +140,7 @@ def cost_picture(trials: pd.DataFrame) -> Picture:
             f"The best of {of} is also among the cheapest: {best['val_loss_nats']:.3f} nats for "
             f"{best['flop']:.1e} FLOP."
         )
-    return Picture(
+    return ReportFigure(
         name="loss_against_cost",
         title="Validation loss against cost",
         alt=f"Validation loss against floating-point operations with the Pareto front. {found}",

@@ -12,8 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from minigpt_search.data.common.formatting import counted, perplexity
-from minigpt_search.reports.figures import learning_curves as curves
-from minigpt_search.reports.figures.figure import Picture, png_of
+from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
 from minigpt_search.reports.figures.style import (
     CROWD,
     HIGHLIGHTED,
@@ -23,7 +22,7 @@ from minigpt_search.reports.figures.style import (
     PALETTE,
     REST,
     add_legend,
-    look_of,
+    line_style,
     new_figure,
 )
 
@@ -34,18 +33,13 @@ def learning_curves(epochs: pd.DataFrame, against: str) -> Figure:
     figure, axes = new_figure()
     handles = []
     scale, unit = _unit(epochs[against].max(), against)
-    for trial, label, look in _trials(epochs):
+    for trial, label, style in _trials(epochs):
+        x = trial[against] / scale
         if label is not None:
-            axes.plot(
-                trial[against] / scale,
-                trial["train_loss_nats"],
-                linestyle="--",
-                markerfacecolor="w",
-                **look,
-            )
-            handles.append(Line2D([], [], label=label, **look))
-        axes.plot(trial[against] / scale, trial["val_loss_nats"], **look)
-    styles = look_of("#333333", "o")
+            axes.plot(x, trial["train_loss_nats"], linestyle="--", markerfacecolor="w", **style)
+            handles.append(Line2D([], [], label=label, **style))
+        axes.plot(x, trial["val_loss_nats"], **style)
+    styles = line_style("#333333", "o")
     handles += _rest_handle(epochs)
     handles.append(Line2D([], [], label="validation", **styles))
     handles.append(Line2D([], [], label="training", linestyle="--", markerfacecolor="w", **styles))
@@ -75,10 +69,10 @@ def perplexity_by_epoch(epochs: pd.DataFrame) -> Figure:
     """Validation perplexity of each trial; on a log axis where it falls tenfold or more."""
     figure, axes = new_figure()
     handles = []
-    for trial, label, look in _trials(epochs):
-        axes.plot(trial["epoch"], trial["val_perplexity"], **look)
+    for trial, label, style in _trials(epochs):
+        axes.plot(trial["epoch"], trial["val_perplexity"], **style)
         if label is not None:
-            handles.append(Line2D([], [], label=label, **look))
+            handles.append(Line2D([], [], label=label, **style))
     log = epochs["val_perplexity"].max() >= 10 * epochs["val_perplexity"].min()
     if log:
         axes.set_yscale("log")
@@ -92,7 +86,7 @@ def perplexity_by_epoch(epochs: pd.DataFrame) -> Figure:
 
 
 def _trials(epochs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str | None, dict[str, Any]]]:
-    """Each trial's epochs, its label if the legend is to name it, and its look.
+    """Each trial's epochs, its label if the legend is to name it, and its style.
 
     With few trials each has a colour, in the order of their labels' first appearance; with many
     only the best, above the others, the very best on top.
@@ -108,20 +102,20 @@ def _trials(epochs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str | None, di
         shown = sorted(first.values(), key=final.__getitem__)[:HIGHLIGHTED]
     for trial_id in [t for t in order if t not in shown]:
         yield by_trial[trial_id], None, _faint(len(by_trial[trial_id]), len(order))
-    for place, trial_id in enumerate(shown):
-        look = look_of(PALETTE[place], MARKERS[place])
+    for number, trial_id in enumerate(shown):
+        style = line_style(PALETTE[number], MARKERS[number])
         if len(order) > MANY:
-            look["zorder"] = 3 + HIGHLIGHTED - place  # lines are at 2
-        yield by_trial[trial_id], str(by_trial[trial_id]["experiment"].iloc[0]), look
+            style["zorder"] = 3 + HIGHLIGHTED - number  # lines are at 2
+        yield by_trial[trial_id], str(by_trial[trial_id]["trial"].iloc[0]), style
 
 
 def _faint(epochs: int, trials: int) -> dict[str, Any]:
     """A trial among the rest: the fainter the more there are, so that their density shows."""
     alpha = max(0.12, min(0.7, 25 / trials))
-    look = {"color": REST, "linewidth": 0.8, "markersize": 4, "alpha": alpha}
+    style = {"color": REST, "linewidth": 0.8, "markersize": 4, "alpha": alpha}
     if epochs == 1:
-        return look | {"marker": "o"}  # it has no line to be seen by
-    return look | {"marker": "." if trials <= CROWD else ""}
+        return style | {"marker": "o"}  # it has no line to be seen by
+    return style | {"marker": "." if trials <= CROWD else ""}
 
 
 def _rest_handle(epochs: pd.DataFrame) -> list[Line2D]:
@@ -145,17 +139,17 @@ def generalisation_gap(epochs: pd.DataFrame) -> Figure:
     figure, axes = new_figure()
     handles = []
     axes.axhline(0, color="#333333", linewidth=1)
-    for trial, label, look in _trials(epochs):
-        axes.plot(trial["epoch"], trial["val_loss_nats"] - trial["train_loss_nats"], **look)
+    for trial, label, style in _trials(epochs):
+        axes.plot(trial["epoch"], trial["val_loss_nats"] - trial["train_loss_nats"], **style)
         if label is not None:
-            handles.append(Line2D([], [], label=label, **look))
+            handles.append(Line2D([], [], label=label, **style))
     _epoch_axis(axes, epochs)
     axes.set_ylabel("validation − training loss (nats)")
     add_legend(figure, handles + _rest_handle(epochs))
     return figure
 
 
-def learning_pictures(epochs: pd.DataFrame) -> list[Picture]:
+def learning_figures(epochs: pd.DataFrame) -> list[ReportFigure]:
     """Training and validation loss against tokens and against seconds."""
     words = (
         f"Lower is better. {_ends(epochs)} Training loss (dashed) is a mean over the whole epoch, "
@@ -177,45 +171,45 @@ def learning_pictures(epochs: pd.DataFrame) -> list[Picture]:
         ),
     )
     return [
-        Picture(
+        ReportFigure(
             name=name,
             title=f"Loss against {title}",
             alt=f"Lines of training and validation loss against {title} for {_count(epochs)}. "
             f"{_ends(epochs)}",
             caption=caption,
-            png=png_of(curves.learning_curves(epochs, column)),
+            png=png_of(learning_curves(epochs, column)),
         )
         for column, name, title, caption in against
     ]
 
 
-def perplexity_picture(epochs: pd.DataFrame) -> Picture:
+def perplexity_figure(epochs: pd.DataFrame) -> ReportFigure:
     best = epochs.sort_values("epoch").groupby("trial_id")["val_perplexity"].last().min()
-    return Picture(
+    return ReportFigure(
         name="perplexity_by_epoch",
         title="Perplexity by epoch",
         alt=f"Lines of validation perplexity by epoch for {_count(epochs)}; the lowest ends at "
         f"{perplexity(best)}.",
         caption="Perplexity is the exponential of validation loss: among how many equally likely "
         f"tokens the model is undecided. The lowest ends at {perplexity(best)}.",
-        png=png_of(curves.perplexity_by_epoch(epochs)),
+        png=png_of(perplexity_by_epoch(epochs)),
     )
 
 
-def gap_picture(epochs: pd.DataFrame) -> Picture:
+def gap_figure(epochs: pd.DataFrame) -> ReportFigure:
     last = epochs.sort_values("epoch").groupby("trial_id").last()
     gap = last["val_loss_nats"] - last["train_loss_nats"]
     ends = f"At the end it is between {gap.min():+.3f} and {gap.max():+.3f} nats."
     if len(gap) == 1:
         ends = f"At the end it is {gap.iloc[0]:+.3f} nats."
-    return Picture(
+    return ReportFigure(
         name="generalisation_gap",
         title="Generalisation gap",
         alt=f"Validation less training loss by epoch for {_count(epochs)}. {ends}",
         caption=f"Validation less training loss. {ends} Above zero the training text is fitted "
         "better than unseen text. Below zero is usual in the first epochs: training loss is a mean "
         "over the epoch, with dropout.",
-        png=png_of(curves.generalisation_gap(epochs)),
+        png=png_of(generalisation_gap(epochs)),
     )
 
 

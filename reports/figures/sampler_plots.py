@@ -18,11 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.reports.figures import sampler_plots as optuna_figures
-from minigpt_search.reports.figures.figure import Picture, png_of
+from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
 from minigpt_search.reports.figures.style import PALETTE, TEXT_POINTS
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, Axis
 
 if TYPE_CHECKING:
@@ -61,11 +60,7 @@ def make_study(axes: dict[str, tuple[Any, ...]], trials: Sequence[TrialRecord]) 
 
 
 def _distribution(axis: Axis, values: Sequence[Any]) -> optuna.distributions.BaseDistribution:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if any(isinstance(value, bool | str) for value in values):
         return CategoricalDistribution(sorted(set(values), key=str))
@@ -172,47 +167,43 @@ MOST_LINES = 100
 """More in one figure hide each other."""
 
 
-def sampler_pictures(experiment: Experiment, ledger: Ledger) -> list[Picture]:
+def sampler_figures(results: Results) -> list[ReportFigure]:
     """Optuna's plots of the finished trials; none where they are too few to say anything."""
-    trials = ledger.complete()
+    experiment, trials = results.experiment, results.complete
     losses = {trial.final.val_loss_nats for trial in trials}
-    if len(trials) < optuna_figures.LEAST_TRIALS or len(losses) < 2 or not experiment.axes:
+    if len(trials) < LEAST_TRIALS or len(losses) < 2 or not experiment.space.axes:
         return []
-    study = optuna_figures.make_study(experiment.axes, trials)
+    study = make_study(experiment.space.axes, trials)
     count = counted(len(trials), "finished trial")
-    pictures = [
-        Picture(
+    figures = [
+        ReportFigure(
             name="slices",
             title="Validation loss against each axis",
             alt=f"Validation loss of {count} against each searched axis alone.",
             caption="Each dot is a trial, the darker the later it was tried. A trend in one panel "
             "is an axis that matters by itself; dots that crowd together show where the sampler "
             "came to look.",
-            png=png_of(optuna_figures.slices(study)),
+            png=png_of(slices(study)),
         )
     ]
-    if len(experiment.axes) < 2:
-        return pictures
+    if len(experiment.space.axes) < 2:
+        return figures
     # The lowest last, so that no other line lies over it.
     best = sorted(trials, key=lambda trial: -trial.final.val_loss_nats)[-MOST_LINES:]
     all_or_best = f"the best {len(best)} of {count}" if len(best) < len(trials) else count
-    drawn, shares = optuna_figures.importances(study)
+    drawn, shares = importances(study)
     first, second = list(shares)[:2]
-    pictures += [
-        Picture(
+    figures += [
+        ReportFigure(
             name="parallel_coordinates",
             title="Settings and loss, trial by trial",
             alt=f"Parallel coordinates of {all_or_best}: loss and the value of each axis.",
             caption=f"Of {all_or_best}. A line is a trial, from its loss on the left through its "
             "settings; the darker, the lower the loss. Where dark lines run together lies the "
             "region that works.",
-            png=png_of(
-                optuna_figures.parallel_coordinates(
-                    optuna_figures.make_study(experiment.axes, best)
-                )
-            ),
+            png=png_of(parallel_coordinates(make_study(experiment.space.axes, best))),
         ),
-        Picture(
+        ReportFigure(
             name="importances",
             title="What matters",
             alt="Importance of each axis: "
@@ -223,13 +214,13 @@ def sampler_pictures(experiment: Experiment, ledger: Ledger) -> list[Picture]:
             "that a sampler placed.",
             png=png_of(drawn),
         ),
-        Picture(
+        ReportFigure(
             name="contour",
             title=f"Loss over {first} and {second}",
             alt=f"Contour of validation loss over {first} and {second} with {count} as dots.",
             caption="The two axes that matter most; dots are trials, and between them the loss is "
             "interpolated, not measured. Darker is lower.",
-            png=png_of(optuna_figures.contour(study, (first, second))),
+            png=png_of(contour(study, (first, second))),
         ),
     ]
-    return pictures
+    return figures

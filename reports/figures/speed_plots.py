@@ -11,15 +11,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.reports.figures import style as drawing
-from minigpt_search.reports.figures.figure import Picture, png_of
+from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
 from minigpt_search.reports.figures.style import (
     CHARACTER_INCHES,
     MANY_BARS,
     PALETTE,
     TEXT_POINTS,
     add_legend,
-    look_of,
+    line_style,
     new_figure,
 )
 from minigpt_search.search.records.experiment import Experiment
@@ -37,7 +36,7 @@ def throughput(trials: pd.DataFrame) -> Figure:
         axes.set_xlabel("trial, in the order of the experiments table")
         axes.set_ylabel(label)
         return figure
-    names = [textwrap.fill(name, 30) for name in trials["experiment"]]
+    names = [textwrap.fill(name, 30) for name in trials["trial"]]
     row_inches = max(0.42, 0.06 + 0.2 * max(name.count("\n") + 1 for name in names))
     figure, axes = new_figure(height_inches=1.2 + row_inches * len(trials))
     colours = [PALETTE[1] if best else PALETTE[0] for best in trials["best"]]
@@ -64,8 +63,8 @@ def predicted_time(trials: pd.DataFrame, predicted_seconds: float) -> Figure:
     figure, axes = new_figure()
     actual = trials["total_seconds"] / trials["pack"]
     predicted = predicted_seconds * trials["flop"] / trials["flop"].sum()
-    look = look_of(PALETTE[0], "o")
-    axes.plot(predicted, actual, linestyle="", alpha=0.7, **look)
+    style = line_style(PALETTE[0], "o")
+    axes.plot(predicted, actual, linestyle="", alpha=0.7, **style)
     most = 1.08 * max(actual.max(), predicted.max())
     diagonal: dict[str, Any] = {"color": "#333333", "linestyle": "--", "linewidth": 1.2}
     axes.plot([0, most], [0, most], **diagonal)
@@ -74,14 +73,14 @@ def predicted_time(trials: pd.DataFrame, predicted_seconds: float) -> Figure:
     axes.set_xlabel("predicted seconds of a trial")
     axes.set_ylabel("actual seconds")
     handles = [
-        Line2D([], [], label="trials", linestyle="", **look),
+        Line2D([], [], label="trials", linestyle="", **style),
         Line2D([], [], label="as predicted", **diagonal),
     ]
     add_legend(figure, handles)
     return figure
 
 
-def throughput_picture(trials: pd.DataFrame, experiment: Experiment) -> Picture:
+def throughput_figure(trials: pd.DataFrame, experiment: Experiment) -> ReportFigure:
     speed = trials["tokens_per_second"] / 1000
     slowest, fastest = f"{speed.min():.1f}", f"{speed.max():.1f}"
     spread = fastest if slowest == fastest else f"from {slowest} to {fastest}"
@@ -91,37 +90,37 @@ def throughput_picture(trials: pd.DataFrame, experiment: Experiment) -> Picture:
         if (trials["pack"] > 1).any()
         else ""
     )
-    orange = len(trials) <= drawing.MANY_BARS and trials["best"].any()
+    orange = len(trials) <= MANY_BARS and trials["best"].any()
     colour = "; the best trial is orange" if orange else ""
-    return Picture(
+    return ReportFigure(
         name="throughput",
         title="Training speed",
         alt=f"Training speed of {counted(len(trials), 'trial')}, {spread}.",
         caption=f"Without evaluation and checkpoints, {spread}{colour}. "
-        f"{counted(experiment.max_concurrent, 'trial')} ran at a time with "
-        f"{counted(experiment.threads_per_trial, 'thread')} each: "
+        f"{counted(experiment.machine.max_concurrent, 'trial')} ran at a time with "
+        f"{counted(experiment.machine.threads_per_trial, 'thread')} each: "
         f"speeds that differ can also mean a busy machine.{packed}",
         png=png_of(throughput(trials)),
     )
 
 
-def predicted_pictures(trials: pd.DataFrame, experiment: Experiment) -> list[Picture]:
+def predicted_figures(trials: pd.DataFrame, experiment: Experiment) -> list[ReportFigure]:
     """Of a search that made a prediction and has ended as planned."""
-    seconds = experiment.predicted_seconds
-    trials = trials[trials["replicate"] < experiment.seeds]  # fresh seeds are not in the plan
+    seconds = experiment.plan.predicted_seconds
+    trials = trials[trials["replicate"] < experiment.noise.seeds]  # fresh seeds are not in the plan
     if not seconds or len(trials) < experiment.planned_trials:
         return []
     trials = trials[trials["taken_from"].isna()]  # nor what another search trained
     if trials.empty:
         return []
     # Trials that run at a time share the clock; the prediction is of the clock.
-    predicted = seconds * experiment.max_concurrent
+    predicted = seconds * experiment.machine.max_concurrent
     actual = (trials["total_seconds"] / trials["pack"]).sum()
     found = (
         f"All trials together took {actual / predicted:.0%} of the time that the plan predicted."
     )
     return [
-        Picture(
+        ReportFigure(
             name="predicted_time",
             title="Predicted against actual time",
             alt=f"Actual seconds of each trial against predicted ones. {found}",

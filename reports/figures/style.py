@@ -74,7 +74,7 @@ def add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     )
 
 
-def look_of(colour: str, marker: str) -> dict[str, Any]:
+def line_style(colour: str, marker: str) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "markersize": 7}
 
 

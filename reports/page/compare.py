@@ -15,20 +15,17 @@ import pandas as pd
 
 from minigpt_search.data.common.formatting import one_line
 from minigpt_search.reports.claims.evidence import Evidence, val_loss
-from minigpt_search.reports.figures.learning_curves import gap_picture, learning_pictures
+from minigpt_search.reports.figures.learning_curves import gap_figure, learning_figures
 from minigpt_search.reports.page.findings import not_run_yet
 from minigpt_search.reports.page.page import Page
 from minigpt_search.reports.page.parts import Section, Table
-from minigpt_search.reports.page.setup_tables import command_line
 from minigpt_search.search.answer.columns import show
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.results.confirm import trials_so_far
+from minigpt_search.search.records.experiment import command_line
+from minigpt_search.search.results.configurations import mean_loss
 from minigpt_search.search.results.cost import trained_flop
-from minigpt_search.search.results.winner import winner, winning_trial
-from minigpt_search.search.space.axes import AXES, cell_label
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.axes import AXES
 
-Search = tuple[Experiment, Ledger]
 LONGEST_NAME = 150
 
 
@@ -40,7 +37,7 @@ def comparison_folder(root: Path, names: list[str]) -> Path:
     return root / "comparisons" / name
 
 
-def compare_page(searches: list[Search]) -> Page:
+def compare_page(searches: list[Results]) -> Page:
     """The whole comparison."""
     best = _best_table(searches)
     finished = best.dropna(subset=["val_loss_nats"])
@@ -50,7 +47,7 @@ def compare_page(searches: list[Search]) -> Page:
         text = "Trained on different corpora: there is no best among them."
     elif len(finished):
         marked = best["val_loss_nats"].tolist().index(finished["val_loss_nats"].min())
-        row = show(best.loc[[marked], ["search", "experiment", "val_loss_nats"]]).rows[0]
+        row = show(best.loc[[marked], ["search", "configuration", "val_loss_nats"]]).rows[0]
         text = f"Best: {row[1]} of {row[0]} with a validation loss of {row[2]} nats per token."
     sections = [
         Section(
@@ -77,9 +74,9 @@ def compare_page(searches: list[Search]) -> Page:
     ]
     epochs = _epochs(searches)
     if len(epochs):
-        pictures = [*learning_pictures(epochs), gap_picture(epochs)]
-        sections.append(Section(title="Curves of the best", pictures=pictures))
-    names = [one_line(experiment.name) for experiment, _ in searches]
+        figures = [*learning_figures(epochs), gap_figure(epochs)]
+        sections.append(Section(title="Curves of the best", figures=figures))
+    names = [one_line(each.experiment.name) for each in searches]
     return Page(
         title=" against ".join(names) if len(names) == 2 else ", ".join(names),
         begun="",
@@ -90,118 +87,107 @@ def compare_page(searches: list[Search]) -> Page:
     )
 
 
-def _same_text(searches: list[Search]) -> bool:
-    return len({experiment.corpus_hash for experiment, _ in searches}) == 1
+def _same_text(searches: list[Results]) -> bool:
+    return len({each.experiment.corpus.content_hash for each in searches}) == 1
 
 
-def _cautions(searches: list[Search]) -> list[str]:
+def _cautions(searches: list[Results]) -> list[str]:
     notes = []
     if not _same_text(searches):
         notes.append(
             "They were trained on different corpora: their losses are not of the same text and "
             "can't be compared."
         )
-    if len({experiment.base.train.val_tokens for experiment, _ in searches}) > 1:
+    if len({each.experiment.space.base.train.val_tokens for each in searches}) > 1:
         notes.append("They were scored on different amounts of the validation split.")
-    unfinished = [
-        one_line(experiment.name)
-        for experiment, ledger in searches
-        if not_run_yet(experiment, ledger)
-    ]
+    unfinished = [one_line(each.experiment.name) for each in searches if not_run_yet(each)]
     if unfinished:
         notes.append(f"Not finished: {', '.join(unfinished)}.")
     return notes
 
 
-def _best_table(searches: list[Search]) -> pd.DataFrame:
+def _best_table(searches: list[Results]) -> pd.DataFrame:
     rows = []
-    found = [winner(experiment, ledger) for experiment, ledger in searches]
-    cells: list[tuple[TrialRecord, ...]] = [
-        () if best is None else best.cell.fresh if best.fresh else best.cell.searched
-        for best in found
-    ]
-    means = [
-        sum(t.final.val_loss_nats for t in cell) / len(cell) if cell else math.inf for cell in cells
-    ]
-    leader = means.index(min(means))
-    for (experiment, ledger), cell, best in zip(searches, cells, found, strict=True):
+    winners = (each.winner for each in searches)
+    found = [best.trials(best.configuration) if best else () for best in winners]
+    means = [mean_loss(trials) if trials else math.inf for trials in found]
+    leader = found[means.index(min(means))]
+    for each, trials in zip(searches, found, strict=True):
         row: dict[str, Any] = {
-            "search": one_line(experiment.name),
-            "experiment": None,
+            "search": one_line(each.experiment.name),
+            "configuration": None,
         }
-        if best is not None:
-            evidence = Evidence(experiment, ledger)
-            level = evidence.level(cell, val_loss)
+        if (best := each.winner) is not None:
+            evidence = Evidence(each)
+            level = evidence.level(trials, val_loss)
             row |= {
-                "experiment": cell_label(cell[0].config, list(experiment.axes)),
-                "seeds": f"{len(cell)}{' fresh' * best.fresh}",
+                "configuration": best.configuration.label,
+                "seeds": f"{len(trials)}{' fresh' * best.fresh}",
                 "val_loss_nats": level.mean,
                 "val_loss_interval": f"{level.low:.4f} to {level.high:.4f}",
                 "val_perplexity": math.exp(level.mean),
-                "flop": trained_flop(cell[0]),
-                "total_seconds": cell[0].timing.total() / cell[0].pack,
+                "flop": trained_flop(trials[0]),
+                "total_seconds": trials[0].timing.total() / trials[0].pack,
             }
-            if cell is not cells[leader] and _same_text(searches):
-                behind = evidence.difference(cell, cells[leader], val_loss)
+            if trials is not leader and _same_text(searches):
+                behind = evidence.difference(trials, leader, val_loss)
                 row["behind"] = behind.text("{:+.4f}")
         rows.append(row)
-    names = ["search", "experiment", "seeds", "val_loss_nats", "val_loss_interval", "behind"]
+    names = ["search", "configuration", "seeds", "val_loss_nats", "val_loss_interval", "behind"]
     names += ["val_perplexity", "total_seconds", "flop"]
     return pd.DataFrame(rows, columns=names)
 
 
-def _settings(searches: list[Search]) -> pd.DataFrame:
+def _settings(searches: list[Results]) -> pd.DataFrame:
     """A row a setting with differing values, a column a search."""
-    columns = [_described(*search) for search in searches]
+    columns = [_described(each) for each in searches]
     names = list(dict.fromkeys(name for column in columns for name in column))
+    keys = [f"search:{each.experiment.name}" for each in searches]
     rows = []
     for name in names:
         values = [column.get(name) for column in columns]
         if len(set(values)) > 1:
-            keys = [f"search:{experiment.name}" for experiment, _ in searches]
             rows.append({"setting": name, **dict(zip(keys, values, strict=True))})
-    keys = [f"search:{experiment.name}" for experiment, _ in searches]
     return pd.DataFrame(rows, columns=["setting", *keys])
 
 
-def _described(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
+def _described(results: Results) -> dict[str, str]:
+    experiment = results.experiment
+    machine, corpus = experiment.machine, experiment.corpus
     axes = {
         f"axis {name}": ", ".join(AXES[name].show(value) for value in values)
-        for name, values in experiment.axes.items()
+        for name, values in experiment.space.axes.items()
     }
     fixed = {
         field: "unset" if value is None else str(value)
-        for section in experiment.base.to_dict().values()
+        for section in experiment.space.base.to_dict().values()
         for field, value in section.items()
-        if field not in {AXES[name].field for name in experiment.axes}
+        if field not in {AXES[name].field for name in experiment.space.axes}
     }
     return {
-        "command": command_line(experiment.command),
+        "command": command_line(*experiment.command),
         "preset": experiment.preset,
-        "sampler": experiment.sampler or "grid",
-        "trials finished": f"{len(ledger.complete())} of {trials_so_far(experiment, ledger)}",
-        "seeds": str(experiment.seeds),
-        "base seed": str(experiment.base_seed),
+        "sampler": experiment.plan.sampler or "grid",
+        "trials finished": f"{len(results.complete)} of {results.trials_so_far}",
+        "seeds": str(experiment.noise.seeds),
+        "base seed": str(experiment.noise.base_seed),
         **axes,
         **fixed,
-        "corpus": f"{experiment.corpus.get('name')} {experiment.corpus_hash[:12]}",
-        "device": f"{experiment.device}, {experiment.hardware.get('processor', 'unknown')}",
-        "trials at a time": str(experiment.max_concurrent),
-        **{f"version of {name}": text for name, text in experiment.versions.items()},
-        "commit": experiment.git_commit or "unknown",
+        "corpus": f"{corpus.manifest.get('name')} {corpus.content_hash[:12]}",
+        "device": f"{machine.device}, {machine.hardware.get('processor', 'unknown')}",
+        "trials at a time": str(machine.max_concurrent),
+        **{f"version of {name}": text for name, text in experiment.provenance.versions.items()},
+        "commit": experiment.provenance.git_commit or "unknown",
     }
 
 
-def _epochs(searches: list[Search]) -> pd.DataFrame:
-    rows = [
-        {
-            "trial_id": experiment.name,  # the same trial may be in two searches
-            "experiment": one_line(experiment.name),
-            "configuration": experiment.name,
-            **vars(epoch),
-        }
-        for experiment, ledger in searches
-        if (best := winning_trial(experiment, ledger)) is not None
-        for epoch in best.epochs
-    ]
-    return pd.DataFrame(rows)
+def _epochs(searches: list[Results]) -> pd.DataFrame:
+    """The epochs of each search's best trial, under the search's name."""
+    found = [pd.DataFrame()]
+    for each in searches:
+        name, best, epochs = each.experiment.name, each.winning_trial, each.epochs_frame
+        if best is not None:
+            epochs = epochs[epochs["trial_id"] == best.trial_id]
+            # By the search: the same trial may be in two of them.
+            found.append(epochs.assign(trial_id=name, trial=one_line(name), configuration=name))
+    return pd.concat(found, ignore_index=True)

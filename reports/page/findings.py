@@ -7,42 +7,41 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, perplexity, sentence, times
 from minigpt_search.model.records import COMPLETE, FAILED, STATUSES
-from minigpt_search.model.run_length import epoch_plan
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.confirm import missing_trials, trials_so_far
 from minigpt_search.search.results.labels import trial_label
-from minigpt_search.search.results.winner import Winner, winner
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.results.winner import Winner
+from minigpt_search.search.space.objective import counted_length
 
 
-def progress(experiment: Experiment, ledger: Ledger) -> str:
+def progress(results: Results) -> str:
     """`3 of 4 trials finished; 1 not run yet`, with those that ended without a result."""
-    statuses = [trial.status for trial in ledger.trials]
+    statuses = [trial.status for trial in results.trials]
     finished = statuses.count(COMPLETE)
-    parts = [f"{finished} of {trials_so_far(experiment, ledger)} trials finished"]
+    parts = [f"{finished} of {results.trials_so_far} trials finished"]
     parts += [
         f"{statuses.count(status)} {status}"
         for status in STATUSES
         if status != COMPLETE and status in statuses
     ]
-    if missing := not_run_yet(experiment, ledger):
+    if missing := not_run_yet(results):
         parts.append(f"{missing} not run yet")
     return "; ".join(parts)
 
 
-def not_run_yet(experiment: Experiment, ledger: Ledger) -> int:
+def not_run_yet(results: Results) -> int:
     """Planned trials without a record."""
-    failed = sum(trial.status == FAILED for trial in ledger.trials)
-    return max(0, missing_trials(experiment, ledger) - failed)
+    failed = sum(trial.status == FAILED for trial in results.trials)
+    return max(0, results.missing_trials - failed)
 
 
-def summary(experiment: Experiment, ledger: Ledger) -> str:
+def summary(results: Results) -> str:
     """The best configuration and its numbers in one line."""
-    found = winner(experiment, ledger)
+    found = results.winner
     if found is None:
-        return f"No result yet: {progress(experiment, ledger)}."
+        return f"No result yet: {progress(results)}."
     final, known = found.trial.final, found.estimate
-    so_far = " so far" if not_run_yet(experiment, ledger) else ""
+    so_far = " so far" if not_run_yet(results) else ""
     if known.n > 1:
         seeds = f"{known.n} {'fresh ' * found.fresh}seeds"
         numbers = f"a mean validation loss of {known.mean:.4f} nats per token over {seeds}"
@@ -52,59 +51,60 @@ def summary(experiment: Experiment, ledger: Ledger) -> str:
             f"{perplexity(final.val_perplexity)}, {final.val_bits_per_byte:.4f} bits per byte"
         )
     return (
-        f"Best{so_far}: {_best_label(experiment, found)} with {numbers} "
-        f"({progress(experiment, ledger)})."
+        f"Best{so_far}: {_best_label(results.experiment, found)} with {numbers} "
+        f"({progress(results)})."
     )
 
 
 def _best_label(experiment: Experiment, found: Winner) -> str:
     trial = found.trial
     if found.estimate.n > 1:
-        return found.cell.label
+        return found.configuration.label
     return trial_label(experiment, trial.config, trial.replicate)
 
 
-def headline(experiment: Experiment, ledger: Ledger) -> dict[str, str]:
+def headline(results: Results) -> dict[str, str]:
     """The few numbers that stand first on the page."""
-    found, tiles = winner(experiment, ledger), {}
+    found, tiles = results.winner, {}
     if found is not None:
         mean, seeds = found.estimate.mean, found.estimate.n
         bits_per_nat = found.trial.final.val_bits_per_byte / found.trial.final.val_loss_nats
         of = f" (mean of {seeds} seeds)" if seeds > 1 else ""
         tiles = {
-            "Best": _best_label(experiment, found),
+            "Best": _best_label(results.experiment, found),
             "Validation loss": f"{mean:.4f} nats{of}",
             "Perplexity": perplexity(math.exp(mean)),
             "Bits per byte": f"{bits_per_nat * mean:.4f}",
         }
     # The clock of a packed trial is that of its whole pack; a trunk's time is its own trial's.
     seconds = sum(
-        (trial.timing.total() - trial.trunk_seconds) / trial.pack for trial in ledger.trials
+        (trial.timing.total() - trial.trunk_seconds) / trial.pack for trial in results.trials
     )
-    finished = f"{len(ledger.complete())} of {trials_so_far(experiment, ledger)}"
+    finished = f"{len(results.complete)} of {results.trials_so_far}"
     return tiles | {"Trials finished": finished, "Time of all trials": duration(seconds)}
 
 
-def cautions(experiment: Experiment, ledger: Ledger, alarms: Sequence[str]) -> list[str]:
+def cautions(results: Results, alarms: Sequence[str]) -> list[str]:
     """What a reader must know before believing the summary; `alarms` are the answer's."""
     notes = []
-    if missing := not_run_yet(experiment, ledger):
-        of_all = trials_so_far(experiment, ledger)
+    if missing := not_run_yet(results):
+        of_all = results.trials_so_far
         notes.append(
             f"The search is unfinished ({missing} of {of_all} trials not run yet): the best may "
             "change."
         )
-    plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
-    if plan.sequences < plan.sequences_available:
-        share = plan.sequences / plan.sequences_available
+    experiment = results.experiment
+    epoch = counted_length(experiment.space.base, experiment.corpus.manifest)
+    if epoch.sequences < epoch.sequences_available:
+        share = epoch.sequences / epoch.sequences_available
         notes.append(
-            f"An epoch here is {plan.tokens:,} tokens, {share:.1%} of the corpus (preset "
-            f"{experiment.preset}): these are not results of training on the whole of it."
+            f"An epoch here is {epoch.tokens_per_epoch:,} tokens, {share:.1%} of the corpus "
+            f"(preset {experiment.preset}): these are not results of training on the whole of it."
         )
     notes += [f"{sentence(alarm)}." for alarm in alarms]
-    if len(ledger.reruns) > 1:
+    if len(results.reruns) > 1:
         notes.append(
-            f"The test split has been looked at {times(len(ledger.reruns))}: each look at it "
+            f"The test split has been looked at {times(len(results.reruns))}: each look at it "
             "makes its score a little less of a test."
         )
     return notes

@@ -14,13 +14,12 @@ from pathlib import Path
 import jinja2
 
 from minigpt_search.data.common.formatting import day_and_time, one_line, sentence
-from minigpt_search.reports.figures.figure import Picture
-from minigpt_search.reports.figures.gallery import gallery
+from minigpt_search.reports.figures.all_figures import all_figures
+from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.page import findings, sections
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.answer import answer
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.results import Results
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # What Markdown would read as its own. An underscore inside a word is not (`embed_dim`).
@@ -43,36 +42,36 @@ class Page:
         return [table for section in self.sections for table in section.tables]
 
     @property
-    def pictures(self) -> list[Picture]:
-        return [picture for section in self.sections for picture in section.pictures]
+    def figures(self) -> list[ReportFigure]:
+        return [figure for section in self.sections for figure in section.figures]
 
 
-def build_page(experiment: Experiment, ledger: Ledger, out: str | None = None) -> Page:
+def build_page(results: Results, out: str | None = None) -> Page:
     """Everything the report says. `out` is `--out` as it was given, for the commands shown."""
-    found = answer(experiment, ledger, out)
+    experiment, found = results.experiment, answer(results, out)
     candidates = [
         Section(
             title="The answer",
-            paragraphs=[f"{title}: {text}." for title, text in found.told.items()],
+            paragraphs=[f"{title}: {text}." for title, text in found.first_lines.items()],
             steps=[dataclasses.replace(step, why=sentence(step.why)) for step in found.steps],
         ),
         sections.architecture_section(experiment),
         sections.training_section(experiment),
         sections.data_section(experiment),
-        sections.experiments_section(experiment, ledger),
-        sections.front_section(experiment, ledger),
-        sections.without_result_section(experiment, ledger),
-        sections.by_epoch_section(experiment, ledger),
-        Section(title="Figures", pictures=gallery(experiment, ledger)),
-        sections.claims_section(experiment, ledger, out),
-        sections.provenance_section(experiment, ledger, out),
+        sections.trials_section(results),
+        sections.front_section(results),
+        sections.without_result_section(results),
+        sections.by_epoch_section(results),
+        Section(title="Figures", figures=all_figures(results)),
+        sections.claims_section(results, out),
+        sections.provenance_section(results, out),
     ]
     return Page(
         title=one_line(experiment.name),
         begun=day_and_time(experiment.created_at),
-        summary=findings.summary(experiment, ledger),
-        headline=findings.headline(experiment, ledger),
-        cautions=findings.cautions(experiment, ledger, found.alarms),
+        summary=findings.summary(results),
+        headline=findings.headline(results),
+        cautions=findings.cautions(results, found.alarms),
         sections=[section for section in candidates if section.filled],
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from minigpt_search.reports.figures.figure import Picture
+from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.search.answer.advice import Step
 from minigpt_search.search.answer.columns import Shown, show
 
@@ -38,13 +38,13 @@ class Section:
     paragraphs: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     bullets: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    figures: list[ReportFigure] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
     @property
     def filled(self) -> bool:
         """Whether there is anything under the title."""
-        return any((self.paragraphs, self.tables, self.bullets, self.pictures, self.steps))
+        return any((self.paragraphs, self.tables, self.bullets, self.figures, self.steps))
 
     @property
     def anchor(self) -> str:

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import math
-import shlex
 
 from minigpt_search.data.common.formatting import times
 from minigpt_search.model.records import COMPLETE
-from minigpt_search.model.run_length import epoch_plan
 from minigpt_search.reports.claims.claims import claims_table
 from minigpt_search.reports.claims.evidence import Evidence
 from minigpt_search.reports.claims.scaling_laws import expectations
 from minigpt_search.reports.page import findings, setup_tables, tables
 from minigpt_search.reports.page.parts import Section, Table
-from minigpt_search.reports.page.seed_tables import configurations, rerun_commands
-from minigpt_search.search.answer import text_table
-from minigpt_search.search.answer.frames import trials_frame
+from minigpt_search.reports.page.seed_tables import configurations_table, rerun_commands
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.labels import is_star, setting_label, trial_label
-from minigpt_search.search.results.winner import winning_trial
+from minigpt_search.search.answer.text_table import trials_table
+from minigpt_search.search.records.experiment import Experiment, command_line
+from minigpt_search.search.results.labels import setting_label, trial_label, varies_one_axis
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, cell_label
+from minigpt_search.search.space.objective import counted_length
 
 
 def architecture_section(experiment: Experiment) -> Section:
     varied = [
         f"{AXES[name].label} ({', '.join(map(AXES[name].show, values))})"
-        for name, values in experiment.axes.items()
-        if hasattr(experiment.base.model, AXES[name].field)
+        for name, values in experiment.space.axes.items()
+        if hasattr(experiment.space.base.model, AXES[name].field)
     ]
     paragraphs = []
     if varied:
@@ -39,7 +36,7 @@ def architecture_section(experiment: Experiment) -> Section:
     table = Table(
         name="architecture",
         caption="Trainable parameters of the base configuration",
-        frame=setup_tables.architecture(experiment.base),
+        frame=setup_tables.architecture(experiment.space.base),
         has_total=True,
     )
     return Section(title="Architecture and parameters", paragraphs=paragraphs, tables=[table])
@@ -56,7 +53,7 @@ def training_section(experiment: Experiment) -> Section:
 
 
 def data_section(experiment: Experiment) -> Section:
-    corpus = experiment.corpus
+    corpus = experiment.corpus.manifest
     return Section(
         title="Data set",
         tables=[
@@ -81,8 +78,8 @@ def data_section(experiment: Experiment) -> Section:
     )
 
 
-def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
-    frame = text_table.experiments(experiment, ledger, cost=True)
+def trials_section(results: Results) -> Section:
+    experiment, frame = results.experiment, trials_table(results, cost=True)
     if frame.empty:
         return Section(title="Experiments", paragraphs=["No trial has finished yet."])
     trials = Table(
@@ -92,41 +89,42 @@ def experiments_section(experiment: Experiment, ledger: Ledger) -> Section:
         frame=frame,
         marked_row=next((i for i, n in enumerate(frame["notes"]) if n.startswith("best")), None),
     )
-    paragraphs = [sentence] if (sentence := limit_sentence(experiment, ledger)) else []
-    if is_star(experiment):
-        base = cell_label(experiment.base, list(experiment.axes))
+    paragraphs = [sentence] if (sentence := limit_sentence(results)) else []
+    if varies_one_axis(experiment):
+        base = cell_label(experiment.space.base, list(experiment.space.axes))
         paragraphs += [f"One axis is varied at a time around the baseline, {base}."]
-    cells = configurations(experiment, ledger)
-    if len(cells) == len(ledger.trials):  # one seed each: the same rows again
+    seeds = configurations_table(results)
+    if len(seeds) == len(results.trials):  # one seed each: the same rows again
         return Section(title="Experiments", paragraphs=paragraphs, tables=[trials])
-    best = winning_trial(experiment, ledger)
+    best = results.winning_trial
     label = setting_label(experiment, best.config) if best else None
     fresh = ", the search's and fresh ones (the answer is of fresh ones alone)"
     means = Table(
         name="configurations",
         caption="Configurations: means over the finished seeds"
-        + fresh * (experiment.confirm is not None)
+        + fresh * (experiment.noise.confirm is not None)
         + ", the spread (standard deviation) and the 95% interval of the mean validation loss; "
         "time and FLOP of one seed",
-        frame=cells,
-        marked_row=cells["experiment"].tolist().index(label) if label else None,
+        frame=seeds,
+        marked_row=seeds["configuration"].tolist().index(label) if label else None,
     )
     return Section(title="Experiments", paragraphs=paragraphs, tables=[means, trials])
 
 
-def front_section(experiment: Experiment, ledger: Ledger) -> Section:
-    if len(experiment.objectives) < 2 or (frame := front_table(experiment, ledger)).empty:
+def front_section(results: Results) -> Section:
+    objectives = results.experiment.plan.objectives
+    if len(objectives) < 2 or (frame := front_table(results)).empty:
         return Section(title="Pareto front")
-    table = Table(name="front", caption=front_sentence(experiment, ledger), frame=frame)
+    table = Table(name="front", caption=front_sentence(results), frame=frame)
     return Section(title="Pareto front", tables=[table])
 
 
-def without_result_section(experiment: Experiment, ledger: Ledger) -> Section:
-    missing = findings.not_run_yet(experiment, ledger)
+def without_result_section(results: Results) -> Section:
+    missing, planned = findings.not_run_yet(results), results.experiment.planned_trials
     paragraphs = []
     if missing:
-        paragraphs = [f"Planned and not run yet: {missing} of {experiment.planned_trials} trials."]
-    frame = tables.without_result(experiment, ledger)
+        paragraphs = [f"Planned and not run yet: {missing} of {planned} trials."]
+    frame = tables.without_result(results)
     table = Table(
         name="without_result",
         caption="Stopped, diverged and failed trials: they have no result to compare",
@@ -139,8 +137,9 @@ def without_result_section(experiment: Experiment, ledger: Ledger) -> Section:
     )
 
 
-def by_epoch_section(experiment: Experiment, ledger: Ledger) -> Section:
-    best, baseline = winning_trial(experiment, ledger), tables.baseline_trial(experiment, ledger)
+def by_epoch_section(results: Results) -> Section:
+    experiment, best = results.experiment, results.winning_trial
+    baseline = tables.baseline_trial(results)
     if best is None:
         return Section(title="Training results by epoch")
     shown = [("best_by_epoch", "The best", best)]
@@ -153,16 +152,15 @@ def by_epoch_section(experiment: Experiment, ledger: Ledger) -> Section:
                 name=name,
                 caption=f"{role}: {trial_label(experiment, trial.config, trial.replicate)}; "
                 "improvement is the fall of perplexity since epoch 1",
-                frame=tables.by_epoch(experiment, ledger, trial),
+                frame=tables.by_epoch(results, trial),
             )
             for name, role, trial in shown
         ],
     )
 
 
-def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> Section:
-    evidence = Evidence(experiment, ledger)
-    home = f" --out {shlex.quote(out)}" if out else ""
+def claims_section(results: Results, out: str | None) -> Section:
+    experiment, evidence = results.experiment, Evidence(results)
     differences = evidence.recipe_differences()
     size = (
         "This search has the assignment's recipe on 10 million tokens: its numbers can be compared."
@@ -171,7 +169,8 @@ def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> S
         + "; ".join(differences)
         + ". Claims about an order are tested at this size; its absolute numbers can't be compared."
     )
-    plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
+    base = experiment.space.base
+    tokens = counted_length(base, experiment.corpus.manifest).tokens_per_epoch
     return Section(
         title="Claims of the assignment",
         paragraphs=[size, evidence.rule()],
@@ -179,39 +178,38 @@ def claims_section(experiment: Experiment, ledger: Ledger, out: str | None) -> S
             Table(
                 name="claims",
                 caption="Claims, their tests and verdicts, computed from the ledger",
-                frame=claims_table(evidence, home),
+                frame=claims_table(evidence, out),
             ),
             Table(
                 name="scaling_laws",
                 caption="Expected loss of N parameters on D tokens by published laws, for 7.8M and "
-                f"10,000,249 as claimed, and for this model on {plan.tokens:,} tokens seen once; "
-                f"more than even guessing's {math.log(experiment.base.model.vocab_size):.1f} nats "
+                f"10,000,249 as claimed, and for this model on {tokens:,} tokens seen once; "
+                f"more than a uniform prediction's {math.log(base.model.vocab_size):.1f} nats "
                 "shows how far outside of its range a law is",
-                frame=expectations(experiment.base, max(1, plan.tokens)),
+                frame=expectations(base, max(1, tokens)),
             ),
         ],
     )
 
 
-def provenance_section(experiment: Experiment, ledger: Ledger, out: str | None) -> Section:
+def provenance_section(results: Results, out: str | None) -> Section:
     """How each row is trained again, and how that came out."""
-    trials = trials_frame(experiment, ledger)
+    trials = results.trials_frame
     order = trials.loc[trials["status"] == COMPLETE, "trial_id"].tolist()
-    start = f"python search/rerun.py {shlex.quote(experiment.name)}"
-    start += f" --out {shlex.quote(out)}" if out else ""
+    start = command_line("search/rerun.py", results.experiment.name, out=out)
     table = Table(
         name="rerun_commands",
         caption="How to train each trial again; a rerun also scores the test split",
-        frame=rerun_commands(experiment, ledger, order, start),
+        frame=rerun_commands(results, order, start),
     )
-    paragraphs = [f"The test split has been looked at {times(len(ledger.reruns))}."]
+    paragraphs = [f"The test split has been looked at {times(len(results.reruns))}."]
     reruns = Table(
         name="reruns",
         caption="Reruns; equal bits are expected on the same machine only",
-        frame=tables.reruns(experiment, ledger),
+        frame=tables.reruns(results),
     )
     if not order:
         return Section(title="Provenance")
-    if not ledger.reruns:
+    if not results.reruns:
         return Section(title="Provenance", tables=[table])
     return Section(title="Provenance", paragraphs=paragraphs, tables=[reruns, table])

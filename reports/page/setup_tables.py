@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from minigpt_search.data.common.formatting import counted, day_and_time, one_line, storage
-from minigpt_search.model.config import RunConfig, TrainConfig, parameter_count, parameter_table
-from minigpt_search.model.run_length import epoch_plan
-from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.model.config import RunConfig, TrainConfig
+from minigpt_search.model.model_size import parameter_count, parameter_table
+from minigpt_search.search.records.experiment import Experiment, command_line
+from minigpt_search.search.records.plan import Noise
 from minigpt_search.search.space.axes import AXES, CHOICES
+from minigpt_search.search.space.objective import counted_length
 
 
 def architecture(config: RunConfig) -> pd.DataFrame:
@@ -29,7 +30,7 @@ def architecture(config: RunConfig) -> pd.DataFrame:
 
 def recipe(experiment: Experiment) -> pd.DataFrame:
     """How every trial was trained; an axis of the search shows all its values."""
-    train = experiment.base.train
+    train, noise = experiment.space.base.train, experiment.noise
     rows = {
         "Loss": "cross-entropy of the next token",
         "Optimizer": f"AdamW (β₁ = {_axis(experiment, 'beta1')}, β₂ = "
@@ -46,25 +47,25 @@ def recipe(experiment: Experiment) -> pd.DataFrame:
         "Precision": f"{train.precision} (losses summed in fp32)",
         "Validation": "after each epoch, on "
         + (f"{train.val_tokens:,} tokens" if train.val_tokens else "the whole split"),
-        "Seeds": f"{experiment.seeds} for each configuration{_confirmed(experiment)}, from base "
-        f"seed {experiment.base_seed}",
+        "Seeds": f"{noise.seeds} for each configuration{_confirmed(noise)}, from base seed "
+        f"{noise.base_seed}",
     }
     return _settings(rows)
 
 
-def _confirmed(experiment: Experiment) -> str:
-    if experiment.confirm is None:
+def _confirmed(noise: Noise) -> str:
+    if noise.confirm is None:
         return ""
-    return f", up to {experiment.confirm_seeds} fresh ones for the best {experiment.confirm}"
+    return f", up to {noise.confirm_seeds} fresh ones for the best {noise.confirm}"
 
 
 def _axis(experiment: Experiment, name: str) -> str:
-    values = experiment.axes.get(name)
+    values = experiment.space.axes.get(name)
     if values is None:
-        return AXES[name].show(AXES[name].value(experiment.base))
-    if experiment.sampler is not None and experiment.space.kind(name) != CHOICES:
-        return f"{min(values):g} to {max(values):g} (searched by {experiment.sampler})"
-    by = f" by {experiment.sampler}" if experiment.sampler is not None else ""
+        return AXES[name].show(AXES[name].value(experiment.space.base))
+    if experiment.plan.sampler is not None and experiment.space.kind(name) != CHOICES:
+        return f"{min(values):g} to {max(values):g} (searched by {experiment.plan.sampler})"
+    by = f" by {experiment.plan.sampler}" if experiment.plan.sampler is not None else ""
     shown = ", ".join(map(AXES[name].show, values))
     return shown + f" (searched{by})" * (len(values) > 1)
 
@@ -82,9 +83,9 @@ def _parametrization(train: TrainConfig) -> dict[str, str]:
 
 
 def _warmup(experiment: Experiment) -> str:
-    train = experiment.base.train
+    train = experiment.space.base.train
     of = "an epoch's steps" if train.schedule == "wsd" else "all steps"
-    if "warmup_fraction" in experiment.axes:
+    if "warmup_fraction" in experiment.space.axes:
         return f"{_axis(experiment, 'warmup_fraction')} of {of}"
     if train.warmup_fraction is not None:
         return f"{train.warmup_fraction:.3g} of {of}"
@@ -92,46 +93,40 @@ def _warmup(experiment: Experiment) -> str:
 
 
 def _batch(experiment: Experiment) -> str:
-    size, length = experiment.base.train.batch_size, experiment.base.model.seq_len
-    if "seq_len" in experiment.axes or "batch_size" in experiment.axes:
+    size, length = experiment.space.base.train.batch_size, experiment.space.base.model.seq_len
+    if "seq_len" in experiment.space.axes or "batch_size" in experiment.space.axes:
         return f"{_axis(experiment, 'batch_size')} sequences"
     return f"{size} sequences of {length} tokens = {size * length:,} tokens"
 
 
 def provenance(experiment: Experiment) -> pd.DataFrame:
     """What is needed to run it again: command, machine, versions, commit, corpus."""
-    hardware = experiment.hardware
+    machine, hardware = experiment.machine, experiment.machine.hardware
     processor = f"{hardware.get('processor', 'unknown')}, {hardware.get('cores', 'unknown')} cores"
-    gpus = f"{experiment.gpus_per_trial:g} GPU" if experiment.device == "cuda" else "no GPU"
-    packs = f" packs of up to {experiment.pack} trials" if experiment.pack > 1 else ""
+    gpus = f"{machine.gpus_per_trial:g} GPU" if machine.device == "cuda" else "no GPU"
+    packs = f" packs of up to {machine.pack} trials" if machine.pack > 1 else ""
     rows = {
-        "Command": command_line(experiment.command),
+        "Command": command_line(*experiment.command),
         "Preset": experiment.preset,
         "Begun": day_and_time(experiment.created_at),
         "Processor": processor,
         "Memory": f"{hardware['memory_gb']:g} GB" if "memory_gb" in hardware else "unknown",
         "GPUs": _plain(hardware.get("gpus")),
-        "Trials ran on": f"{experiment.device}, {experiment.max_concurrent}{packs} at a time, "
-        f"{counted(experiment.threads_per_trial, 'thread')} and {gpus} each",
+        "Trials ran on": f"{machine.device}, {machine.max_concurrent}{packs} at a time, "
+        f"{counted(machine.threads_per_trial, 'thread')} and {gpus} each",
         **_limit(experiment),
-        "Versions": _plain(experiment.versions),
-        "Commit": experiment.git_commit or "unknown (not a checkout)",
-        "Corpus": f"{experiment.corpus['name']}, SHA-256 {experiment.corpus_hash}",
+        "Versions": _plain(experiment.provenance.versions),
+        "Commit": experiment.provenance.git_commit or "unknown (not a checkout)",
+        "Corpus": f"{experiment.corpus.name}, SHA-256 {experiment.corpus.content_hash}",
     }
     return _settings(rows)
 
 
 def _limit(experiment: Experiment) -> dict[str, str]:
-    limit = experiment.max_disk_bytes
+    limit = experiment.storage.max_disk_bytes
     if limit is None:
         return {}
     return {"Disk": f"held to {storage(limit)}: weights of trials but the best may be gone"}
-
-
-def command_line(command: tuple[str, ...]) -> str:
-    """The command as one would type it."""
-    python = ["python"] if command and command[0].endswith(".py") else []
-    return shlex.join([*python, *command])
 
 
 def _plain(value: Any) -> str:
@@ -186,19 +181,19 @@ def splits(corpus: Mapping[str, Any]) -> pd.DataFrame:
 def training_data(experiment: Experiment) -> pd.DataFrame:
     """The assignment's data set table: sequences, batches an epoch and storage of the base
     configuration, and what share of the corpus an epoch is."""
-    corpus, config = experiment.corpus, experiment.base
+    corpus, config = experiment.corpus.manifest, experiment.space.base
     train = corpus["splits"]["train"]
-    plan = epoch_plan(config, train["files"])
+    epoch = counted_length(config, corpus)
     length, size = config.model.seq_len, config.train.batch_size
-    limited = plan.sequences < plan.sequences_available
+    limited = epoch.sequences < epoch.sequences_available
     used = "limited by the preset, " if limited else ""
     rows = {
         "Training tokens in the corpus": f"{train['tokens']:,}",
-        "Training sequences in the corpus": f"{plan.sequences_available:,} ({length} tokens each)",
-        "Tokens trained an epoch": f"{plan.tokens:,} "
-        f"({used}{plan.tokens / max(1, train['tokens']):.1%} of the training split)",
-        "Sequences an epoch": f"{plan.sequences:,}",
-        "Batches an epoch": f"{plan.batches:,} (batch size {size})",
+        "Training sequences in the corpus": f"{epoch.sequences_available:,} ({length} tokens each)",
+        "Tokens trained an epoch": f"{epoch.tokens_per_epoch:,} "
+        f"({used}{epoch.tokens_per_epoch / max(1, train['tokens']):.1%} of the training split)",
+        "Sequences an epoch": f"{epoch.sequences:,}",
+        "Batches an epoch": f"{epoch.steps_per_epoch:,} (batch size {size})",
         "Quality filter": f"{corpus['retention']:.1%} of documents kept",
         "Tokenizer": f"{corpus['tokenizer']['name']}, "
         f"{corpus['tokenizer']['vocab_size']:,} entries",

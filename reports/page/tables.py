@@ -1,6 +1,6 @@
 """The tables of results: DataFrames under names with units, and one as text for a terminal.
 
-No matplotlib here: `search/run.py` prints the experiments table with these too.
+No matplotlib here.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import pandas as pd
 
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
-from minigpt_search.search.answer.frames import epochs_frame, trials_frame
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.results.configurations import without_seed
 from minigpt_search.search.results.labels import trial_label
+from minigpt_search.search.results.results import Results
 
 _NO_REASON = {
     STOPPED: "ended early on purpose",
@@ -20,12 +20,12 @@ _NO_REASON = {
 }
 
 
-def without_result(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
+def without_result(results: Results) -> pd.DataFrame:
     """The stopped, diverged and failed trials: how far they came and why, and no loss."""
-    trials = trials_frame(experiment, ledger)
+    trials = results.trials_frame
     rows = [
         {
-            "experiment": trial["experiment"],
+            "trial": trial["trial"],
             "status": trial["status"],
             "epochs_done": f"{trial['epochs_done']} of {trial['epochs']}",
             "total_seconds": trial["total_seconds"],
@@ -37,9 +37,9 @@ def without_result(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def by_epoch(experiment: Experiment, ledger: Ledger, trial: TrialRecord | None) -> pd.DataFrame:
+def by_epoch(results: Results, trial: TrialRecord | None) -> pd.DataFrame:
     """A complete trial's epochs; improvement is the fall of perplexity since epoch 1."""
-    frame = epochs_frame(experiment, ledger)
+    frame = results.epochs_frame
     frame = frame[frame["trial_id"] == (trial.trial_id if trial else None)]
     frame = frame.sort_values("epoch", ignore_index=True)
     perplexity = frame["val_perplexity"]
@@ -50,22 +50,22 @@ def by_epoch(experiment: Experiment, ledger: Ledger, trial: TrialRecord | None) 
     return frame[[*names, "lr_last", "grad_norm_mean", "steps_per_second"]]
 
 
-def baseline_trial(experiment: Experiment, ledger: Ledger) -> TrialRecord | None:
+def baseline_trial(results: Results) -> TrialRecord | None:
     """The first complete trial of the configuration that the axes vary."""
-    base = experiment.base.replace(seed=0)
-    found = [trial for trial in ledger.complete() if trial.config.replace(seed=0) == base]
-    return min(found, key=lambda trial: trial.replicate, default=None)
+    base = without_seed(results.experiment.space.base)
+    same = (each for each in results.configurations if each.config == base)
+    return next((trial for each in same for trial in each.complete), None)
 
 
-def reruns(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
+def reruns(results: Results) -> pd.DataFrame:
     """Every rerun: whether the ledger's number came out again, and the test split's score."""
     labels = {
-        trial.trial_id: trial_label(experiment, trial.config, trial.replicate)
-        for trial in ledger.trials
+        trial.trial_id: trial_label(results.experiment, trial.config, trial.replicate)
+        for trial in results.trials
     }
     rows = [
         {
-            "experiment": labels.get(rerun.trial_id, rerun.trial_id),
+            "trial": labels.get(rerun.trial_id, rerun.trial_id),
             "ledger_val_loss_nats": rerun.ledger_val_loss_nats,
             "rerun_val_loss_nats": rerun.val_loss_nats,
             "same_bits": rerun.same_bits,
@@ -75,6 +75,6 @@ def reruns(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
             "test_bits_per_byte": rerun.test_bits_per_byte,
             "ended_at": rerun.ended_at,
         }
-        for rerun in ledger.reruns
+        for rerun in results.reruns
     ]
     return pd.DataFrame(rows)

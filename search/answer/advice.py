@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import share
 from minigpt_search.model.records import FAILED
-from minigpt_search.model.run_length import epoch_plan
-from minigpt_search.search.answer.commands import Commands, flag_words
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
+from minigpt_search.search.answer.commands import Commands, corpus_words, flag_words
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.results.confirm import is_fresh, missing_trials, standing
-from minigpt_search.search.results.edges import WARMUP_SHARE_LIMIT, Edge, edges
-from minigpt_search.search.results.winner import Winner, why_none
+from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.results.edges import Edge, edges, warmup_share
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, CHOICES
+from minigpt_search.search.space.objective import counted_length
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
 MOST_SEEDS = 64
@@ -74,16 +75,11 @@ def overfitting(trial: TrialRecord) -> Overfitting | None:
     )
 
 
-def warmup_share(trial: TrialRecord) -> float:
-    """Share of the run that was warm-up."""
-    return trial.config.train.resolved_warmup_steps(trial.steps) / max(1, trial.steps)
-
-
 def alarms(experiment: Experiment, best: Winner) -> list[str]:
     """What is wrong with the winner, a line each."""
     found = []
-    kind = "grid" if experiment.sampler is None else "range"
-    for edge in edges(experiment, best.cell.config):
+    kind = "grid" if experiment.plan.sampler is None else "range"
+    for edge in edges(experiment, best.configuration.config):
         end, beyond = ("upper", "above") if edge.upper else ("lower", "below")
         found.append(
             f"{edge.axis.name}={edge.axis.show(edge.value)} is at the {end} edge of its {kind}: a "
@@ -93,35 +89,34 @@ def alarms(experiment: Experiment, best: Winner) -> list[str]:
         found.append(f"the warm-up is {share:.0%} of the run, more than {WARMUP_SHARE_LIMIT:.0%}")
     if (turned := overfitting(best.trial)) is not None:
         found.append(turned.text)
-    if experiment.mixed:
+    if experiment.reuse.mixed:
         found.append(
             "other code or libraries made trials that were taken over: losses may not compare"
         )
-    if best.cell.diverged:
-        found.append(f"{best.cell.diverged} of its {len(best.cell.trials)} seeds diverged")
+    if (diverged := best.configuration.diverged) > 0:
+        found.append(f"{diverged} of its {len(best.configuration.trials)} seeds diverged")
     return found
 
 
-def steps(
-    experiment: Experiment, ledger: Ledger, best: Winner | None, out: str | None = None
-) -> list[Step]:
+def steps(results: Results, out: str | None = None) -> list[Step]:
     """What to run next, the most pressing first; there always is something.
 
     Args:
         out: `--out` as it was given, if it was.
     """
+    experiment, best = results.experiment, results.winner
     make = Commands(experiment, out)
-    found = _unfinished(experiment, ledger, make)
+    found = _unfinished(results, make)
     if best is None:
         return found or [
             Step(
-                why=f"{why_none(experiment, ledger)}: see why in the report",
+                why=f"{results.why_no_winner}: see why in the report",
                 command=make("reports/generate.py", experiment.name),
             )
         ]
     found += _beyond_edges(experiment, best, make)
     found += _less_training(experiment, best, make)
-    found += _separate(experiment, ledger, best, make)
+    found += _separate(results, best, make)
     found += _whole_corpus(experiment, best, make)
     rerun = Step(
         why="train the winner again, compare, and score the test split",
@@ -130,23 +125,22 @@ def steps(
     return [*found, rerun]
 
 
-def _unfinished(experiment: Experiment, ledger: Ledger, make: Commands) -> list[Step]:
-    missing = missing_trials(experiment, ledger)
+def _unfinished(results: Results, make: Commands) -> list[Step]:
+    missing = results.missing_trials
     if missing <= 0:
         return []
-    failed = sum(trial.status == FAILED for trial in ledger.trials)
-    ended = [t for t in ledger.trials if ledger.has_ended(t.trial_id)]
-    searching = sum(not is_fresh(experiment, t) for t in ended) < experiment.planned_trials
+    failed = sum(trial.status == FAILED for trial in results.trials)
+    searching = results.searched_trials < results.experiment.planned_trials
     what = "the search is unfinished" if searching else "confirming is unfinished"
     again = f"{failed} of them failed and {'is' if failed == 1 else 'are'} tried again"
     tried = f", {again}" if failed else ""
     why = f"{what}: {missing} trial{'s' * (missing > 1)} to go{tried}"
-    return [Step(why=why, command=make("search/run.py", "--resume", experiment.name))]
+    return [Step(why=why, command=make("search/run.py", "--resume", results.experiment.name))]
 
 
 def _beyond_edges(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
-    found, named = [], experiment.named_grid is not None
-    for edge in edges(experiment, best.cell.config):
+    found, named = [], experiment.space.named_grid is not None
+    for edge in edges(experiment, best.configuration.config):
         words = _widened(experiment, best, edge)
         if words is not None:
             end = "upper" if edge.upper else "lower"
@@ -158,21 +152,21 @@ def _beyond_edges(experiment: Experiment, best: Winner, make: Commands) -> list[
 
 def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | None:
     """The flags that add values beyond the edge; None where there are none, as below one epoch."""
-    axis, values = edge.axis, experiment.axes[edge.axis.name]
+    axis, values = edge.axis, experiment.space.axes[edge.axis.name]
     end = max(values) if edge.upper else min(values)
     beyond = end * 2 if edge.upper else end / 2
     beyond = int(beyond) if axis.integer else beyond
     try:
-        best.cell.config.replace(**axis.fields(beyond))
+        best.configuration.config.replace(**axis.fields(beyond))
     except UserError:
         return None
     if beyond in values:
         return None
     widened = tuple(sorted((*values, beyond)))
-    if experiment.sampler is None:
+    if experiment.plan.sampler is None:
         return flag_words(axis, widened)
-    assert experiment.samples is not None
-    more = ["--trials", str(experiment.samples + math.ceil(experiment.samples / 2))]
+    assert experiment.plan.samples is not None
+    more = ["--trials", str(experiment.plan.samples + math.ceil(experiment.plan.samples / 2))]
     kind = experiment.space.kind(axis.name)
     if kind == CHOICES:
         return [*flag_words(axis, widened), *more]
@@ -183,58 +177,58 @@ def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | No
 def _less_training(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
     """For a winner that overfits: a run that ends where its validation loss was lowest."""
     turned = overfitting(best.trial)
-    if turned is None or experiment.sampler is not None:
+    if turned is None or experiment.plan.sampler is not None:
         return []
     axis = AXES["epochs"]
-    if turned.epoch in experiment.axes.get("epochs", ()):
+    if turned.epoch in experiment.space.axes.get("epochs", ()):
         return []
-    words = flag_words(axis, (turned.epoch, best.cell.config.train.epochs))
+    words = flag_words(axis, (turned.epoch, best.configuration.config.train.epochs))
     why = f"it was best after epoch {turned.epoch} of {turned.epochs}: try a run of that length"
     return [Step(why=why, command=make.along(axis, words, best))]
 
 
-def _separate(experiment: Experiment, ledger: Ledger, best: Winner, make: Commands) -> list[Step]:
+def _separate(results: Results, best: Winner, make: Commands) -> list[Step]:
     """Fresh seeds, where the winner is not told from the others."""
-    if not best.open or not missing_trials(experiment, ledger) <= 0:
+    if not best.open or results.missing_trials > 0:
         return []
-    closest = best.open[0].label
-    if experiment.confirm is None:
-        place = 2 + best.rivals.index(best.open[0])  # those before it are separated
-        k = str(max(place, min(CONFIRMED, 1 + len(best.open))))
+    noise, closest = results.experiment.noise, best.open[0].label
+    if noise.confirm is None:
+        rank = 2 + best.rivals.index(best.open[0])  # those before it are separated
+        k = str(max(rank, min(CONFIRMED, 1 + len(best.open))))
         why = (
             f"not separable from {closest}: give the {k} best fresh seeds"
             if best.test is not None
             else f"one seed each says nothing of the spread: give the {k} best fresh seeds"
         )
         return [Step(why=why, command=make.extend("--confirm", k))]
-    needed = _seeds_needed(experiment, ledger, best)
+    needed = _seeds_needed(results, best)
     if needed is None or needed > MOST_SEEDS:
         return []  # whatever is between them is too small to matter: take either
     why = f"not separable from {closest}: about {needed} fresh seeds each would tell them apart"
-    words = ("--confirm", str(experiment.confirm), "--confirm-seeds", str(needed))
+    words = ("--confirm", str(noise.confirm), "--confirm-seeds", str(needed))
     return [Step(why=why, command=make.extend(*words))]
 
 
-def _seeds_needed(experiment: Experiment, ledger: Ledger, best: Winner) -> int | None:
+def _seeds_needed(results: Results, best: Winner) -> int | None:
     """Seeds that tell the closest two apart with 80% power if they differ by what they seem to:
     n = 2 (z₁ + z₂)² (sd / difference)² (Cohen 1988, chapter 2)."""
-    now = standing(experiment, ledger)
-    if now is None or best.test is None or best.test.t == 0 or not math.isfinite(best.test.t):
+    state = results.confirmation
+    if state is None or best.test is None or best.test.t == 0 or not math.isfinite(best.test.t):
         return None
     from scipy.special import ndtri
 
-    z = float(ndtri(1 - now.alpha / 2) + ndtri(0.8))
+    z = float(ndtri(1 - state.alpha / 2) + ndtri(0.8))
     needed = math.ceil(best.estimate.n * (z / best.test.t) ** 2)
-    return max(needed, experiment.confirm_seeds + 1)
+    return max(needed, results.experiment.noise.confirm_seeds + 1)
 
 
 def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
     """A winner on a part of the corpus: on the whole, in larger batches, another rate may be best,
     so it is looked for around the winner's."""
-    plan = epoch_plan(experiment.base, experiment.corpus["splits"]["train"]["files"])
-    if plan.sequences >= plan.sequences_available or experiment.preset == "seed":
+    epoch = counted_length(experiment.space.base, experiment.corpus.manifest)
+    if epoch.sequences >= epoch.sequences_available or experiment.preset == "full":
         return []
-    config, preset = best.cell.config, PRESETS[experiment.preset]
+    config, preset = best.configuration.config, PRESETS[experiment.preset]
     rate, part = config.train.lr_peak, preset.train
     recipe = dataclasses.replace(
         config.train, tokens_per_epoch=part.tokens_per_epoch, val_tokens=part.val_tokens
@@ -245,10 +239,9 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[
     for axis in AXES.values():
         if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole
             value = axis.value(config)
-            chosen = axis.name in experiment.axes or value != axis.value(preset)
+            chosen = axis.name in experiment.space.axes or value != axis.value(preset)
             words += flag_words(axis, (value,)) if chosen and value is not None else []
-    if experiment.corpus["name"] != "builtin":
-        words += ["--corpus", experiment.corpus["name"]]
-    seen = share(plan.sequences / plan.sequences_available)
+    words += corpus_words(experiment)
+    seen = share(epoch.sequences / epoch.sequences_available)
     why = f"an epoch was {seen} of the corpus: look around the winner on the whole of it"
-    return [Step(why=why, command=make("search/run.py", "--preset", "seed", *words))]
+    return [Step(why=why, command=make("search/run.py", "--preset", "full", *words))]

@@ -15,14 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minigpt_search.data.common.formatting import counted, duration, perplexity
-from minigpt_search.model.config import flops_per_token, parameter_count
+from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.advice import Step, alarms, steps
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.configurations import Cell, cells, same_but
+from minigpt_search.search.results.configurations import Configuration, same_but
 from minigpt_search.search.results.confirm import is_fresh
 from minigpt_search.search.results.fits import BestRate, PowerLaw, best_rate, power_law
-from minigpt_search.search.results.winner import Winner, why_none, winner
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.results.winner import Winner
 
 NOT_SEPARABLE = "not separable from"
 NAMED = 2
@@ -47,48 +46,48 @@ class Answer:
     """Loss against epochs, against parameters: where there are points enough."""
 
     @property
-    def told(self) -> dict[str, str]:
+    def first_lines(self) -> dict[str, str]:
         """The first three lines, under their titles."""
         return {"Use": self.use, "Loss": self.loss, "Costs": self.cost}
 
     def lines(self) -> list[str]:
         """The five lines, and one for each alarm."""
         first = self.steps[0]
-        named = {**self.told, "Next": first.why, "Command": first.command}
+        named = {**self.first_lines, "Next": first.why, "Command": first.command}
         five = [f"{title:<{INDENT}}{text}" for title, text in named.items()]
         return five + [f"{'Caution':<{INDENT}}{alarm}" for alarm in self.alarms]
 
 
-def answer(experiment: Experiment, ledger: Ledger, out: str | None = None) -> Answer:
+def answer(results: Results, out: str | None = None) -> Answer:
     """What the ledger says so far. `out` is `--out` as it was given, for the commands."""
-    best = winner(experiment, ledger)
+    best, planned = results.winner, results.experiment.planned_trials
     if best is None:
         return Answer(
-            use=why_none(experiment, ledger),
+            use=results.why_no_winner,
             loss="none",
-            cost=f"{len(ledger.trials)} of {counted(experiment.planned_trials, 'trial')} ended",
-            steps=tuple(steps(experiment, ledger, None, out)),
+            cost=f"{len(results.trials)} of {counted(planned, 'trial')} ended",
+            steps=tuple(steps(results, out)),
             alarms=(),
             winner=None,
             best_rate=None,
             laws=(),
         )
-    found = cells(experiment, ledger)
-    rate, laws = rate_curve(best.cell, found), power_laws(best.cell, found)
-    use = "; ".join([best.cell.label, *([rate.text] if rate else [])])
+    chosen, found = best.configuration, results.configurations
+    rate, laws = rate_curve(chosen, found), power_laws(chosen, found)
+    use = "; ".join([chosen.label, *([rate.text] if rate else [])])
     return Answer(
         use=use,
-        loss=_loss(experiment, ledger, best),
+        loss=_loss(results, best),
         cost=_cost(best),
-        steps=tuple(steps(experiment, ledger, best, out)),
-        alarms=tuple(alarms(experiment, best)),
+        steps=tuple(steps(results, out)),
+        alarms=tuple(alarms(results.experiment, best)),
         winner=best,
         best_rate=rate,
         laws=tuple(laws),
     )
 
 
-def _loss(experiment: Experiment, ledger: Ledger, best: Winner) -> str:
+def _loss(results: Results, best: Winner) -> str:
     """The winner's number, its interval, and how sure it is that it wins."""
     known, final = best.estimate, best.trial.final
     seeds = f"{known.n} {'fresh ' * best.fresh}seed{'s' * (known.n > 1)}"
@@ -101,8 +100,8 @@ def _loss(experiment: Experiment, ledger: Ledger, best: Winner) -> str:
     parts = [f"{known.mean:.4f} nats ({spread}), perplexity {perplexity(final.val_perplexity)}"]
     if known.n > 1:
         parts = [f"{known.mean:.4f} nats ({spread})"]
-    searched = sum(not is_fresh(experiment, trial) for trial in ledger.trials)
-    if searched < experiment.planned_trials:
+    searched = sum(not is_fresh(results.experiment, trial) for trial in results.trials)
+    if searched < results.experiment.planned_trials:
         parts.append("so far")
     return "; ".join([*parts, how_sure(best)])
 
@@ -127,9 +126,9 @@ def _how_sure(best: Winner) -> str:
     return f"{sure}, {NOT_SEPARABLE} {_named(best.open)}{p}"
 
 
-def _named(cells: Sequence[Cell]) -> str:
-    more = f" and {len(cells) - NAMED} more" if len(cells) > NAMED else ""
-    return ", ".join(cell.label for cell in cells[:NAMED]) + more
+def _named(found: Sequence[Configuration]) -> str:
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return ", ".join(each.label for each in found[:NAMED]) + more
 
 
 def _percent(share: float) -> str:
@@ -151,19 +150,19 @@ def _cost(best: Winner) -> str:
     )
 
 
-def rate_curve(best: Cell, found: list[Cell]) -> BestRate | None:
+def rate_curve(best: Configuration, found: list[Configuration]) -> BestRate | None:
     """A parabola through the rates tried at the winner's other values, all replicates."""
     if "lr" not in best.values:
         return None
     points = [
-        (cell.values["lr"], trial.final.val_loss_nats)
-        for cell in same_but(best, found, "lr")
-        for trial in cell.complete
+        (each.values["lr"], trial.final.val_loss_nats)
+        for each in same_but(best, found, "lr")
+        for trial in each.complete
     ]
     return best_rate(*zip(*points, strict=True)) if points else None
 
 
-def power_laws(best: Cell, found: list[Cell]) -> list[PowerLaw]:
+def power_laws(best: Configuration, found: list[Configuration]) -> list[PowerLaw]:
     """Loss against epochs and against parameters, at the winner's other values."""
     laws = []
     for axis, what in (("epochs", "epochs"), ("embed_dim", "parameters")):
@@ -171,13 +170,13 @@ def power_laws(best: Cell, found: list[Cell]) -> list[PowerLaw]:
             continue
         points = [
             (
-                float(parameter_count(cell.config.model))
+                float(parameter_count(each.config.model))
                 if axis == "embed_dim"
-                else cell.values[axis],
+                else each.values[axis],
                 trial.final.val_loss_nats,
             )
-            for cell in same_but(best, found, axis)
-            for trial in cell.complete
+            for each in same_but(best, found, axis)
+            for trial in each.complete
         ]
         law = power_law(what, *zip(*points, strict=True)) if points else None
         laws += [law] if law is not None else []

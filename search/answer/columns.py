@@ -61,7 +61,8 @@ COLUMNS = {
     "text_bytes": Column(heading="Text", write=storage, numeric=True),
     "files": _number("Files", "{:,.0f}"),
     # results
-    "experiment": Column(heading="Experiment"),
+    "trial": Column(heading="Trial"),
+    "configuration": Column(heading="Configuration"),
     "epoch": _number("Epoch", "{:.0f}"),
     "epochs": _number("Epochs", "{:.0f}"),
     "train_loss_nats": _number("Train loss", "{:.4f}"),
@@ -100,7 +101,6 @@ COLUMNS = {
     "search": Column(heading="Search"),
     "behind": Column(heading="Behind the best", numeric=True),
     # reruns
-    "trial_id": Column(heading="Trial"),
     "command": Column(heading="Command"),
     "came_out": Column(heading="Came out the same"),
     "ledger_val_loss_nats": _number("Validation loss, ledger", "{:.6f}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.experiment import Experiment, command_line
 from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, Axis, Value
 from minigpt_search.search.space.presets import PRESETS, recipe_words
@@ -15,11 +15,10 @@ class Commands:
     """Commands about one experiment, quoted for a shell."""
 
     def __init__(self, experiment: Experiment, out: str | None) -> None:
-        self.experiment, self.name = experiment, experiment.name
-        self.out = ["--out", out] if out else []
+        self.experiment, self.name, self.out = experiment, experiment.name, out
 
     def __call__(self, script: str, *words: str) -> str:
-        return shlex.join(["python", script, *words, *self.out])
+        return command_line(script, *words, out=self.out)
 
     def extend(self, *words: str) -> str:
         return self("search/run.py", "--extend", self.name, *words)
@@ -28,7 +27,7 @@ class Commands:
         """A grid over one axis, with these `words`, at the winner's other values."""
         experiment = self.experiment
         words = [*words, *_only(experiment, best, axis.name)]
-        if experiment.named_grid is None:
+        if experiment.space.named_grid is None:
             return self.extend(*words)
         begin = ["--preset", experiment.preset, "--grid", axis.name, *words, *_same(experiment)]
         return self("search/run.py", *begin, "--warm-start", self.name)
@@ -39,11 +38,16 @@ def flag_words(axis: Axis, values: Sequence[Value]) -> list[str]:
     return axis.option(",".join(map(axis.exact, values))).split(" ", 1)
 
 
+def corpus_words(experiment: Experiment) -> list[str]:
+    """The flag that gives another experiment this one's corpus."""
+    return [] if experiment.corpus.name == "builtin" else ["--corpus", experiment.corpus.name]
+
+
 def _only(experiment: Experiment, best: Winner, *but: str) -> list[str]:
     """Flags that hold every axis of a grid at the winner's value."""
     return [
         word
-        for name, value in best.cell.values.items()
+        for name, value in best.configuration.values.items()
         if name not in but
         for word in flag_words(AXES[name], (value,))
     ]
@@ -51,18 +55,17 @@ def _only(experiment: Experiment, best: Winner, *but: str) -> list[str]:
 
 def _same(experiment: Experiment) -> list[str]:
     """Flags that make another grid differ from this one in its axes alone."""
-    preset, base = PRESETS[experiment.preset], experiment.base
+    preset, base = PRESETS[experiment.preset], experiment.space.base
     words = shlex.split(recipe_words(base.train, preset.train))
     for axis in AXES.values():
         value = axis.value(base)
-        if axis.name not in experiment.axes and value not in (None, axis.value(preset)):
+        if axis.name not in experiment.space.axes and value not in (None, axis.value(preset)):
             words += flag_words(axis, (value,))
-    if experiment.corpus["name"] != "builtin":
-        words += ["--corpus", experiment.corpus["name"]]
-    if experiment.seeds > 1:
-        words += ["--seeds", str(experiment.seeds)]
-    if experiment.base_seed != 0:
-        words += ["--seed", str(experiment.base_seed)]
-    if experiment.device == "cpu" and experiment.hardware["gpus"]:
+    words += corpus_words(experiment)
+    if experiment.noise.seeds > 1:
+        words += ["--seeds", str(experiment.noise.seeds)]
+    if experiment.noise.base_seed != 0:
+        words += ["--seed", str(experiment.noise.base_seed)]
+    if experiment.machine.device == "cpu" and experiment.machine.hardware["gpus"]:
         words += ["--device", "cpu"]
     return words

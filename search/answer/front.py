@@ -4,30 +4,30 @@ in sentences. No torch, no Ray, no matplotlib."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.results.configurations import cells, diverged, mean_loss
+from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.results.configurations import diverged, mean_loss
 from minigpt_search.search.results.cost import mean_cost, pareto_front, within_limit
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import cell_label
 from minigpt_search.search.space.objective import FLOP, PARAMETERS, SECONDS, parse_max_cost
 
 _COLUMNS = {FLOP: "flop", SECONDS: "training_seconds", PARAMETERS: "parameters"}
 
 
-def front_table(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
+def front_table(results: Results) -> pd.DataFrame:
     """A row for each configuration that no other beats in loss and cost, the cheapest first."""
-    unit = experiment.objectives[1]
+    experiment = results.experiment
+    unit = experiment.plan.objectives[1]
     rows = []
-    for trials in pareto_front(
-        _with_result(experiment, ledger), unit, parse_max_cost(experiment.max_cost)
-    ):
+    for trials in _front(results):
         loss = mean_loss(trials)
         row = {
-            "experiment": cell_label(trials[0].config, list(experiment.axes)),
+            "configuration": cell_label(trials[0].config, list(experiment.space.axes)),
             _COLUMNS[unit]: mean_cost(trials, unit),
             "val_loss_nats": loss,
             "val_perplexity": math.exp(loss),
@@ -36,35 +36,39 @@ def front_table(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def front_sentence(experiment: Experiment, ledger: Ledger) -> str:
+def front_sentence(results: Results) -> str:
     """What the table is of."""
-    unit, known = experiment.objectives[1], _with_result(experiment, ledger)
-    front = pareto_front(known, unit, parse_max_cost(experiment.max_cost))
-    finished = counted(len(known), "finished trial")
-    if experiment.seeds > 1:
-        finished = f"{counted(len(known), 'configuration')} by the means of their seeds"
+    plan, tried = results.experiment.plan, len(_with_result(results))
+    finished = counted(tried, "finished trial")
+    if results.experiment.noise.seeds > 1:
+        finished = f"{counted(tried, 'configuration')} by the means of their seeds"
     return (
-        f"Pareto front of validation loss and {_COLUMNS[unit].replace('_', ' ')}: "
-        f"{len(front)} of {finished}; no other is better in both."
+        f"Pareto front of validation loss and {_COLUMNS[plan.objectives[1]].replace('_', ' ')}: "
+        f"{len(_front(results))} of {finished}; no other is better in both."
     )
 
 
-def _with_result(experiment: Experiment, ledger: Ledger) -> list[tuple[TrialRecord, ...]]:
+def _front(results: Results) -> list[Sequence[TrialRecord]]:
+    plan = results.experiment.plan
+    return pareto_front(_with_result(results), plan.objectives[1], parse_max_cost(plan.max_cost))
+
+
+def _with_result(results: Results) -> list[tuple[TrialRecord, ...]]:
     """The complete trials in the search of each configuration that never diverged there."""
     return [
-        cell.searched
-        for cell in cells(experiment, ledger)
-        if cell.searched and not diverged(cell, fresh=False)
+        each.searched
+        for each in results.configurations
+        if each.searched and not diverged(each, fresh=False)
     ]
 
 
-def limit_sentence(experiment: Experiment, ledger: Ledger) -> str | None:
+def limit_sentence(results: Results) -> str | None:
     """How many finished trials can't be the best, because they cost too much; None if all can."""
-    limit = parse_max_cost(experiment.max_cost)
-    above = [t for t in ledger.complete() if limit is not None and not within_limit(t, limit)]
+    limit = parse_max_cost(results.experiment.plan.max_cost)
+    above = [t for t in results.complete if limit is not None and not within_limit(t, limit)]
     if limit is None or not above:
         return None
-    left = len(ledger.complete()) - len(above)
+    left = len(results.complete) - len(above)
     return (
         f"--max-cost {limit.text}: {counted(len(above), 'finished trial')} cost more and can't be "
         f"the best; {left} {'is' if left == 1 else 'are'} within it."

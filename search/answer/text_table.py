@@ -9,35 +9,31 @@ from typing import Any
 import pandas as pd
 
 from minigpt_search.model.records import COMPLETE
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.columns import show
-from minigpt_search.search.answer.frames import trials_frame
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.edges import WARMUP_SHARE_LIMIT, edges
-from minigpt_search.search.results.winner import winning_trial
+from minigpt_search.search.results.edges import edges
+from minigpt_search.search.results.results import Results
 
 TERMINAL_WIDTH = 100
 
 
-def experiments(experiment: Experiment, ledger: Ledger, cost: bool = False) -> pd.DataFrame:
-    """The complete trials, as in the assignment: experiment, epochs, losses, perplexity, time,
+def trials_table(results: Results, cost: bool = False) -> pd.DataFrame:
+    """The complete trials, as in the assignment: trial, epochs, losses, perplexity, time,
     notes. With `cost`, for a page with more room than a terminal, also floating-point
     operations."""
-    trials = trials_frame(experiment, ledger)
+    trials, best = results.trials_frame, results.winner
     trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
-    best = winning_trial(experiment, ledger)
-    setting = best.config.replace(seed=0) if best else None
-    seeds = sum(trial.config.replace(seed=0) == setting for trial in ledger.complete())
+    seeds = len(best.configuration.complete) if best else 0
     # Another seed may be lower: it is the mean that is the best.
     best_notes = ["best" if seeds < 2 else "best by the mean of its seeds"] + [
         f"{edge.axis.name} at the {'upper' if edge.upper else 'lower'} edge"
-        for edge in (edges(experiment, best.config) if best else [])
+        for edge in (edges(results.experiment, best.configuration.config) if best else [])
     ]
     trials["notes"] = [
         "; ".join((best_notes if trial["best"] else []) + _notes(trial))
         for trial in trials.to_dict("records")
     ]
-    names = ["experiment", "epochs", "train_loss_nats", "val_loss_nats", "val_perplexity"]
+    names = ["trial", "epochs", "train_loss_nats", "val_loss_nats", "val_perplexity"]
     names += ["val_bits_per_byte", "total_seconds"]
     return trials[[*names, *(["flop"] if cost else []), "notes"]]
 
@@ -48,7 +44,7 @@ def _notes(trial: Mapping[Hashable, Any]) -> list[str]:
         notes.append(f"validation loss rose after epoch {trial['lowest_epoch']:.0f}")
     if trial["warmup_share"] > WARMUP_SHARE_LIMIT:
         notes.append(f"warm-up is {trial['warmup_share']:.0%} of the run")
-    if trial["too_dear"]:
+    if trial["over_cost_limit"]:
         notes.append("above --max-cost")
     if trial["pack"] > 1:
         notes.append(f"time is of a pack of {trial['pack']}")

@@ -4,6 +4,8 @@ given."""
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,14 +27,15 @@ def extended_arguments(
     """
     folder = find_experiment(root, name)
     before = read_experiment(folder)
-    args = parser.parse_args(before.command[1:])
+    command = _as_called_now(before.command[1:])
+    args = parser.parse_args(command)
     if args.extend is not None:
-        args = extended_arguments(parser, root, args.extend, before.command[1:])
+        args = extended_arguments(parser, root, args.extend, command)
     for own in _OWN:
         setattr(args, own, parser.get_default(own))
-    args.preset, args.device = before.preset, before.device
+    args.preset, args.device = before.preset, before.machine.device
     now = parser.parse_args(words)
-    if before.budget_seconds is not None and now.budget is None:
+    if before.plan.budget_seconds is not None and now.budget is None:
         _keep_what_fitted(args, before, folder)
     space = merged(args.space, now.space)
     again = {text.partition("=")[0].strip() for text in now.space or ()}
@@ -46,11 +49,16 @@ def extended_arguments(
     return args
 
 
+def _as_called_now(words: Sequence[str]) -> list[str]:
+    """A command with the preset `full` by that name: older ones call it `seed`."""
+    return shlex.split(re.sub(r"(--preset[ =])seed\b", r"\1full", shlex.join(words)))
+
+
 def _keep_what_fitted(args: argparse.Namespace, before: Experiment, folder: Path) -> None:
     """In place of `--budget` what it came to: with the speeds of today it would come to other
     lengths, and nothing could be taken over."""
     args.budget = None
-    if before.sampler is None:
-        args.tokens_per_epoch = before.base.train.tokens_per_epoch
+    if before.plan.sampler is None:
+        args.tokens_per_epoch = before.space.base.train.tokens_per_epoch
     else:
         args.trials = max(1, Ledger(folder / "ledger.jsonl").configurations())

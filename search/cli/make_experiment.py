@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import datetime
-import math
 import sys
 from pathlib import Path
 
@@ -14,16 +12,23 @@ from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.model.hardware.device import versions
-from minigpt_search.search.cli.budget_flags import parse_budget
-from minigpt_search.search.cli.noise_flags import warm_starts
-from minigpt_search.search.cli.space_flags import MOST_TRIALS, claims_plan, read_space
+from minigpt_search.search.cli.search_flags import parse_budget, warm_starts
+from minigpt_search.search.cli.space_flags import MOST_TRIALS, claims_space, read_space
 from minigpt_search.search.machines.gpu_share import gpus_of_trial
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.disk import parse_size
 from minigpt_search.search.records.experiment import Experiment, check_name
+from minigpt_search.search.records.plan import (
+    CorpusUse,
+    MachineUse,
+    Noise,
+    Plan,
+    Provenance,
+    Reuse,
+    StorageUse,
+)
 from minigpt_search.search.records.provenance import code_hashes, git_commit
-from minigpt_search.search.space.axes import Value
 from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.space.objective import parse_objectives
 from minigpt_search.search.space.presets import PRESETS, default_preset
@@ -62,75 +67,63 @@ def make_experiment(
     machines = machines or LocalMachines()
     preset = args.preset or default_preset(device)[0]
     recipe = PRESETS[preset].replace(precision=machines.precision(device))
-    cells: tuple[dict[str, Value], ...] | None = None
-    if args.grid == CLAIMS:
-        axes, base, cells = claims_plan(args, recipe)
-        kinds: dict[str, str] = {}
-    else:
-        space = read_space(args, recipe)
-        axes, base, kinds = dict(space.axes), space.base, dict(space.kinds)
-    product = math.prod(map(len, axes.values())) if cells is None else len(cells)
-    trials = args.seeds * (args.trials or (MOST_TRIALS if args.search else product))
+    space = (claims_space if args.grid == CLAIMS else read_space)(args, recipe)
+    trials = args.seeds * (args.trials or (MOST_TRIALS if args.search else space.grid_size))
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
-    if args.search is None and base.train.schedule == "wsd":
-        trials = -(-trials // len(axes.get("epochs", (0,))))  # trunks
+    if args.search is None and space.base.train.schedule == "wsd":
+        trials = -(-trials // len(space.axes.get("epochs", (0,))))  # trunks
     concurrent, threads, gpus = _share(args, device, machines, trials)
     now = datetime.datetime.now(datetime.UTC)
-    kind = args.search or (CLAIMS if cells else "-".join(axes)) or "one"
+    kind = args.search or space.named_grid or "-".join(space.axes) or "one"
     made = Experiment(
         name=check_name(f"{kind}-{preset}-{now:%Y%m%d-%H%M%S}" if args.name is None else args.name),
         created_at=now.isoformat(timespec="seconds"),
         command=("search/run.py", *sys.argv[1:]),
         preset=preset,
-        base=base,
-        axes=axes,
-        sampler=args.search,
-        samples=args.trials or (MOST_TRIALS if args.search else None),
-        seeds=args.seeds,
-        base_seed=args.seed,
-        corpus_hash="",
-        corpus={},
-        device=device,
-        max_concurrent=concurrent,
-        threads_per_trial=threads,
-        gpus_per_trial=gpus,
-        hardware=machines.hardware,
-        versions=versions(),
-        git_commit=git_commit(),
-        checkpoint_every_seconds=args.checkpoint_every,
-        code=code_hashes(),
-        extends=args.extend,
-        max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
-        kinds=kinds,
-        objectives=parse_objectives(args.objective),
-        max_cost=args.max_cost,
-        confirm=args.confirm,
-        confirm_seeds=args.confirm_seeds,
-        warm_starts=warm_starts(args),
-        cells=cells,
-        named_grid=args.grid if args.grid == CLAIMS else None,
-        stopper=args.stop,
-        budget_seconds=None if args.budget is None else parse_budget(args.budget),
-        storage=None if args.storage is None else check_uri(args.storage),
-        is_capped=args.max_concurrent is not None,
+        space=space,
+        plan=Plan(
+            sampler=args.search,
+            samples=args.trials or (MOST_TRIALS if args.search else None),
+            objectives=parse_objectives(args.objective),
+            max_cost=args.max_cost,
+            stopper=args.stop,
+            budget_seconds=None if args.budget is None else parse_budget(args.budget),
+        ),
+        noise=Noise(
+            seeds=args.seeds,
+            base_seed=args.seed,
+            confirm=args.confirm,
+            confirm_seeds=args.confirm_seeds,
+        ),
+        machine=MachineUse(
+            device=device,
+            hardware=machines.hardware,
+            max_concurrent=concurrent,
+            is_capped=args.max_concurrent is not None,
+            threads_per_trial=threads,
+            gpus_per_trial=gpus,
+            checkpoint_every_seconds=args.checkpoint_every,
+        ),
+        storage=StorageUse(
+            uri=None if args.storage is None else check_uri(args.storage),
+            max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
+        ),
+        reuse=Reuse(extends=args.extend, warm_starts=warm_starts(args)),
+        provenance=Provenance(versions=versions(), git_commit=git_commit(), code=code_hashes()),
     )
-    if made.has_branches and made.stopper is not None:
+    if made.has_branches and made.plan.stopper is not None:
         raise UserError(
-            f"--stop {made.stopper}: under --schedule wsd runs of several epochs share a trunk, "
-            "which none of them can leave early; leave --stop out"
+            f"--stop {made.plan.stopper}: under --schedule wsd runs of several epochs share a "
+            "trunk, which none of them can leave early; leave --stop out"
         )
     return made
 
 
 def with_corpus(experiment: Experiment, corpus: Corpus) -> Experiment:
     """`experiment` on this corpus. Raises `UserError` where nothing is within its limits."""
-    on_corpus = dataclasses.replace(
-        experiment,
-        corpus_hash=corpus.content_hash,
-        corpus=corpus.manifest.to_dict(),
-    )
-    return limited(on_corpus)
+    use = CorpusUse(content_hash=corpus.content_hash, manifest=corpus.manifest.to_dict())
+    return limited(experiment.replace(corpus=use))
 
 
 def on_corpus(experiment: Experiment, corpus: Corpus | None) -> Experiment:

@@ -6,13 +6,8 @@ import argparse
 import math
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, is_count
-from minigpt_search.search.cli import budget_flags as flags_budget
-from minigpt_search.search.cli import cluster_flags as flags_cluster
-from minigpt_search.search.cli import noise_flags as flags_noise
-from minigpt_search.search.cli import recipe_flags as flags_recipe
-from minigpt_search.search.cli import space_flags as flags_space
-from minigpt_search.search.cli import stopping_flags as flags_stopping
-from minigpt_search.search.records.experiment import SAMPLERS, Experiment
+from minigpt_search.search.cli import recipe_flags, search_flags, space_flags
+from minigpt_search.search.records.plan import SAMPLERS, MachineUse
 from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.presets import PRESETS
 
@@ -51,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=f"{axis.label}: a grid's values ({default}), or a sampler's low,high "
             f"({low_high}); a single value fixes it",
         )
-    flags_space.add_flags(what)
+    space_flags.add_flags(what)
     what.add_argument("--search", choices=SAMPLERS, help="Optuna's sampler instead of a grid")
     what.add_argument(
         "--trials",
@@ -63,14 +58,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--seeds", type=int, default=1, metavar="N", help="replicates of each configuration (1)"
     )
     what.add_argument("--seed", type=int, default=0, help="decides all seeds (0)")
-    what.add_argument("--preset", choices=PRESETS, help="seed with a GPU, else quick")
+    what.add_argument("--preset", choices=PRESETS, help="full with a GPU, else quick")
     what.add_argument(
         "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
     )
-    flags_recipe.add_flags(parser)
-    flags_noise.add_flags(parser)
-    flags_stopping.add_flags(parser)
-    flags_budget.add_flags(parser)
+    recipe_flags.add_flags(parser)
+    search_flags.add_flags(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
     where.add_argument(
@@ -92,9 +85,9 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--checkpoint-every",
         type=float,
-        default=Experiment.checkpoint_every_seconds,
+        default=MachineUse.checkpoint_every_seconds,
         metavar="SECONDS",
-        help=f"how much training a kill may cost ({Experiment.checkpoint_every_seconds:g})",
+        help=f"how much training a kill may cost ({MachineUse.checkpoint_every_seconds:g})",
     )
     where.add_argument("--dry-run", action="store_true", help="print the plan and its cost only")
     where.add_argument("--device", choices=("cpu", "cuda"), help="cuda if there is a GPU")
@@ -115,7 +108,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="of the experiment's folder, such as 2GB: losers' weights go first (no limit)",
     )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
-    flags_cluster.add_flags(parser)
     return parser
 
 
@@ -131,10 +123,9 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
     if not 0 < args.checkpoint_every < math.inf:
         raise UserError(f"--checkpoint-every {args.checkpoint_every}: give seconds above 0")
-    flags_noise.check_flags(args)
     if args.pack not in (None, "auto") and not is_count(args.pack):
         raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
-    flags_recipe.check_flags(args)
+    recipe_flags.check_flags(args)
     if args.skip_damaged and args.resume is None:
         raise UserError("--skip-damaged goes with --resume: a new search has no ledger yet")
     defaults = make_parser().parse_args([])
@@ -148,14 +139,12 @@ def check_options(args: argparse.Namespace) -> None:
             f"--resume takes the plan from the experiment: leave out {' '.join(given)}, or begin "
             f"another with --extend {args.resume}"
         )
-    flags_cluster.check_flags(args)
-    flags_stopping.check_flags(args)
-    flags_budget.check_flags(args)
+    search_flags.check_flags(args)
     axes = [getattr(args, axis.name) for axis in AXES.values() if axis.has_flag]
     what = [args.grid, args.search, args.space, *axes]
     if args.resume is None and all(value is None for value in what):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")
-    flags_space.check_flags(args)
+    space_flags.check_flags(args)
     if args.search is not None and args.trials is None and args.budget is None:
         raise UserError("--search needs --trials N: how many configurations to try; or --budget")
     if args.search is None and args.trials is not None:

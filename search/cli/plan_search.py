@@ -31,7 +31,7 @@ from minigpt_search.search.reuse.take_over import extension_line, finished_trial
 from minigpt_search.search.reuse.warm_start import (
     check_that_some_are_left,
     is_mixed,
-    look,
+    load_sources,
     with_known_points,
 )
 from minigpt_search.search.space.claims_grid import CLAIMS, claims_line
@@ -50,9 +50,9 @@ def begin(
         machines: where its trials will run.
     """
     planned = make_experiment(args, machines.device(args.device), machines)
-    if planned.storage is not None and not args.dry_run:
-        prepare_storage(planned.storage, root, planned.name, args.corpus)
-        machines.check_storage(planned.storage)
+    if planned.storage.uri is not None and not args.dry_run:
+        prepare_storage(planned.storage.uri, root, planned.name, args.corpus)
+        machines.check_storage(planned.storage.uri)
     corpus = corpus_if_prepared(root, args.corpus)
     experiment = on_corpus(planned, corpus)
     folder = root / "experiments" / experiment.name
@@ -60,11 +60,11 @@ def begin(
         raise UserError(f"--name {experiment.name}: exists; --resume it, or take another name")
     _check(args, experiment, corpus, root)  # before anything is said, measured or made
     head = _head(args, experiment, corpus, root)
-    if experiment.budget_seconds is None:  # which may be refused once there are speeds
+    if experiment.plan.budget_seconds is None:  # which may be refused once there are speeds
         print("\n".join(head), flush=True)
         head = []
     experiment = _shared(args, experiment, corpus, machines)
-    if corpus is None and experiment.budget_seconds is not None and not args.dry_run:
+    if corpus is None and experiment.plan.budget_seconds is not None and not args.dry_run:
         corpus = prepare_builtin(root)  # what that takes is a part of the budget
         experiment = on_corpus(experiment, corpus)
     experiment, lines, measured = _plan(experiment, corpus, root, started, machines)
@@ -76,12 +76,12 @@ def begin(
     if corpus is None:
         corpus = prepare_builtin(root)
         experiment = with_corpus(experiment, corpus)
-    assert experiment.predicted_seconds is not None
+    assert experiment.plan.predicted_seconds is not None
     # Nobody can tell before what a download takes.
-    predicted = experiment.predicted_seconds + time.time() - began
-    experiment = dataclasses.replace(experiment, predicted_seconds=predicted)
+    predicted = experiment.plan.predicted_seconds + time.time() - began
+    experiment = experiment.replace(predicted_seconds=predicted)
     experiment = with_known_points(root, experiment)
-    experiment = dataclasses.replace(experiment, mixed=is_mixed(root, experiment))
+    experiment = experiment.replace(mixed=is_mixed(root, experiment))
     check_trials(experiment, length_in(corpus))
     experiment.write(folder)
     write_cache(root, measured)
@@ -93,12 +93,12 @@ def _check(
 ) -> None:
     """Raise `UserError` for what can't run or finds no room."""
     pack = 1 if args.pack == "auto" else choose_pack(args.pack, experiment)[0]
-    packed = before_it_is_known(dataclasses.replace(experiment, pack=pack))
+    packed = before_it_is_known(experiment.replace(pack=pack))
     trials = check_trials(packed, length_in(corpus))
     check_limit(packed)
     if corpus is not None:
         check_that_some_are_left(root, experiment)
-    if not args.dry_run and experiment.storage is None:
+    if not args.dry_run and experiment.storage.uri is None:
         check_space(packed, [trial.config for trial in trials], root)
 
 
@@ -106,14 +106,14 @@ def _head(
     args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None, root: Path
 ) -> list[str]:
     """The preset and why, and what is taken from other experiments."""
-    why = "as asked" if args.preset else default_preset(experiment.device)[1]
+    why = "as asked" if args.preset else default_preset(experiment.machine.device)[1]
     lines = [f"Preset     {experiment.preset}: {why}"]
-    if experiment.extends is not None and corpus is not None:
+    if experiment.reuse.extends is not None and corpus is not None:
         lines.append(extension_line(root, experiment))
-    if experiment.warm_starts and corpus is not None:
-        lines += [found.line for found in look(root, experiment)]
-    if experiment.named_grid == CLAIMS:
-        lines.append(claims_line(experiment.base, experiment.preset))
+    if experiment.reuse.warm_starts and corpus is not None:
+        lines += [found.line for found in load_sources(root, experiment)]
+    if experiment.space.named_grid == CLAIMS:
+        lines.append(claims_line(experiment.space.base, experiment.preset))
     return lines
 
 
@@ -125,7 +125,7 @@ def _shared(
         chosen, why = machines.call(choose_trials_per_gpu, experiment)
         print(f"Sharing    {why}", flush=True)
         args.trials_per_gpu = str(chosen)
-        again = on_corpus(make_experiment(args, experiment.device, machines), corpus)
+        again = on_corpus(make_experiment(args, experiment.machine.device, machines), corpus)
         experiment = dataclasses.replace(again, name=experiment.name)
     if args.pack == "auto":
         pack, reason = machines.call(choose_pack, args.pack, experiment)
@@ -133,7 +133,7 @@ def _shared(
         pack, reason = choose_pack(args.pack, experiment)
     if reason:
         print(f"Packing    {reason}", flush=True)
-    return dataclasses.replace(experiment, pack=pack)
+    return experiment.replace(pack=pack)
 
 
 def _plan(
@@ -154,9 +154,9 @@ def _plan(
     taken = _taken_over(experiment, corpus, root)
     seconds = estimator.search(expected, trials, taken)
     lines += plan_lines(expected, trials, corpus, estimator, seconds)
-    if experiment.confirm is not None:
+    if experiment.noise.confirm is not None:
         lines.append(confirm_line(experiment, [estimator.seconds(trial) for trial in trials]))
-    planned = dataclasses.replace(experiment, predicted_seconds=used + seconds)
+    planned = experiment.replace(predicted_seconds=used + seconds)
     return planned, lines, estimator.speed_of.new
 
 
@@ -165,7 +165,7 @@ def _taken_over(experiment: Experiment, corpus: Corpus | None, root: Path) -> se
     if corpus is None:
         return set()
     experiment = with_corpus(experiment, corpus)
-    taken = {record.config for found in look(root, experiment) for record in found.taken}
-    if experiment.extends is not None:
+    taken = {record.config for found in load_sources(root, experiment) for record in found.taken}
+    if experiment.reuse.extends is not None:
         taken |= {record.config for record in finished_trials(root, experiment)}
     return taken

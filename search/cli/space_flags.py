@@ -25,7 +25,7 @@ from minigpt_search.search.space.axes import (
     axis_named,
     find_axis,
 )
-from minigpt_search.search.space.claims_grid import _VARIED, Cell, claims_cells
+from minigpt_search.search.space.claims_grid import _VARIED, CLAIMS, Cell, claims_cells
 from minigpt_search.search.space.objective import parse_max_cost, parse_objectives
 from minigpt_search.search.space.presets import with_recipe
 from minigpt_search.search.space.space import Space
@@ -235,11 +235,9 @@ def _check_sampled(space: Space, args: argparse.Namespace) -> None:
         )
 
 
-def claims_plan(
-    args: argparse.Namespace, base: RunConfig
-) -> tuple[dict[str, tuple[float, ...]], RunConfig, tuple[Cell, ...]]:
-    """Axes with the values that occur, base and cells of `--grid claims`. A flag with one value
-    fixes its axis, and the cells that vary it are left out. Raises `UserError`."""
+def claims_space(args: argparse.Namespace, base: RunConfig) -> Space:
+    """The cells of `--grid claims`, and axes with the values that occur in them. A flag with one
+    value fixes its axis, and the cells that vary it are left out. Raises `UserError`."""
     for flag in ("search", "space", "max_cost"):
         if getattr(args, flag) is not None:
             name = flag.replace("_", "-")
@@ -266,4 +264,4 @@ def claims_plan(
     if len(cells) < 2:
         raise UserError("--grid claims: every axis is fixed to one value; leave one open")
     axes = {name: tuple(sorted({cell[name] for cell in cells})) for name in names}
-    return axes, base, tuple(cells)
+    return Space(base=base, axes=axes, cells=tuple(cells), named_grid=CLAIMS)

@@ -16,8 +16,7 @@ from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.search.planning.disk import at_a_time, running_bytes
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.confirm import missing_trials
-from minigpt_search.search.results.winner import winning_trial
+from minigpt_search.search.results.results import Results
 
 
 class DiskLimit:
@@ -30,7 +29,7 @@ class DiskLimit:
     def enforce(self) -> None:
         """To be called when the ledger has a new record. Says so once if nothing is left to
         delete and it is still too much."""
-        limit = self.experiment.max_disk_bytes
+        limit = self.experiment.storage.max_disk_bytes
         if limit is None:
             return
         files = files_below(self.folder)
@@ -57,7 +56,7 @@ class DiskLimit:
             for path, size in files.items()
             if path.parent.parent == home and path.parent.name not in recorded
         )
-        left = missing_trials(self.experiment, self.ledger)
+        left = Results(self.experiment, self.ledger).missing_trials
         most = running_bytes(self.experiment, min(at_a_time(self.experiment), left))
         return sum(files.values()) - running + max(running, most)
 
@@ -68,7 +67,7 @@ def removable(
     """Those of `files` that may go, in the order they should: checkpoints of trials without a
     result, then of complete ones from the worst to the best, but the winner's. A failed trial may
     go on from its own."""
-    best = winning_trial(experiment, ledger)
+    best = Results(experiment, ledger).winning_trial
     done = sorted(ledger.complete(), key=lambda t: t.final.val_loss_nats, reverse=True)
     useless = [t for t in ledger.trials if t.status not in (COMPLETE, FAILED)]
     home, found = folder / "checkpoints", defaultdict(list)

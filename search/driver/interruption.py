@@ -23,7 +23,7 @@ class NoStorage(Exception):
     """A trial can't write its files; what it needs was said in one line."""
 
 
-class EarlyEnd(tune.Callback):
+class InterruptHandler(tune.Callback):
     """Raises the reason at Tune's next step.
 
     A signal raises KeyboardInterrupt at once, and again at that step if it was lost: Python raises

@@ -55,8 +55,8 @@ class ProgressLine(tune.Callback):
             clock: the search's; it is the measure of a sampler's with a budget.
         """
         self.clock = clock
-        in_time = experiment.sampler is not None and experiment.budget_seconds is not None
-        self.budget = experiment.budget_seconds if in_time else None
+        in_time = experiment.plan.sampler is not None and experiment.plan.budget_seconds is not None
+        self.budget = experiment.plan.budget_seconds if in_time else None
         self.best = ledger.best()
         self.experiment, self.ledger, self.planned = experiment, ledger, planned
         self.shared = shared

@@ -67,7 +67,7 @@ class Recorder(tune.Callback):
         if record is None:
             started = read_started(folder)
             attempts = len(started.starts) if started else 1
-            record = make_record(trial, lost, attempts, self.experiment.device)
+            record = make_record(trial, lost, attempts, self.experiment.machine.device)
         # A branch that failed is known from its own report.
         known = record == self.ledger.newest(record.trial_id)
         if not self.ledger.has_ended(record.trial_id) and not known:

@@ -66,21 +66,21 @@ class TensorBoardEvents(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if result["kind"] not in ("progress", "epoch"):
+        kind = result["kind"]
+        if kind not in ("progress", "rung", "epoch"):  # an end repeats the last of them
             return
         known = self.reported(trial.config, result)
         if known.trial_id not in self.files:
             name = f"{known.label.replace(' ', ',')}-{known.trial_id[:6]}"
             self.files[known.trial_id] = EventFile(self.folder / "tensorboard" / name)
         file = self.files[known.trial_id]
-        if result["kind"] == "progress":
+        if kind == "progress":
             file.add("train/loss_nats", result["train_loss_nats"], result["step"])
-            return
-        if result["kind"] == "rung":
+        elif kind == "rung":
             file.add("rung/val_loss_nats", result["val_loss_nats"], result["step"])
-            return
-        for tag in ("train_loss_nats", "val_loss_nats", "lr"):
-            file.add(f"epoch/{tag}", result[tag], result["epoch"])
+        else:
+            for tag in ("train_loss_nats", "val_loss_nats", "lr"):
+                file.add(f"epoch/{tag}", result[tag], result["epoch"])
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         for known in trials_of(self.experiment, trial.config):

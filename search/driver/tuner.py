@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
-from minigpt_search.search.driver.interruption import EarlyEnd, NoStorage, RayLost
+from minigpt_search.search.driver.interruption import InterruptHandler, NoStorage, RayLost
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
-from minigpt_search.search.driver.tune_tweaks import ForgetMetrics, InTurn, few_wakeups
+from minigpt_search.search.driver.tune_tweaks import DropTrialMetrics, FifoWithoutPreemption
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.machines.machines import (
     ClusterLost,
@@ -44,7 +44,9 @@ from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.records.trial_folder import forget_outcome, read_started, trial_folder
-from minigpt_search.search.results.confirm import is_fresh, standing, trials_so_far
+from minigpt_search.search.results.configurations import configurations_of
+from minigpt_search.search.results.confirm import confirmation_state, is_fresh
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.samplers.budget_gate import BudgetGate, NoteClock
 from minigpt_search.search.samplers.from_ledger import begin_sampler, make_gate, missing_cells
 from minigpt_search.search.sync.mirror import Mirror
@@ -63,7 +65,7 @@ MAX_RAYS_LOST = 3
 class Search:
     """One run of a driver: trains every planned trial that the ledger lacks.
 
-    A trial that failed before is tried again, once; one that failed for want of memory is tried
+    A trial that failed before is tried again, once; one that failed for lack of memory is tried
     once more when all others have ended, alone on the device.
     """
 
@@ -129,20 +131,21 @@ class Search:
 
     def _of_the_search(self) -> list[Trial] | None:
         """Trials of the grid that are missing; None for what a sampler suggests."""
-        if self.experiment.sampler is not None:
+        if self.experiment.plan.sampler is not None:
             return None if self._missing() > 0 else []
-        settled = self._settled()
-        return [t for t in grid_trials(self.experiment) if t.trial_id not in settled]
+        finished_ids = self._finished_ids()
+        return [t for t in grid_trials(self.experiment) if t.trial_id not in finished_ids]
 
     def _due(self) -> list[Trial]:
         """What the present round of `--confirm` lacks."""
-        now = standing(self.experiment, self.ledger, self._settled())
-        due = now.due if now else ()
-        return [make_trial(self.experiment, cell.values, replicate) for cell, replicate in due]
+        found = configurations_of(self.experiment, self.ledger.trials)
+        state = confirmation_state(self.experiment, found, self._finished_ids())
+        due = state.due if state else ()
+        return [make_trial(self.experiment, each.values, replicate) for each, replicate in due]
 
     def _run_round(self, missing: Callable[[], list[Trial] | None]) -> None:
         """Train what is missing, also where Ray is lost in between; at the end, alone, what
-        failed for want of memory."""
+        failed for lack of memory."""
         for left in reversed(range(MAX_RAYS_LOST + 1)):
             try:
                 trials = missing()
@@ -153,13 +156,13 @@ class Search:
                 if left == 0:
                     raise
                 tqdm.write(f"  {lost}: it is started again", file=sys.stderr)
-        hungry = self._take_hungry_trials()
-        if hungry:
+        out_of_memory = self._take_hungry_trials()
+        if out_of_memory:
             self._end_ray()  # and with it whatever holds memory
-            self._run_tune(hungry, alone=True)
+            self._run_tune(out_of_memory, alone=True)
             self._end_ray()
 
-    def _settled(self) -> set[str]:
+    def _finished_ids(self) -> set[str]:
         """Ids of the trials that this run has no more to do with."""
         known = self.ledger.trials
         return {record.trial_id for record in known if record not in self.failed_before}
@@ -167,18 +170,20 @@ class Search:
     def _missing(self) -> int:
         """Trials of the search itself."""
         searched = {t.trial_id for t in self.ledger.trials if not is_fresh(self.experiment, t)}
-        return self.experiment.planned_trials - len(self._settled() & searched)
+        return self.experiment.planned_trials - len(self._finished_ids() & searched)
 
     def _take_hungry_trials(self) -> list[Trial]:
-        """Those that failed for want of memory in this run, their outcome forgotten."""
-        settled, trials = self._settled(), []
+        """Those that failed for lack of memory in this run, their outcome forgotten."""
+        finished_ids, trials = self._finished_ids(), []
         for record in self.ledger.trials:
-            hungry = record.status == FAILED and (record.error or "").startswith(OUT_OF_MEMORY)
+            out_of_memory = record.status == FAILED and (record.error or "").startswith(
+                OUT_OF_MEMORY
+            )
             folder = trial_folder(self.folder, record.trial_id)
             started = read_started(folder)
             if record.trial_id in self.tried_alone:
                 continue
-            if hungry and record.trial_id in settled and started is not None:
+            if out_of_memory and record.trial_id in finished_ids and started is not None:
                 self.tried_alone.add(record.trial_id)
                 trials.append(make_trial(self.experiment, started.values, started.replicate))
                 self._forget_outcome(record.trial_id)
@@ -200,14 +205,14 @@ class Search:
         }
         events = TensorBoardEvents(experiment, folder)
         gate = make_gate(experiment, folder, self.clock, self.estimator, self.length)
-        planned = trials_so_far(experiment, ledger)
+        planned = Results(experiment, ledger).trials_so_far
         progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock)
         try:
-            with self._ray() as here, few_wakeups():
-                early_end = EarlyEnd(here.find_lost, self.mirror.check)
+            with self._ray() as here:
+                early_end = InterruptHandler(here.find_lost, self.mirror.check)
                 recorder = Recorder(experiment, folder, ledger, self.mirror)
                 noting = [NoteClock(self.clock), *filter(None, [gate])]
-                callbacks = [early_end, recorder, events, progress, ForgetMetrics(), *noting]
+                callbacks = [early_end, recorder, events, progress, DropTrialMetrics(), *noting]
                 tuner = self._make_tuner(trials, alone, here, callbacks, gate)
                 early_end.listen()  # only now: `ray.init` puts a handler of its own, which aborts
                 try:
@@ -228,11 +233,13 @@ class Search:
     ) -> tune.Tuner:
         experiment = self.experiment
         gpus = (
-            min(1.0, math.ceil(experiment.gpus_per_trial)) if alone else experiment.gpus_per_trial
+            min(1.0, math.ceil(experiment.machine.gpus_per_trial))
+            if alone
+            else experiment.machine.gpus_per_trial
         )
         # A grid's trials all wait for room on a cluster, so that new nodes get some too.
-        unlimited = trials is None or (self.machines.address and not experiment.is_capped)
-        at_a_time = 1 if alone else None if unlimited else experiment.max_concurrent
+        unlimited = trials is None or (self.machines.address and not experiment.machine.is_capped)
+        at_a_time = 1 if alone else None if unlimited else experiment.machine.max_concurrent
         self.rounds += 1
         failures = 0 if alone else self.machines.max_failures
         options: dict[str, Any] = {}
@@ -241,14 +248,14 @@ class Search:
             if experiment.has_branches and not alone:
                 packs = trunk_groups(trials)
             else:
-                packs = make_packs(trials, 1 if alone else experiment.pack)
+                packs = make_packs(trials, 1 if alone else experiment.machine.pack)
             cells = [[{"values": t.values, "replicate": t.replicate} for t in p] for p in packs]
             space["pack"] = tune.grid_search(cells)
         else:
             self.mirror.refresh(self.ledger)
-            known = experiment, self.ledger, self._settled()
+            known = experiment, self.ledger, self._finished_ids()
             sampler = begin_sampler(*known, self.folder, gate)
-            limited = ConcurrencyLimiter(sampler, experiment.max_concurrent)
+            limited = ConcurrencyLimiter(sampler, experiment.machine.max_concurrent)
             here.on_new_nodes(functools.partial(self._make_room, limited))
             options = {"search_alg": limited, "num_samples": missing_cells(*known)}
         trainable = functools.partial(
@@ -256,14 +263,16 @@ class Search:
             experiment_folder=self.folder,
             session=self.session,
             alone=alone,
-            storage=experiment.storage,
+            storage=experiment.storage.uri,
         )
         return tune.Tuner(
-            tune.with_resources(trainable, {"cpu": experiment.threads_per_trial, "gpu": gpus}),
+            tune.with_resources(
+                trainable, {"cpu": experiment.machine.threads_per_trial, "gpu": gpus}
+            ),
             param_space=space,
             tune_config=tune.TuneConfig(
                 max_concurrent_trials=at_a_time,
-                scheduler=InTurn(),
+                scheduler=FifoWithoutPreemption(),
                 reuse_actors=True,  # a fresh process costs 2 s a trial
                 trial_dirname_creator=lambda trial: trial.trial_id,
                 **options,
@@ -280,8 +289,10 @@ class Search:
     def _make_room(self, limited: ConcurrencyLimiter, nodes: Sequence[Node]) -> None:
         """For a sampler's trials on new nodes."""
         experiment = self.experiment
-        room = slots_on(nodes, experiment.threads_per_trial, experiment.gpus_per_trial)
-        if not experiment.is_capped:
+        room = slots_on(
+            nodes, experiment.machine.threads_per_trial, experiment.machine.gpus_per_trial
+        )
+        if not experiment.machine.is_capped:
             limited.max_concurrent = max(1, room)
 
 

@@ -1,4 +1,4 @@
-"""Early stopping that compares like with like: which trials are comparable at a rung, and whether
+"""Early stopping among comparable runs only: which trials are comparable at a rung, and whether
 one goes on from there. No torch, no Ray.
 
 Successive halving, asynchronous (ASHA): Li et al. 2018, arXiv 1810.05934, algorithm 2, in the form
@@ -16,7 +16,7 @@ from fractions import Fraction
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import RungRecord
 from minigpt_search.model.training.rungs import SHARES
-from minigpt_search.search.records.experiment import NEVER
+from minigpt_search.search.records.plan import NEVER
 
 REDUCTION = 3
 """ASHA's eta: the best third goes on. Li et al. use 4; 3 is their successive halving's optimum in
@@ -29,7 +29,7 @@ SAME_HORIZON, SAME_SHARE = 0.02, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class RungHistory:
     """What other trials need to know of one at its rungs."""
 
     config: RunConfig
@@ -43,7 +43,7 @@ class Scored:
         return self.config.replace(seed=0)
 
 
-def find_comparable(config: RunConfig, rung: RungRecord, other: Scored) -> RungRecord | None:
+def find_comparable(config: RunConfig, rung: RungRecord, other: RungHistory) -> RungRecord | None:
     """The rung of `other` whose loss may be compared with that of a trial of `config` at `rung`.
 
     Of the same schedule; with wsd, whose rungs all lie before the decay, where both have seen as
@@ -65,7 +65,7 @@ def find_comparable(config: RunConfig, rung: RungRecord, other: Scored) -> RungR
 
 
 def why_stop(
-    rule: str, config: RunConfig, rung: RungRecord, others: Iterable[Scored]
+    rule: str, config: RunConfig, rung: RungRecord, others: Iterable[RungHistory]
 ) -> str | None:
     """Why a trial of `config` stops at `rung`, or None if it goes on.
 

@@ -22,7 +22,7 @@ class LocalMachines(Machines):
         super().__init__(nodes or [this_node()])
 
     def prepare(self, experiment: Experiment) -> None:
-        prepare_environment(experiment.threads_per_trial)
+        prepare_environment(experiment.machine.threads_per_trial)
 
     @contextmanager
     def ray(self, experiment: Experiment, folder: Path) -> Iterator[RunningRay]:

@@ -5,7 +5,6 @@ What a search is planned with: devices, precision, how many trials at a time. No
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.hardware.device import best_device, best_precision, hardware, usable_cores
+from minigpt_search.data.common.machine import usable_cores
+from minigpt_search.model.hardware.device import best_device, best_precision, hardware
 from minigpt_search.search.records.experiment import Experiment
 
 P = ParamSpec("P")
@@ -130,21 +130,20 @@ class Machines(ABC):
     def fit(self, experiment: Experiment) -> Experiment:
         """One that was begun elsewhere, with as many trials at a time as find room here. Raises
         `UserError` if its device is not there, or no trial of it would ever start."""
-        self.device(experiment.device)
-        if self.hardware == experiment.hardware:
+        use = experiment.machine
+        self.device(use.device)
+        if self.hardware == use.hardware:
             return experiment
-        room = self.slots(experiment.threads_per_trial, experiment.gpus_per_trial)
+        room = self.slots(use.threads_per_trial, use.gpus_per_trial)
         if room == 0:
-            gpus = f" and {experiment.gpus_per_trial:g} GPUs" * (experiment.device == "cuda")
+            gpus = f" and {use.gpus_per_trial:g} GPUs" if use.device == "cuda" else ""
             where = "this machine" if self.address is None else "any node of the cluster"
             raise UserError(
-                f"{experiment.name}: a trial has {experiment.threads_per_trial} processors{gpus}, "
-                f"more than {where} has"
+                f"{experiment.name}: a trial has {use.threads_per_trial} processors{gpus}, more "
+                f"than {where} has"
             )
-        wanted = experiment.max_concurrent if experiment.is_capped else experiment.planned_trials
-        return dataclasses.replace(
-            experiment, max_concurrent=min(room, wanted), hardware=self.hardware
-        )
+        wanted = use.max_concurrent if use.is_capped else experiment.planned_trials
+        return experiment.replace(max_concurrent=min(room, wanted), hardware=self.hardware)
 
 
 def this_node() -> Node:

@@ -6,7 +6,6 @@ nothing about a learning rate, so there a grid is refused instead.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 
@@ -26,9 +25,9 @@ USABLE_SHARE = 0.9
 
 def before_it_is_known(experiment: Experiment) -> Experiment:
     """For checks before the number of trials that fit is known: with as few as there may be."""
-    if experiment.budget_seconds is None or experiment.samples is None:
+    if experiment.plan.budget_seconds is None or experiment.plan.samples is None:
         return experiment
-    return dataclasses.replace(experiment, samples=1)
+    return experiment.replace(samples=1)
 
 
 def within_budget(
@@ -36,23 +35,23 @@ def within_budget(
 ) -> tuple[Experiment, Experiment, list[Trial], list[str]]:
     """The experiment as it will be; as it is expected to come out, which differs in a sampler's
     number of trials; its trials; and lines about the budget."""
-    if experiment.budget_seconds is None:
+    if experiment.plan.budget_seconds is None:
         return experiment, experiment, trials, []
-    if experiment.sampler is None:
+    if experiment.plan.sampler is None:
         experiment, trials, line = fit_grid(experiment, trials, estimator, used)
         return experiment, experiment, trials, [line]
     expected, line = fit_sampler(experiment, trials, estimator, used)
-    return experiment, dataclasses.replace(experiment, samples=expected), trials, [line]
+    return experiment, experiment.replace(samples=expected), trials, [line]
 
 
-def settle(experiment: Experiment, folder: Path, ledger: Ledger) -> Experiment:
+def freeze_plan(experiment: Experiment, folder: Path, ledger: Ledger) -> Experiment:
     """When a sampler's budget is spent its plan is what there was: so nothing of it is missing."""
-    if experiment.budget_seconds is None or experiment.sampler is None:
+    if experiment.plan.budget_seconds is None or experiment.plan.sampler is None:
         return experiment
-    settled = dataclasses.replace(experiment, samples=max(1, ledger.configurations()))
-    if settled != experiment:
-        replace_experiment(folder, settled)
-    return settled
+    frozen = experiment.replace(samples=max(1, ledger.configurations()))
+    if frozen != experiment:
+        replace_experiment(folder, frozen)
+    return frozen
 
 
 def fit_grid(
@@ -60,7 +59,7 @@ def fit_grid(
 ) -> tuple[Experiment, list[Trial], str]:
     """The grid with as many tokens an epoch as fit into its budget, of which `used` seconds are
     over; its trials; and a line about it. Raises `UserError` if it would be too few."""
-    budget = experiment.budget_seconds
+    budget = experiment.plan.budget_seconds
     assert budget is not None
     available = USABLE_SHARE * (budget - used)
     whole = estimator.search(experiment, trials)
@@ -68,16 +67,14 @@ def fit_grid(
         return experiment, trials, f"Budget     {duration(budget)}: the whole grid fits"
 
     def trimmed(tokens: int) -> tuple[Experiment, list[Trial]]:
-        plan = dataclasses.replace(
-            experiment, base=experiment.base.replace(tokens_per_epoch=tokens)
-        )
+        plan = experiment.replace(base=experiment.space.base.replace(tokens_per_epoch=tokens))
         return plan, grid_trials(plan)
 
     def fits(tokens: int) -> bool:
         _, cut = trimmed(tokens)
         return _long_enough(cut, estimator) and estimator.search(experiment, cut) <= available
 
-    longest = max(_tokens_per_epoch(trial, estimator) for trial in trials)
+    longest = max(estimator.length(trial).tokens_per_epoch for trial in trials)
     unit = max(t.config.train.batch_size * t.config.model.seq_len for t in trials)
     low = least_tokens(trials, unit)
     if not fits(low):
@@ -96,8 +93,8 @@ def fit_grid(
         f"Budget     {duration(budget)}: with {longest:,} tokens an epoch the grid takes about "
         f"{duration(whole)}, so it is trimmed to {low:,} ({low / longest:.0%})"
     )
-    if experiment.cells is not None and experiment.max_cost is not None:
-        line += f"; --max-cost {experiment.max_cost} was of the untrimmed"
+    if experiment.space.cells is not None and experiment.plan.max_cost is not None:
+        line += f"; --max-cost {experiment.plan.max_cost} was of the untrimmed"
     return plan, cut, line
 
 
@@ -109,10 +106,6 @@ def least_tokens(trials: list[Trial], unit: int) -> int:
         if (train := trial.config.train)
     )
     return -(-least // unit) * unit
-
-
-def _tokens_per_epoch(trial: Trial, estimator: Estimator) -> int:
-    return estimator.length(trial).sequences * trial.config.model.seq_len
 
 
 def _long_enough(trials: list[Trial], estimator: Estimator) -> bool:
@@ -128,10 +121,10 @@ def fit_sampler(
 ) -> tuple[int, str]:
     """How many trials are to be expected of configurations like those `drawn`, and a line about
     it. Raises `UserError` for less than one."""
-    budget, workers = experiment.budget_seconds, experiment.max_concurrent
-    assert budget is not None and experiment.samples is not None
-    own = [experiment.seeds * estimator.seconds(trial) for trial in drawn]
-    available, most = USABLE_SHARE * (budget - used), experiment.samples
+    budget, workers = experiment.plan.budget_seconds, experiment.machine.max_concurrent
+    assert budget is not None and experiment.plan.samples is not None
+    own = [experiment.noise.seeds * estimator.seconds(trial) for trial in drawn]
+    available, most = USABLE_SHARE * (budget - used), experiment.plan.samples
     expected = min(most, trials_that_fit(lambda n: own[n % len(own)], workers, available))
     if expected == 0:
         minutes = math.ceil(2 * (max(own) + used) / 60)
@@ -139,6 +132,8 @@ def fit_sampler(
             f"--budget {duration(budget)}: hardly a trial fits, they take {duration(min(own))} to "
             f"{duration(max(own))}; give --budget {minutes}m, or narrower axes"
         )
-    stops = "; more if some are stopped early" if experiment.stopper in ("asha", "median") else ""
+    stops = (
+        "; more if some are stopped early" if experiment.plan.stopper in ("asha", "median") else ""
+    )
     count = f"all {expected} trials" if expected == most else f"about {expected} trials"
     return expected, f"Budget     {duration(budget)}: {count} fit{stops}"

@@ -11,22 +11,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.files import atomic_file
-from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.machines.machines import Machines
+from minigpt_search.search.planning.measure import ProbeProcess, measure_together, prepare
 from minigpt_search.search.records.experiment import Experiment
 
 FILE = "calibration.json"
 MOST_SHAPES = 3
+TRAINING_SECONDS = 2.0
+SCORING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,24 +78,24 @@ def _distance(one: RunConfig, other: RunConfig) -> float:
 
 def processes_together(experiment: Experiment) -> int:
     """How many processes load a machine's processor, or one GPU, at a time."""
-    if experiment.device == "cpu":
-        return -(-experiment.max_concurrent // experiment.hardware.get("nodes", 1))
-    return -(-experiment.max_concurrent // max(1, len(experiment.hardware["gpus"])))
+    if experiment.machine.device == "cpu":
+        return -(-experiment.machine.max_concurrent // experiment.machine.hardware.get("nodes", 1))
+    return -(-experiment.machine.max_concurrent // max(1, len(experiment.machine.hardware["gpus"])))
 
 
 def shape_key(config: RunConfig, experiment: Experiment) -> str:
     """What a speed depends on, as a key of the file."""
-    model, train, machine = config.model, config.train, experiment.hardware
+    model, train, machine = config.model, config.train, experiment.machine.hardware
     key = {
         "machine": (machine["gpus"] or [machine["processor"]])[0]
-        if experiment.device == "cuda"
+        if experiment.machine.device == "cuda"
         else machine["processor"],
         "cores": machine["cores"],
-        "device": experiment.device,
-        "threads": experiment.threads_per_trial,
+        "device": experiment.machine.device,
+        "threads": experiment.machine.threads_per_trial,
         "processes": processes_together(experiment),
-        "pack": experiment.pack,
-        "torch": experiment.versions["torch"],
+        "pack": experiment.machine.pack,
+        "torch": experiment.provenance.versions["torch"],
         "precision": train.precision,
         "batch_size": train.batch_size,
         "model": dataclasses.asdict(model),
@@ -122,7 +126,7 @@ def _model_and_batch(config: RunConfig) -> tuple[Any, ...]:
 
 
 def _chosen(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """One configuration of each shape; the cheapest, the middle and the dearest of many."""
+    """One configuration of each shape; the cheapest, the middle and the most expensive of many."""
     shapes = list({_model_and_batch(config): config for config in configs}.values())
     shapes.sort(key=lambda config: (flops_per_token(config.model), config.train.batch_size))
     if len(shapes) <= MOST_SHAPES:
@@ -132,55 +136,25 @@ def _chosen(configs: Sequence[RunConfig]) -> list[RunConfig]:
 
 def measure(experiment: Experiment, configs: Sequence[RunConfig]) -> list[Speed]:
     """Each configuration's speed, the mean of the processes that do the same at a time."""
-    spec = {
-        "device": experiment.device,
-        "threads": experiment.threads_per_trial,
-        "pack": experiment.pack,
-        "configs": [config.to_dict() for config in configs],
-    }
-    command = [sys.executable, str(Path(__file__).with_name("probe.py")), json.dumps(spec)]
+    machine = experiment.machine
     with ExitStack() as stack:
-        children = [
-            stack.enter_context(_Child(command)) for _ in range(processes_together(experiment))
+        probes = [
+            stack.enter_context(ProbeProcess(machine.device, machine.threads_per_trial))
+            for _ in range(processes_together(experiment))
         ]
-        for child in children:
-            child.answer()
         measured = []
-        for _ in configs:
-            for child in children:
-                child.go()
-            answers = [json.loads(child.answer()) for child in children]
-            names = ("training", "scoring", "memory_mb")
-            mean = {name: sum(a[name] for a in answers) / len(answers) for name in names}
-            measured.append(Speed(**mean))
+        for config in configs:
+            prepare(probes, config, machine.pack)
+            training = measure_together(probes, "train", TRAINING_SECONDS)
+            scoring = measure_together(probes, "score", SCORING_SECONDS)
+            measured.append(
+                Speed(
+                    training=fmean(answer["tokens_per_second"] for answer in training),
+                    scoring=fmean(answer["tokens_per_second"] for answer in scoring),
+                    memory_mb=fmean(answer["memory_mb"] for answer in scoring),
+                )
+            )
         return measured
-
-
-class _Child:
-    """A process of `search/planning/probe.py`; use it in a `with`."""
-
-    def __init__(self, command: list[str]) -> None:
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self) -> _Child:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def go(self) -> None:
-        assert self.process.stdin is not None
-        print(file=self.process.stdin, flush=True)
-
-    def answer(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise ChildProcessError("a measuring process ended early; its message is above")
-        return line
 
 
 def read_cache(root: Path) -> dict[str, Speed]:

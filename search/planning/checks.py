@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.config import parameter_count
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.trials.feasible import corners, drawn
@@ -24,7 +24,7 @@ def check_trials(experiment: Experiment, length: Callable[[Trial], RunLength]) -
     Raises `UserError` with everything that can't run; a sampler's two corners stand for all.
     """
     check = functools.partial(_check_trial, experiment, length)
-    if experiment.sampler is None:
+    if experiment.plan.sampler is None:
         trials = grid_trials(experiment)
         collect(check, trials)
         return trials
@@ -39,12 +39,14 @@ def _check_trial(
 ) -> None:
     length(trial)
     model = trial.config.model
-    at_a_time = experiment.max_concurrent * (2 if experiment.has_branches else experiment.pack)
+    at_a_time = experiment.machine.max_concurrent * (
+        2 if experiment.has_branches else experiment.machine.pack
+    )
     gigabytes = parameter_count(model) * BYTES_PER_PARAMETER / 1e9 * at_a_time
-    if experiment.device == "cpu" and gigabytes > experiment.hardware["memory_gb"]:
+    if experiment.machine.device == "cpu" and gigabytes > experiment.machine.hardware["memory_gb"]:
         raise UserError(
             f"embed_dim={model.embed_dim}: {at_a_time} at a time need "
             f"{gigabytes:,.0f} GB for weights, gradients and optimizer, and there are "
-            f"{experiment.hardware['memory_gb']} GB; use fewer with --max-concurrent, or a "
+            f"{experiment.machine.hardware['memory_gb']} GB; use fewer with --max-concurrent, or a "
             "smaller width"
         )

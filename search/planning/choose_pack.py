@@ -7,21 +7,22 @@ CPU, it gains nothing.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Sequence
 
-import torch
-
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.search.planning.probe import measure_tokens_per_second
+from minigpt_search.search.planning.measure import (
+    SIZES,
+    ProbeProcess,
+    fewest_nearly_as_fast,
+    measure_together,
+    prepare,
+)
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.trials.trial import grid_trials
 
-SIZES = (1, 2, 4, 8)
-"""What `--pack auto` tries."""
-LEAST_GAIN = 1.05
-"""Below this the process that is simpler is preferred."""
+MEASURED_SECONDS = 1.0
+"""Of training, at each size."""
 
 
 def choose_pack(wanted: str | None, experiment: Experiment) -> tuple[int, str | None]:
@@ -48,31 +49,28 @@ def choose_pack(wanted: str | None, experiment: Experiment) -> tuple[int, str | 
             )
         return min(int(wanted), most), None
     # No process should be without work while another has a pack.
-    most = min(most, -(-len(trials) // experiment.max_concurrent))
+    most = min(most, -(-len(trials) // experiment.machine.max_concurrent))
     if most == 1:
         return 1, None
-    rates = _measure(experiment, [size for size in SIZES if size <= most])
-    best = max(rates, key=lambda size: rates[size])
-    chosen = best if rates[best] > LEAST_GAIN * rates[1] else 1
+    rates = measure(experiment, [size for size in SIZES if size <= most])
+    chosen = fewest_nearly_as_fast(rates)
     shown = ", ".join(f"{rate:,.0f} by {size}" for size, rate in rates.items())
     decision = f"{chosen} trials together" if chosen > 1 else "none, since it would not pay"
     return chosen, f"{decision}; tokens/s in all: {shown}"
 
 
-def _measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:
+def measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:
     """Tokens a second of all members together, for each size that memory can hold."""
     rates: dict[int, float] = {}
+    machine = experiment.machine
     for size in sizes:
-        try:
-            rates[size] = measure_tokens_per_second(
-                experiment.base, experiment.device, experiment.threads_per_trial, size
-            )
-        except torch.OutOfMemoryError:
-            if size == 1:
-                raise
-            break
-        finally:  # for the next size, and then for the trials: this process lives as long as they
-            gc.collect()
-            if experiment.device == "cuda":
-                torch.cuda.empty_cache()
+        with ProbeProcess(machine.device, machine.threads_per_trial) as probe:
+            try:
+                prepare([probe], experiment.space.base, size)
+                [answer] = measure_together([probe], "train", MEASURED_SECONDS)
+            except ChildProcessError:
+                if not rates:
+                    raise
+                break
+            rates[size] = answer["tokens_per_second"]
     return rates

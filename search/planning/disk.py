@@ -16,15 +16,18 @@ from pathlib import Path
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import storage
 from minigpt_search.data.common.paths import existing
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
+from minigpt_search.model.training.checkpoint_files import (
+    FINAL_BYTES_PER_PARAMETER,
+    STEP_BYTES_PER_PARAMETER,
+    STEP_CHECKPOINTS_KEPT,
+)
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.space.axes import AXES, apply_axes
 
-FINAL_BYTES, STEP_BYTES = 4, 12
-"""Of a parameter in final.pt (fp32), and in a step checkpoint (with AdamW's two moments)."""
-STEPS_AT_ONCE = 3
-"""Step checkpoints of a running trial: two kept (`model.training.checkpoint.KEPT`), one being
-written."""
+STEPS_AT_ONCE = STEP_CHECKPOINTS_KEPT + 1
+"""Step checkpoints of a running trial: those kept, and one being written."""
 OTHER_BYTES, OTHER_TRIAL_BYTES = 2_000_000, 20_000
 """An allowance for all the rest, of the experiment and of each trial: records, curves, study.db,
 Ray's scratch. A search of 180 trials of one short epoch left 0.9 MB of it (2026-11-24)."""
@@ -45,33 +48,33 @@ def parse_size(text: str) -> int:
 
 def final_bytes(config: RunConfig) -> int:
     """Size of a trial's final weights."""
-    return FINAL_BYTES * parameter_count(config.model)
+    return FINAL_BYTES_PER_PARAMETER * parameter_count(config.model)
 
 
 def largest_config(experiment: Experiment) -> RunConfig:
     """A configuration with at least as many parameters as any in the plan. The number of heads
     makes no difference, so it is one that divides the width."""
-    most = {name: AXES[name].most(values) for name, values in experiment.axes.items()}
-    width = most.get("embed_dim", experiment.base.model.embed_dim)
-    heads = math.gcd(width, experiment.base.model.n_heads)
-    return apply_axes(experiment.base, {**most, "n_heads": heads})
+    most = {name: AXES[name].most(values) for name, values in experiment.space.axes.items()}
+    width = most.get("embed_dim", experiment.space.base.model.embed_dim)
+    heads = math.gcd(width, experiment.space.base.model.n_heads)
+    return apply_axes(experiment.space.base, {**most, "n_heads": heads})
 
 
 def running_bytes(experiment: Experiment, trials: int) -> int:
     """The most that so many running trials can have on disk at a time."""
     parameters = parameter_count(largest_config(experiment).model)
-    return trials * parameters * STEPS_AT_ONCE * STEP_BYTES
+    return trials * parameters * STEPS_AT_ONCE * STEP_BYTES_PER_PARAMETER
 
 
 def at_a_time(experiment: Experiment) -> int:
     """Trials that run at a time, members of packs counted, and of a trunk and its branch both."""
-    in_a_process = 2 if experiment.has_branches else experiment.pack
-    return min(experiment.max_concurrent * in_a_process, experiment.planned_trials)
+    in_a_process = 2 if experiment.has_branches else experiment.machine.pack
+    return min(experiment.machine.max_concurrent * in_a_process, experiment.planned_trials)
 
 
 def check_limit(experiment: Experiment) -> None:
     """Raise `UserError` if the limit can't hold what must stay: the best and the unfinished."""
-    limit = experiment.max_disk_bytes
+    limit = experiment.storage.max_disk_bytes
     if limit is None:
         return
     must = final_bytes(largest_config(experiment))
@@ -96,7 +99,7 @@ def needed_bytes(experiment: Experiment, configs: Sequence[RunConfig]) -> tuple[
 def check_space(experiment: Experiment, configs: Sequence[RunConfig], root: Path) -> None:
     """Raise `UserError` if the disk hasn't room for the checkpoints that the search will write."""
     _, most = needed_bytes(experiment, configs)
-    most = min(most, experiment.max_disk_bytes or most)
+    most = min(most, experiment.storage.max_disk_bytes or most)
     free = shutil.disk_usage(existing(root)).free
     if most > free:
         raise UserError(
@@ -111,7 +114,7 @@ def disk_line(experiment: Experiment, configs: Sequence[RunConfig]) -> str:
     line = (
         f"Disk       about {storage(kept)} for checkpoints (at most {storage(most)} while running)"
     )
-    limit = experiment.max_disk_bytes
+    limit = experiment.storage.max_disk_bytes
     if limit is None:
         return line
     return f"{line}; --max-disk {storage(limit)}: the worst trials' go first"

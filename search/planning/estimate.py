@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import mean
 
 from minigpt_search.data.corpus.corpus import Corpus
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.search.machines.machines import Machines
@@ -17,7 +18,6 @@ from minigpt_search.search.planning.prediction import Work, search_seconds, work
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.trials.groups import shared_steps, trunk_groups
-from minigpt_search.search.trials.length import trial_tokens
 from minigpt_search.search.trials.trial import Trial
 
 BUILTIN_VALIDATION_TOKENS = 260_000
@@ -47,16 +47,16 @@ class Estimator:
     def work(self, trial: Trial) -> Work:
         train, length = trial.config.train, self.length(trial)
         evaluations = train.epochs
-        if self.experiment.stopper is not None:
+        if self.experiment.plan.stopper is not None:
             steps = rung_steps(train, length)
             evaluations += sum(step % length.steps_per_epoch != 0 for step in steps)
         scored = min(train.val_tokens or self.validation_tokens, self.validation_tokens)
         return Work(
             config=trial.config,
-            training_tokens=trial_tokens(trial.config, length),
+            training_tokens=length.total_tokens,
             scored_tokens=evaluations * scored,
             parameters=parameter_count(trial.config.model),
-            checkpoint_every_seconds=self.experiment.checkpoint_every_seconds,
+            checkpoint_every_seconds=self.experiment.machine.checkpoint_every_seconds,
         )
 
     def seconds(self, trial: Trial) -> float:
@@ -69,21 +69,21 @@ class Estimator:
         """From the plan to the command's end; configurations that are `taken` from another
         experiment cost nothing. A sampler's trials are a sample of its space, gone through again
         and again until they are as many as it will try."""
-        if experiment.sampler is None:
+        if experiment.plan.sampler is None:
             trials = [trial for trial in trials if trial.config not in taken]
         own = [self.seconds(trial) for trial in trials]
-        if experiment.sampler is not None:
-            planned = max(0, experiment.planned_trials - len(taken)) // experiment.seeds
-            own = [experiment.seeds * own[n % len(own)] for n in range(planned)]
+        if experiment.plan.sampler is not None:
+            planned = max(0, experiment.planned_trials - len(taken)) // experiment.noise.seeds
+            own = [experiment.noise.seeds * own[n % len(own)] for n in range(planned)]
         elif experiment.has_branches:
             own = self._of_trunks(experiment, trials)
-        elif experiment.pack > 1:
+        elif experiment.machine.pack > 1:
             from minigpt_search.search.trials.groups import make_packs
 
             by_id = {trial.trial_id: s for trial, s in zip(trials, own, strict=True)}
-            packs = make_packs(trials, experiment.pack)
+            packs = make_packs(trials, experiment.machine.pack)
             own = [sum(by_id[member.trial_id] for member in pack) for pack in packs]
-        return search_seconds(own, experiment.max_concurrent)
+        return search_seconds(own, experiment.machine.max_concurrent)
 
     def _of_trunks(self, experiment: Experiment, trials: Sequence[Trial]) -> list[float]:
         """Of each trunk with its branches, one after the other in one process."""
@@ -133,13 +133,13 @@ def _mean(own: Sequence[Speed]) -> Speed:
 def _real_speed(experiment: Experiment, record: TrialRecord) -> Speed | None:
     """None for a trial that is too short to tell, or whose validation tokens aren't known here."""
     timing, train = record.timing, record.config.train
-    if train.val_tokens is None or record.pack != experiment.pack:
+    if train.val_tokens is None or record.pack != experiment.machine.pack:
         return None
     if timing.training_seconds < LEAST_SECONDS or timing.evaluation_seconds <= 0:
         return None
     ends = {epoch.tokens_seen for epoch in record.epochs}
     evaluations = len(record.epochs) + sum(rung.tokens_seen not in ends for rung in record.rungs)
-    ray = WORKER_BYTES / 1e6 if experiment.device == "cpu" else 0
+    ray = WORKER_BYTES / 1e6 if experiment.machine.device == "cpu" else 0
     return Speed(
         training=record.pack * record.final.tokens_seen / timing.training_seconds,
         scoring=record.pack * evaluations * train.val_tokens / timing.evaluation_seconds,

@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from minigpt_search.model.config import RunConfig
+from minigpt_search.model.training.checkpoint_files import (
+    FINAL_BYTES_PER_PARAMETER,
+    STEP_BYTES_PER_PARAMETER,
+)
 from minigpt_search.search.planning.calibration import Speed
 
 START_SECONDS = 6.0
@@ -17,8 +21,6 @@ FIRST_TRIAL_SECONDS, NEXT_TRIAL_SECONDS = 1.3, 0.4
 """Of a worker's first trial and of each other, before its first step and after its last."""
 CHECKPOINT_BYTES_PER_SECOND = 300e6
 """Written, synchronised and hashed; docs/results/lr-quick has 0.35 s for 108 MB."""
-FINAL_BYTES, STEP_BYTES = 4, 12
-"""Of a parameter, in final.pt and in a step checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ def work_seconds(work: Work, speed: Speed) -> float:
     """A trial's time from its first step to its final weights."""
     training = work.training_tokens / speed.training
     steps_saved = int(training / work.checkpoint_every_seconds)
-    saved = work.parameters * (FINAL_BYTES + STEP_BYTES * steps_saved)
+    saved = work.parameters * (FINAL_BYTES_PER_PARAMETER + STEP_BYTES_PER_PARAMETER * steps_saved)
     return training + work.scored_tokens / speed.scoring + saved / CHECKPOINT_BYTES_PER_SECOND
 
 

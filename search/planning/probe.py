@@ -1,7 +1,9 @@
-"""How fast a shape trains and is scored here, from a few steps on random tokens.
+"""How fast a shape trains and is scored here, from some steps on random tokens.
 
-python search/planning/probe.py SPEC      # one of the processes that search/planning/calibration.py
-starts
+python search/planning/probe.py '{"device": "cpu", "threads": 1}'
+
+One of the processes that `search/planning/measure.py` starts. It reads a request from each line of
+standard input and writes its answer in one of standard output.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
@@ -18,36 +21,56 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
 import torch
 
 from minigpt_search.model.config import RunConfig
-from minigpt_search.model.hardware.device import peak_memory_mb, use_device
+from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_device
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.evaluate import SEQUENCES_PER_BATCH
 from minigpt_search.model.training.packed_step import PackedStep
 from minigpt_search.model.training.step import Step
 
-MEASURED_SECONDS = 1.0
+WARM_UP_STEPS = 5
+MOST_STEPS_AT_ONCE = 32
+"""Between two looks at the clock, which wait for the device; in training it is waited for as
+seldom."""
 
 
-def measure_tokens_per_second(
-    config: RunConfig, device: str, threads: int, pack: int = 1, seconds: float = MEASURED_SECONDS
-) -> float:
-    """Training tokens a second of `pack` trials of this shape in one process, all of them
-    together, on random tokens. Leaves torch with `threads` threads."""
-    torch.set_num_threads(threads)
-    members = [_make_step(config, device) for _ in range(pack)]
-    shape = (config.train.batch_size, config.model.seq_len)
-    tokens, lr = torch.randint(config.model.vocab_size, shape), config.train.lr_peak
-    packed = PackedStep(members) if pack > 1 else None
+class Probe:
+    """A trial's model, or those of a pack, with what trains them."""
 
-    def take(steps: int) -> None:
+    def __init__(self, config: RunConfig, device: str, pack: int = 1) -> None:
+        """The models' steps and an evaluation are warmed up, so that they hold their memory."""
+        self.members = [_make_step(config, device) for _ in range(pack)]
+        self.packed = PackedStep(self.members) if pack > 1 else None
+        shape = (config.train.batch_size, config.model.seq_len)
+        self.tokens = torch.randint(config.model.vocab_size, shape)
+        self.scored = self.tokens[:1].expand(SEQUENCES_PER_BATCH, -1).to(device)
+        self.lr = config.train.lr_peak
+        self._train(WARM_UP_STEPS)
+        self._score(1)
+
+    def trained_per_second(self, seconds: float) -> float:
+        """Tokens that all members together train on in a second, measured for `seconds`."""
+        return _per_second(self._train, seconds) * len(self.members) * self.tokens.numel()
+
+    def scored_per_second(self, seconds: float) -> float:
+        """Validation tokens that one member is scored on in a second."""
+        return _per_second(self._score, seconds) * self.scored.numel()
+
+    def _train(self, steps: int) -> None:
+        pack = len(self.members)
         for _ in range(steps):
-            if packed is None:
-                members[0](tokens, tokens, lr)
+            if self.packed is None:
+                self.members[0](self.tokens, self.tokens, self.lr)
             else:
-                packed([tokens] * pack, [tokens] * pack, [lr] * pack)
-        members[-1].sums.read()  # waits for the device
+                self.packed([self.tokens] * pack, [self.tokens] * pack, [self.lr] * pack)
+        self.members[-1].sums.read()  # waits for the device
 
-    take(3)
-    return _per_second(take, seconds) * pack * tokens.numel()
+    @torch.no_grad()
+    def _score(self, batches: int) -> None:
+        model = self.members[0].model.eval()
+        for _ in range(batches):
+            loss = model.loss(self.scored, self.scored)
+        loss.item()  # waits for the device
+        model.train()
 
 
 def _make_step(config: RunConfig, device: str) -> Step:
@@ -56,47 +79,42 @@ def _make_step(config: RunConfig, device: str) -> Step:
     return Step(model, config.train, device)
 
 
-def measure_scored_per_second(config: RunConfig, device: str, seconds: float) -> float:
-    """Validation tokens that one process scores a second."""
-    model = GPT(config.model).to(device).eval()
-    shape = (SEQUENCES_PER_BATCH, config.model.seq_len)
-    tokens = torch.randint(config.model.vocab_size, shape, device=device)
-
-    @torch.no_grad()
-    def score(batches: int) -> None:
-        for _ in range(batches):
-            loss = model.loss(tokens, tokens)
-        loss.item()  # waits for the device
-
-    score(1)
-    return _per_second(score, seconds) * tokens.numel()
-
-
 def _per_second(take: Callable[[int], None], seconds: float) -> float:
     """Steps a second of `take`, which takes as many as it is told."""
     started, steps, at_once = time.perf_counter(), 0, 1
     while time.perf_counter() - started < seconds:
         take(at_once)
         steps += at_once
-        at_once = min(2 * at_once, 32)  # as in training, a GPU must not be waited for at each step
+        at_once = min(2 * at_once, MOST_STEPS_AT_ONCE)
     return steps / (time.perf_counter() - started)
 
 
 def main() -> None:
-    """For each line on standard input measure the next configuration of the argument."""
+    """Answer the requests on standard input until it ends."""
     spec = json.loads(sys.argv[1])
-    device, threads, pack = spec["device"], spec["threads"], spec["pack"]
-    torch.set_num_threads(threads)
-    use_device(device)
-    print("ready", flush=True)
-    for raw in spec["configs"]:
-        config = RunConfig.from_dict(raw)
-        sys.stdin.readline()
-        training = measure_tokens_per_second(config, device, threads, pack, 2 * MEASURED_SECONDS)
-        scoring = measure_scored_per_second(config, device, MEASURED_SECONDS)
-        memory = peak_memory_mb(device)
-        print(json.dumps({"training": training, "scoring": scoring, "memory_mb": memory}))
-        sys.stdout.flush()
+    torch.set_num_threads(spec["threads"])
+    use_device(spec["device"])
+    probe: Probe | None = None
+    for line in sys.stdin:
+        request: dict[str, Any] = json.loads(line)
+        answer: dict[str, float] = {}
+        try:
+            if "config" in request:
+                config = RunConfig.from_dict(request["config"])
+                probe = None  # frees the memory of the one before
+                probe = Probe(config, spec["device"], request["pack"])
+            elif probe is not None:
+                measured = {"train": probe.trained_per_second, "score": probe.scored_per_second}
+                answer["tokens_per_second"] = measured[request["what"]](request["seconds"])
+        except torch.OutOfMemoryError as error:
+            sys.exit(f"measuring: {str(error).splitlines()[0]}")
+        answer["memory_mb"] = peak_memory_mb(spec["device"])
+        answer["reserved_bytes"] = (
+            torch.cuda.max_memory_reserved()
+            if is_cuda(spec["device"])
+            else answer["memory_mb"] * 1e6
+        )
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,40 +16,58 @@ from minigpt_search.data.common.package import package_folder, source_files
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.search.records.experiment import Experiment
 
-ROOMS = ("data", "model", "search")
-"""What a number can depend on; reports only read."""
-OTHERWISE_MADE = "made by other code or libraries"
+DECIDING = (
+    "data/corpus",
+    *("model/batching", "model/hardware", "model/loss", "model/network", "model/training"),
+    *("model/config.py", "model/records.py", "model/run_length.py"),
+    *("search/driver", "search/early_stopping", "search/planning", "search/records"),
+    *("search/results", "search/samplers", "search/space", "search/trials", "search/worker"),
+)
+"""The code that can change a trial's number or a search's decision. How a corpus is made is not
+among it, since what it holds has a hash of its own; flags, files, machines and sentences are
+not."""
+ONLY_SHOWN = (
+    *("search/driver/progress.py", "search/driver/tensorboard.py", "search/planning/plan_text.py"),
+    *("search/results/labels.py", "search/samplers/study_db.py"),
+)
+"""What is in those folders and changes only what is seen."""
+DIFFERENT_CODE = "made by other code or libraries"
 _NAMED = 4
 
 
 def code_hashes() -> dict[str, str]:
-    """The beginning of each source file's SHA-256, by its path in the project."""
+    """The beginning of the SHA-256 of each source file that decides, by its path in the project."""
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for room in ROOMS
-        for name, path in source_files(room).items()
+        for part in DECIDING
+        for name, path in source_files(part).items()
+        if name not in ONLY_SHOWN
     }
 
 
-def is_alike(other: Experiment) -> bool:
+def same_code_and_versions(other: Experiment) -> bool:
     """Whether the code and libraries of now made all of the other experiment's trials, those that
     it took over itself among them."""
-    return not other.mixed and other.code == code_hashes() and other.versions == versions()
+    return (
+        not other.reuse.mixed
+        and other.provenance.code == code_hashes()
+        and other.provenance.versions == versions()
+    )
 
 
-def refuse_other_beginnings(experiment: Experiment, corpus_hash: str | None) -> None:
+def check_resume_compatible(experiment: Experiment, corpus_hash: str | None) -> None:
     """Raise `UserError` with all that differs from what the experiment began with.
 
     `corpus_hash` is None if its corpus is not there.
     """
     differences = [
-        *_code_differences(experiment.code, code_hashes()),
-        *_version_differences(experiment.versions, versions()),
+        *_code_differences(experiment.provenance.code, code_hashes()),
+        *_version_differences(experiment.provenance.versions, versions()),
     ]
-    if corpus_hash != experiment.corpus_hash:
+    if corpus_hash != experiment.corpus.content_hash:
         now = "missing" if corpus_hash is None else corpus_hash[:12]
-        name = experiment.corpus["name"]
-        differences.append(f"corpus {name}: {experiment.corpus_hash[:12]} then, {now} now")
+        name = experiment.corpus.name
+        differences.append(f"corpus {name}: {experiment.corpus.content_hash[:12]} then, {now} now")
     if differences:
         raise UserError(
             f"--resume {experiment.name}: it did not begin with this ({'; '.join(differences)}). "

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.files import atomic_file
+from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.search.records.ledger import TrialRecord, decode, encode
 from minigpt_search.search.space.axes import Value
 
@@ -111,7 +112,5 @@ def forget_outcome(folder: Path) -> None:
 
 def clean(folder: Path) -> None:
     """Remove what an ended trial, whose record is in the ledger, has no more use for."""
-    from minigpt_search.model.training.checkpoint import step_files  # imports torch
-
     for path in (*step_files(folder), *folder.glob("*.tmp")):
         path.unlink(missing_ok=True)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.cost import cost_of_record
 from minigpt_search.search.space.axes import AXES, Value, cell_label
 from minigpt_search.search.space.objective import SECONDS, MaxCost, parse_max_cost
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Configuration:
     """One configuration and its trials, by replicate."""
 
     label: str
@@ -60,27 +60,33 @@ class Cell:
         return sum(t.status == DIVERGED for t in self.trials)
 
 
-def cells(experiment: Experiment, ledger: Ledger) -> list[Cell]:
-    """Every configuration of the ledger, in the order that they first ended."""
-    found: dict[RunConfig, list[TrialRecord]] = {}
-    for trial in ledger.trials:
-        found.setdefault(_without_seed(trial.config), []).append(trial)
-    names, limit = list(experiment.axes), parse_max_cost(experiment.max_cost)
+def configurations_of(experiment: Experiment, trials: Iterable[TrialRecord]) -> list[Configuration]:
+    """Every configuration of `trials`, in the order that they first ended."""
+    names, limit = list(experiment.space.axes), parse_max_cost(experiment.plan.max_cost)
     return [
-        Cell(
+        Configuration(
             label=cell_label(config, names),
             config=config,
             values={name: AXES[name].value(config) for name in names},
-            trials=tuple(sorted(trials, key=lambda t: t.replicate)),
-            seeds=experiment.seeds,
+            trials=tuple(sorted(members, key=lambda t: t.replicate)),
+            seeds=experiment.noise.seeds,
             max_cost=limit,
         )
-        for config, trials in found.items()
+        for config, members in by_configuration(trials).items()
     ]
 
 
+def by_configuration(trials: Iterable[TrialRecord]) -> dict[RunConfig, list[TrialRecord]]:
+    """The trials of each configuration, whose seed is 0 in the key; in the order they are given."""
+    found: dict[RunConfig, list[TrialRecord]] = {}
+    for trial in trials:
+        found.setdefault(without_seed(trial.config), []).append(trial)
+    return found
+
+
 @functools.lru_cache(maxsize=10_000)
-def _without_seed(config: RunConfig) -> RunConfig:
+def without_seed(config: RunConfig) -> RunConfig:
+    """The configuration that replicates have in common: `config` with seed 0."""
     return config.replace(seed=0)
 
 
@@ -94,47 +100,47 @@ def mean_loss(trials: Sequence[TrialRecord]) -> float:
     return sum(losses(trials)) / len(trials)
 
 
-def ranked(found: list[Cell]) -> list[Cell]:
-    """Those with a result in the search within `--max-cost`, best first by the mean of its
-    replicates. One that
-    diverged with one of its seeds comes after all that never did: it can't be relied on."""
-    with_result = [cell for cell in found if cell.searched and cell.affordable]
+def ranked(found: list[Configuration]) -> list[Configuration]:
+    """Those with a result in the search within `--max-cost`, best first by the mean of their
+    replicates. One that diverged with one of its seeds comes after all that never did: it can't be
+    relied on."""
+    with_result = [each for each in found if each.searched and each.affordable]
     return sorted(
-        with_result, key=lambda cell: (diverged(cell, fresh=False), mean_loss(cell.searched))
+        with_result, key=lambda each: (diverged(each, fresh=False), mean_loss(each.searched))
     )
 
 
-def diverged(cell: Cell, *, fresh: bool) -> bool:
+def diverged(one: Configuration, *, fresh: bool) -> bool:
     """Whether one of its trials in the search did, or of its fresh ones."""
-    return any(t.status == DIVERGED and (t.replicate >= cell.seeds) == fresh for t in cell.trials)
+    return any(t.status == DIVERGED and (t.replicate >= one.seeds) == fresh for t in one.trials)
 
 
-def same_but(cell: Cell, others: list[Cell], free: str) -> list[Cell]:
-    """The cells that differ from `cell` on axis `free` alone, itself among them."""
-    rest: Mapping[str, Value] = {k: v for k, v in cell.values.items() if k != free}
+def same_but(one: Configuration, others: list[Configuration], free: str) -> list[Configuration]:
+    """The configurations that differ from `one` on axis `free` alone, itself among them."""
+    rest: Mapping[str, Value] = {k: v for k, v in one.values.items() if k != free}
     return [o for o in others if {k: v for k, v in o.values.items() if k != free} == rest]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellResult:
+class ConfigurationResult:
     """One configuration's result."""
 
     status: str
     """complete if all its replicates are; else the worst that one of them came to: what diverges
     with one seed can't be relied on."""
     loss: float
-    """Mean final validation loss in nats; that of guessing evenly where it is not complete, since a
-    sampler that is told nothing would try the same region again."""
+    """Mean final validation loss in nats; that of a uniform prediction where it is not complete,
+    since a sampler that is told nothing would try the same region again."""
     training_seconds: float
     """Mean of one replicate."""
 
 
-def cell_result(records: Sequence[TrialRecord]) -> CellResult:
-    """Of all replicates of a configuration, one at least."""
+def configuration_result(records: Sequence[TrialRecord]) -> ConfigurationResult:
+    """What all replicates of a configuration (one at least) came to together."""
     statuses = {record.status for record in records}
     status = next((bad for bad in (FAILED, DIVERGED, STOPPED) if bad in statuses), COMPLETE)
     loss = math.log(records[0].config.model.vocab_size)
     if status == COMPLETE:
-        loss = sum(record.final.val_loss_nats for record in records) / len(records)
+        loss = mean_loss(records)
     seconds = sum(cost_of_record(record, SECONDS) for record in records) / len(records)
-    return CellResult(status=status, loss=loss, training_seconds=seconds)
+    return ConfigurationResult(status=status, loss=loss, training_seconds=seconds)

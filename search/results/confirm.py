@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, DIVERGED
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.results.configurations import Cell, cells, ranked
+from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.results.configurations import Configuration, ranked
 from minigpt_search.search.results.statistics import level, separated
 
 FIRST_ROUND = 2
 """Fresh replicates before the first look: one says nothing of the spread."""
 
 
-def looks(most: int) -> list[int]:
+def interim_seed_counts(most: int) -> list[int]:
     """Fresh replicates of a candidate at each look: 2, 4, 8, ... and `most`. Doubling costs a
     winner at most twice the seeds that it needed, and leaves each look more of the 5% than one
     look a seed would."""
@@ -39,44 +39,49 @@ def looks(most: int) -> list[int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """How the confirmation stands."""
+class ConfirmationState:
+    """How far the confirmation has come."""
 
-    candidates: tuple[Cell, ...]
+    candidates: tuple[Configuration, ...]
     """The K best of the search, by its own numbers."""
-    due: tuple[tuple[Cell, int], ...]
+    due: tuple[tuple[Configuration, int], ...]
     """What the present round lacks: configurations and replicates. Empty when it has ended."""
-    leader: Cell | None
+    leader: Configuration | None
     """Lowest mean over fresh replicates at the last whole round; None before the first."""
-    open: tuple[Cell, ...]
+    open: tuple[Configuration, ...]
     """Candidates that the leader is not separated from."""
     alpha: float
     """The level of each single test."""
 
 
-def standing(
-    experiment: Experiment, ledger: Ledger, settled: Collection[str] | None = None
-) -> Standing | None:
-    """Go through the rounds as far as the ledger goes; None without `--confirm` or any result.
+def confirmation_state(
+    experiment: Experiment,
+    configurations: list[Configuration],
+    finished_ids: Collection[str] | None = None,
+) -> ConfirmationState | None:
+    """Go through the rounds as far as the trials go; None without `--confirm` or any result.
 
     Args:
-        settled: ids of trials that are not to be tried again; all of the ledger's by default.
+        configurations: all of the ledger's.
+        finished_ids: ids of trials that are not to be tried again; all of the ledger's by default.
     """
-    if experiment.confirm is None:
+    if experiment.noise.confirm is None:
         return None
-    candidates = ranked(cells(experiment, ledger))[: experiment.confirm]
+    candidates = ranked(configurations)[: experiment.noise.confirm]
     if not candidates:
         return None
-    first, counts = experiment.seeds, looks(experiment.confirm_seeds)
+    first, counts = experiment.noise.seeds, interim_seed_counts(experiment.noise.confirm_seeds)
     tried = {
-        cell.config: {
-            t.replicate: t for t in cell.trials if settled is None or t.trial_id in settled
+        each.config: {
+            t.replicate: t
+            for t in each.trials
+            if finished_ids is None or t.trial_id in finished_ids
         }
-        for cell in candidates
+        for each in candidates
     }
     alpha = level(len(counts), len(candidates) - 1)
     racing, leader, still = candidates, None, candidates
-    due: list[tuple[Cell, int]] = []
+    due: list[tuple[Configuration, int]] = []
     for count in counts:
         fresh = range(first, first + count)
         due = [(c, r) for r in fresh for c in racing if r not in tried[c.config]]
@@ -85,22 +90,22 @@ def standing(
         leader, still = _look(candidates, tried, fresh, alpha)
         if leader is None or not still:
             break
-        racing = [cell for cell in candidates if cell is leader or cell in still]
-    return Standing(
+        racing = [each for each in candidates if each is leader or each in still]
+    return ConfirmationState(
         candidates=tuple(candidates),
         due=tuple(due),
         leader=leader,
-        open=tuple(cell for cell in still if cell is not leader),
+        open=tuple(each for each in still if each is not leader),
         alpha=alpha,
     )
 
 
 def _look(
-    candidates: Sequence[Cell],
+    candidates: Sequence[Configuration],
     tried: Mapping[RunConfig, Mapping[int, TrialRecord]],
     replicates: range,
     alpha: float,
-) -> tuple[Cell | None, list[Cell]]:
+) -> tuple[Configuration | None, list[Configuration]]:
     """The leader, and those not separated from it. A candidate that diverged with a fresh seed is
     out if another did not; so is one of which no fresh seed came to a result."""
     seen = {
@@ -123,20 +128,4 @@ def _look(
 
 def is_fresh(experiment: Experiment, record: TrialRecord) -> bool:
     """Whether the record is one of confirming, not of the search."""
-    return record.replicate >= experiment.seeds
-
-
-def missing_trials(experiment: Experiment, ledger: Ledger) -> int:
-    """Trials of the search that have not ended, or else of the present round of confirming."""
-    ended = ledger.ended()
-    searched = [t for t in ledger.trials if t.trial_id in ended and not is_fresh(experiment, t)]
-    if len(searched) < experiment.planned_trials:
-        return experiment.planned_trials - len(searched)
-    now = standing(experiment, ledger, ended)
-    return len(now.due) if now else 0
-
-
-def trials_so_far(experiment: Experiment, ledger: Ledger) -> int:
-    """Trials that ended and those known to be missing: how many a confirmation takes is decided as
-    it goes."""
-    return len(ledger.ended()) + missing_trials(experiment, ledger)
+    return record.replicate >= experiment.noise.seeds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean as mean
 
-from minigpt_search.model.config import flops_per_token, parameter_count
+from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.space.objective import PARAMETERS, SECONDS, MaxCost
@@ -33,31 +33,33 @@ def tokens_seen(record: TrialRecord) -> int:
 
 
 def pareto_front(
-    cells: Iterable[Sequence[TrialRecord]], unit: str, limit: MaxCost | None = None
+    groups: Iterable[Sequence[TrialRecord]], unit: str, limit: MaxCost | None = None
 ) -> list[Sequence[TrialRecord]]:
-    """The cells that no other beats in loss and cost, the cheapest first, each by the means of its
-    replicates: of single trials those would be left that had luck. Of equals the first stays; what
-    is above the limit is not in it.
+    """The configurations that no other beats in loss and cost, the cheapest first, each by the
+    means of its replicates: of single trials those would be left that had luck. Of equals the first
+    stays; what is above the limit is not in it.
 
     Args:
-        cells: the complete trials of each configuration, one at least.
+        groups: the complete trials of each configuration, one at least.
     """
-    able = [cell for cell in cells if limit is None or mean_cost(cell, limit.unit) <= limit.most]
-    able.sort(key=lambda cell: (mean_cost(cell, unit), _mean_loss(cell)))
-    front: list[Sequence[TrialRecord]] = []
-    for cell in able:
-        if not front or _mean_loss(cell) < _mean_loss(front[-1]):
-            front.append(cell)
+    able = [each for each in groups if limit is None or mean_cost(each, limit.unit) <= limit.most]
+    points = [(mean_cost(e, unit), mean(t.final.val_loss_nats for t in e)) for e in able]
+    return [able[i] for i in not_dominated(points)]
+
+
+def not_dominated(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The places of those (cost, loss) that no other beats in both, the cheapest first; of equals
+    the first."""
+    front: list[int] = []
+    for i in sorted(range(len(points)), key=points.__getitem__):
+        if not front or points[i][1] < points[front[-1]][1]:
+            front.append(i)
     return front
 
 
-def mean_cost(cell: Sequence[TrialRecord], unit: str) -> float:
-    """What one of its replicates came to cost."""
-    return mean(cost_of_record(record, unit) for record in cell)
-
-
-def _mean_loss(cell: Sequence[TrialRecord]) -> float:
-    return mean(record.final.val_loss_nats for record in cell)
+def mean_cost(replicates: Sequence[TrialRecord], unit: str) -> float:
+    """What one of the replicates came to cost."""
+    return mean(cost_of_record(record, unit) for record in replicates)
 
 
 def trained_flop(trial: TrialRecord) -> float:

@@ -9,31 +9,31 @@ from minigpt_search.search.space.axes import AXES, cell_label
 
 def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
     """The cell, and the seed's number where there are several: `lr=0.001, seed 2`."""
-    return cell_label(config, list(experiment.axes)) + _seed(experiment, replicate)
+    return cell_label(config, list(experiment.space.axes)) + _seed(experiment, replicate)
 
 
 def _seed(experiment: Experiment, replicate: int) -> str:
     """Those of `--confirm` are fresh ones."""
-    if replicate >= experiment.seeds:
-        return f", fresh seed {replicate - experiment.seeds + 1}"
-    return f", seed {replicate + 1}" if experiment.seeds > 1 else ""
+    if replicate >= experiment.noise.seeds:
+        return f", fresh seed {replicate - experiment.noise.seeds + 1}"
+    return f", seed {replicate + 1}" if experiment.noise.seeds > 1 else ""
 
 
-def is_star(experiment: Experiment) -> bool:
+def varies_one_axis(experiment: Experiment) -> bool:
     """Whether the grid varies one axis at a time around its base, as `--grid claims` does."""
-    if experiment.cells is None:
+    if experiment.space.cells is None:
         return False
-    base = {name: AXES[name].value(experiment.base) for name in experiment.axes}
-    near = [sum(cell[name] != base[name] for name in base) <= 1 for cell in experiment.cells]
+    base = {name: AXES[name].value(experiment.space.base) for name in experiment.space.axes}
+    near = [sum(cell[name] != base[name] for name in base) <= 1 for cell in experiment.space.cells]
     return sum(near) > len(near) / 2
 
 
 def setting_label(experiment: Experiment, config: RunConfig) -> str:
     """The cell as tables and legends call it; around a base, only what sets it apart."""
-    names = list(experiment.axes)
-    if not is_star(experiment):
+    names = list(experiment.space.axes)
+    if not varies_one_axis(experiment):
         return cell_label(config, names)
-    apart = [n for n in names if AXES[n].value(config) != AXES[n].value(experiment.base)]
+    apart = [n for n in names if AXES[n].value(config) != AXES[n].value(experiment.space.base)]
     return cell_label(config, apart) if apart else "baseline"
 
 

@@ -80,13 +80,22 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Welch | None:
         return None
     from scipy.special import stdtr
 
-    va, vb = _variance(a) / len(a), _variance(b) / len(b)
     lead = math.fsum(a) / len(a) - math.fsum(b) / len(b)
-    if va + vb == 0:  # equal to the bit within both
-        return Welch(t=math.copysign(math.inf, lead) if lead else 0.0, df=1.0, p=float(lead == 0))
-    df = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    t = lead / math.sqrt(va + vb)
+    error, df = welch_error(a, b)
+    if error == 0:
+        return Welch(t=math.copysign(math.inf, lead) if lead else 0.0, df=df, p=float(lead == 0))
+    t = lead / error
     return Welch(t=t, df=df, p=2 * float(stdtr(df, -abs(t))))
+
+
+def welch_error(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    """Standard error of the difference of the means, and its degrees of freedom by Satterthwaite;
+    two replicates of each at least."""
+    va, vb = _variance(a) / len(a), _variance(b) / len(b)
+    if va + vb == 0:  # equal to the bit within both
+        return 0.0, 1.0
+    df = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    return math.sqrt(va + vb), df
 
 
 def level(looks: int, competitors: int, alpha: float = ALPHA) -> float:
@@ -110,7 +119,13 @@ def pooled_spread(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None
     freedom; None where no group has two replicates."""
     best = sorted(groups, key=lambda losses: sum(losses) / len(losses))
     several = [losses for losses in best[:POOLED] if len(losses) > 1]
-    several = several or [losses for losses in best if len(losses) > 1][:POOLED]
+    return pool(several or [losses for losses in best if len(losses) > 1][:POOLED])
+
+
+def pool(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
+    """Standard deviation between replicates, pooled over all `groups`, and its degrees of freedom;
+    None where none has two replicates."""
+    several = [losses for losses in groups if len(losses) > 1]
     if not several:
         return None
     df = sum(len(losses) - 1 for losses in several)

@@ -14,14 +14,10 @@ from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.records import STOPPED
-from minigpt_search.search.records.experiment import (
-    NEVER,
-    Experiment,
-    find_experiment,
-    read_experiment,
-)
+from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.records.provenance import OTHERWISE_MADE, is_alike
+from minigpt_search.search.records.plan import NEVER
+from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_and_versions
 from minigpt_search.search.records.trial_folder import trial_folder
 from minigpt_search.search.space.axes import AXES, grid_cells
 from minigpt_search.search.trials.feasible import allowed
@@ -33,15 +29,15 @@ def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
 
     Raises `UserError` if that is nothing.
     """
-    assert experiment.extends is not None
-    folder = find_experiment(root, experiment.extends)
+    assert experiment.reuse.extends is not None
+    folder = find_experiment(root, experiment.reuse.extends)
     ledger = Ledger(folder / "ledger.jsonl")
     ended = [record for record in ledger.trials if record.trial_id in ledger.ended()]
     finished = [record for record in ended if is_planned(record, experiment)]
     if not finished:
         raise UserError(
-            f"--extend {experiment.extends}: none of its {len(ended)} finished trials is in this "
-            "plan (they must have the same configuration, corpus and --seed); leave it out"
+            f"--extend {experiment.reuse.extends}: none of its {len(ended)} finished trials is in "
+            "this plan (they must have the same configuration, corpus and --seed); leave it out"
         )
     return finished
 
@@ -49,18 +45,18 @@ def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
 def is_planned(record: TrialRecord, experiment: Experiment) -> bool:
     """Whether a trial of another experiment is one of this plan: the same configuration, seed and
     corpus."""
-    values = {name: AXES[name].value(record.config) for name in experiment.axes}
-    if experiment.sampler is not None:
+    values = {name: AXES[name].value(record.config) for name in experiment.space.axes}
+    if experiment.plan.sampler is not None:
         inside = all(experiment.space.contains(*pair) for pair in values.items())
         inside = inside and allowed(experiment)(values)
     else:
-        inside = values in (experiment.cells or grid_cells(experiment.axes))
+        inside = values in (experiment.space.cells or grid_cells(experiment.space.axes))
     if not inside:
         return False
-    if record.status == STOPPED and experiment.stopper in (None, NEVER):
+    if record.status == STOPPED and experiment.plan.stopper in (None, NEVER):
         return False
-    fresh_seeds = experiment.confirm_seeds if experiment.confirm is not None else 0
-    if record.replicate >= experiment.seeds + fresh_seeds:
+    fresh_seeds = experiment.noise.confirm_seeds if experiment.noise.confirm is not None else 0
+    if record.replicate >= experiment.noise.seeds + fresh_seeds:
         return False
     return make_trial(experiment, values, record.replicate).trial_id == record.trial_id
 
@@ -69,8 +65,8 @@ def take_over(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     """Copy those finished trials into `ledger`, and their weights into `folder`, where they are
     not there yet. Once it is resumed the other experiment may be gone."""
     root = folder.parents[1]
-    assert experiment.extends is not None
-    other = folder.parent / experiment.extends
+    assert experiment.reuse.extends is not None
+    other = folder.parent / experiment.reuse.extends
     if ledger.trials and not other.exists():
         return
     copy_trials(finished_trials(root, experiment), other, folder, ledger)
@@ -101,7 +97,7 @@ def _link(source: Path, target: Path) -> None:
 def extension_line(root: Path, experiment: Experiment) -> str:
     """What is taken over, and whether other code made it."""
     taken = len(finished_trials(root, experiment))
-    assert experiment.extends is not None
-    other = read_experiment(find_experiment(root, experiment.extends))
-    code = "" if is_alike(other) else f", {OTHERWISE_MADE}"
-    return f"Extends    {experiment.extends}: {taken} of its trials are taken over{code}"
+    assert experiment.reuse.extends is not None
+    other = read_experiment(find_experiment(root, experiment.reuse.extends))
+    code = "" if same_code_and_versions(other) else f", {DIFFERENT_CODE}"
+    return f"Extends    {experiment.reuse.extends}: {taken} of its trials are taken over{code}"

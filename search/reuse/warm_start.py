@@ -9,23 +9,18 @@ the other experiments may be deleted.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.records import COMPLETE, STOPPED
-from minigpt_search.search.records.experiment import (
-    Experiment,
-    KnownPoint,
-    find_experiment,
-    read_experiment,
-)
+from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.records.provenance import OTHERWISE_MADE, is_alike
+from minigpt_search.search.records.plan import KnownPoint
+from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_and_versions
+from minigpt_search.search.results.configurations import by_configuration, without_seed
 from minigpt_search.search.results.cost import cost_of_record
 from minigpt_search.search.reuse.take_over import copy_trials, is_planned
 from minigpt_search.search.space.axes import AXES, Value, apply_axes
@@ -64,27 +59,27 @@ class Found:
             if count
         ]
         parts += [f"left out: {', '.join(left_out)}"] if left_out else []
-        code = f"; {OTHERWISE_MADE}" if self.other_code else ""
+        code = f"; {DIFFERENT_CODE}" if self.other_code else ""
         return f"Warm start {self.name}: {'; '.join(parts)}{code}"
 
 
-def look(root: Path, experiment: Experiment) -> list[Found]:
+def load_sources(root: Path, experiment: Experiment) -> list[Found]:
     """What the experiments named by `--warm-start` have; a trial that two of them have is the
     first's. Raises `UserError` if one is not there, is on another corpus or has nothing."""
     found: list[Found] = []
     known: set[str] = set()
-    for name in experiment.warm_starts:
+    for name in experiment.reuse.warm_starts:
         folder = find_experiment(root, name)
         other = read_experiment(folder)
-        if other.corpus_hash != experiment.corpus_hash:
+        if other.corpus.content_hash != experiment.corpus.content_hash:
             raise UserError(
-                f"--warm-start {name}: it is on the corpus {other.corpus['name']} with another "
-                f"content than {experiment.corpus['name']} here; losses on them don't compare"
+                f"--warm-start {name}: it is on the corpus {other.corpus.name} with another "
+                f"content than {experiment.corpus.name} here; losses on them don't compare"
             )
         ledger = Ledger(folder / "ledger.jsonl")
         ended = [t for t in ledger.trials if t.trial_id in ledger.ended() - known]
         known |= {t.trial_id for t in ended}
-        one = _sort(name, experiment, ended, not is_alike(other))
+        one = _sort(name, experiment, ended, not same_code_and_versions(other))
         if not one.taken and not one.points:
             raise UserError(
                 f"--warm-start {name}: of its {len(ledger.ended())} finished trials none can be "
@@ -97,17 +92,19 @@ def look(root: Path, experiment: Experiment) -> list[Found]:
 
 def check_that_some_are_left(root: Path, experiment: Experiment) -> None:
     """Raise `UserError` if a sampler would have nothing to try: what is taken over counts."""
-    if experiment.sampler is None or not experiment.warm_starts or experiment.extends is not None:
+    if (
+        experiment.plan.sampler is None
+        or not experiment.reuse.warm_starts
+        or experiment.reuse.extends is not None
+    ):
         return
-    assert experiment.samples is not None
-    taken = Counter(
-        t.config.replace(seed=0) for found in look(root, experiment) for t in found.taken
-    )
-    whole = sum(count == experiment.seeds for count in taken.values())
-    if whole >= experiment.samples:
+    assert experiment.plan.samples is not None
+    taken = by_configuration(t for found in load_sources(root, experiment) for t in found.taken)
+    whole = sum(len(trials) == experiment.noise.seeds for trials in taken.values())
+    if whole >= experiment.plan.samples:
         raise UserError(
-            f"--trials {experiment.samples}: --warm-start has {whole} finished configurations of "
-            f"this plan, which count, so none is left to try; give more than {whole}"
+            f"--trials {experiment.plan.samples}: --warm-start has {whole} finished configurations "
+            f"of this plan, which count, so none is left to try; give more than {whole}"
         )
 
 
@@ -117,18 +114,18 @@ def _sort(
     taken, points = [], []
     outside = different = 0
     for record in ended:
-        values = {axis: AXES[axis].value(record.config) for axis in experiment.axes}
+        values = {axis: AXES[axis].value(record.config) for axis in experiment.space.axes}
         if is_planned(record, experiment):
             taken.append(record)
         elif record.status == STOPPED:
             continue  # it has no loss, and its rungs are of that search
         elif not _same_but_for_axes(record, experiment):
             different += 1
-        elif experiment.sampler is None or not in_space(experiment, values):
+        elif experiment.plan.sampler is None or not in_space(experiment, values):
             outside += 1
         else:
-            guessing = math.log(record.config.model.vocab_size)
-            loss = record.final.val_loss_nats if record.status == COMPLETE else guessing
+            uniform = math.log(record.config.model.vocab_size)
+            loss = record.final.val_loss_nats if record.status == COMPLETE else uniform
             seconds = cost_of_record(record, SECONDS)
             points.append(KnownPoint(values=values, objective=loss, seconds=seconds))
     return Found(
@@ -142,8 +139,9 @@ def _sort(
 
 
 def _same_but_for_axes(record: TrialRecord, experiment: Experiment) -> bool:
-    values = {name: AXES[name].value(record.config) for name in experiment.axes}
-    return apply_axes(experiment.base, values).replace(seed=0) == record.config.replace(seed=0)
+    values = {name: AXES[name].value(record.config) for name in experiment.space.axes}
+    expected = apply_axes(experiment.space.base, values)
+    return without_seed(expected) == without_seed(record.config)
 
 
 def in_space(experiment: Experiment, values: Mapping[str, Value]) -> bool:
@@ -154,26 +152,28 @@ def in_space(experiment: Experiment, values: Mapping[str, Value]) -> bool:
 
 def is_mixed(root: Path, experiment: Experiment) -> bool:
     """Whether other code or libraries made what it takes over."""
-    others = [found.name for found in look(root, experiment) if found.taken]
-    others += [experiment.extends] if experiment.extends is not None else []
-    return not all(is_alike(read_experiment(find_experiment(root, name))) for name in others)
+    others = [found.name for found in load_sources(root, experiment) if found.taken]
+    others += [experiment.reuse.extends] if experiment.reuse.extends is not None else []
+    return not all(
+        same_code_and_versions(read_experiment(find_experiment(root, name))) for name in others
+    )
 
 
 def with_known_points(root: Path, experiment: Experiment) -> Experiment:
     """`experiment` with all that its sampler is to be told; an extended one's known points too."""
-    points = [point for found in look(root, experiment) for point in found.points]
-    if experiment.extends is not None and experiment.sampler is not None:
-        before = read_experiment(find_experiment(root, experiment.extends))
-        if set(before.axes) == set(experiment.axes):
-            points += [p for p in before.known_points if in_space(experiment, p.values)]
-    return dataclasses.replace(experiment, known_points=tuple(points))
+    points = [point for found in load_sources(root, experiment) for point in found.points]
+    if experiment.reuse.extends is not None and experiment.plan.sampler is not None:
+        before = read_experiment(find_experiment(root, experiment.reuse.extends))
+        if set(before.space.axes) == set(experiment.space.axes):
+            points += [p for p in before.reuse.known_points if in_space(experiment, p.values)]
+    return experiment.replace(known_points=tuple(points))
 
 
 def take_over_warm(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     """Copy the finished trials of the plan into `ledger`, with their weights, from those
     experiments that are still there: a resumed search has most likely done it before."""
     root = folder.parents[1]
-    there = [name for name in experiment.warm_starts if (folder.parent / name).is_dir()]
-    experiment = dataclasses.replace(experiment, warm_starts=tuple(there))
-    for found in look(root, experiment):
+    there = [name for name in experiment.reuse.warm_starts if (folder.parent / name).is_dir()]
+    experiment = experiment.replace(warm_starts=tuple(there))
+    for found in load_sources(root, experiment):
         copy_trials(found.taken, folder.parent / found.name, folder, ledger)

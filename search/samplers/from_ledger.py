@@ -8,21 +8,21 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.model.run_length import RunLength
-from minigpt_search.model.training.checkpoint import step_files
+from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.search.early_stopping.rungs import record_curve
 from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.prediction import NEXT_TRIAL_SECONDS
 from minigpt_search.search.records.clock import Clock
-from minigpt_search.search.records.experiment import Experiment, KnownPoint
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.plan import KnownPoint
 from minigpt_search.search.records.trial_folder import Started, read_started, trial_folder
-from minigpt_search.search.results.configurations import cell_result
+from minigpt_search.search.results.configurations import by_configuration, configuration_result
 from minigpt_search.search.results.confirm import is_fresh
 from minigpt_search.search.samplers.budget_gate import BudgetGate
-from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Told
+from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Observation
 from minigpt_search.search.space.axes import AXES, Value, apply_axes
 from minigpt_search.search.space.objective import SECONDS, counted_cost, parse_max_cost
 from minigpt_search.search.trials.feasible import allowed
@@ -33,47 +33,49 @@ from minigpt_search.search.trials.trial import Trial, make_trial
 def begin_sampler(
     experiment: Experiment,
     ledger: Ledger,
-    settled: Set[str],
+    finished_ids: Set[str],
     folder: Path,
     gate: BudgetGate | None,
 ) -> LedgerOptunaSearch:
     """The sampler, told of all that has ended and of what is under way.
 
     Args:
-        settled: ids of the trials that this run has no more to do with.
+        finished_ids: ids of the trials that this run has no more to do with.
         folder: the experiment's.
         gate: of the budget, if there is one.
     """
-    assert experiment.sampler is not None
+    assert experiment.plan.sampler is not None
     ended, cells = ledger.ended(), _cells(experiment, ledger)
-    whole = [c for c in cells if sum(t.trial_id in ended for t in c) == experiment.seeds]
+    whole = [c for c in cells if sum(t.trial_id in ended for t in c) == experiment.noise.seeds]
     parts = [
-        {name: AXES[name].value(cell[0].config) for name in experiment.axes}
+        {name: AXES[name].value(cell[0].config) for name in experiment.space.axes}
         for cell in cells
-        if len(cell) < experiment.seeds
+        if len(cell) < experiment.noise.seeds
     ]
-    begun = [*(started.values for started in _unfinished(experiment, settled, folder)), *parts]
+    begun = [*(started.values for started in _unfinished(experiment, finished_ids, folder)), *parts]
     unfinished = [values for n, values in enumerate(begun) if values not in begun[:n]]
     return LedgerOptunaSearch(
         space=experiment.space,
-        sampler=experiment.sampler,
-        base_seed=experiment.base_seed,
-        finished=[told(experiment, cell) for cell in whole],
+        sampler=experiment.plan.sampler,
+        base_seed=experiment.noise.base_seed,
+        finished=[observation_of(experiment, cell) for cell in whole],
         unfinished=unfinished,
-        known=[told_of_point(experiment, point) for point in experiment.known_points],
+        known=[observation_of_point(experiment, point) for point in experiment.reuse.known_points],
         allowed=allowed(experiment),
-        tell=functools.partial(told_of_report, experiment),
-        objectives=len(experiment.objectives),
+        tell=functools.partial(observation_of_report, experiment),
+        objectives=len(experiment.plan.objectives),
         gate=gate,
     )
 
 
-def missing_cells(experiment: Experiment, ledger: Ledger, settled: Set[str]) -> int:
+def missing_cells(experiment: Experiment, ledger: Ledger, finished_ids: Set[str]) -> int:
     """Configurations that a sampler has still to try, or to end."""
-    seeds = experiment.seeds
+    seeds = experiment.noise.seeds
     cells = _cells(experiment, ledger)
-    assert experiment.samples is not None
-    return experiment.samples - sum(sum(t.trial_id in settled for t in c) == seeds for c in cells)
+    assert experiment.plan.samples is not None
+    return experiment.plan.samples - sum(
+        sum(t.trial_id in finished_ids for t in c) == seeds for c in cells
+    )
 
 
 def make_gate(
@@ -84,77 +86,80 @@ def make_gate(
     length: Callable[[Trial], RunLength],
 ) -> BudgetGate | None:
     """For a sampler with a budget; `length` gives a trial's number of steps."""
-    if experiment.budget_seconds is None or experiment.sampler is None or estimator is None:
+    if (
+        experiment.plan.budget_seconds is None
+        or experiment.plan.sampler is None
+        or estimator is None
+    ):
         return None
 
     def seconds_left(values: Mapping[str, Value]) -> float:
         seconds = NEXT_TRIAL_SECONDS
-        for replicate in range(experiment.seeds):
+        for replicate in range(experiment.noise.seeds):
             trial = make_trial(experiment, values, replicate)
             files = step_files(trial_folder(folder, trial.trial_id))
             done = int(files[0].stem.removeprefix("step_")) if files else 0
             seconds += (1 - done / length(trial).total_steps) * estimator.seconds(trial)
         return seconds
 
-    budget, workers = experiment.budget_seconds, experiment.max_concurrent
-    return BudgetGate(budget, workers, clock, seconds_left, experiment.seeds)
+    budget, workers = experiment.plan.budget_seconds, experiment.machine.max_concurrent
+    return BudgetGate(budget, workers, clock, seconds_left, experiment.noise.seeds)
 
 
 def _cells(experiment: Experiment, ledger: Ledger) -> list[list[TrialRecord]]:
     """The records of the search, those of one configuration together."""
-    cells: dict[RunConfig, list[TrialRecord]] = {}
-    for record in ledger.trials:
-        if not is_fresh(experiment, record):
-            cells.setdefault(record.config.replace(seed=0), []).append(record)
-    return list(cells.values())
+    searched = (record for record in ledger.trials if not is_fresh(experiment, record))
+    return list(by_configuration(searched).values())
 
 
-def _unfinished(experiment: Experiment, settled: Set[str], folder: Path) -> list[Started]:
+def _unfinished(experiment: Experiment, finished_ids: Set[str], folder: Path) -> list[Started]:
     """The trials that were started and have not ended, in the order of their starts."""
     folders = [path.parent for path in (folder / "checkpoints").glob("*/trial.json")]
-    folders = [each for each in folders if each.name not in settled]
+    folders = [each for each in folders if each.name not in finished_ids]
     folders.sort(key=lambda each: (each / "trial.json").stat().st_mtime)
     known = [started for each in folders if (started := read_started(each)) is not None]
-    return [started for started in known if started.replicate < experiment.seeds]
+    return [started for started in known if started.replicate < experiment.noise.seeds]
 
 
-def told(experiment: Experiment, records: Sequence[TrialRecord]) -> Told:
+def observation_of(experiment: Experiment, records: Sequence[TrialRecord]) -> Observation:
     """Of a configuration, by the records of all its replicates, none of which failed; its curve is
     the first one's."""
-    values = {name: AXES[name].value(records[0].config) for name in experiment.axes}
-    result = cell_result(records)
-    curve = record_curve(records[0]) if len(experiment.objectives) == 1 else {}
-    return _told(experiment, values, result.status, result.loss, result.training_seconds, curve)
+    values = {name: AXES[name].value(records[0].config) for name in experiment.space.axes}
+    result = configuration_result(records)
+    curve = record_curve(records[0]) if len(experiment.plan.objectives) == 1 else {}
+    return _observation(
+        experiment, values, result.status, result.loss, result.training_seconds, curve
+    )
 
 
-def told_of_report(
+def observation_of_report(
     experiment: Experiment, values: Mapping[str, Value], result: Mapping[str, Any]
-) -> Told:
+) -> Observation:
     """Of a trial's values and its last report; its curve was told epoch by epoch."""
     seconds = result["training_seconds"]
-    return _told(experiment, values, result["status"], result[OBJECTIVE], seconds, {})
+    return _observation(experiment, values, result["status"], result[OBJECTIVE], seconds, {})
 
 
-def told_of_point(experiment: Experiment, point: KnownPoint) -> Told:
+def observation_of_point(experiment: Experiment, point: KnownPoint) -> Observation:
     """Of another experiment's result (`--warm-start`)."""
-    return _told(experiment, point.values, COMPLETE, point.objective, point.seconds, {})
+    return _observation(experiment, point.values, COMPLETE, point.objective, point.seconds, {})
 
 
-def _told(
+def _observation(
     experiment: Experiment,
     values: Mapping[str, Value],
     status: str,
     loss: float,
     seconds: float,
     curve: Mapping[int, float],
-) -> Told:
-    cost, limit = None, parse_max_cost(experiment.max_cost)
-    if len(experiment.objectives) > 1:
-        unit = experiment.objectives[1]
-        config = apply_axes(experiment.base, values)
+) -> Observation:
+    cost, limit = None, parse_max_cost(experiment.plan.max_cost)
+    if len(experiment.plan.objectives) > 1:
+        unit = experiment.plan.objectives[1]
+        config = apply_axes(experiment.space.base, values)
         counted = unit != SECONDS
-        cost = counted_cost(config, unit, experiment.corpus) if counted else seconds
+        cost = counted_cost(config, unit, experiment.corpus.manifest) if counted else seconds
     overrun = seconds - limit.most if limit is not None and limit.unit == SECONDS else None
-    return Told(
+    return Observation(
         values=values, status=status, objective=loss, cost=cost, overrun=overrun, curve=curve
     )

@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from minigpt_search.model.records import COMPLETE, DIVERGED, STOPPED
 from minigpt_search.search.samplers.budget_gate import BudgetGate
@@ -40,8 +39,6 @@ STATES = {
 """What a sampler is told of a trial; every other status is a failure, which it passes over."""
 _VIOLATED = 1.0
 Values = tuple[tuple[str, Value], ...]
-_PREFIX = "values/"
-"""Tune nests `values/lr` as {"values": {"lr": ...}}, which is what the trainable takes."""
 
 
 def suggestion_seed(base_seed: int, number: int, attempt: int = 0) -> int:
@@ -51,7 +48,7 @@ def suggestion_seed(base_seed: int, number: int, attempt: int = 0) -> int:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Told:
+class Observation:
     """An ended trial as a sampler is told of it."""
 
     values: Mapping[str, Value]
@@ -59,7 +56,7 @@ class Told:
     status: str
     """A status of `model.records` other than failed."""
     objective: float
-    """Validation loss in nats; that of guessing evenly where the trial diverged."""
+    """Validation loss in nats; that of a uniform prediction where the trial diverged."""
     cost: float | None = None
     """The second objective, where there is one."""
     overrun: float | None = None
@@ -83,8 +80,12 @@ class Told:
         return found
 
 
-class LedgerOptunaSearch(OptunaSearch):
-    """OptunaSearch that forgets nothing on a restart and hears only of whole epochs."""
+class LedgerOptunaSearch(Searcher):
+    """Optuna for Tune that forgets nothing on a restart and hears only of whole epochs.
+
+    Tune's own `OptunaSearch` keeps its study to itself, and knows neither constraints nor the
+    order in which this one must be told.
+    """
 
     def __init__(
         self,
@@ -92,11 +93,11 @@ class LedgerOptunaSearch(OptunaSearch):
         space: Space,
         sampler: str,
         base_seed: int,
-        finished: Sequence[Told],
+        finished: Sequence[Observation],
         unfinished: Sequence[Mapping[str, Value]],
-        known: Sequence[Told] = (),
+        known: Sequence[Observation] = (),
         allowed: Callable[[Mapping[str, Value]], bool] = lambda values: True,
-        tell: Callable[[Mapping[str, Value], Mapping[str, Any]], Told] | None = None,
+        tell: Callable[[Mapping[str, Value], Mapping[str, Any]], Observation] | None = None,
         objectives: int = 1,
         gate: BudgetGate | None = None,
     ) -> None:
@@ -110,40 +111,38 @@ class LedgerOptunaSearch(OptunaSearch):
             known: of other experiments' trials (`--warm-start`); they may be suggested again, since
                 this ledger lacks them.
             allowed: whether values may be suggested; others are drawn again.
-            tell: makes what is told of a trial of its values and its last report to Tune.
+            tell: makes an observation of a trial from its values and its last report to Tune.
             objectives: how many there are, 1 or 2.
             gate: refuses what would end after the search's budget is spent.
         """
         self._sampler_name, self._base_seed = sampler, base_seed
-        self._allowed, self._tell = allowed, tell or _told
+        self._allowed, self._tell = allowed, tell or _observation
         self._suggested: set[Values] = set()
         self._gate = gate
-        self._distributions = {_PREFIX + name: distribution(space, name) for name in space.axes}
+        self._distributions = {name: distribution(space, name) for name in space.axes}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler_of_first = self._make_sampler(0, 0)
-        super().__init__(
-            self._distributions, metric=OBJECTIVE, mode="min", sampler=sampler_of_first
-        )
         # Tune is told of the first objective only: it demands each metric in every report.
+        super().__init__(metric=OBJECTIVE, mode="min")
         self.study = optuna.create_study(
-            directions=["minimize"] * objectives, sampler=sampler_of_first
+            directions=["minimize"] * objectives, sampler=self._make_sampler(0, 0)
         )
-        self._ot_study = self.study  # type: ignore[assignment]
-        for told in (*known, *finished):
-            self.study.add_trial(self._frozen(told))
-        self._suggested.update(_values(told.values) for told in finished)
+        self._running: dict[str, optuna.trial.Trial] = {}
+        """Optuna's trials by Tune's ids."""
+        for observation in (*known, *finished):
+            self.study.add_trial(self._frozen(observation))
+        self._suggested.update(_values(observation.values) for observation in finished)
         for values in unfinished:
-            self.study.enqueue_trial(_prefixed(values))
+            self.study.enqueue_trial(dict(values))
 
-    def _frozen(self, told: Told) -> optuna.trial.FrozenTrial:
-        state = STATES[told.status]
+    def _frozen(self, observation: Observation) -> optuna.trial.FrozenTrial:
+        state = STATES[observation.status]
         return optuna.trial.create_trial(
             state=state,
-            values=told.objectives if state == TrialState.COMPLETE else None,
-            params=_prefixed(told.values),
+            values=observation.objectives if state == TrialState.COMPLETE else None,
+            params=dict(observation.values),
             distributions=self._distributions,
-            intermediate_values=dict(told.curve),
-            constraints=told.constraints,
+            intermediate_values=dict(observation.curve),
+            constraints=observation.constraints,
         )
 
     def _make_sampler(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
@@ -163,17 +162,18 @@ class LedgerOptunaSearch(OptunaSearch):
         number, too_long = len(self._suggested), 0
         for attempt in range(MOST_REPEATS):
             self.study.sampler = self._make_sampler(number, attempt)
-            suggestion = super().suggest(trial_id)
-            assert suggestion is not None
-            values = _values(suggestion["values"])
-            if values not in self._suggested and self._allowed(suggestion["values"]):
-                if self._gate is None or self._gate.fits(suggestion["values"]):
+            trial = self.study.ask(self._distributions)
+            params = trial.params
+            values = _values(params)
+            if values not in self._suggested and self._allowed(params):
+                if self._gate is None or self._gate.fits(params):
                     self._suggested.add(values)
+                    self._running[trial_id] = trial
                     if self._gate is not None:
-                        self._gate.begin(trial_id, suggestion["values"])
-                    return suggestion
+                        self._gate.begin(trial_id, params)
+                    return {"values": params}  # as the trainable takes them
                 too_long += 1
-            self.study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+            self.study.tell(trial, state=TrialState.FAIL)
             if too_long == MOST_TOO_LONG:
                 break
         return Searcher.FINISHED
@@ -185,31 +185,26 @@ class LedgerOptunaSearch(OptunaSearch):
         one = len(self.study.directions) == 1  # Optuna takes no curves of two objectives
         first = result.get("replicate", 0) == 0  # the others come to the same steps again
         if result["kind"] in ("epoch", "rung") and one and first:
-            self._ot_trials[trial_id].report(result[OBJECTIVE], result["curve_step"])
+            self._running[trial_id].report(result[OBJECTIVE], result["curve_step"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        trial = self._ot_trials[trial_id]
+        trial = self._running[trial_id]
         state = STATES.get((result or {}).get("status", ""), TrialState.FAIL)
         if error or result is None or state == TrialState.FAIL:
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        params = {name.removeprefix(_PREFIX): value for name, value in trial.params.items()}
-        told = self._tell(params, result)
-        for name, value in told.constraints.items():
+        observation = self._tell(trial.params, result)
+        for name, value in observation.constraints.items():
             trial.set_constraint(name, value)
-        values = told.objectives if state == TrialState.COMPLETE else None
+        values = observation.objectives if state == TrialState.COMPLETE else None
         self.study.tell(trial, values, state=state)
 
 
-def _told(values: Mapping[str, Value], result: Mapping[str, Any]) -> Told:
-    return Told(values=values, status=result["status"], objective=result[OBJECTIVE])
+def _observation(values: Mapping[str, Value], result: Mapping[str, Any]) -> Observation:
+    return Observation(values=values, status=result["status"], objective=result[OBJECTIVE])
 
 
 def _values(values: Mapping[str, Value]) -> Values:
     return tuple(sorted(values.items()))
-
-
-def _prefixed(values: Mapping[str, Value]) -> dict[str, Value]:
-    return {_PREFIX + name: value for name, value in values.items()}

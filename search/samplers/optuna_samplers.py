@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from optuna._transform import _SearchSpaceTransform
+import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -28,6 +28,7 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, T
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.search.space.axes import AXES, CHOICES, LOG
 from minigpt_search.search.space.space import Space
 
@@ -50,14 +51,14 @@ def distribution(space: Space, name: str) -> BaseDistribution:
 
 
 def make_sampler(
-    name: str, seed: int, search_seed: int, place: int, distributions: Distributions
+    name: str, seed: int, search_seed: int, sequence_index: int, distributions: Distributions
 ) -> BaseSampler:
     """The sampler called `name` for one suggestion. Options are Optuna 5's defaults, by name.
 
     Args:
         seed: of this suggestion.
         search_seed: the same for all suggestions of a search.
-        place: of this suggestion in a sequence.
+        sequence_index: of this suggestion in a Sobol sequence.
         distributions: of the parameters, by name.
     """
     if name == "tpe":
@@ -69,7 +70,7 @@ def make_sampler(
     if name == "qmc":
         with warnings.catch_warnings():  # QMCSampler itself is still called experimental
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return SobolAt(search_seed, place, distributions)
+            return SobolAt(search_seed, sequence_index, distributions)
     assert name == "random", name
     return RandomSampler(seed=seed)
 
@@ -78,9 +79,11 @@ class SobolAt(QMCSampler):
     """One point of a scrambled Sobol sequence. Optuna's keeps its place in the study's system
     attributes, which a study rebuilt from the ledger hasn't, and draws the first at random."""
 
-    def __init__(self, search_seed: int, place: int, distributions: Distributions) -> None:
+    def __init__(self, search_seed: int, sequence_index: int, distributions: Distributions) -> None:
+        if not hasattr(QMCSampler, "_find_sample_id"):  # nobody would ask for the place below
+            raise _not_with_this_optuna("qmc")
         super().__init__(qmc_type="sobol", scramble=True, seed=search_seed)
-        self._place, self._distributions = place, dict(distributions)
+        self._index, self._distributions = sequence_index, dict(distributions)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -88,7 +91,7 @@ class SobolAt(QMCSampler):
         return self._distributions
 
     def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
-        return self._place
+        return self._index
 
 
 class ReplayedCma(BaseSampler):
@@ -109,6 +112,10 @@ class ReplayedCma(BaseSampler):
     ) -> dict[str, Any]:
         import cmaes  # only this sampler needs it
 
+        try:
+            from optuna._transform import _SearchSpaceTransform
+        except ImportError:
+            raise _not_with_this_optuna("cmaes") from None
         space = _SearchSpaceTransform(search_space, transform_0_1=True)
         n = len(search_space)
         optimizer = cmaes.CMA(  # as Optuna begins: in the middle, a sixth of the range wide
@@ -137,3 +144,12 @@ def _penalised(trial: FrozenTrial) -> float:
     assert trial.value is not None
     violated = any(value > 0 for value in (trial.constraints or {}).values())
     return trial.value + 1e6 * violated
+
+
+def _not_with_this_optuna(sampler: str) -> UserError:
+    """Both samplers use parts that Optuna does not promise to keep; no other may take over, as its
+    suggestions would be others."""
+    return UserError(
+        f"--search {sampler}: not with optuna {optuna.__version__}, which lacks a part of 5.0 that "
+        'it needs: pip install "optuna==5.0.0", or take another sampler'
+    )

@@ -7,7 +7,6 @@ trials run is ahead of the executor after a kill).
 from __future__ import annotations
 
 import datetime
-import os
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from minigpt_search.data.common.files import atomic_file
 from minigpt_search.model.records import COMPLETE, STOPPED
 from minigpt_search.search.early_stopping.rungs import record_curve
 from minigpt_search.search.records.experiment import Experiment
@@ -47,17 +47,15 @@ _METRICS = {
 
 def write_study(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     """Replace `study.db` by one that holds the ledger's trials. Raises OSError if it can't be."""
-    temporary = folder / "study.db.tmp"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        temporary.unlink(missing_ok=True)
-        _write(experiment, temporary, ledger)
-        os.replace(temporary, folder / "study.db")
+        with atomic_file(folder / "study.db") as file:  # an empty file is an empty database
+            _write(experiment, Path(file.name), ledger)
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = getattr(error.__cause__ or error, "orig", None) or error
         raise OSError(f"{folder / 'study.db'}: {reason}") from None
     finally:
-        for left_over in folder.glob("study.db.tmp*"):
+        for left_over in folder.glob("study.db.*.tmp*"):
             with suppress(OSError):
                 left_over.unlink()
 
@@ -69,33 +67,35 @@ def _write(experiment: Experiment, path: Path, ledger: Ledger) -> None:
         study = optuna.create_study(
             storage=storage,
             study_name=experiment.name,
-            directions=["minimize"] * len(experiment.objectives),
+            directions=["minimize"] * len(experiment.plan.objectives),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([_METRICS[name] for name in experiment.objectives])
-        if experiment.max_cost is not None:
-            study.set_user_attr("max_cost", experiment.max_cost)
+            study.set_metric_names([_METRICS[name] for name in experiment.plan.objectives])
+        if experiment.plan.max_cost is not None:
+            study.set_user_attr("max_cost", experiment.plan.max_cost)
         study.add_trials([_frozen(experiment, record) for record in ledger.trials])
     finally:
         storage.engine.dispose()
 
 
 def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
-    state, limit = _STATES.get(record.status, TrialState.FAIL), parse_max_cost(experiment.max_cost)
+    state = _STATES.get(record.status, TrialState.FAIL)
+    limit = parse_max_cost(experiment.plan.max_cost)
     costs = {unit: cost_of_record(record, unit) for unit in COSTS}
     result = None
     if state == TrialState.COMPLETE:
-        result = [record.final.val_loss_nats, *(costs[unit] for unit in experiment.objectives[1:])]
+        further = experiment.plan.objectives[1:]
+        result = [record.final.val_loss_nats, *(costs[unit] for unit in further)]
     trial = optuna.trial.create_trial(
         state=state,
         values=result,
-        params={name: AXES[name].value(record.config) for name in experiment.axes},
+        params={name: AXES[name].value(record.config) for name in experiment.space.axes},
         distributions={
             name: distribution(experiment.space, name)
-            if experiment.sampler
+            if experiment.plan.sampler
             else CategoricalDistribution(values)
-            for name, values in experiment.axes.items()
+            for name, values in experiment.space.axes.items()
         },
         intermediate_values=record_curve(record),
         user_attrs={

@@ -1,6 +1,6 @@
 """`--grid claims`: the runs that put the claims of the assignment's report to the test.
 
-    python search/run.py --grid claims --preset seed --seeds 3    # its recipe, on the whole corpus
+    python search/run.py --grid claims --preset full --seeds 3    # its recipe, on the whole corpus
     python search/run.py --grid claims --preset quick             # a laptop's size, 10 minutes
 
 One search around the baseline, one axis varied at a time, so that the claims share their cells;
@@ -61,9 +61,9 @@ def claims_line(base: RunConfig, preset: str) -> str:
     """What a plan says of the claims' size."""
     lengths = lengths_for(base.train.epochs)
     epochs = ", ".join(map(str, (lengths.baseline, lengths.extended, *lengths.longer)))
-    if preset == "seed":
+    if preset == "full":
         return f"Claims     the assignment's recipe, {epochs} epochs"
     return (
         f"Claims     at the {preset} preset's size: {epochs} epochs stand for the assignment's 3, "
-        "10, 15, 20; its absolute numbers need --preset seed"
+        "10, 15, 20; its absolute numbers need --preset full"
     )

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.config import RunConfig, flops_per_token, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token, parameter_count
+from minigpt_search.model.run_length import RunLength, sequences_in
 
 LOSS = "val_loss"
 FLOP, SECONDS, PARAMETERS = "flop", "seconds", "params"
@@ -67,18 +69,19 @@ def parse_objectives(text: str | None) -> tuple[str, ...]:
     return tuple(names)
 
 
-def run_tokens(config: RunConfig, corpus: Mapping[str, Any]) -> int:
-    """Training tokens of a whole run on the corpus of this manifest; {} is the built-in one at its
-    usual size. As `model.run_length.run_length` counts them: each segment loses its remainder."""
-    length, limit = config.model.seq_len, config.train.tokens_per_epoch
-    if corpus:
-        files = corpus["splits"]["train"]["files"]
-        sequences = sum(max(0, int(file["tokens"]) - 1) // length for file in files)
-    else:
-        sequences = BUILTIN_TOKENS // length
-    if limit is not None:
-        sequences = min(sequences, limit // length)
-    return config.train.epochs * sequences * length
+def train_sequences(corpus: Mapping[str, Any], seq_len: int) -> int:
+    """Training sequences of `seq_len` tokens in the corpus of this manifest; {} is the built-in one
+    at its usual size."""
+    if not corpus:
+        return BUILTIN_TOKENS // seq_len
+    files = corpus["splits"]["train"]["files"]
+    return sequences_in((int(file["tokens"]) for file in files), seq_len)
+
+
+def counted_length(config: RunConfig, corpus: Mapping[str, Any]) -> RunLength:
+    """The length of a run on the corpus of this manifest (`train_sequences`), also of a
+    configuration that can't be trained there."""
+    return RunLength.of(config, train_sequences(corpus, config.model.seq_len))
 
 
 def counted_cost(config: RunConfig, unit: str, corpus: Mapping[str, Any]) -> float:
@@ -86,4 +89,5 @@ def counted_cost(config: RunConfig, unit: str, corpus: Mapping[str, Any]) -> flo
     if unit == PARAMETERS:
         return float(parameter_count(config.model))
     assert unit == FLOP, unit
-    return float(run_tokens(config, corpus) * flops_per_token(config.model))
+    tokens = counted_length(config, corpus).total_tokens
+    return float(tokens * flops_per_token(config.model))

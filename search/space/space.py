@@ -7,6 +7,7 @@ impossible pairs (both from lists) are drawn again, as what is above `--max-cost
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +20,26 @@ from minigpt_search.search.space.axes import AXES, CHOICES, KINDS, LINEAR, LOG, 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Axes with a sampler's (low, high) or choices, around a base configuration."""
+    """What varies around a base configuration: a grid's values, or a sampler's ranges and
+    choices."""
 
-    axes: Mapping[str, tuple[Value, ...]]
-    kinds: Mapping[str, str]
-    """As `Experiment.kinds`."""
     base: RunConfig
+    """The configuration that the axes vary."""
+    axes: dict[str, tuple[Value, ...]]
+    """A grid: the values of each axis. A sampler: the axes' names with their (low, high), or with
+    the values to choose from (`kinds`)."""
+    kinds: dict[str, str] = dataclasses.field(default_factory=dict)
+    """How a sampler reads an axis: linear, log or choices; a missing one has the axis' own way."""
+    cells: tuple[dict[str, Value], ...] | None = None
+    """The cells of a grid, where they are not the whole product of its axes
+    (`search/trials/feasible.py`, `search/space/claims_grid.py`)."""
+    named_grid: str | None = None
+    """claims, whose cells are no product (`search/space/claims_grid.py`)."""
+
+    @property
+    def grid_size(self) -> int:
+        """How many cells a grid has."""
+        return math.prod(map(len, self.axes.values())) if self.cells is None else len(self.cells)
 
     def kind(self, name: str) -> str:
         """How the axis is read: one of KINDS."""
@@ -107,8 +122,12 @@ class Space:
             return None
 
     def check(self, *, sampled: bool) -> None:
-        """Raise `ValueError` (of which `UserError` is one) for kinds, ranges and values that can't
-        be. `sampled`: these are a sampler's ranges and choices, not a grid's values."""
+        """Raise `ValueError` (of which `UserError` is one) for axes, kinds, ranges, values and
+        cells that can't be. `sampled`: these are a sampler's ranges and choices, not a grid's
+        values."""
+        for name, values in self.axes.items():
+            if name not in AXES or not values:
+                raise ValueError(f"axis {name!r} with the values {values}")
         for name, kind in self.kinds.items():
             if name not in self.axes or kind not in KINDS or not sampled:
                 raise ValueError(f"axis {name!r} of the kind {kind!r}")
@@ -120,6 +139,12 @@ class Space:
                 self._check_value(name, value)
             if ranged:
                 self._check_range(name)
+        for cell in self.cells or ():
+            if set(cell) != set(self.axes) or sampled:
+                raise ValueError(f"cells: {cell} has not the axes of this grid")
+            if any(value not in self.axes[name] for name, value in cell.items()):
+                raise ValueError(f"cells: {cell} has a value that its axis has not")
+            apply_axes(self.base, cell)
 
     def _check_range(self, name: str) -> None:
         values, kind = self.axes[name], self.kind(name)

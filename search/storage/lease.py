@@ -20,7 +20,7 @@ from minigpt_search.search.storage.base import Storage, StorageError
 
 FILE = "driver.json"
 BEAT_SECONDS = 2.0
-PATIENCE_SECONDS = 10.0
+LEASE_TIMEOUT_SECONDS = 10.0
 """Without a change, until it counts as left. Its driver sees at its next change that it lost it."""
 SETTLE_SECONDS = 1.0
 """Between taking it and looking whether somebody else did too."""
@@ -45,7 +45,7 @@ class Lease:
     def take(self, name: str) -> None:
         """Raises `UserError` if another driver of experiment `name` has it and lives."""
         seen = self.storage.get_bytes(self.key)
-        deadline = self.now() + PATIENCE_SECONDS
+        deadline = self.now() + LEASE_TIMEOUT_SECONDS
         while seen is not None and self.now() < deadline:
             self.sleep(BEAT_SECONDS / 2)
             found = self.storage.get_bytes(self.key)
@@ -58,7 +58,7 @@ class Lease:
         if not self._is_mine():
             raise UserError(f"{name} was just started by another driver; wait for it")
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Change it. Raises `StorageError` if it is somebody else's by now, or can't be."""
         if not self._is_mine():
             raise StorageError(self.storage.uri, "another driver took the experiment over")

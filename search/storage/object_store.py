@@ -34,7 +34,7 @@ class ObjectStorage(Storage):
 
     def _try(self, act: Callable[[], T]) -> T:
         """Again and again while it is the network's or the service's fault, within patience."""
-        deadline, wait = time.monotonic() + PATIENCE_SECONDS, 0.2
+        deadline, wait = time.monotonic() + LEASE_TIMEOUT_SECONDS, 0.2
         while True:
             try:
                 return act()
@@ -140,7 +140,7 @@ def reason(error: Exception) -> str:
     return said
 
 
-PATIENCE_SECONDS = 20.0
+LEASE_TIMEOUT_SECONDS = 20.0
 """How long an operation is tried again while the network or the service fails."""
 CONNECT_SECONDS, REQUEST_SECONDS = 5.0, 15.0
 """Of one attempt: until a connection stands, and until the next bytes come."""
@@ -154,7 +154,7 @@ def arrow_file_system(uri: str) -> tuple[Any, str]:
     if parts.scheme == "s3":
         return _s3(parts.query, parts.netloc), f"{parts.netloc}{parts.path}".rstrip("/")
     if parts.scheme in ("gs", "gcs") and "retry_limit_seconds" not in parts.query:
-        query = [*parse_qsl(parts.query), ("retry_limit_seconds", f"{PATIENCE_SECONDS:g}")]
+        query = [*parse_qsl(parts.query), ("retry_limit_seconds", f"{LEASE_TIMEOUT_SECONDS:g}")]
         uri = parts._replace(query=urlencode(query)).geturl()
     try:
         return fs.FileSystem.from_uri(uri)

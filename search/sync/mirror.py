@@ -211,7 +211,7 @@ class StorageMirror(Mirror):
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
             try:
-                self.lease.beat()
+                self.lease.heartbeat()
                 if self._fetched_all.is_set():
                     self.push()
             except OSError as error:  # the storage's own patience is over

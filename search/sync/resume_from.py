@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,9 +50,9 @@ def prepare_storage(uri: str, root: Path, name: str, corpus: str) -> None:
 
 def place_of(experiment: Experiment) -> str:
     """What `--resume` takes: with a storage on any machine, else where its folder is."""
-    if experiment.storage is None:
+    if experiment.storage.uri is None:
         return experiment.name
-    return experiment_uri(experiment.storage, experiment.name)
+    return experiment_uri(experiment.storage.uri, experiment.name)
 
 
 def resumed_name(root: Path, place: str, uri: str | None) -> str:
@@ -71,7 +70,7 @@ def resumed_name(root: Path, place: str, uri: str | None) -> str:
         uri, name = split_experiment_uri(place)
     check_name(name, "--resume")
     if uri is None:
-        uri = read_experiment(find_experiment(root, name)).storage
+        uri = read_experiment(find_experiment(root, name)).storage.uri
     if uri is None:
         return name
     folder = root / "experiments" / name
@@ -80,7 +79,7 @@ def resumed_name(root: Path, place: str, uri: str | None) -> str:
         _fetch_plan(storage, name, folder)
         experiment = read_experiment(folder)
         home = experiment.corpus_folder(folder)
-        fetch_corpus(storage, str(experiment.corpus["name"]), home)
+        fetch_corpus(storage, experiment.corpus.name, home)
     except StorageError as error:
         raise UserError(f"--resume {place}: {error}") from None
     return name
@@ -91,7 +90,7 @@ def _fetch_plan(storage: Storage, name: str, folder: Path) -> None:
     content = storage.get_bytes(f"{experiment_key(name)}/experiment.json")
     here = read_experiment(folder) if (folder / "experiment.json").is_file() else None
     if content is None:
-        if here is None or here.storage != storage.uri:
+        if here is None or here.storage.uri != storage.uri:
             home = storage.list("experiments")
             there = sorted({key.split("/")[1] for key in home if key.endswith("/experiment.json")})
             raise UserError(
@@ -113,18 +112,18 @@ def _fetch_plan(storage: Storage, name: str, folder: Path) -> None:
     with atomic_file(folder / "experiment.json") as file:
         file.write(content)
     experiment = read_experiment(folder)
-    if experiment.storage != storage.uri:  # this machine reaches it by another name
-        replace_experiment(folder, dataclasses.replace(experiment, storage=storage.uri))
+    if experiment.storage.uri != storage.uri:  # this machine reaches it by another name
+        replace_experiment(folder, experiment.replace(uri=storage.uri))
 
 
 @contextmanager
 def mirror_of(experiment: Experiment, folder: Path, skip_damaged: bool) -> Iterator[Mirror]:
     """The mirror of the experiment in `folder`, whose lock is held, with what other machines have
     of it fetched. Raises `UserError` if another driver runs it."""
-    if experiment.storage is None:
+    if experiment.storage.uri is None:
         yield Mirror()
         return
-    mirror = StorageMirror(open_storage(experiment.storage), experiment, folder)
+    mirror = StorageMirror(open_storage(experiment.storage.uri), experiment, folder)
     try:
         try:
             mirror.take(open_corpus(experiment.corpus_folder(folder)))

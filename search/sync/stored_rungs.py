@@ -8,7 +8,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from minigpt_search.search.early_stopping.rule import Scored
+from minigpt_search.search.early_stopping.rule import RungHistory
 from minigpt_search.search.early_stopping.rungs import FILE, in_ledger, parse_rungs
 from minigpt_search.search.storage.base import Entry, Storage
 from minigpt_search.search.storage.uri import experiment_key
@@ -23,11 +23,11 @@ class StoredRungs:
     def __init__(self, storage: Storage, name: str) -> None:
         """`name`: the experiment's."""
         self.storage, self.home = storage, experiment_key(name)
-        self._files: dict[str, tuple[Entry, Scored | None]] = {}
-        self._taken: dict[str, Scored] | None = None
+        self._files: dict[str, tuple[Entry, RungHistory | None]] = {}
+        self._taken: dict[str, RungHistory] | None = None
 
-    def scored(self, besides: str) -> list[Scored]:
-        """The trials that have rungs, but for the one of id `besides`. Raises `StorageError`."""
+    def scored(self, exclude: str) -> list[RungHistory]:
+        """The trials that have rungs, but for the one of id `exclude`. Raises `StorageError`."""
         if self._taken is None:
             self._taken = self._taken_over()
         listed = self.storage.list(f"{self.home}/checkpoints")
@@ -40,10 +40,10 @@ class StoredRungs:
         for key, (_, scored) in self._files.items():
             if key in there and scored is not None:
                 found[key.split("/")[-2]] = scored
-        found.pop(besides, None)
+        found.pop(exclude, None)
         return [scored for scored in found.values() if scored.rungs]
 
-    def _taken_over(self) -> dict[str, Scored]:
+    def _taken_over(self) -> dict[str, RungHistory]:
         """Trials that other experiments trained: they have no file, and are in the ledger before
         the first worker starts."""
         with tempfile.TemporaryDirectory() as folder:

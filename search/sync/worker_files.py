@@ -22,8 +22,8 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.model.records import FAILED
-from minigpt_search.model.training.checkpoint import KEPT
-from minigpt_search.search.early_stopping.rule import Scored
+from minigpt_search.model.training.checkpoint_files import STEP_CHECKPOINTS_KEPT
+from minigpt_search.search.early_stopping.rule import RungHistory
 from minigpt_search.search.early_stopping.rungs import FILE as RUNGS_FILE
 from minigpt_search.search.early_stopping.rungs import all_scored
 from minigpt_search.search.records.experiment import Experiment, read_experiment
@@ -40,7 +40,7 @@ SMALL = (STARTED_FILE, RUNGS_FILE, "outcome.json")
 """Of a trial's folder, what its next start reads beside checkpoints."""
 
 
-class Place:
+class WorkerFiles:
     """Without `--storage`: the experiment's own folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -58,12 +58,12 @@ class Place:
     def ended(self, trial_id: str) -> None:
         """The trial's outcome was written, its last act."""
 
-    def scored(self, besides: str) -> list[Scored]:
-        """The trials of the experiment that have rungs, but for the one of id `besides`."""
-        return all_scored(self.folder, besides)
+    def scored(self, exclude: str) -> list[RungHistory]:
+        """The trials of the experiment that have rungs, but for the one of id `exclude`."""
+        return all_scored(self.folder, exclude)
 
 
-class NodePlace(Place):
+class SyncedWorkerFiles(WorkerFiles):
     """A node's copy. Every method raises `StorageError`."""
 
     def __init__(self, storage: Storage, experiment: Experiment, folder: Path, held: ExitStack):
@@ -103,7 +103,7 @@ class NodePlace(Place):
         for name in SMALL:
             if name not in names or not self.storage.get(self._key(trial_id, name), folder / name):
                 (folder / name).unlink(missing_ok=True)
-        for name in steps[:KEPT]:
+        for name in steps[:STEP_CHECKPOINTS_KEPT]:
             if not (folder / name).exists():
                 self.storage.get(self._key(trial_id, name), folder / name)
 
@@ -120,7 +120,7 @@ class NodePlace(Place):
         self.wrote(path)
         there = self._there.setdefault(trial_id, [])
         names = sorted({path.name, *there}, reverse=True)
-        kept = [name for name in names if name <= path.name][:KEPT]
+        kept = [name for name in names if name <= path.name][:STEP_CHECKPOINTS_KEPT]
         for name in names:
             if name not in kept:
                 self.storage.delete(self._key(trial_id, name))
@@ -141,8 +141,8 @@ class NodePlace(Place):
             self.storage.delete(self._key(trial_id, name))
         self._over.add(trial_id)
 
-    def scored(self, besides: str) -> list[Scored]:
-        return stored_rungs(self.storage, self.experiment.name).scored(besides)
+    def scored(self, exclude: str) -> list[RungHistory]:
+        return stored_rungs(self.storage, self.experiment.name).scored(exclude)
 
     def close(self) -> None:
         """Let go of the trials; of those that are over nothing stays here."""
@@ -173,16 +173,16 @@ def node_root(uri: str) -> Path:
 
 
 @contextmanager
-def worker_place(
+def worker_files(
     experiment_folder: Path, storage: str | None
-) -> Iterator[tuple[Place, Experiment]]:
+) -> Iterator[tuple[WorkerFiles, Experiment]]:
     """Where this worker works, and the plan. Raises `StorageError`.
 
     Args:
         storage: its URI; then of `experiment_folder` only the name counts.
     """
     if storage is None:
-        yield Place(experiment_folder), read_experiment(experiment_folder)
+        yield WorkerFiles(experiment_folder), read_experiment(experiment_folder)
         return
     try:
         opened = open_storage(storage)
@@ -191,11 +191,11 @@ def worker_place(
     except UserError as error:  # no trial's fault
         raise StorageError(storage, str(error)) from None
     with ExitStack() as held:
-        place = NodePlace(opened, experiment, folder, held)
+        files = SyncedWorkerFiles(opened, experiment, folder, held)
         try:
-            yield place, experiment
+            yield files, experiment
         finally:
-            place.close()
+            files.close()
 
 
 def _fetch_experiment(storage: Storage, folder: Path) -> Experiment:
@@ -205,8 +205,10 @@ def _fetch_experiment(storage: Storage, folder: Path) -> Experiment:
     if not storage.get(key, folder / "experiment.json"):
         raise StorageError(storage.uri, f"there is no {key}")
     experiment = read_experiment(folder)
-    check_versions(versions(), experiment.versions, socket.gethostname())  # it may have joined late
-    corpus, home = str(experiment.corpus["name"]), experiment.corpus_folder(folder)
-    if not fetch_corpus(storage, corpus, home, experiment.corpus_hash):
+    check_versions(
+        versions(), experiment.provenance.versions, socket.gethostname()
+    )  # it may have joined late
+    corpus, home = experiment.corpus.name, experiment.corpus_folder(folder)
+    if not fetch_corpus(storage, corpus, home, experiment.corpus.content_hash):
         raise StorageError(storage.uri, f"there is no corpus {corpus}")
     return experiment

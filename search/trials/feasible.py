@@ -3,7 +3,6 @@ don't divide their width, and those whose counted cost is above `--max-cost`."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,11 +19,13 @@ drawn."""
 
 def allowed(experiment: Experiment) -> Callable[[Mapping[str, Value]], bool]:
     """Whether a sampler may suggest these values of the axes."""
-    space, limit = experiment.space, parse_max_cost(experiment.max_cost)
+    space, limit = experiment.space, parse_max_cost(experiment.plan.max_cost)
 
     def allow(values: Mapping[str, Value]) -> bool:
         config = space.config(values)
-        return config is not None and (limit is None or limit.allows(config, experiment.corpus))
+        return config is not None and (
+            limit is None or limit.allows(config, experiment.corpus.manifest)
+        )
 
     return allow
 
@@ -32,32 +33,32 @@ def allowed(experiment: Experiment) -> Callable[[Mapping[str, Value]], bool]:
 def limited(experiment: Experiment) -> Experiment:
     """The experiment with its possible `cells`, on its corpus. Raises `UserError` where there is
     no possible configuration, or for a sampler fewer than it is to try."""
-    if experiment.sampler is not None:
+    if experiment.plan.sampler is not None:
         _check_enough(experiment)
         return experiment
-    if experiment.named_grid is not None:
+    if experiment.space.named_grid is not None:
         return experiment
-    whole, space = grid_cells(experiment.axes), experiment.space
+    whole, space = grid_cells(experiment.space.axes), experiment.space
     divided = [cell for cell in whole if space.config(cell) is not None]
-    if len(divided) < len(whole) and not {"n_heads", "embed_dim"} <= set(experiment.axes):
-        return dataclasses.replace(experiment, cells=None)  # refused with every other mistake
+    if len(divided) < len(whole) and not {"n_heads", "embed_dim"} <= set(experiment.space.axes):
+        return experiment.replace(cells=None)  # refused with every other mistake
     if not divided:
-        return dataclasses.replace(experiment, cells=None)
+        return experiment.replace(cells=None)
     cells = list(filter(allowed(experiment), divided))
     if not cells:
-        raise _too_dear(experiment, divided)
-    return dataclasses.replace(experiment, cells=None if len(cells) == len(whole) else tuple(cells))
+        raise _over_cost_limit(experiment, divided)
+    return experiment.replace(cells=None if len(cells) == len(whole) else tuple(cells))
 
 
 def left_out_lines(experiment: Experiment) -> list[str]:
     """How many cells of the grid are left out and why; nothing where none is."""
-    if experiment.cells is None or experiment.named_grid is not None:
+    if experiment.space.cells is None or experiment.space.named_grid is not None:
         return []
-    whole = grid_cells(experiment.axes)
+    whole = grid_cells(experiment.space.axes)
     undivided = sum(experiment.space.config(cell) is None for cell in whole)
-    dear = len(whole) - undivided - len(experiment.cells)
+    dear = len(whole) - undivided - len(experiment.space.cells)
     reasons = [f"{undivided} whose heads don't divide the width"] if undivided else []
-    reasons += [f"{dear} that cost more than {experiment.max_cost}"] if dear else []
+    reasons += [f"{dear} that cost more than {experiment.plan.max_cost}"] if dear else []
     return [f"Left out   {undivided + dear} of {len(whole)} cells: {', '.join(reasons)}"]
 
 
@@ -90,15 +91,15 @@ def _with_range_ends(experiment: Experiment, share: float) -> Iterator[dict[str,
 
 
 def _size(experiment: Experiment, values: Mapping[str, Value]) -> tuple[float, float]:
-    config = apply_axes(experiment.base, values)
-    flop = counted_cost(config, "flop", experiment.corpus)
-    return counted_cost(config, "params", experiment.corpus), flop
+    config = apply_axes(experiment.space.base, values)
+    flop = counted_cost(config, "flop", experiment.corpus.manifest)
+    return counted_cost(config, "params", experiment.corpus.manifest), flop
 
 
 def _check_enough(experiment: Experiment) -> None:
-    space, trials = experiment.space, experiment.samples
+    space, trials = experiment.space, experiment.plan.samples
     assert trials is not None
-    if experiment.budget_seconds is not None:
+    if experiment.plan.budget_seconds is not None:
         trials = 1  # then `samples` are the most that are tried
     if space.size() <= ENUMERATED:
         every = list(space.every())
@@ -108,7 +109,11 @@ def _check_enough(experiment: Experiment) -> None:
         if trials > there_are:
             raise UserError(
                 f"--trials {trials}: there are only {there_are} configurations to try"
-                + (f" within --max-cost {experiment.max_cost}" if experiment.max_cost else "")
+                + (
+                    f" within --max-cost {experiment.plan.max_cost}"
+                    if experiment.plan.max_cost
+                    else ""
+                )
             )
         return
     cheapest = list(_with_range_ends(experiment, 0.0))
@@ -119,18 +124,20 @@ def _check_enough(experiment: Experiment) -> None:
 def _none_at_all(experiment: Experiment, cells: Iterable[Mapping[str, Value]]) -> UserError:
     possible = [cell for cell in cells if experiment.space.config(cell) is not None]
     if possible:
-        return _too_dear(experiment, possible)
+        return _over_cost_limit(experiment, possible)
     return UserError("n_heads and embed_dim: no number of heads divides any width; give others")
 
 
-def _too_dear(experiment: Experiment, possible: Iterable[Mapping[str, Value]]) -> UserError:
-    limit = parse_max_cost(experiment.max_cost)
+def _over_cost_limit(experiment: Experiment, possible: Iterable[Mapping[str, Value]]) -> UserError:
+    limit = parse_max_cost(experiment.plan.max_cost)
     assert limit is not None
     costs = [
-        counted_cost(apply_axes(experiment.base, cell), limit.unit, experiment.corpus)
+        counted_cost(
+            apply_axes(experiment.space.base, cell), limit.unit, experiment.corpus.manifest
+        )
         for cell in possible
     ]
-    names = ", ".join(AXES[name].name for name in experiment.axes)
+    names = ", ".join(AXES[name].name for name in experiment.space.axes)
     return UserError(
         f"--max-cost {limit.text}: every configuration of {names or 'the base'} costs more; the "
         f"cheapest {min(costs):.3g} {limit.unit}"

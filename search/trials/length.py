@@ -6,24 +6,11 @@ import functools
 from collections.abc import Callable
 
 from minigpt_search.data.corpus.corpus import Corpus
-from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.model.run_length import RunLength, check_validation, run_length
-from minigpt_search.search.space.objective import BUILTIN_TOKENS
+from minigpt_search.search.space.objective import train_sequences
 from minigpt_search.search.trials.trial import Trial
-
-
-def trial_length(trial: Trial, sequences: Callable[[int], int]) -> RunLength:
-    """A trial's length. `sequences` gives the training sequences of a context length.
-
-    Raises `UserError` if the corpus is too small or the warm-up too long.
-    """
-    config = trial.config
-    return run_length(config.train, config.model.seq_len, sequences(config.model.seq_len))
-
-
-def trial_tokens(config: RunConfig, length: RunLength) -> int:
-    """Training tokens of a whole run."""
-    return config.train.epochs * length.sequences * config.model.seq_len
 
 
 def steps_flops(config: RunConfig, steps: int) -> float:
@@ -33,13 +20,17 @@ def steps_flops(config: RunConfig, steps: int) -> float:
 
 
 def length_in(corpus: Corpus | None) -> Callable[[Trial], RunLength]:
-    """How long a trial is on this corpus; without one, on the built-in corpus' usual size."""
+    """How long a trial is on this corpus; without one, on the built-in corpus' usual size.
+
+    The function returned raises `UserError` if the corpus is too small for a trial or its warm-up
+    too long.
+    """
 
     @functools.cache
     def sequences(seq_len: int) -> int:
         if corpus is None:
-            return BUILTIN_TOKENS // seq_len
+            return train_sequences({}, seq_len)
         check_validation(len(corpus.dataset("val", seq_len)), seq_len)
         return len(corpus.dataset("train", seq_len))
 
-    return lambda trial: trial_length(trial, sequences)
+    return lambda trial: run_length(trial.config, sequences(trial.config.model.seq_len))

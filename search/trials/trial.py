@@ -37,14 +37,14 @@ class Trial:
 
 def make_trial(experiment: Experiment, values: Mapping[str, Value], replicate: int) -> Trial:
     """The trial of one cell. Raises `UserError` if the values make no valid configuration."""
-    config = apply_axes(experiment.base, values)
-    seed = replicate_seed(config, experiment.base_seed, replicate)
+    config = apply_axes(experiment.space.base, values)
+    seed = replicate_seed(config, experiment.noise.base_seed, replicate)
     config = config.replace(seed=seed)
     return Trial(
         values=dict(values),
         replicate=replicate,
         config=config,
-        trial_id=trial_id(config, experiment.corpus_hash),
+        trial_id=trial_id(config, experiment.corpus.content_hash),
     )
 
 
@@ -53,7 +53,7 @@ def trials_of(experiment: Experiment, tune_config: Mapping[str, Any]) -> list[Tr
     a sampler's values."""
     if "pack" in tune_config:
         return [make_trial(experiment, c["values"], c["replicate"]) for c in tune_config["pack"]]
-    replicates = range(experiment.seeds)
+    replicates = range(experiment.noise.seeds)
     return [make_trial(experiment, tune_config["values"], replicate) for replicate in replicates]
 
 
@@ -95,8 +95,8 @@ def grid_trials(experiment: Experiment) -> list[Trial]:
     """
     cells = [
         (values, replicate)
-        for values in experiment.cells or grid_cells(experiment.axes)
-        for replicate in range(experiment.seeds)
+        for values in experiment.space.cells or grid_cells(experiment.space.axes)
+        for replicate in range(experiment.noise.seeds)
     ]
     return collect(lambda cell: make_trial(experiment, *cell), cells)
 

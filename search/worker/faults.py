@@ -19,7 +19,7 @@ _NO_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "Triton Error [CUDA]: out of memory",
 )
-"""In the message of a `RuntimeError` for want of memory that is no `torch.OutOfMemoryError`."""
+"""In the message of a `RuntimeError` for lack of memory that is no `torch.OutOfMemoryError`."""
 _STORAGE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # full
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),  # not to be written

@@ -15,11 +15,11 @@ from ray import tune
 from minigpt_search.model.records import EpochRecord, RungRecord
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.search.early_stopping.rule import curve_step
-from minigpt_search.search.early_stopping.rungs import Decider
+from minigpt_search.search.early_stopping.rungs import StoppingDecision
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.records.trial_folder import note_first_step, trial_folder
-from minigpt_search.search.results.configurations import cell_result
-from minigpt_search.search.sync.worker_files import Place
+from minigpt_search.search.results.configurations import configuration_result
+from minigpt_search.search.sync.worker_files import WorkerFiles
 from minigpt_search.search.trials.reports import OBJECTIVE
 from minigpt_search.search.trials.trial import Trial
 
@@ -36,16 +36,18 @@ def report_every(at_a_time: int) -> float:
     return max(REPORT_EVERY_SECONDS, at_a_time / REPORTS_A_SECOND)
 
 
-def tune_hooks(trial: Trial, place: Place, decider: Decider, at_a_time: int) -> Hooks:
-    """A trial's hooks, which report to Tune and tell `place` of what was written.
+def tune_hooks(
+    trial: Trial, files: WorkerFiles, decision: StoppingDecision, at_a_time: int
+) -> Hooks:
+    """A trial's hooks, which report to Tune and tell `files` of what was written.
 
     Args:
-        decider: says at a rung whether it stops.
+        decision: says at a rung whether it stops.
         at_a_time: so many trials run beside each other.
     """
-    folder = trial_folder(place.folder, trial.trial_id)
+    folder = trial_folder(files.folder, trial.trial_id)
     # Tune wants the metric in every report; before the first epoch there is only the loss of
-    # guessing evenly.
+    # a uniform prediction.
     objective = math.log(trial.config.model.vocab_size)
     reported_at, every = -math.inf, report_every(at_a_time)
     curve_at = 0
@@ -103,23 +105,23 @@ def tune_hooks(trial: Trial, place: Place, decider: Decider, at_a_time: int) -> 
                     "val_loss_nats": record.val_loss_nats,
                 }
             )
-        return decider.stops(record)
+        return decision.stops(record)
 
     def on_start(step: int) -> None:
-        place.wrote(note_first_step(folder, step))
+        files.wrote(note_first_step(folder, step))
 
     return Hooks(
         on_start=on_start,
         on_progress=on_progress,
         on_epoch=on_epoch,
         on_rung=on_rung,
-        on_checkpoint=place.wrote_checkpoint,
+        on_checkpoint=files.wrote_checkpoint,
     )
 
 
 def last_report(records: Sequence[TrialRecord]) -> dict[str, Any]:
     """Of trials that ended together; what a sampler is told of one configuration's replicates."""
-    result = cell_result(records)
+    result = configuration_result(records)
     return {
         OBJECTIVE: result.loss,
         "kind": "end",

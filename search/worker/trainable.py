@@ -26,10 +26,11 @@ from minigpt_search.model.hardware.device import describe_device, versions
 from minigpt_search.model.records import FAILED, STOPPED, CheckpointRef, Timing
 from minigpt_search.model.training.train import Hooks, TrainResult, train, train_packed
 from minigpt_search.model.training.trunk import share_trunk, train_branches
-from minigpt_search.search.early_stopping.rungs import Decider
+from minigpt_search.search.early_stopping.rungs import StoppingDecision
 from minigpt_search.search.machines.gpu_share import hold_to_share
-from minigpt_search.search.records.experiment import NEVER, Experiment
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.plan import NEVER
 from minigpt_search.search.records.trial_folder import (
     STARTED_FILE,
     Start,
@@ -38,7 +39,7 @@ from minigpt_search.search.records.trial_folder import (
     trial_folder,
     write_outcome,
 )
-from minigpt_search.search.sync.worker_files import Place, worker_place
+from minigpt_search.search.sync.worker_files import WorkerFiles, worker_files
 from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, OBJECTIVE, OUT_OF_MEMORY
 from minigpt_search.search.trials.trial import Trial, trials_of
 from minigpt_search.search.worker.faults import (
@@ -72,17 +73,17 @@ def run_trials(
     if storage is not None:  # its machines count each for itself what was killed for memory
         session = f"{session}@{socket.gethostname()}"
     try:
-        with worker_place(experiment_folder, storage) as (place, experiment):
+        with worker_files(experiment_folder, storage) as (files, experiment):
             trials = trials_of(experiment, tune_config)
-            place.begin([trial.trial_id for trial in trials])
+            files.begin([trial.trial_id for trial in trials])
             one_by_one = "pack" not in tune_config
-            _train_what_is_left(experiment, trials, place, session, alone, one_by_one)
-            ends = [read_outcome(trial_folder(place.folder, t.trial_id)) for t in trials]
+            _train_what_is_left(experiment, trials, files, session, alone, one_by_one)
+            ends = [read_outcome(trial_folder(files.folder, t.trial_id)) for t in trials]
     except OSError as error:
         if not is_storage_fault(error):
             raise
-        guessing = math.log(VOCAB_SIZE)
-        tune.report({OBJECTIVE: guessing, "kind": "end", "status": NO_STORAGE, "error": str(error)})
+        uniform = math.log(VOCAB_SIZE)
+        tune.report({OBJECTIVE: uniform, "kind": "end", "status": NO_STORAGE, "error": str(error)})
         return
     tune.report(last_report([record for record in ends if record is not None]))
 
@@ -90,22 +91,22 @@ def run_trials(
 def _train_what_is_left(
     experiment: Experiment,
     trials: list[Trial],
-    place: Place,
+    files: WorkerFiles,
     session: str,
     alone: bool,
     one_by_one: bool,
 ) -> None:
     """Train those without an outcome and write theirs. Raises OSError if it can't be written."""
-    folders = {t.trial_id: trial_folder(place.folder, t.trial_id) for t in trials}
+    folders = {t.trial_id: trial_folder(files.folder, t.trial_id) for t in trials}
     left = [t for t in trials if read_outcome(folders[t.trial_id]) is None]
     start = Start(session=session, memory_kills=memory_kills())
     starts = [note_start(folders[t.trial_id], t.values, t.replicate, start).starts for t in left]
     for trial in left:
-        place.wrote(folders[trial.trial_id] / STARTED_FILE)
+        files.wrote(folders[trial.trial_id] / STARTED_FILE)
     # Workers are reused between trials, so whatever is global is set at each start.
-    torch.set_num_threads(experiment.threads_per_trial)
+    torch.set_num_threads(experiment.machine.threads_per_trial)
     gc.freeze()  # modules stay: the collection after a trial took 0.17 s to go over them
-    hold_to_share(experiment.device, 1.0 if alone else experiment.gpus_per_trial)
+    hold_to_share(experiment.machine.device, 1.0 if alone else experiment.machine.gpus_per_trial)
     killed = not alone and any(_was_killed_for_memory(known) for known in starts)
     attempts = {t.trial_id: len(known) for t, known in zip(left, starts, strict=True)}
     branches = not one_by_one and share_trunk([trial.config for trial in left])
@@ -113,15 +114,15 @@ def _train_what_is_left(
     if killed:
         results = [(t, f"{OUT_OF_MEMORY}: this machine killed its process") for t in left]
     elif branches:
-        results = _train_branches(experiment, left, place)
+        results = _train_branches(experiment, left, files)
     elif one_by_one:
-        results = ((t, _train(experiment, [t], place)[0]) for t in left)
+        results = ((t, _train(experiment, [t], files)[0]) for t in left)
     else:
-        results = zip(left, _train(experiment, left, place), strict=True)
+        results = zip(left, _train(experiment, left, files), strict=True)
     for trial, result in results:
-        record = make_record(trial, result, attempts[trial.trial_id], experiment.device)
+        record = make_record(trial, result, attempts[trial.trial_id], experiment.machine.device)
         write_outcome(folders[trial.trial_id], record)
-        place.ended(trial.trial_id)
+        files.ended(trial.trial_id)
         if (branches or one_by_one) and trial is not left[-1]:  # that one's is the end's report
             tune.report({**last_report([record]), "kind": MEMBER_END, "member": trial.trial_id})
 
@@ -134,19 +135,21 @@ def _was_killed_for_memory(starts: tuple[Start, ...]) -> bool:
     return was_killed_for_memory(starts[-2].memory_kills)
 
 
-def _train(experiment: Experiment, trials: list[Trial], place: Place) -> list[TrainResult | str]:
+def _train(
+    experiment: Experiment, trials: list[Trial], files: WorkerFiles
+) -> list[TrainResult | str]:
     """Each trial's result, or what went wrong in one line."""
     if not trials:
         return []
-    folders = [trial_folder(place.folder, trial.trial_id) for trial in trials]
+    folders = [trial_folder(files.folder, trial.trial_id) for trial in trials]
     try:
-        corpus, configs, hooks, deciders, options = _what_to_train(experiment, trials, place)
+        corpus, configs, hooks, decisions, options = _what_to_train(experiment, trials, files)
         if len(trials) > 1:
             return [*train_packed(configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options)]
-        options["rungs"] = experiment.stopper is not None
+        options["rungs"] = experiment.plan.stopper is not None
         ended = train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)
         if ended.status == STOPPED:
-            ended = dataclasses.replace(ended, error=deciders[0].reason)
+            ended = dataclasses.replace(ended, error=decisions[0].reason)
         return [ended]
     except Exception as exception:  # any fault of one trial must not stop the others
         if is_storage_fault(exception):
@@ -157,17 +160,17 @@ def _train(experiment: Experiment, trials: list[Trial], place: Place) -> list[Tr
     if len(trials) == 1:
         return [error]
     # The fault may be one member's: each goes on alone from its checkpoint.
-    return [result for trial in trials for result in _train(experiment, [trial], place)]
+    return [result for trial in trials for result in _train(experiment, [trial], files)]
 
 
 def _train_branches(
-    experiment: Experiment, trials: list[Trial], place: Place
+    experiment: Experiment, trials: list[Trial], files: WorkerFiles
 ) -> Iterator[tuple[Trial, TrainResult | str]]:
     """Trials that share a trunk, each with its result as it ends."""
-    folders = [trial_folder(place.folder, trial.trial_id) for trial in trials]
+    folders = [trial_folder(files.folder, trial.trial_id) for trial in trials]
     left = list(trials)
     try:
-        corpus, configs, hooks, _, options = _what_to_train(experiment, trials, place)
+        corpus, configs, hooks, _, options = _what_to_train(experiment, trials, files)
         for number, result in train_branches(
             configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options
         ):
@@ -177,32 +180,32 @@ def _train_branches(
     except Exception as exception:  # as in `_train`
         if is_storage_fault(exception):
             raise
-        _note_fault(exception, [trial_folder(place.folder, t.trial_id) for t in left])
+        _note_fault(exception, [trial_folder(files.folder, t.trial_id) for t in left])
     finally:
         _free_memory(experiment)
     for trial in left:  # the fault may be one's: each goes on alone from its checkpoint
-        yield trial, _train(experiment, [trial], place)[0]
+        yield trial, _train(experiment, [trial], files)[0]
 
 
 def _what_to_train(
-    experiment: Experiment, trials: list[Trial], place: Place
-) -> tuple[Corpus, list[RunConfig], list[Hooks], list[Decider], dict[str, Any]]:
+    experiment: Experiment, trials: list[Trial], files: WorkerFiles
+) -> tuple[Corpus, list[RunConfig], list[Hooks], list[StoppingDecision], dict[str, Any]]:
     """Corpus, configurations, hooks, who decides at rungs, and what else `train` is told."""
-    corpus = open_corpus(experiment.corpus_folder(place.folder))
-    stopper = experiment.stopper or NEVER
+    corpus = open_corpus(experiment.corpus_folder(files.folder))
+    stopper = experiment.plan.stopper or NEVER
     # A rung says too little of a run's end to settle what --confirm is for.
-    rules = [NEVER if trial.replicate >= experiment.seeds else stopper for trial in trials]
-    deciders = [
-        Decider(rule, place.folder, t.trial_id, t.config, place.scored, place.wrote)
+    rules = [NEVER if trial.replicate >= experiment.noise.seeds else stopper for trial in trials]
+    decisions = [
+        StoppingDecision(rule, files.folder, t.trial_id, t.config, files.scored, files.wrote)
         for rule, t in zip(rules, trials, strict=True)
     ]
-    at_a_time = experiment.max_concurrent
-    hooks = [tune_hooks(t, place, d, at_a_time) for t, d in zip(trials, deciders, strict=True)]
+    at_a_time = experiment.machine.max_concurrent
+    hooks = [tune_hooks(t, files, d, at_a_time) for t, d in zip(trials, decisions, strict=True)]
     options: dict[str, Any] = {
-        "device": experiment.device,
-        "checkpoint_every_seconds": experiment.checkpoint_every_seconds,
+        "device": experiment.machine.device,
+        "checkpoint_every_seconds": experiment.machine.checkpoint_every_seconds,
     }
-    return corpus, [trial.config for trial in trials], hooks, deciders, options
+    return corpus, [trial.config for trial in trials], hooks, decisions, options
 
 
 def _note_fault(exception: Exception, folders: list[Path]) -> str:
@@ -215,7 +218,7 @@ def _note_fault(exception: Exception, folders: list[Path]) -> str:
 
 def _free_memory(experiment: Experiment) -> None:
     gc.collect()
-    if experiment.device == "cuda":
+    if experiment.machine.device == "cuda":
         # One for each stream that multiplied, 32 MiB on a Hopper, and each trial has streams of
         # its own (pytorch#99196).
         torch._C._cuda_clearCublasWorkspaces()

@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
-import io
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from minigpt_search.data.common import downloads as downloads_module
-from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.pipeline.build import prepare_corpus
@@ -43,22 +40,11 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.trials.trial import Trial, grid_trials
 
-Attempt = Callable[..., "Ended"]
+Run = Callable[..., Any]
+"""Of `run_here`: gives status, out, err, and `refused(named)`."""
+Attempt = Run
 EXPERIMENT = "done"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    def refused(self, named: str) -> None:
-        """It was one line that names what is wrong."""
-        assert self.status == 2
-        assert named in self.err
+SPEED = Speed(training=1000.0, scoring=3000.0, memory_mb=500.0)
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +69,7 @@ def template(
     experiment = plan(home, "--grid", "lr", "--name", EXPERIMENT)
     folder = home / "experiments" / EXPERIMENT
     experiment.write(folder)
+    calibration.write_cache(home, {calibration.shape_key(experiment.space.base, experiment): SPEED})
     ledger = Ledger(folder / "ledger.jsonl")
     for number, trial in enumerate(grid_trials(experiment)):
         ledger.append(record(trial, 7.0 + number / 8))
@@ -142,33 +129,34 @@ def home(template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def attempt(home: Path, tmp_path: Path) -> Iterator[Attempt]:
+def attempt(home: Path, tmp_path: Path, run_here: Run) -> Iterator[Attempt]:
     """`attempt(script, *words)` with `home` as MINIGPT_HOME."""
-    with attempts_in(home, tmp_path) as attempt:
+    with attempts_in(home, tmp_path, run_here) as attempt:
         yield attempt
 
 
 @pytest.fixture(scope="module")
-def lasting_attempt(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
+def lasting_attempt(
+    template: Path, tmp_path_factory: pytest.TempPathFactory, run_here: Run
+) -> Iterator[Attempt]:
     """`attempt` on one copy of the template for all examples of a module."""
     folder = tmp_path_factory.mktemp("lasting")
     home = shutil.copytree(template, folder / "home", symlinks=True)
     (folder / "cwd").mkdir()
-    with attempts_in(home, folder / "cwd") as attempt:
+    with attempts_in(home, folder / "cwd", run_here) as attempt:
         yield attempt
 
 
 @contextlib.contextmanager
-def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
+def attempts_in(home: Path, cwd: Path, run_here: Run) -> Iterator[Attempt]:
     """Commands in this process: no GPU, no network, nothing measured and nothing trained."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
         patch.setenv("MINIGPT_HOME", str(home))
         patch.setattr(torch.cuda, "is_available", lambda: False)
         patch.setattr(torch.cuda, "device_count", lambda: 0)
-        patch.setattr(choose_pack, "measure_tokens_per_second", lambda *a, **k: 1000.0)
-        speed = Speed(training=1000.0, scoring=3000.0, memory_mb=500.0)
-        patch.setattr(calibration, "measure", lambda plan, configs: [speed] * len(configs))
+        patch.setattr(choose_pack, "measure", lambda plan, sizes: {1: 1000.0})
+        patch.setattr(calibration, "measure", lambda plan, configs: [SPEED] * len(configs))
         patch.setattr(run_module, "_search", _must_not_happen)
         patch.setattr(rerun, "_train", _must_not_happen)
         downloads: list[object] = []
@@ -179,10 +167,10 @@ def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
 
         patch.setattr(downloads_module, "_run_pip", no_network)
 
-        def attempt(script: str, *words: str, may_download: bool = False) -> Ended:
+        def attempt(script: str, *words: str, may_download: bool = False) -> Any:
             downloads.clear()
             before = listing(cwd, home)
-            ended = run(script, *words)
+            ended = run_here(script, *words)
             print(f"\n$ python {script} {shlex.join(words)}\n{ended.err or '(done)'}".rstrip())
             assert not downloads or may_download
             assert ended.status in (0, 2), ended
@@ -199,25 +187,6 @@ def attempts_in(home: Path, cwd: Path) -> Iterator[Attempt]:
 
 def _must_not_happen(*arguments: object) -> None:
     raise AssertionError("training began")
-
-
-def run(script: str, *words: str) -> Ended:
-    """The script's `main` as its last line calls it, with these words."""
-    main = importlib.import_module(script.removesuffix(".py").replace("/", ".")).main
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as ended,
-    ):
-        patch.setattr(sys, "argv", [script, *words])
-        run_command(main)
-    assert isinstance(ended.value.code, int)
-    return Ended(
-        ended.value.code,
-        *(stream.buffer.getvalue().decode() for stream in (out, err)),  # type: ignore[attr-defined]
-    )
 
 
 def listing(*roots: Path) -> dict[str, tuple[int, int] | None]:

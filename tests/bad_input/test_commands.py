@@ -63,7 +63,7 @@ HEADS = (*TPE, "--grid", "embed_dim,n_heads")
         ((*LR, "--seq-len", "0"), "seq_len=0"),
         ((*LR, "--seq-len", "5000"), "seq_len=5000: the validation split is shorter"),
         (("--grid", "lr", "--corpus", "tiny"), "batch_size=4: an epoch has only 3 sequences"),
-        ((*LR, "--preset", "seed"), "warmup_steps=500: the whole run has"),
+        ((*LR, "--preset", "full"), "warmup_steps=500: the whole run has"),
         ((*LR, "--preset", "huge"), "--preset: invalid choice: 'huge'"),
         ((*LR, "--seeds", "0"), "--seeds 0: give 1 or more"),
         ((*LR, "--seeds", "x"), "--seeds: invalid int value: 'x'"),
@@ -423,7 +423,7 @@ EXPERIMENT_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "newer": (lambda e: change(e / "experiment.json", schema_version=99), "schema version 99"),
     "an axis of another program": (
-        lambda e: change(e / "experiment.json", axes={"momentum": [0.9]}),
+        lambda e: change_space(e / "experiment.json", axes={"momentum": [0.9]}),
         "axis 'momentum'",
     ),
     "dropout 1.5": (lambda e: dropout(e / "experiment.json"), "dropout=1.5: give a number from 0"),
@@ -438,9 +438,13 @@ EXPERIMENT_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 def dropout(path: Path) -> None:
-    base = json.loads(path.read_bytes())["base"]
+    base = json.loads(path.read_bytes())["space"]["base"]
     base["model"]["dropout"] = 1.5
-    change(path, base=base)
+    change_space(path, base=base)
+
+
+def change_space(path: Path, **fields: object) -> None:
+    change(path, space=json.loads(path.read_bytes())["space"] | fields)
 
 
 def newer_line(path: Path) -> None:

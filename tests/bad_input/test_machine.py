@@ -47,10 +47,12 @@ def assert_one_line(done: subprocess.CompletedProcess[str], named: str) -> None:
 
 
 def test_no_network(tmp_path: Path) -> None:
+    """A search in a new home: it measures, as it does nowhere else in these tests, so one process
+    of a small shape."""
     home = tmp_path / "new" / "home"
-    assert_one_line(
-        shell(home, "search/run.py", "--grid", "lr", "--preset", "quick"), "cannot download"
-    )
+    words = ("--grid", "lr", "--preset", "quick", "--embed-dim", "8")
+    words += ("--max-concurrent", "1", "--cpus-per-trial", "1")
+    assert_one_line(shell(home, "search/run.py", *words), "cannot download")
     assert not (tmp_path / "new").exists()
 
 

@@ -70,7 +70,7 @@ NAMES = (
 # What can't stand on a command line is a NUL; bytes that are no UTF-8 come as lone surrogates.
 TEXTS = st.text(st.characters(exclude_characters="\0"), max_size=12) | st.text("\udc80\udcff/.,-a")
 VALUES = st.sampled_from(
-    [*NUMBERS, *LISTS, *NAMES, "", "auto", "tpe", "quick", "seed", "cpu", "9" * 99]
+    [*NUMBERS, *LISTS, *NAMES, "", "auto", "tpe", "quick", "full", "cpu", "9" * 99]
 )
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,12 @@ def make_root(tmp_path_factory: pytest.TempPathFactory, search_root: Path) -> Ca
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head without processors, and two nodes of one."""
+def nodes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head without processors, and two nodes of one; parameters are `RayNodes`' options."""
     monkeypatch.syspath_prepend(str(CHECKOUT / "tests" / "benchmarks" / "common"))
     from ray_nodes import RayNodes
 
-    with RayNodes(hidden=CHECKOUT) as nodes:
+    with RayNodes(hidden=CHECKOUT, **getattr(request, "param", {})) as nodes:
         nodes.homes = [nodes.add(), nodes.add()]
         yield nodes
 
@@ -143,3 +144,32 @@ def test_the_head_dies_and_the_search_goes_on_elsewhere(
     elsewhere = tmp_path / "empty"
     finish(start("--resume", f"{storage}/experiments/x", root=elsewhere))
     assert losses(trials(elsewhere, "x")) == on_one_machine
+
+
+def submit(nodes: Any, *words: str) -> subprocess.CompletedProcess[str]:
+    """`ray job submit` of a search, as docs/scaling.md has it, until the job has ended."""
+    command = [str(Path(sys.executable).with_name("ray")), "job", "submit"]
+    command += ["--address", nodes.jobs, "--working-dir", str(CHECKOUT)]
+    command += ["--", "python", "search/run.py", *words, "--address", "auto"]
+    return subprocess.run(
+        command, env=nodes.environment, capture_output=True, text=True, timeout=PATIENCE
+    )
+
+
+@pytest.mark.skipif(find_spec("aiohttp_cors") is None, reason="needs ray[default]")
+@pytest.mark.parametrize("nodes", [{"job_server": True}], indirect=True)
+def test_a_submitted_job_is_the_same_search(
+    nodes: Any, make_root: Callable[[], Path], tmp_path: Path, on_one_machine: Any
+) -> None:
+    """The head doesn't see the checkout: what runs there came with the job."""
+    storage = tmp_path / "storage"
+    words = (*GRID, *LONGER, "--name", "x", "--storage", str(storage), "--out", str(make_root()))
+    job = submit(nodes, *words)
+    assert job.returncode == 0, job.stdout + job.stderr
+    assert "Traceback" not in job.stdout + job.stderr
+    assert "Use        lr=" in job.stdout
+    assert losses(trials(storage)) == on_one_machine
+    mistake = submit(nodes, "--grid", "lr", "--epochs", "0", "--storage", str(storage))
+    assert mistake.returncode == 1
+    assert "error: epochs=0: give a number from 1 to 100,000" in mistake.stdout.splitlines()
+    assert "Traceback" not in mistake.stdout + mistake.stderr

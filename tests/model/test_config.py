@@ -12,23 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.config import (
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    flops_per_token,
-    parameter_count,
-    parameter_table,
-    trial_id,
-)
-from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig, trial_id
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -255,26 +243,3 @@ def test_trial_id_is_the_same_in_another_process_and_needs_no_torch() -> None:
         check=True,
     )
     assert done.stdout.strip() == trial_id(RunConfig(), "corpus")
-
-
-@pytest.mark.parametrize(("tie_head", "expected"), [(True, 6_837_888), (False, 13_270_784)])
-def test_parameter_counts_of_the_assignment(tie_head: bool, expected: int) -> None:
-    config = ModelConfig(tie_head=tie_head)
-    assert sum(p.numel() for p in GPT(config).parameters()) == expected
-    assert parameter_count(config) == expected
-    assert sum(count for _, _, count in parameter_table(config)) == expected
-
-
-@settings(max_examples=30, deadline=None)
-@given(config=small_models)
-def test_parameter_count_is_the_module_s(config: ModelConfig) -> None:
-    assert parameter_count(config) == sum(p.numel() for p in GPT(config).parameters())
-
-
-@pytest.mark.parametrize("tie_head", [True, False])
-def test_flops_per_token_are_those_that_torch_counts(tie_head: bool) -> None:
-    config = ModelConfig(vocab_size=50, seq_len=8, embed_dim=12, dropout=0.0, tie_head=tie_head)
-    model, tokens = GPT(config), torch.zeros(3, 8, dtype=torch.int64)
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model.logits(tokens).sum().backward()
-    assert flops_per_token(config) == counter.get_total_flops() / tokens.numel()

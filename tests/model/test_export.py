@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -63,17 +61,16 @@ def test_from_pretrained_gives_the_same_logits_and_tokens(
 
 
 def test_the_command_exports_and_refuses_a_folder_with_content(
-    make_checkpoint: MakeCheckpoint, shared_home: Path, tmp_path: Path
+    make_checkpoint: MakeCheckpoint,
+    shared_home: Path,
+    tmp_path: Path,
+    run_here: Callable[..., Any],
 ) -> None:
     folder = tmp_path / "new" / "exported"
-    command = [sys.executable, "model/export.py"]
-    command += [str(make_checkpoint(embed_dim=8)), str(folder), "--out", str(shared_home)]
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f'from_pretrained("{folder}")' in done.stdout
+    words = (str(make_checkpoint(embed_dim=8)), str(folder), "--out", str(shared_home))
+    done = run_here("model/export.py", *words)
+    assert (done.status, done.err) == (0, "")
+    assert f'from_pretrained("{folder}")' in done.out
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
         "merges.txt",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from minigpt_search.data.common.errors import run_command
 from minigpt_search.model.config import ModelConfig
-from minigpt_search.model.generate import choose, generate, main, sample_text
+from minigpt_search.model.generate import generate, main, sample_text, sample_token
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.checkpoint import load_model
 
@@ -38,7 +38,7 @@ def draw(
 ) -> list[int]:
     generator = torch.Generator().manual_seed(seed)
     return [
-        choose(logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+        sample_token(logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
         for _ in range(times)
     ]
 

@@ -30,9 +30,11 @@ from minigpt_search.reports.figures import (
 )
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord
+from minigpt_search.search.records.plan import CorpusUse, MachineUse, Provenance
 from minigpt_search.search.space.axes import apply_axes, grid_cells
 from minigpt_search.search.space.claims_grid import claims_cells, lengths_for
 from minigpt_search.search.space.presets import PRESETS
+from minigpt_search.search.space.space import Space
 
 VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "ray": "2.60.0"}
 # The assignment's 10,000,249 tokens over eight segments: 156,252 sequences of 64.
@@ -80,28 +82,26 @@ def manifest(**changes: Any) -> dict[str, Any]:
 
 def plan(axes: dict[str, tuple[float, ...]] | None = None, **changes: Any) -> Experiment:
     """An experiment over `axes`, by default two learning rates."""
-    fields: dict[str, Any] = {
-        "name": "lr-quick",
-        "created_at": "2026-11-22T17:30:05+00:00",
-        "command": ("search/run.py", "--grid", "lr"),
-        "preset": "quick",
-        "base": RunConfig(model=ModelConfig(), train=TrainConfig(epochs=3, warmup_steps=10)),
-        "axes": {"lr": (3e-4, 1e-3)} if axes is None else axes,
-        "sampler": None,
-        "samples": None,
-        "seeds": 1,
-        "base_seed": 0,
-        "corpus_hash": "c0ffee",
-        "corpus": manifest(),
-        "device": "cpu",
-        "max_concurrent": 2,
-        "threads_per_trial": 1,
-        "gpus_per_trial": 0.0,
-        "hardware": {"processor": "EPYC", "cores": 2, "memory_gb": 24.0, "gpus": []},
-        "versions": VERSIONS,
-        "git_commit": "abc1234",
-    }
-    return Experiment(**(fields | changes))
+    made = Experiment(
+        name="lr-quick",
+        created_at="2026-11-22T17:30:05+00:00",
+        command=("search/run.py", "--grid", "lr"),
+        preset="quick",
+        space=Space(
+            base=RunConfig(model=ModelConfig(), train=TrainConfig(epochs=3, warmup_steps=10)),
+            axes={"lr": (3e-4, 1e-3)} if axes is None else axes,
+        ),
+        machine=MachineUse(
+            device="cpu",
+            hardware={"processor": "EPYC", "cores": 2, "memory_gb": 24.0, "gpus": []},
+            max_concurrent=2,
+            threads_per_trial=1,
+            gpus_per_trial=0.0,
+        ),
+        corpus=CorpusUse(content_hash="c0ffee", manifest=manifest()),
+        provenance=Provenance(versions=VERSIONS, git_commit="abc1234"),
+    )
+    return made.replace(**changes)
 
 
 def epoch(number: int, val_loss: float, train_loss: float | None = None) -> EpochRecord:
@@ -130,10 +130,10 @@ def trial(
 ) -> TrialRecord:
     """A trial of `cell` whose epochs ended with these validation losses."""
     replicate = changes.get("replicate", 0)
-    config = apply_axes(experiment.base, cell).replace(seed=replicate)
+    config = apply_axes(experiment.space.base, cell).replace(seed=replicate)
     steps = 100 * len(losses)
     fields: dict[str, Any] = {
-        "trial_id": trial_id(config, experiment.corpus_hash),
+        "trial_id": trial_id(config, experiment.corpus.content_hash),
         "config": config,
         "replicate": replicate,
         "status": status,
@@ -216,7 +216,7 @@ class Builder:
         axes: dict[str, tuple[float, ...]] = {"lr": (1e-4, 3e-4, 5e-4, 1e-3, 2e-3)}
         if sampler is None:
             axes |= {"embed_dim": (32, 64, 128, 256), "seq_len": (32, 64, 128, 256, 512)}
-            experiment = plan(axes, name="long", seeds=5, base=plan().base.replace(epochs=10))
+            experiment = plan(axes, name="long", seeds=5, base=plan().space.base.replace(epochs=10))
             drawn = [(cell, seed) for cell in grid_cells(axes) for seed in range(5)]
         else:
             axes = {"lr": (1e-4, 1e-2), "epochs": (1, 20), "embed_dim": (32, 256)}
@@ -262,7 +262,7 @@ def _claims_record(experiment: Experiment, cell: dict[str, float], seed: int) ->
     epochs = int(cell["epochs"])
     end = 7.5 + 0.4 * abs(math.log10(cell["lr"] / 1e-3)) - 0.1 * math.log2(cell["embed_dim"] / 128)
     end += {64: 0.0, 128: -0.2, 256: 0.2}[int(cell["seq_len"])]
-    most = lengths_for(experiment.base.train.epochs).longer[0]
+    most = lengths_for(experiment.space.base.train.epochs).longer[0]
     losses = []
     for number in range(1, epochs + 1):
         fallen = end - 0.3 * math.log2(min(number, most)) + 0.05 * max(0, number - most)
@@ -279,7 +279,7 @@ def _long_record(
     experiment: Experiment, number: int, cell: dict[str, float], seed: int
 ) -> TrialRecord:
     """A valley over learning rate, lower for wider models, with a spread between seeds."""
-    epochs = int(cell.get("epochs", experiment.base.train.epochs))
+    epochs = int(cell.get("epochs", experiment.space.base.train.epochs))
     floor = 5.5 + abs(math.log10(cell["lr"] / 1e-3)) - 0.2 * math.log2(cell["embed_dim"] / 32)
     floor += random.Random(number).gauss(0, 0.05)
     losses = [floor + 3 / epoch for epoch in range(1, epochs + 1)]

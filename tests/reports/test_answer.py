@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.model.records import DIVERGED, FAILED
 from minigpt_search.reports.page.findings import headline
 from minigpt_search.search.answer.answer import Answer, answer
-from minigpt_search.search.answer.text_table import experiments
+from minigpt_search.search.answer.text_table import trials_table
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.space_flags import read_space
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.winner import winner, winning_trial
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.presets import PRESETS, QUICK
 
@@ -74,27 +75,27 @@ def read_back(build: Any, found: Answer) -> list[tuple[dict[str, Any], RunConfig
 
 def test_one_seed_each_is_said_and_the_cost_is_counted(build: Any) -> None:
     experiment, ledger = made(build, {"lr": RATES}, {5e-4: [7.2], 1e-3: [7.0], 2e-3: [7.1]})
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     lines = found.lines()
     assert [line.split()[0] for line in lines[:5]] == ["Use", "Loss", "Costs", "Next", "Command"]
     assert lines[0].startswith("Use        lr=0.001; a parabola puts the best rate at 0.001")
     assert "7.0000 nats (one seed, so no interval)" in lines[1]
     assert "one seed each: whether it is really the best can't be told" in lines[1]
-    flop = 614_400 * flops_per_token(experiment.base.model)
+    flop = 614_400 * flops_per_token(experiment.space.base.model)
     assert f"6,837,888 parameters, 614,400 tokens, {flop:.2g} FLOP" in lines[2]
     assert "one seed each" in found.steps[0].why
     assert lines[4] == "Command    python search/run.py --extend lr-quick --confirm 3"
     assert found.alarms == () and len(lines) == 5
     assert read_back(build, found)[0][0] == {"lr": RATES}
-    assert winning_trial(experiment, ledger) == ledger.best()
+    assert Results(experiment, ledger).winning_trial == ledger.best()
 
 
 def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(build: Any) -> None:
     losses = {5e-4: [7.3, 7.31, 7.32], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.0, 7.4, 7.5]}
     experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
-    found = answer(experiment, ledger)
-    assert found.winner is not None and found.winner.cell.values == {"lr": 1e-3}
-    assert winning_trial(experiment, ledger) == found.winner.trial
+    found = answer(Results(experiment, ledger))
+    assert found.winner is not None and found.winner.configuration.values == {"lr": 1e-3}
+    assert Results(experiment, ledger).winning_trial == found.winner.trial
     assert found.winner.trial.final.val_loss_nats == 7.1
     assert "7.1100 nats (95% interval 7.0852 to 7.1348, 3 seeds, chosen by them)" in found.loss
     assert "not separable from lr=0.002" in found.loss
@@ -105,17 +106,17 @@ def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(build: Any) -
 def test_the_reports_tile_and_its_table_follow_the_winner(build: Any) -> None:
     losses = {5e-4: [7.3, 7.31, 7.32], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.0, 7.4, 7.5]}
     experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
-    tile = headline(experiment, ledger)["Validation loss"]
+    tile = headline(Results(experiment, ledger))["Validation loss"]
     assert tile == "7.1100 nats (mean of 3 seeds)"
-    table = experiments(experiment, ledger)
+    table = trials_table(Results(experiment, ledger))
     best = table["notes"] == "best by the mean of its seeds"  # a seed of 2e-3 is lower
-    assert list(table["experiment"][best]) == ["lr=0.001, seed 1"]
+    assert list(table["trial"][best]) == ["lr=0.001, seed 1"]
 
 
 def test_a_clear_winner_is_separated(build: Any) -> None:
     losses = {5e-4: [7.5, 7.51, 7.52], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.3, 7.31, 7.32]}
     experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert "best with >99% probability, separated from lr=0.002 (p = " in found.loss
     assert "not separable" not in " ".join(found.lines())
     assert "of the corpus: look around the winner" not in found.steps[0].why  # whole corpus here
@@ -129,7 +130,7 @@ def test_the_best_at_an_edge_is_an_alarm_with_the_command_that_extends(
     step = -0.1 if upper else 0.1
     losses = {rate: [7 + step * i] for i, rate in enumerate(RATES)}
     experiment, ledger = made(build, {"lr": RATES}, losses)
-    found = answer(experiment, ledger, "my place")
+    found = answer(Results(experiment, ledger), "my place")
     assert len(found.alarms) == 1 and ("upper" if upper else "lower") in found.alarms[0]
     assert found.steps[0].command.endswith("--out 'my place'")
     axes, _ = read_back(build, found)[0]
@@ -140,7 +141,7 @@ def test_a_samplers_range_is_widened_and_it_gets_more_trials(build: Any) -> None
     experiment, ledger = made(
         build, {"lr": (1e-4, 1e-2)}, {9.9e-3: [7.0], 1e-3: [7.5]}, sampler="tpe", samples=2
     )
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     words = shlex.split(found.steps[0].command)
     assert words[2:] == ["--extend", "lr-quick", "--space", "lr=0.0001:0.02:log", "--trials", "3"]
     read_back(build, found)
@@ -152,14 +153,14 @@ def test_overfitting_is_an_alarm_with_its_epoch_and_a_shorter_run_is_next(build:
     losses = {1e-3: [(7.0, 6.5, 6.9)], 5e-4: [(8.0, 7.5, 7.2)], 2e-3: [(8.0, 7.5, 7.3)]}
     experiment, ledger = made(build, {"lr": RATES}, losses)
     # Training loss is given as validation loss + 0.125 by the builder: here both rose.
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert "the best epoch isn't the last" in found.alarms[0]
     fell = [
         dataclasses.replace(epoch, train_loss_nats=8.0 - epoch.epoch)
         for epoch in ledger.trials[0].epochs
     ]
     ledger.append(dataclasses.replace(ledger.trials[0], epochs=tuple(fell)))
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert found.alarms == (
         "validation loss turned up after epoch 2 of 3 (by 0.4000 nats) while training loss fell: "
         "overfitting",
@@ -170,10 +171,10 @@ def test_overfitting_is_an_alarm_with_its_epoch_and_a_shorter_run_is_next(build:
 
 
 def test_a_long_warmup_and_seeds_that_diverged_are_alarms(build: Any) -> None:
-    base = build.plan().base.replace(warmup_steps=100)
+    base = build.plan().space.base.replace(warmup_steps=100)
     experiment, ledger = made(build, {"lr": RATES}, {1e-3: [7.0]}, base=base, seeds=2)
     ledger.append(build.trial(experiment, {"lr": 1e-3}, (), DIVERGED, replicate=1))
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert any(alarm.startswith("the warm-up is 33% of the run") for alarm in found.alarms)
     assert "1 of its 2 seeds diverged" in found.alarms
 
@@ -182,8 +183,8 @@ def test_a_rival_that_diverged_with_a_seed_is_left_out_of_how_sure_it_is(build: 
     losses = {5e-4: [7.5, 7.51, 7.52], 1e-3: [7.3, 7.31, 7.32], 2e-3: [7.0, 7.01]}
     experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
     ledger.append(build.trial(experiment, {"lr": 2e-3}, (8.0,), DIVERGED, replicate=2))
-    found = answer(experiment, ledger)
-    assert found.winner is not None and found.winner.cell.values == {"lr": 1e-3}
+    found = answer(Results(experiment, ledger))
+    assert found.winner is not None and found.winner.configuration.values == {"lr": 1e-3}
     assert "best with >99% probability, separated from lr=0.0005 (p = " in found.loss
     assert found.loss.endswith("; lr=0.002 left out: diverged with a seed")
 
@@ -191,7 +192,7 @@ def test_a_rival_that_diverged_with_a_seed_is_left_out_of_how_sure_it_is(build: 
 def test_p_is_of_the_one_that_is_named_and_it_is_among_those_to_confirm(build: Any) -> None:
     losses = {5e-4: [7.2, 7.4, 7.6], 1e-3: [7.3, 7.301, 7.299], 2e-3: [7.31, 7.311, 7.309]}
     experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     p = stats.ttest_ind(losses[1e-3], losses[5e-4], equal_var=False).pvalue
     assert f"not separable from lr=0.0005 (p = {p:.2g})" in found.loss
     assert found.steps[0].command.endswith("--confirm 3")
@@ -200,7 +201,7 @@ def test_p_is_of_the_one_that_is_named_and_it_is_among_those_to_confirm(build: A
 def test_where_every_result_costs_too_much_that_is_said(build: Any) -> None:
     losses = {rate: [7.0] for rate in RATES}
     experiment, ledger = made(build, {"lr": RATES}, losses, max_cost="1s")
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert found.use == "all 3 complete trials cost more than --max-cost 1s"
     assert found.use in found.steps[0].why
 
@@ -208,14 +209,14 @@ def test_where_every_result_costs_too_much_that_is_said(build: Any) -> None:
 def test_a_failed_trial_is_of_the_search_and_not_of_confirming(build: Any) -> None:
     experiment, ledger = made(build, {"lr": RATES}, {rate: [7.0] for rate in RATES[:2]})
     ledger.append(build.trial(experiment, {"lr": 2e-3}, (), FAILED, device=None))
-    why = answer(experiment, ledger).steps[0].why
+    why = answer(Results(experiment, ledger)).steps[0].why
     assert why.startswith("the search is unfinished: 1 trial to go, 1 of them failed")
 
 
 def test_what_is_unfinished_comes_first(build: Any) -> None:
     experiment, ledger = made(build, {"lr": RATES}, {2e-3: [7.0]})
     ledger.append(build.trial(experiment, {"lr": 1e-3}, (), FAILED, error="lost"))
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert found.steps[0].why == (
         "the search is unfinished: 2 trials to go, 1 of them failed and is tried again"
     )
@@ -226,11 +227,11 @@ def test_what_is_unfinished_comes_first(build: Any) -> None:
 
 def test_without_a_result_there_still_is_a_next_step(build: Any) -> None:
     experiment, ledger = made(build, {"lr": RATES}, {})
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert len(found.lines()) == 5 and "no trial is complete" in found.lines()[0]
     for rate in RATES:
         ledger.append(build.trial(experiment, {"lr": rate}, (), DIVERGED))
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert found.steps[0].command == "python reports/generate.py lr-quick"
 
 
@@ -246,17 +247,17 @@ def confirmed(build: Any, fresh: Callable[[float, int], float], most: int = 4) -
 
 def test_fresh_seeds_give_the_winners_number(build: Any) -> None:
     experiment, ledger = confirmed(build, lambda rate, r: 7.2 - 100 * (rate - 1e-3) + r / 1000)
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert found.use.startswith("lr=0.002")
     assert "4 fresh seeds" in found.loss and "separated from lr=0.001" in found.loss
     assert found.winner is not None and found.winner.trial.replicate == 1
-    assert winner(experiment, ledger) == found.winner
+    assert Results(experiment, ledger).winner == found.winner
 
 
 def test_when_the_seeds_are_spent_the_number_that_would_tell_is_advised(build: Any) -> None:
     losses = {1e-3: (7.20, 7.24, 7.22, 7.26), 2e-3: (7.19, 7.21, 7.23, 7.20)}
     experiment, ledger = confirmed(build, lambda rate, replicate: losses[rate][replicate - 1])
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert "not separable from lr=0.001" in found.loss
     # Two looks share 5%; t = 1.52 with four seeds each, and 3.08 are wanted for 80% power.
     step = next(step for step in found.steps if "--confirm-seeds" in step.command)
@@ -271,10 +272,10 @@ def test_a_part_of_the_corpus_leads_to_the_whole_around_the_winner(build: Any) -
     base = QUICK.replace(epochs=3, embed_dim=64)
     losses = {5e-4: [7.5, 7.5], 1e-3: [7.1, 7.1], 2e-3: [7.3, 7.3]}
     experiment, ledger = made(build, {"lr": RATES}, losses, base=base, seeds=2)
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert found.steps[0].why.startswith("an epoch was 1.1% of the corpus")
     axes, wanted = read_back(build, found)[0]
-    assert axes == {"lr": RATES} and wanted == PRESETS["seed"].replace(embed_dim=64)
+    assert axes == {"lr": RATES} and wanted == PRESETS["full"].replace(embed_dim=64)
 
 
 def test_power_laws_are_fitted_where_there_are_points(build: Any) -> None:
@@ -284,7 +285,7 @@ def test_power_laws_are_fitted_where_there_are_points(build: Any) -> None:
         {"epochs": epochs},
         {n: [(*(9 - 0.1 * i for i in range(n - 1)), 6 + n**-0.5)] for n in epochs},
     )
-    found = answer(experiment, ledger)
+    found = answer(Results(experiment, ledger))
     assert [law.what for law in found.laws] == ["epochs"]
     assert found.laws[0].exponent == pytest.approx(0.5, rel=1e-2)
     assert found.best_rate is None

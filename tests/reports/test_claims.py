@@ -18,7 +18,6 @@ from minigpt_search.reports.claims.evidence import (
     HOLDS,
     NOT_RUN,
     UNTOLD,
-    VERDICTS,
     Evidence,
     Interval,
     judge_all,
@@ -28,7 +27,8 @@ from minigpt_search.reports.claims.evidence import (
 )
 from minigpt_search.reports.claims.scaling_laws import LAWS, claimed_losses
 from minigpt_search.search.cli.parser import check_options, make_parser
-from minigpt_search.search.space.presets import SEED
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.presets import FULL
 
 
 def verdicts(evidence: Evidence) -> dict[str, str]:
@@ -52,14 +52,14 @@ COMPUTED = {
 
 
 def test_every_claim_has_a_verdict_at_the_quick_size(build: Any) -> None:
-    found = verdicts(Evidence(*build.claims()))
+    found = verdicts(Evidence(Results(*build.claims())))
     absolute = {claim.words: UNTOLD for claim in CLAIMS if claim.absolute}
     assert found == ORDERS | COMPUTED | absolute
     assert len(found) == 15
 
 
 def test_absolute_numbers_are_judged_on_the_assignments_recipe_only(build: Any) -> None:
-    evidence = Evidence(*build.claims("seed"))
+    evidence = Evidence(Results(*build.claims("full")))
     assert evidence.as_claimed
     found = verdicts(evidence)
     for claim in CLAIMS:
@@ -80,8 +80,8 @@ def test_absolute_numbers_are_judged_on_the_assignments_recipe_only(build: Any) 
 
 def test_claims_without_their_experiment_name_a_command_that_is_one(build: Any) -> None:
     for experiment, ledger in (build.two_rates(), build.mixed(), build.claims(seeds=1)):
-        table = claims_table(Evidence(experiment, ledger))
-        assert set(table["verdict"]) <= set(VERDICTS)
+        table = claims_table(Evidence(Results(experiment, ledger)))
+        assert set(table["verdict"]) <= {HOLDS, FAILS, UNTOLD, NOT_RUN}
         open_ones = table[table["verdict"].isin([NOT_RUN, UNTOLD])]
         assert len(open_ones) and open_ones["settle"].notna().all()
         assert table[table["verdict"].isin([HOLDS, FAILS])]["settle"].isna().all()
@@ -94,8 +94,8 @@ def test_claims_without_their_experiment_name_a_command_that_is_one(build: Any) 
 def test_a_smaller_corpus_is_not_the_assignments(build: Any) -> None:
     corpus = build.manifest()
     corpus["splits"]["train"]["tokens"] = 30_000
-    experiment = build.plan({"lr": (5e-4, 1e-3)}, base=SEED, preset="seed", corpus=corpus)
-    evidence = Evidence(experiment, build.write(experiment))
+    experiment = build.plan({"lr": (5e-4, 1e-3)}, base=FULL, preset="full", manifest=corpus)
+    evidence = Evidence(Results(experiment, build.write(experiment)))
     assert evidence.recipe_differences() == ["a corpus of 30,000 training tokens"]
 
 
@@ -108,7 +108,7 @@ def two_rates(build: Any, difference: float, seeds: int, spread: float = 0.0) ->
         for lr, end in ((5e-4, 7.0), (1e-3, 7.0 - difference))
         for k in range(seeds)
     ]
-    evidence = Evidence(experiment, build.write(experiment, trials))
+    evidence = Evidence(Results(experiment, build.write(experiment, trials)))
     return verdicts(evidence)["A rate of 5e-4 converges slowly, 1e-3 faster"]
 
 
@@ -122,7 +122,7 @@ def test_one_seed_settles_large_differences_only(build: Any) -> None:
 
 def test_equal_rates_are_seldom_told_apart(build: Any) -> None:
     """Welch's interval at 95%: about one in twenty, half of them in the claim's favour."""
-    evidence = Evidence(*build.two_rates())
+    evidence = Evidence(Results(*build.two_rates()))
     experiment = evidence.experiment
     chance = random.Random(1)
     wrong = 0
@@ -150,7 +150,7 @@ def test_differences_have_welchs_interval(build: Any, first: int, second: int) -
         [build.trial(experiment, {"lr": lr}, (loss,), replicate=k) for k, loss in enumerate(values)]
         for lr, values in zip((5e-4, 1e-3), losses, strict=True)
     ]
-    evidence = Evidence(experiment, build.write(experiment, [*cells[0], *cells[1]]))
+    evidence = Evidence(Results(experiment, build.write(experiment, [*cells[0], *cells[1]])))
     mine = evidence.difference(*cells, val_loss)
     theirs = stats.ttest_ind(*losses, equal_var=False).confidence_interval(0.95)
     assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high))
@@ -170,7 +170,7 @@ def test_overfitting_is_seen_and_a_ripple_is_not_told(build: Any) -> None:
     def verdict(*ends: float) -> str:
         losses = (8.0, 7.9, 7.8, 7.7, 7.6, 7.5, 7.4, 7.3, *ends)
         trial = build.trial(experiment, {"epochs": 10}, losses)
-        found = verdicts(Evidence(experiment, build.write(experiment, [trial])))
+        found = verdicts(Evidence(Results(experiment, build.write(experiment, [trial]))))
         assert found["Loss falls monotonically"] == (HOLDS if ends[1] < ends[0] else FAILS)
         return found["No overfitting"]
 
@@ -185,7 +185,7 @@ def test_a_trial_without_a_result_is_no_evidence(build: Any) -> None:
         build.trial(experiment, {"lr": 5e-4}, (8.0, 7.5, 7.0)),
         build.trial(experiment, {"lr": 1e-3}, (1.0,), "stopped"),
     ]
-    evidence = Evidence(experiment, build.write(experiment, trials))
+    evidence = Evidence(Results(experiment, build.write(experiment, trials)))
     assert verdicts(evidence)["A rate of 5e-4 converges slowly, 1e-3 faster"] == NOT_RUN
 
 
@@ -230,5 +230,5 @@ def test_parameter_claim_is_counted_not_typed(monkeypatch: pytest.MonkeyPatch, b
     monkeypatch.setattr(
         "minigpt_search.reports.claims.verdicts.ModelConfig", lambda tie_head: seven
     )
-    evidence = Evidence(*build.two_rates())
+    evidence = Evidence(Results(*build.two_rates()))
     assert verdicts(evidence)["7.8M parameters, 82% of them in embeddings"] == HOLDS

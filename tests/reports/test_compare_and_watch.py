@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,23 @@ from minigpt_search.reports.page import watch
 from minigpt_search.reports.page.compare import compare_page, comparison_folder
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.results import Results
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
-def two(build: Any, **changes: Any) -> list[Any]:
+def two(build: Any, **changes: Any) -> list[Results]:
     """Two searches with three seeds each: 7.0 with a batch of 32, 6.5 with one of 16."""
     searches = []
     for name, end, batch in (("wide", 7.0, 32), ("narrow", 6.5, 16)):
-        base = build.plan().base.replace(batch_size=batch)
+        base = build.plan().space.base.replace(batch_size=batch)
         experiment = build.plan({"lr": (1e-3,)}, name=name, seeds=3, base=base, **changes)
         losses = [end - 0.01, end, end + 0.02]
         trials = [
             build.trial(experiment, {"lr": 1e-3}, (8.0, 7.5, loss), replicate=k)
             for k, loss in enumerate(losses)
         ]
-        searches.append((experiment, build.write(experiment, trials)))
+        searches.append(Results(experiment, build.write(experiment, trials)))
     return searches
 
 
@@ -59,17 +59,17 @@ def test_the_best_of_each_is_the_one_its_own_report_names(build: Any) -> None:
         for k, loss in enumerate(found)
     ]
     ledger = build.write(experiment, trials)
-    row = compare_page([(experiment, ledger)]).tables[0].frame.iloc[0]
-    assert row["experiment"] == "lr=0.001" and row["val_loss_nats"] == pytest.approx(7.12)
-    experiment = dataclasses.replace(experiment, confirm=2, confirm_seeds=2)
+    row = compare_page([Results(experiment, ledger)]).tables[0].frame.iloc[0]
+    assert row["configuration"] == "lr=0.001" and row["val_loss_nats"] == pytest.approx(7.12)
+    experiment = experiment.replace(confirm=2, confirm_seeds=2)
     for rate, loss in ((1e-3, 7.3), (2e-3, 7.2)):
         for k in (3, 4):
             fresh = build.trial(experiment, {"lr": rate}, (8.0, 7.9, loss + k / 100), replicate=k)
             ledger.append(fresh)
-    row = compare_page([(experiment, ledger)]).tables[0].frame.iloc[0]
-    assert row["experiment"] == "lr=0.002" and row["val_loss_nats"] == pytest.approx(7.235)
+    row = compare_page([Results(experiment, ledger)]).tables[0].frame.iloc[0]
+    assert row["configuration"] == "lr=0.002" and row["val_loss_nats"] == pytest.approx(7.235)
     assert row["seeds"] == "2 fresh"
-    confirmed = compare_page([(experiment, ledger), *two(build)]).tables[1].frame
+    confirmed = compare_page([Results(experiment, ledger), *two(build)]).tables[1].frame
     trials = confirmed.set_index("setting").loc["trials finished"]
     assert list(trials) == ["10 of 10", "3 of 3", "3 of 3"]
 
@@ -101,21 +101,21 @@ def test_only_settings_that_differ_are_listed(build: Any) -> None:
 
 
 def test_searches_on_different_text_have_no_best(build: Any) -> None:
-    first, (experiment, ledger) = two(build)
-    other = dataclasses.replace(experiment, corpus_hash="dead")
-    page = compare_page([first, (other, ledger)])
+    first, second = two(build)
+    second.experiment = second.experiment.replace(content_hash="dead")
+    page = compare_page([first, second])
     assert "no best" in page.summary and "different corpora" in page.cautions[0]
     assert page.tables[0].marked_row is None
     assert page.tables[0].frame["behind"].isna().all()
 
 
 def test_a_search_without_a_result_is_listed(build: Any) -> None:
-    first, (experiment, _) = two(build)
-    empty = dataclasses.replace(experiment, name="empty")
-    page = compare_page([first, (empty, build.write(empty))])
+    first, second = two(build)
+    empty = second.experiment.replace(name="empty")
+    page = compare_page([first, Results(empty, build.write(empty))])
     assert page.tables[0].frame["search"].tolist() == ["wide", "empty"]
     assert "Not finished: empty." in page.cautions
-    assert "No result yet" in compare_page([(empty, Ledger(Path("nowhere")))] * 2).summary
+    assert "No result yet" in compare_page([Results(empty, Ledger(Path("nowhere")))] * 2).summary
 
 
 def test_the_command_writes_a_page_beside_the_experiments(

@@ -16,8 +16,8 @@ from minigpt_search.reports.figures import cost_plots, speed_plots
 from minigpt_search.reports.figures import learning_curves as curves
 from minigpt_search.reports.figures import sampler_plots as optuna_figures
 from minigpt_search.reports.figures import style as drawing
-from minigpt_search.reports.figures.gallery import gallery
-from minigpt_search.search.answer.frames import epochs_frame, trials_frame
+from minigpt_search.reports.figures.all_figures import all_figures
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
 
 
@@ -39,11 +39,12 @@ def many(build: Any, count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
         for i, rate in enumerate(rates)
     ]
     ledger = build.write(experiment, trials)
-    return trials_frame(experiment, ledger), epochs_frame(experiment, ledger)
+    results = Results(experiment, ledger)
+    return results.trials_frame, results.epochs_frame
 
 
 def test_learning_curves_have_two_lines_a_trial(build: Any) -> None:
-    epochs = epochs_frame(*build.two_rates())
+    epochs = Results(*build.two_rates()).epochs_frame
     axes = axes_of(curves.learning_curves(epochs, "wall_seconds"))
     assert axes.get_xlabel() == "time since the trial's start (seconds)"
     assert list(axes.lines[0].get_xdata()) == [6.0, 12.0, 18.0]
@@ -79,7 +80,7 @@ def test_one_epoch_is_a_visible_point_in_the_middle(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3,)})
     ledger = build.write(experiment, [build.trial(experiment, {"lr": 1e-3}, (7.0,))])
     for draw in (curves.generalisation_gap, curves.perplexity_by_epoch):
-        axes = axes_of(draw(epochs_frame(experiment, ledger)))
+        axes = axes_of(draw(Results(experiment, ledger).epochs_frame))
         assert axes.get_xlim() == (0.5, 1.5)
         points = [line for line in axes.lines if list(line.get_xdata()) == [1]]
         assert points and all(line.get_marker() not in ("", "None", None) for line in points)
@@ -89,14 +90,14 @@ def test_one_epoch_is_a_visible_point_in_the_middle(build: Any) -> None:
 def test_perplexity_is_on_a_log_axis_when_it_falls_tenfold(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3,)})
     trial = build.trial(experiment, {"lr": 1e-3}, (9.0, 8.0, 6.0))
-    falls = epochs_frame(experiment, build.write(experiment, [trial]))
+    falls = Results(experiment, build.write(experiment, [trial])).epochs_frame
     assert axes_of(curves.perplexity_by_epoch(falls)).get_yscale() == "log"
     level = falls[falls["epoch"] > 1]
     assert axes_of(curves.perplexity_by_epoch(level)).get_yscale() == "linear"
 
 
 def test_loss_against_learning_rate_is_log_and_marks_the_best(build: Any) -> None:
-    frame = trials_frame(*build.two_rates())
+    frame = Results(*build.two_rates()).trials_frame
     axes = axes_of(figures.loss_against(frame, AXES["lr"], []))
     assert axes.get_xscale() == "log"
     assert axes.get_xlabel() == "learning rate (log scale)"
@@ -114,7 +115,7 @@ def test_loss_against_width_has_a_line_for_each_learning_rate(build: Any) -> Non
         for d in (64, 128)
         for k in range(2)
     ]
-    frame = trials_frame(experiment, build.write(experiment, trials))
+    frame = Results(experiment, build.write(experiment, trials)).trials_frame
     figure = figures.loss_against(frame, AXES["embed_dim"], ["lr"])
     axes = axes_of(figure)
     assert axes.get_xscale() == "linear"
@@ -125,7 +126,7 @@ def test_loss_against_width_has_a_line_for_each_learning_rate(build: Any) -> Non
 
 
 def test_throughput_is_a_bar_each_or_a_dot_each(build: Any) -> None:
-    few = axes_of(speed_plots.throughput(trials_frame(*build.two_rates())))
+    few = axes_of(speed_plots.throughput(Results(*build.two_rates()).trials_frame))
     assert [bar.get_width() for bar in few.patches] == [40.96, 40.96]
     assert few.get_xlabel() == "thousand tokens per second"
     trials, _ = many(build)
@@ -134,26 +135,29 @@ def test_throughput_is_a_bar_each_or_a_dot_each(build: Any) -> None:
     assert len(dots.lines[0].get_xdata()) == 40
 
 
-def test_gallery_shows_complete_trials_only_and_stays_small(build: Any) -> None:
-    pictures = gallery(*build.mixed())
+def test_all_figures_shows_complete_trials_only_and_stays_small(build: Any) -> None:
+    figures = all_figures(Results(*build.mixed()))
     # one learning rate has finished: there is nothing to plot loss against
-    assert [p.name for p in pictures] == [
+    assert [p.name for p in figures] == [
         "loss_by_tokens",
         "loss_by_seconds",
         "perplexity_by_epoch",
         "generalisation_gap",
         "throughput",
     ]
-    words = " ".join(picture.alt + picture.caption for picture in pictures)
+    words = " ".join(figure.alt + figure.caption for figure in figures)
     assert "7.125" in words
     assert "4.44" not in words
     assert "3.33" not in words
-    assert all(picture.alt and len(picture.png) < 300_000 for picture in pictures)
+    assert all(figure.alt and len(figure.png) < 300_000 for figure in figures)
 
 
-def test_the_same_ledger_gives_the_same_pictures(build: Any) -> None:
+def test_the_same_ledger_gives_the_same_figures(build: Any) -> None:
     experiment, ledger = build.two_rates()
-    first, second = gallery(experiment, ledger), gallery(experiment, ledger)
+    first, second = (
+        all_figures(Results(experiment, ledger)),
+        all_figures(Results(experiment, ledger)),
+    )
     assert [p.png for p in first] == [p.png for p in second]
     assert "loss_against_lr" in [p.name for p in first]
 
@@ -161,7 +165,7 @@ def test_the_same_ledger_gives_the_same_pictures(build: Any) -> None:
 def test_the_best_seed_of_each_setting_is_in_colour(build: Any) -> None:
     """Not three seeds of the best setting."""
     experiment, ledger = build.claims()
-    epochs = epochs_frame(experiment, ledger)
+    epochs = Results(experiment, ledger).epochs_frame
     assert legend_of(curves.perplexity_by_epoch(epochs)) == [
         "epochs=5, seed 1",
         "epochs=7, seed 1",
@@ -173,7 +177,7 @@ def test_the_best_seed_of_each_setting_is_in_colour(build: Any) -> None:
 def test_generalisation_gap_is_validation_less_training(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3,)})
     one = build.trial(experiment, {"lr": 1e-3}, (7.0, 6.0))
-    epochs = epochs_frame(experiment, build.write(experiment, [one]))
+    epochs = Results(experiment, build.write(experiment, [one])).epochs_frame
     epochs["train_loss_nats"] = [7.5, 5.75]
     zero, gap = axes_of(curves.generalisation_gap(epochs)).lines
     assert list(gap.get_ydata()) == [-0.5, 0.25]
@@ -187,7 +191,7 @@ def test_heat_map_has_a_blank_for_what_was_not_tried(build: Any) -> None:
         build.trial(experiment, {"epochs": e, "embed_dim": d, "lr": lr}, (9.0,) * (e - 1) + (loss,))
         for e, d, lr, loss in cells
     ]
-    frame = trials_frame(experiment, build.write(experiment, trials))
+    frame = Results(experiment, build.write(experiment, trials)).trials_frame
     axes = cost_plots.heat_map(frame, AXES["epochs"], AXES["embed_dim"]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["7.500", "7.250", "7.000", "–"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
@@ -215,7 +219,7 @@ def test_the_front_is_what_no_other_setting_beats(points: list[tuple[float, floa
 
 
 def test_predicted_time_lies_on_the_diagonal_when_it_was_right(build: Any) -> None:
-    trials = trials_frame(*build.two_rates())
+    trials = Results(*build.two_rates()).trials_frame
     axes = axes_of(speed_plots.predicted_time(trials, trials["total_seconds"].sum()))
     dots, _ = axes.lines
     assert list(dots.get_xdata()) == list(dots.get_ydata()) == [20.0, 20.0]
@@ -223,18 +227,18 @@ def test_predicted_time_lies_on_the_diagonal_when_it_was_right(build: Any) -> No
 
 def test_a_samplers_search_has_optunas_plots_and_leaves_pyplot_alone(build: Any) -> None:
     experiment, ledger = build.tpe(trials=12)
-    pictures = {picture.name: picture for picture in gallery(experiment, ledger)}
-    assert {"slices", "parallel_coordinates", "importances", "contour"} <= set(pictures)
-    assert "loss_against_lr" in pictures and "loss_against_epochs" not in pictures
-    assert "learning rate" in pictures["importances"].alt
+    figures = {figure.name: figure for figure in all_figures(Results(experiment, ledger))}
+    assert {"slices", "parallel_coordinates", "importances", "contour"} <= set(figures)
+    assert "loss_against_lr" in figures and "loss_against_epochs" not in figures
+    assert "learning rate" in figures["importances"].alt
     assert matplotlib.pyplot.get_fignums() == []
-    again = {picture.name: picture.png for picture in gallery(experiment, ledger)}
-    assert again == {name: picture.png for name, picture in pictures.items()}
+    again = {figure.name: figure.png for figure in all_figures(Results(experiment, ledger))}
+    assert again == {name: figure.png for name, figure in figures.items()}
 
 
 def test_optuna_sees_finished_trials_only(build: Any) -> None:
     experiment, ledger = build.five_hundred("tpe")
-    study = optuna_figures.make_study(experiment.axes, ledger.complete())
+    study = optuna_figures.make_study(experiment.space.axes, ledger.complete())
     assert len(study.trials) == len(ledger.complete()) == 480
     assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
     best = ledger.best()
@@ -243,5 +247,5 @@ def test_optuna_sees_finished_trials_only(build: Any) -> None:
 
 
 def test_few_trials_of_a_sampler_have_no_optuna_plots(build: Any) -> None:
-    names = [picture.name for picture in gallery(*build.tpe(trials=4))]
+    names = [figure.name for figure in all_figures(Results(*build.tpe(trials=4)))]
     assert "slices" not in names and "loss_by_tokens" in names

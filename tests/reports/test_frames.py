@@ -1,4 +1,4 @@
-"""The arithmetic behind the tables: epoch plans, edges of the search, order of trials."""
+"""The arithmetic behind the tables: edges of the search, order of trials."""
 
 from __future__ import annotations
 
@@ -6,43 +6,9 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
-from minigpt_search.model.run_length import epoch_plan
-from minigpt_search.search.answer.frames import epochs_frame, trials_frame
 from minigpt_search.search.results.edges import edges
-
-
-def test_epoch_plan_is_the_assignments_arithmetic(build: Any) -> None:
-    files = build.manifest()["splits"]["train"]["files"]
-    plan = epoch_plan(RunConfig(), files)
-    assert sum(file["tokens"] for file in files) == 10_000_249
-    assert (plan.sequences, plan.batches) == (156_252, 4_883)
-
-
-def test_epoch_plan_is_limited_by_tokens_per_epoch(build: Any) -> None:
-    config = RunConfig(train=TrainConfig(tokens_per_epoch=10_000, batch_size=32))
-    plan = epoch_plan(config, build.manifest()["splits"]["train"]["files"])
-    # 10,000 // 64 = 156 sequences, ceil(156 / 32) = 5 batches
-    assert (plan.sequences, plan.batches, plan.tokens) == (156, 5, 9_984)
-    assert plan.sequences_available == 156_252
-
-
-@given(
-    tokens=st.lists(st.integers(0, 5_000), min_size=1, max_size=6),
-    seq_len=st.integers(1, 200),
-    batch_size=st.integers(1, 50),
-)
-def test_epoch_plan_counts_windows_with_a_next_token(
-    tokens: list[int], seq_len: int, batch_size: int
-) -> None:
-    config = RunConfig(model=ModelConfig(seq_len=seq_len), train=TrainConfig(batch_size=batch_size))
-    plan = epoch_plan(config, [{"tokens": n} for n in tokens])
-    windows = [i for n in tokens for i in range(0, n - seq_len, seq_len)]
-    assert plan.sequences == len(windows)
-    assert plan.batches == len(range(0, len(windows), batch_size))
+from minigpt_search.search.results.results import Results
 
 
 @pytest.mark.parametrize(
@@ -51,30 +17,30 @@ def test_epoch_plan_counts_windows_with_a_next_token(
 )
 def test_edges_of_a_grid(build: Any, lr: float, expected: list[tuple[str, bool]]) -> None:
     plan = build.plan({"lr": (3e-4, 5e-4, 1e-3, 2e-3)})
-    found = edges(plan, plan.base.replace(lr_peak=lr))
+    found = edges(plan, plan.space.base.replace(lr_peak=lr))
     assert [(edge.axis.name, edge.upper) for edge in found] == expected
 
 
 def test_one_value_has_no_edge_and_a_sampler_has_a_margin(build: Any) -> None:
     single = build.plan({"lr": (1e-3,)})
-    assert edges(single, single.base) == []
+    assert edges(single, single.space.base) == []
     tpe = build.plan({"lr": (1e-4, 1e-2)}, sampler="tpe", samples=10)
     # 5% of two decades from the upper bound is 10 ** -2.1 = 0.0079
-    assert edges(tpe, tpe.base.replace(lr_peak=0.0078)) == []
-    assert [edge.upper for edge in edges(tpe, tpe.base.replace(lr_peak=0.0081))] == [True]
+    assert edges(tpe, tpe.space.base.replace(lr_peak=0.0078)) == []
+    assert [edge.upper for edge in edges(tpe, tpe.space.base.replace(lr_peak=0.0081))] == [True]
 
 
 def test_nothing_lies_below_one_epoch_or_no_dropout(build: Any) -> None:
     plan = build.plan({"epochs": (1, 3, 10), "dropout": (0.0, 0.1, 0.2)})
-    assert edges(plan, plan.base.replace(epochs=1, dropout=0.0)) == []
-    found = edges(plan, plan.base.replace(epochs=10, dropout=0.2))
+    assert edges(plan, plan.space.base.replace(epochs=1, dropout=0.0)) == []
+    found = edges(plan, plan.space.base.replace(epochs=10, dropout=0.2))
     assert [edge.upper for edge in found] == [True, True]
 
 
 def test_trials_are_in_the_grids_order_with_their_numbers(build: Any) -> None:
     experiment, ledger = build.two_rates()
-    frame = trials_frame(experiment, ledger)
-    assert list(frame["experiment"]) == ["lr=0.0003", "lr=0.001"]
+    frame = Results(experiment, ledger).trials_frame
+    assert list(frame["trial"]) == ["lr=0.0003", "lr=0.001"]
     assert list(frame["best"]) == [False, True]
     assert list(frame["lowest_epoch"]) == [2, 3]
     # 300 steps of 2,048 tokens in 15 s
@@ -86,9 +52,9 @@ def test_trials_are_in_the_grids_order_with_their_numbers(build: Any) -> None:
 
 def test_no_loss_of_an_unfinished_trial_enters_a_frame(build: Any) -> None:
     experiment, ledger = build.mixed()
-    frame = trials_frame(experiment, ledger).set_index("status")
+    frame = Results(experiment, ledger).trials_frame.set_index("status")
     assert frame.loc["complete", "val_loss_nats"] == 7.125
     for status in ("stopped", "diverged", "failed"):
         assert math.isnan(frame.loc[status, "val_loss_nats"])
         assert math.isnan(frame.loc[status, "train_loss_nats"])
-    assert set(epochs_frame(experiment, ledger)["val_loss_nats"]) == {7.5, 7.25, 7.125}
+    assert set(Results(experiment, ledger).epochs_frame["val_loss_nats"]) == {7.5, 7.25, 7.125}

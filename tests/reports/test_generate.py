@@ -8,8 +8,10 @@ import re
 import struct
 import subprocess
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,6 +21,9 @@ from hypothesis import strategies as st
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.reports import generate
 from minigpt_search.reports.page.page import build_page, markdown_text, to_html, to_markdown
+from minigpt_search.search.results import frames
+from minigpt_search.search.results import results as results_module
+from minigpt_search.search.results.results import Results
 
 ROOT = Path(generate.__file__).parents[1]
 
@@ -52,6 +57,7 @@ def report(build: Any, name: str = "lr-quick") -> Path:
     return build.root / "experiments" / name / "report"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_everything_is_written(build: Any, capsys: pytest.CaptureFixture[str]) -> None:
     build.two_rates()
     folder = report(build)
@@ -71,7 +77,7 @@ def test_everything_is_written(build: Any, capsys: pytest.CaptureFixture[str]) -
         *(f"tables/{name}.csv" for name in ("claims", "scaling_laws", "rerun_commands")),
     }
     csv = (folder / "tables" / "experiments.csv").read_text().splitlines()
-    assert csv[0].startswith("experiment,epochs,train_loss_nats,val_loss_nats")
+    assert csv[0].startswith("trial,epochs,train_loss_nats,val_loss_nats")
     assert csv[2].startswith("lr=0.001,3,6.125,6.0,403.428")
 
 
@@ -96,9 +102,9 @@ def test_names_are_inert(build: Any) -> None:
     source = build.manifest()["sources"][0] | {"title": evil, "attribution": f"{evil}\n# x"}
     source["licence"] = "a|b"
     corpus = build.manifest(sources=[source])
-    experiment = build.plan(name=f"{evil}\n# x", corpus=corpus, command=(evil,))
+    experiment = build.plan(name=f"{evil}\n# x", manifest=corpus, command=(evil,))
     trial = build.trial(experiment, {"lr": 1e-3}, (), "failed", error=f"{evil} | a\nb")
-    page = build_page(experiment, build.write(build.plan(name="x"), [trial]))
+    page = build_page(Results(experiment, build.write(build.plan(name="x"), [trial])))
     elements = Elements(to_html(page))
     assert not elements.named("script")
     assert elements.text.count(evil) >= 4
@@ -128,7 +134,7 @@ def test_markdown_text_stays_in_its_cell(text: str) -> None:
 def test_tables_of_markdown_have_even_rows(build: Any) -> None:
     experiment, ledger = build.mixed()
     ledger.append(build.rerun(ledger.best(), 7.125))
-    lines = to_markdown(build_page(experiment, ledger)).splitlines()
+    lines = to_markdown(build_page(Results(experiment, ledger))).splitlines()
     for before, line in itertools.pairwise(lines):
         if before.startswith("|") and line.startswith("|"):
             assert len(unescaped_cells(before)) == len(unescaped_cells(line))
@@ -166,14 +172,15 @@ def test_without_any_result(build: Any, ended: list[str]) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_cautions(build: Any) -> None:
     experiment, ledger = build.two_rates()
-    page = build_page(experiment, ledger)
+    page = build_page(Results(experiment, ledger))
     assert "upper edge of its grid" in page.cautions[0]
     assert any("one seed each" in told for told in page.sections[0].paragraphs)
     ledger.append(build.rerun(ledger.best(), 6.0))
     ledger.append(build.rerun(ledger.best(), 6.0))
-    assert "looked at twice" in build_page(experiment, ledger).cautions[-1]
+    assert "looked at twice" in build_page(Results(experiment, ledger)).cautions[-1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_older_reports_figure_does_not_stay(build: Any) -> None:
     build.two_rates()
     stale = report(build) / "figures" / "loss_against_epochs.png"
@@ -182,6 +189,7 @@ def test_an_older_reports_figure_does_not_stay(build: Any) -> None:
     assert not stale.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_write_leaves_the_old_report(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     build.two_rates()
     folder = report(build)
@@ -199,7 +207,7 @@ def test_a_failed_write_leaves_the_old_report(build: Any, monkeypatch: pytest.Mo
 def test_a_manifest_without_a_key_is_named(build: Any) -> None:
     corpus = build.manifest()
     del corpus["splits"]
-    build.write(build.plan(corpus=corpus))
+    build.write(build.plan(manifest=corpus))
     with pytest.raises(UserError, match="no 'splits'"):
         report(build)
 
@@ -228,14 +236,10 @@ def test_tables_need_no_matplotlib() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_a_users_mistake_is_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "reports" / "generate.py"), "nothing"]
-    ended = subprocess.run(
-        [*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("error: no experiment 'nothing'")
-    assert len(ended.stderr.splitlines()) == 1
+def test_a_users_mistake_is_one_line(run_here: Any, tmp_path: Path) -> None:
+    ended = run_here("reports/generate.py", "nothing", "--out", str(tmp_path))
+    ended.refused("no experiment 'nothing'")
+    assert ended.err.startswith("error: ") and len(ended.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("sampler", [None, "tpe"])
@@ -253,3 +257,28 @@ def test_five_hundred_trials_are_all_there_and_stay_legible(build: Any, sampler:
         width, height = struct.unpack(">2I", path.read_bytes()[16:24])  # PNG's header
         assert width < 1200 and height < 1200, path.name  # no legend of hundreds of lines
         assert path.stat().st_size < 300_000
+
+
+def test_a_page_computes_the_winner_and_the_frames_once(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+
+    def count(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def counted(*arguments: Any) -> Any:
+            calls[name] += 1
+            return function(*arguments)
+
+        monkeypatch.setattr(module, name, counted)
+
+    computed = ("configurations_of", "choose", "find_winner")
+    for name in computed:
+        count(results_module, name)
+    for name in ("trials_frame", "epochs_frame"):
+        count(frames, name)
+    results = Results(*build.two_rates())
+    build_page(results)
+    assert calls == dict.fromkeys((*computed, "trials_frame", "epochs_frame"), 1)
+    assert results.winner is results.winner and results.trials_frame is results.trials_frame

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from minigpt_search.reports.page.page import build_page, to_markdown
 from minigpt_search.search.records.experiment import read_experiment
 from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.results import Results
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results" / "lr-quick"
 RATES = ["lr=0.0003", "lr=0.0005", "lr=0.001", "lr=0.002"]
@@ -49,17 +50,17 @@ def test_the_committed_ledger_gives_the_committed_report(monkeypatch: pytest.Mon
         draw(self, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", savefig)
-    page = build_page(read_experiment(FOLDER), Ledger(FOLDER / "ledger.jsonl"))
+    page = build_page(Results(read_experiment(FOLDER), Ledger(FOLDER / "ledger.jsonl")))
     assert to_markdown(page).splitlines() == (FOLDER / "report.md").read_text().splitlines()
     assert drawn == FIGURES
-    names = {f"{picture.name}.png" for picture in page.pictures}
+    names = {f"{figure.name}.png" for figure in page.figures}
     assert {path.name for path in (FOLDER / "figures").iterdir()} == names
 
 
 if __name__ == "__main__":
-    page = build_page(read_experiment(FOLDER), Ledger(FOLDER / "ledger.jsonl"))
+    page = build_page(Results(read_experiment(FOLDER), Ledger(FOLDER / "ledger.jsonl")))
     (FOLDER / "report.md").write_text(to_markdown(page))
     for old in (FOLDER / "figures").glob("*.png"):
         old.unlink()
-    for picture in page.pictures:
-        (FOLDER / "figures" / f"{picture.name}.png").write_bytes(picture.png)
+    for figure in page.figures:
+        (FOLDER / "figures" / f"{figure.name}.png").write_bytes(figure.png)

@@ -20,6 +20,7 @@ from minigpt_search.model.records import Device
 from minigpt_search.reports import generate
 from minigpt_search.reports.page.compare import compare_page
 from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
+from minigpt_search.search.results.results import Results
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -40,7 +41,7 @@ CELL_ENDS = re.compile(r"(?<!\\)(?:\\\\)*\|")
 
 
 class Shape(HTMLParser):
-    """Each tag with the names of its attributes, and where links and pictures lead."""
+    """Each tag with the names of its attributes, and where links and figures lead."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -79,18 +80,17 @@ def page_of(build: Any, word: str) -> Page:
     failed = build.trial(plain, {"lr": 3e-4}, (), "failed", error=word, replicate=1, **given)
     rerun = dataclasses.replace(build.rerun(done, 6.0), ended_at=word)
     ledger = build.write(plain, [done, diverged, failed, rerun])
-    experiment = dataclasses.replace(
-        plain,
+    experiment = plain.replace(
         name=word,
         created_at=word,
         command=("search/run.py", word),
-        corpus=build.manifest(sources=[source], name=word),
-        corpus_hash=word,
-        hardware={"processor": word, "cores": word, "memory_gb": 24.0, "gpus": [word]},
+        manifest=build.manifest(sources=[source], name=word),
+        content_hash=word,
+        hardware={"processor": word, "cores": 2, "memory_gb": 24.0, "gpus": [word]},
         versions={word: word},
         git_commit=word,
     )
-    return build_page(experiment, ledger, out=word)
+    return build_page(Results(experiment, ledger), out=word)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -108,15 +108,14 @@ def comparison_of(build: Any, word: str) -> Page:
     for rate in (1e-3, 2e-3):
         plain = build.plan({"lr": (rate,)}, command=("search/run.py", str(rate)))
         ledger = build.write(plain, [build.trial(plain, {"lr": rate}, (7.0, 6.5, 6.0))])
-        experiment = dataclasses.replace(
-            plain,
+        experiment = plain.replace(
             name=f"{word}{rate}",
             command=("search/run.py", f"{word} {rate}"),
             versions={word: f"{word} {rate}"},
-            hardware={"processor": f"{word} {rate}"},
+            hardware={**plain.machine.hardware, "processor": f"{word} {rate}"},
             git_commit=f"{word} {rate}",
         )
-        searches.append((experiment, ledger))
+        searches.append(Results(experiment, ledger))
     return compare_page(searches)
 
 
@@ -154,8 +153,8 @@ def test_hostile_values_of_axes_are_refused_in_one_line(build: Any) -> None:
     build.two_rates()
     path = build.root / "experiments" / "lr-quick" / "experiment.json"
     for axes in ({"lr": ["<script>"]}, {"<script>": [1.0]}, {"lr": []}, {"lr": [float("inf")]}):
-        raw = json.loads(path.read_text()) | {"axes": axes}
-        path.write_text(json.dumps(raw))
+        raw = json.loads(path.read_text())
+        path.write_text(json.dumps(raw | {"space": raw["space"] | {"axes": axes}}))
         with pytest.raises(UserError, match="axes") as refused:
             generate.main(["lr-quick", "--out", str(build.root)])
         assert len(str(refused.value).splitlines()) == 1

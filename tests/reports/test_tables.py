@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from minigpt_search.data.common.formatting import duration, one_line, share, storage
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.reports.page import findings, setup_tables, tables
-from minigpt_search.search.answer import text_table
 from minigpt_search.search.answer.columns import show
+from minigpt_search.search.answer.text_table import TERMINAL_WIDTH, as_text, trials_table
+from minigpt_search.search.results.results import Results
 
 
 def test_experiments_table_is_exact(build: Any) -> None:
-    frame = text_table.experiments(*build.two_rates())
+    frame = trials_table(Results(*build.two_rates()))
     assert list(frame.columns) == [
-        "experiment",
+        "trial",
         "epochs",
         "train_loss_nats",
         "val_loss_nats",
@@ -43,7 +44,7 @@ def test_notes_on_warm_up_and_attempts(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3, 2e-3)}, base=base)
     trial = build.trial(experiment, {"lr": 1e-3}, (8.0, 7.5, 7.0), attempts=2, taken_from="old")
     own = build.trial(experiment, {"lr": 2e-3}, (8.0, 7.6, 7.1))
-    frame = text_table.experiments(experiment, build.write(experiment, [trial, own]))
+    frame = trials_table(Results(experiment, build.write(experiment, [trial, own])))
     # 90 of 300 steps
     assert frame["notes"].tolist() == [
         "best; lr at the lower edge; warm-up is 30% of the run; started 2 times; from old",
@@ -59,7 +60,7 @@ def test_the_time_of_a_trunk_is_counted_once(build: Any) -> None:
     ]
     alone = sum(trial.timing.total() for trial in trials)
     ledger = build.write(experiment, trials)
-    shown = findings.headline(experiment, ledger)["Time of all trials"]
+    shown = findings.headline(Results(experiment, ledger))["Time of all trials"]
     assert shown == f"{alone - 8:.1f} s"
 
 
@@ -67,17 +68,17 @@ def test_the_time_of_a_pack_is_counted_once(build: Any) -> None:
     experiment = build.plan({"lr": (1e-3, 2e-3)}, pack=2)
     trials = [build.trial(experiment, {"lr": lr}, (8.0, 7.5, 7.0), pack=2) for lr in (1e-3, 2e-3)]
     ledger = build.write(experiment, trials)
-    assert text_table.experiments(experiment, ledger)["notes"].str.endswith("of a pack of 2").all()
-    assert findings.headline(experiment, ledger)["Time of all trials"] == "20.0 s"
+    assert trials_table(Results(experiment, ledger))["notes"].str.endswith("of a pack of 2").all()
+    assert findings.headline(Results(experiment, ledger))["Time of all trials"] == "20.0 s"
     rows = dict(setup_tables.provenance(experiment).itertuples(index=False, name=None))
     assert "2 packs of up to 2 trials at a time" in rows["Trials ran on"]
 
 
 def test_unfinished_trials_are_apart_and_without_a_loss(build: Any) -> None:
     experiment, ledger = build.mixed()
-    assert text_table.experiments(experiment, ledger)["experiment"].tolist() == ["lr=0.0001"]
+    assert trials_table(Results(experiment, ledger))["trial"].tolist() == ["lr=0.0001"]
     # 100 steps of 32 x 64 tokens, 41.1 million operations each
-    assert show(tables.without_result(experiment, ledger)).rows == [
+    assert show(tables.without_result(Results(experiment, ledger))).rows == [
         ["lr=0.0003", "stopped", "1 of 3", "8.0 s", "8.43e+12", "ended early on purpose"],
         ["lr=0.0005", "diverged", "1 of 3", "8.0 s", "8.43e+12", "not finite at step 140"],
         ["lr=0.001", "failed", "0 of 3", "2.0 s", "0.00e+00", "worker lost"],
@@ -86,7 +87,7 @@ def test_unfinished_trials_are_apart_and_without_a_loss(build: Any) -> None:
 
 def test_best_by_epoch_measures_improvement_from_the_first(build: Any) -> None:
     experiment, ledger = build.two_rates()
-    frame = tables.by_epoch(experiment, ledger, ledger.best())
+    frame = tables.by_epoch(Results(experiment, ledger), ledger.best())
     assert frame["val_loss_nats"].tolist() == [7.0, 6.5, 6.0]
     improvement = frame["improvement"].tolist()
     assert math.isnan(improvement[0])
@@ -99,7 +100,7 @@ def test_reruns_say_whether_the_bits_came_out_again(build: Any) -> None:
     best = ledger.best()
     ledger.append(build.rerun(best, 6.0))
     ledger.append(build.rerun(best, 6.0000001))
-    rows = show(tables.reruns(experiment, ledger)).rows
+    rows = show(tables.reruns(Results(experiment, ledger))).rows
     assert [row[3] for row in rows] == ["yes", "no"]
     assert rows[0][0] == "lr=0.001"
     assert rows[0][5:8] == ["6.2500", "518.01", "2.2500"]
@@ -108,9 +109,9 @@ def test_reruns_say_whether_the_bits_came_out_again(build: Any) -> None:
 def test_no_trials_give_empty_tables(build: Any) -> None:
     experiment = build.plan()
     ledger = build.write(experiment)
-    assert text_table.experiments(experiment, ledger).empty
-    assert tables.without_result(experiment, ledger).empty
-    assert tables.by_epoch(experiment, ledger, None).empty
+    assert trials_table(Results(experiment, ledger)).empty
+    assert tables.without_result(Results(experiment, ledger)).empty
+    assert tables.by_epoch(Results(experiment, ledger), None).empty
 
 
 @pytest.mark.parametrize(("tied", "total"), [(True, 6_837_888), (False, 13_270_784)])
@@ -175,9 +176,9 @@ def test_small_amounts() -> None:
 
 
 def test_text_for_a_terminal_is_aligned(build: Any) -> None:
-    text = text_table.as_text(text_table.experiments(*build.two_rates()))
+    text = as_text(trials_table(Results(*build.two_rates())))
     lines = text.splitlines()
-    headings = "Experiment Epochs Train loss Validation loss Perplexity Bits per byte Time Notes"
+    headings = "Trial Epochs Train loss Validation loss Perplexity Bits per byte Time Notes"
     assert " ".join(lines[0].split()) == headings
     assert set(lines[1]) == {"-", " "}
     assert lines[0].index("Notes") == lines[2].index("validation")
@@ -189,9 +190,9 @@ def test_text_for_a_terminal_is_aligned(build: Any) -> None:
     label=st.text(max_size=150),
 )
 def test_text_for_a_terminal_is_narrow_and_harmless(reason: str, label: str) -> None:
-    frame = pd.DataFrame([{"experiment": label, "status": "failed", "reason": reason}])
-    text = text_table.as_text(frame)
-    assert max(map(len, text.split("\n"))) <= text_table.TERMINAL_WIDTH
+    frame = pd.DataFrame([{"trial": label, "status": "failed", "reason": reason}])
+    text = as_text(frame)
+    assert max(map(len, text.split("\n"))) <= TERMINAL_WIDTH
     assert all(line.isprintable() for line in text.split("\n"))
     kept = "".join(text.split())
     assert all(word[:1] in kept for word in one_line(reason).split())

@@ -17,19 +17,47 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, Device, EpochRecord, Timing
 from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
 from minigpt_search.search.cli.parser import make_parser
+from minigpt_search.search.planning.calibration import Speed, shape_key, write_cache
+from minigpt_search.search.planning.checks import check_trials
+from minigpt_search.search.planning.choose_pack import choose_pack
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.storage.corpus_copy import push_corpus
 from minigpt_search.search.storage.folder import FolderStorage
+from minigpt_search.search.trials.length import length_in
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
-def command_of(search_root: Path) -> Callable[..., list[str]]:
+def leave_speeds(search_root: Path) -> Callable[..., None]:
+    """`leave_speeds(*words)`: made-up speeds of the shapes that these words search, so that no
+    command measures them, which takes ten seconds of a processor. `tests/bad_input/test_machine.py`
+    and `tests/search/planning/test_budget.py` have some measured."""
+
+    def leave(*words: str) -> None:
+        args = make_parser().parse_args(words)
+        corpus = open_corpus(search_root / "corpus" / args.corpus)
+        experiment = with_corpus(make_experiment(args, "cpu"), corpus)
+        experiment = experiment.replace(pack=choose_pack(args.pack, experiment)[0])
+        shapes = {
+            shape_key(trial.config, experiment): Speed(
+                training=10_000.0, scoring=40_000.0, memory_mb=500.0
+            )
+            for trial in check_trials(experiment, length_in(corpus))
+        }
+        write_cache(search_root, shapes)
+
+    return leave
+
+
+@pytest.fixture(scope="session")
+def command_of(search_root: Path, leave_speeds: Callable[..., None]) -> Callable[..., list[str]]:
     """The command line of one of the project's scripts, on `search_root`."""
 
     def command(script: str, *words: str) -> list[str]:
+        if script == "search/run.py" and not {"--resume", "--extend"} & set(words):
+            leave_speeds(*words)
         return [sys.executable, str(CHECKOUT / script), *words, "--out", str(search_root)]
 
     return command

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from minigpt_search.model.config import ModelConfig, flops_per_token, parameter_count
+from minigpt_search.model.config import ModelConfig
 from minigpt_search.model.hardware.device import TORCH_TYPES
+from minigpt_search.model.model_size import flops_per_token, parameter_count
 
 UPDATE_BYTES_PER_PARAMETER = 28
 """AdamW in fp32 reads weight, gradient and two moments, and writes weight and moments."""

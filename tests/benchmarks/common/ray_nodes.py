@@ -29,21 +29,28 @@ _MARK = "MINIGPT_TEST_NODE"
 class RayNodes:
     """Use as a context manager. The head has no processors to work with."""
 
-    def __init__(self, hidden: Path | None = None) -> None:
-        """`hidden`: a folder that the nodes don't see, where this user can take it from them."""
+    def __init__(self, hidden: Path | None = None, *, job_server: bool = False) -> None:
+        """
+        Args:
+            hidden: a folder that the nodes don't see, where this user can take it from them.
+            job_server: whether the head takes `ray job submit`; needs `ray[default]`.
+        """
         can_hide = subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
         hide = f'mount -t tmpfs none {hidden} && exec "$0" "$@"'
         self._before = ["unshare", "--mount", "sh", "-c", hide] if hidden and can_hide else []
-        self._started: list[subprocess.Popen[bytes]] = []
         self._folder = Path(tempfile.mkdtemp(prefix="mg-"))
         self._net = f"127.{random.randint(2, 250)}.{random.randint(2, 250)}"
         self._count = 0
         self.address = f"{self._net}.1:{_free_port()}"
+        self.jobs = f"http://{self._net}.1:{_free_port()}" if job_server else None
+        """Where `ray job submit --address` finds the job server, if there is one."""
         self.environment = {
             **os.environ,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # A submitted job's `python` is what the head's shell finds.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
         self.nodes: list[str] = []
         """Marks of the worker nodes."""
@@ -51,8 +58,13 @@ class RayNodes:
         """The first process of each node, by mark."""
 
     def __enter__(self) -> RayNodes:
-        port = self.address.rpartition(":")[2]
-        options = ["--port", port, "--include-dashboard", "false"]
+        options = ["--port", self.address.rpartition(":")[2]]
+        if self.jobs is None:
+            options += ["--include-dashboard", "false"]
+        else:
+            host, _, port = self.jobs.removeprefix("http://").partition(":")
+            options += ["--include-dashboard", "true"]
+            options += ["--dashboard-host", host, "--dashboard-port", port]
         self._head = self._start("--head", *options, cores=0)
         return self
 
@@ -90,6 +102,7 @@ class RayNodes:
             *("--node-ip-address", f"{self._net}.{self._count}", "--num-cpus", str(cores)),
             *("--temp-dir", str(self._folder / str(self._count)), "--disable-usage-stats"),
             *("--min-worker-port", "0", "--max-worker-port", "0", "--num-gpus", "0"),
+            *("--dashboard-agent-listen-port", str(_free_port())),  # its default is one a machine
             *("--object-store-memory", "100000000", *options),
         ]
         with log.open("wb") as file:

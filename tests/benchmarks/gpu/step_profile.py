@@ -20,10 +20,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 import torch
 
 from minigpt_search.data.common.errors import run_command
-from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import TORCH_TYPES, best_precision, is_cuda
 from minigpt_search.model.loss import gpu as loss_gpu
 from minigpt_search.model.loss.cross_entropy import linear_cross_entropy
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.model.network.compiled import compile_blocks
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.step import Step

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import f
 from minigpt_search.data.common.errors import run_command
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import best_precision
-from minigpt_search.search.planning.choose_sharing import SIZES, choose, measure
+from minigpt_search.search.planning.choose_sharing import choose, measure
+from minigpt_search.search.planning.measure import SIZES
 
 
 def main() -> int:

@@ -15,7 +15,6 @@ from above. Linux only.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import json
 import os
@@ -33,6 +32,7 @@ from scaling_parts import measure_parts, parts_lines
 from scaling_storage import measure_storage, storage_lines
 from scaling_trial import STAMPS, STEPS, sleep_and_record
 
+from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import hardware
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.cli.make_experiment import make_experiment
@@ -43,7 +43,9 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
 
 TOKENS = 10_000_000
-LENGTH = RunLength(sequences=32 * STEPS, steps_per_epoch=STEPS, total_steps=STEPS, warmup_steps=100)
+LENGTH = RunLength.of(  # one epoch of so many steps
+    RunConfig().replace(epochs=1, warmup_steps=100), 32 * STEPS
+)
 
 
 def main() -> None:
@@ -92,17 +94,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def plan(trials: int, slots: int, sampler: str) -> Experiment:
     """A sampler's search over rate, epochs and width, on so many GPUs."""
-    words = ["--search", sampler, "--trials", str(trials), "--preset", "seed", "--name", "scaling"]
+    words = ["--search", sampler, "--trials", str(trials), "--preset", "full", "--name", "scaling"]
     args = make_parser().parse_args(words)
     check_options(args)
     made = make_experiment(args, "cpu")
-    return dataclasses.replace(
-        made,
+    return made.replace(
         device="cuda",
         max_concurrent=slots,
         threads_per_trial=1,
         gpus_per_trial=1.0,
-        hardware=made.hardware | {"gpus": ["no device"] * slots},
+        hardware=made.machine.hardware | {"gpus": ["no device"] * slots},
         corpus_hash="0" * 64,
         corpus={
             "name": "none",

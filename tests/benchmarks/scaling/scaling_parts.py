@@ -26,6 +26,7 @@ from minigpt_search.search.records.trial_folder import (
     trial_folder,
     write_outcome,
 )
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.feasible import drawn
 from minigpt_search.search.trials.trial import Trial, make_trial
 
@@ -140,7 +141,7 @@ def _ends(experiment: Experiment, folder: Path, ledger: Ledger) -> dict[str, flo
         "resume: read the ledger": processor_ms(lambda: Ledger(ledger.path)),
         "resume: look for outcomes": processor_ms(lambda: collect_outcomes(folder, ledger)),
         "last: study.db": processor_ms(lambda: write_study(experiment, folder, ledger)),
-        "last: the answer": processor_ms(lambda: answer(experiment, ledger, None)),
+        "last: the answer": processor_ms(lambda: answer(Results(experiment, ledger), None)),
     }
 
 

@@ -6,7 +6,6 @@ by a real one's time per request, 10 to 100 ms.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import threading
@@ -20,8 +19,8 @@ from urllib.parse import urlencode
 from scaling_trial import make_record
 
 from minigpt_search.model.records import RungRecord
-from minigpt_search.model.training.checkpoint import KEPT
-from minigpt_search.search.early_stopping.rule import Scored
+from minigpt_search.model.training.checkpoint_files import STEP_CHECKPOINTS_KEPT
+from minigpt_search.search.early_stopping.rule import RungHistory
 from minigpt_search.search.early_stopping.rungs import FILE as RUNGS_FILE
 from minigpt_search.search.early_stopping.rungs import write_rungs
 from minigpt_search.search.records.experiment import Experiment
@@ -36,7 +35,7 @@ from minigpt_search.search.records.trial_folder import (
 from minigpt_search.search.storage.base import Storage
 from minigpt_search.search.storage.open import open_storage
 from minigpt_search.search.sync.mirror import StorageMirror
-from minigpt_search.search.sync.worker_files import NodePlace
+from minigpt_search.search.sync.worker_files import SyncedWorkerFiles
 from minigpt_search.search.trials.feasible import drawn
 from minigpt_search.search.trials.trial import Trial, make_trial
 
@@ -100,7 +99,7 @@ def measure_storage(experiment: Experiment, counts: Sequence[int], home: Path) -
     found = []
     for count in counts:
         with counted_s3() as (requests, uri):
-            stored = dataclasses.replace(experiment, name=f"stored-{count}", storage=uri)
+            stored = experiment.replace(name=f"stored-{count}", uri=uri)
             folder = home / "experiments" / stored.name
             found.append({"trials": count} | _at(stored, trials, count, folder, requests))
             open_storage.cache_clear()
@@ -133,7 +132,7 @@ def _at(
     shutil.rmtree(folder / "checkpoints")
     ledger = Ledger(folder / "ledger.jsonl")
     return {
-        "driver: a beat": requests.of(lambda: (mirror.lease.beat(), mirror.push())),
+        "driver: a beat": requests.of(lambda: (mirror.lease.heartbeat(), mirror.push())),
         "driver: a beat, more in the ledger": requests.of(lambda: _beat(mirror)),
         "driver: a trial ends": requests.of(lambda: mirror.fetch_trial(ended[-1].trial_id)),
         "driver: it resumes": requests.of(lambda: _resume(mirror, ledger)),
@@ -145,11 +144,11 @@ def _at(
 def _begin(home: Path, trial: Trial) -> None:
     note_start(home, trial.values, trial.replicate, Start(session="one", from_step=0))
     rung = RungRecord(step=250, tokens_seen=1_000, schedule_tokens=4_000, val_loss_nats=8.0)
-    write_rungs(home, Scored(config=trial.config, rungs=(rung,)))
+    write_rungs(home, RungHistory(config=trial.config, rungs=(rung,)))
 
 
 def _beat(mirror: StorageMirror) -> None:
-    mirror.lease.beat()
+    mirror.lease.heartbeat()
     os.utime(mirror.folder / "ledger.jsonl")
     mirror.push()
 
@@ -176,7 +175,7 @@ def _worker(
     trial = trials[0]
     home = trial_folder(node, trial.trial_id)
     with ExitStack() as held:
-        place = NodePlace(storage, experiment, node, held)
+        place = SyncedWorkerFiles(storage, experiment, node, held)
 
         def start() -> None:
             place.begin([trial.trial_id])
@@ -195,7 +194,7 @@ def _worker(
             place.ended(trial.trial_id)
 
         found = {"worker: a trial starts": requests.of(start)}
-        for step in range(KEPT):  # until each new one replaces an old one
+        for step in range(STEP_CHECKPOINTS_KEPT):  # until each new one replaces an old one
             checkpoint(200 + step)
         found["worker: a checkpoint"] = requests.of(lambda: checkpoint(300))
         found["worker: a trial ends"] = requests.of(end)
@@ -203,7 +202,7 @@ def _worker(
         place.wrote(home / RUNGS_FILE)
         found["worker: its next rung"] = requests.of(lambda: place.scored(trial.trial_id))
         place.close()
-        following = NodePlace(storage, experiment, node, held)
+        following = SyncedWorkerFiles(storage, experiment, node, held)
         found["worker: the next trial's first rung"] = requests.of(
             lambda: following.scored(trials[1].trial_id)
         )

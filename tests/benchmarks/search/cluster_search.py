@@ -79,7 +79,7 @@ def measure(words: list[str], corpus: str, count: int) -> dict[str, Any]:
         seconds = time.perf_counter() - began
         records = Ledger(folder / "experiments" / "x" / "ledger.jsonl").complete()
         plan = json.loads((folder / "experiments" / "x" / "experiment.json").read_text())
-    slots = int(plan["max_concurrent"])
+    slots = int(plan["machine"]["max_concurrent"])
     trials = [record.timing.total() for record in records]
     return {
         "nodes": count,

@@ -21,19 +21,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import f
 
 from plain_loop import PlainLoop
 
+from minigpt_search.data.common.machine import usable_cores
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.model.config import RunConfig
-from minigpt_search.model.hardware.device import best_precision, hardware, usable_cores
+from minigpt_search.model.hardware.device import best_precision, hardware
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
-from minigpt_search.search.space.presets import QUICK, SEED
+from minigpt_search.search.space.presets import FULL, QUICK
 
 SHAPES = {
     "quick: 4 x 64, width 128": QUICK,
-    "seed: 32 x 64, width 128": SEED,
-    "seed: 32 x 64, width 512": SEED.replace(embed_dim=512),
+    "seed: 32 x 64, width 128": FULL,
+    "seed: 32 x 64, width 512": FULL.replace(embed_dim=512),
 }
 MANY_TRIALS = ["--search", "tpe", "--trials", "1000", "--device", "cpu"]
 """A search that never runs short of trials."""
@@ -63,7 +64,7 @@ def main() -> None:
         "processor": hardware()["processor"],
         "cores": cores,
         "precision": best_precision("cpu"),
-        "the_search_takes": [chosen.max_concurrent, chosen.threads_per_trial],
+        "the_search_takes": [chosen.machine.max_concurrent, chosen.machine.threads_per_trial],
         "rows": rows,
     }
     print("\n".join(report_lines(numbers)))

@@ -65,8 +65,8 @@ def main() -> None:
     ]
     numbers = {
         "processor": hardware()["processor"],
-        "concurrent": experiment.max_concurrent,
-        "threads": experiment.threads_per_trial,
+        "concurrent": experiment.machine.max_concurrent,
+        "threads": experiment.machine.threads_per_trial,
         "tokens_per_trial": EPOCHS * fields["tokens_per_epoch"],
         "slice_seconds": slices,
         "rounds": rounds,
@@ -92,7 +92,7 @@ def measure(
         search, command = start_search(words, fields, home)
         sides = Side([search.pid]), Side([loop.process.pid for loop in loops])
         try:
-            wait_for_trials(search, home, experiment.max_concurrent)
+            wait_for_trials(search, home, experiment.machine.max_concurrent)
             with ThreadPoolExecutor(1) as pool:
                 training = pool.submit(train_plainly, loops, trials, home)
                 busy = (lambda: search.poll() is None), (lambda: not training.done())
@@ -154,7 +154,7 @@ def sized(words: list[str], corpus: Corpus, seconds: float) -> dict[str, int]:
     experiment, trials = planned(words, corpus, CALIBRATION)
     with plain_loops(experiment, corpus) as loops:
         results = train_plainly(loops, trials, None)
-    per_step = experiment.base.train.batch_size * experiment.base.model.seq_len
+    per_step = experiment.space.base.train.batch_size * experiment.space.base.model.seq_len
     rate = per_step * statistics.median(t["steps_per_second"] for t in results)
     return {"tokens_per_epoch": int(rate * seconds / EPOCHS), "val_tokens": 4_096}
 
@@ -164,8 +164,8 @@ def plain_loops(experiment: Experiment, corpus: Corpus) -> Iterator[list[PlainLo
     """As many plain loops as the search runs trials at a time."""
     with ExitStack() as stack:
         yield [
-            stack.enter_context(PlainLoop(corpus.folder, experiment.threads_per_trial))
-            for _ in range(experiment.max_concurrent)
+            stack.enter_context(PlainLoop(corpus.folder, experiment.machine.threads_per_trial))
+            for _ in range(experiment.machine.max_concurrent)
         ]
 
 

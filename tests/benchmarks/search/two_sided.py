@@ -26,7 +26,7 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.search.records.experiment import read_experiment
 from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.winner import winner
+from minigpt_search.search.results.results import Results
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SAME = "1e-3,1.0000000001e-3"
@@ -50,10 +50,10 @@ def search(root: Path, rates: str, seed: int, options: argparse.Namespace) -> tu
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(words)}: {done.stderr[-2000:]}")
     experiment, ledger = read_experiment(folder), Ledger(folder / "ledger.jsonl")
-    best = winner(experiment, ledger)
+    best = Results(experiment, ledger).winner
     assert best is not None and best.test is not None and best.fresh
     shutil.rmtree(folder)
-    rate = f"{best.cell.config.train.lr_peak:.11g}"
+    rate = f"{best.configuration.config.train.lr_peak:.11g}"
     verdict = "not separable" if best.open else "separated"
     seconds = time.perf_counter() - started
     row = (

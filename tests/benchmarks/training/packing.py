@@ -15,10 +15,12 @@ from statistics import median
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[3] / "src")
 
+import torch
+
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import best_device, best_precision, describe_device
-from minigpt_search.search.planning.choose_pack import SIZES
-from minigpt_search.search.planning.probe import measure_tokens_per_second
+from minigpt_search.search.planning.measure import SIZES
+from minigpt_search.search.planning.probe import Probe
 
 SEQ_LEN = RunConfig().model.seq_len
 
@@ -43,12 +45,11 @@ def main() -> None:
     rates: dict[tuple[int, int], list[float]] = {cell: [] for cell in cells}
     device = describe_device(args.device)
     about = {"device": device.name, "threads": args.threads, "precision": precision}
+    torch.set_num_threads(args.threads)
     for _ in range(args.rounds):
         for batch, pack in cells:
             config = base.replace(batch_size=batch)
-            rate = measure_tokens_per_second(
-                config, args.device, args.threads, pack, seconds=args.seconds
-            )
+            rate = Probe(config, args.device, pack).trained_per_second(args.seconds)
             rates[batch, pack].append(rate)
             print(f"{batch} x {SEQ_LEN}, {pack}: {rate:,.0f} tokens/s", file=sys.stderr, flush=True)
             if args.json:  # at once, for a run that is cut short

@@ -66,7 +66,7 @@ class Ours:
     def train(self, batches: Iterable[Tensor]) -> float:
         """As `Run.train_epoch` does it, which reports once a second: here once a call."""
         # At once, as an epoch's: one by one they would make a GPU wait at each step.
-        order = self.run.batches.place(torch.cat(list(batches)))
+        order = self.run.batches.prepare_indices(torch.cat(list(batches)))
         for indices in order.split(self.run.config.train.batch_size):
             self.run.step(indices)
         self.run.report_progress()

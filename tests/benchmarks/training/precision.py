@@ -23,7 +23,7 @@ from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.hooks import Hooks
 from minigpt_search.model.training.loop import Run
-from minigpt_search.search.space.presets import SEED
+from minigpt_search.search.space.presets import FULL
 
 
 class PlainGPT(GPT):
@@ -50,7 +50,7 @@ def main() -> None:
     """Print the differences of each variant from the reference."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch-size", type=int, default=SEED.train.batch_size)
+    parser.add_argument("--batch-size", type=int, default=FULL.train.batch_size)
     parser.add_argument("--corpus", default="builtin")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
@@ -59,7 +59,7 @@ def main() -> None:
     results = {}
     for name in ("plain fp32", "tiled fp32", "tiled bf16", "plain bf16"):
         kind, _, precision = name.partition(" ")
-        config = SEED.replace(precision=precision, batch_size=options.batch_size, warmup_steps=50)
+        config = FULL.replace(precision=precision, batch_size=options.batch_size, warmup_steps=50)
         run = Run(config, corpus, "cpu", None, float("inf"), Hooks())
         if kind == "plain":
             run.model.__class__ = PlainGPT

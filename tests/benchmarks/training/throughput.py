@@ -30,9 +30,11 @@ from throughput_table import as_markdown, figure
 from turns import Child, take_turns
 
 from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.machine import usable_cores
 from minigpt_search.data.common.paths import artifacts_root
-from minigpt_search.model.config import RunConfig, flops_per_token
-from minigpt_search.model.hardware.device import hardware, usable_cores, versions
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.hardware.device import hardware, versions
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared, prepare_builtin
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.records.provenance import git_commit

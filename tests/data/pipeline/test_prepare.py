@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -24,6 +25,8 @@ from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, get_encoding
 from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.data.sources.builtin import BUILTIN
 
+PREPARE = "data/prepare.py"
+RunHere = Callable[..., Any]
 COMMAND = [sys.executable, str(Path(__file__).resolve().parents[3] / "data" / "prepare.py")]
 
 
@@ -113,12 +116,14 @@ def test_near_duplicates_are_dropped(
     assert entry["dropped"] == {"near_duplicate": 12}
 
 
-def test_a_second_call_does_nothing_and_says_so(root: Path, text_file: Path) -> None:
+def test_a_second_call_does_nothing_and_says_so(
+    root: Path, text_file: Path, run_here: RunHere
+) -> None:
     folder = prepare(root, text_file)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    done = run(root, "--source", text_file, "--name", "tiny")
-    assert done.returncode == 0
-    told, command = done.stdout.splitlines()
+    done = run_here(PREPARE, "--out", str(root), "--source", str(text_file), "--name", "tiny")
+    assert done.status == 0
+    told, command = done.out.splitlines()
     assert told == f"corpus tiny is already prepared: {folder}"
     assert command.endswith(f"search/run.py --grid lr --corpus tiny --out {root}")
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
@@ -130,16 +135,15 @@ def test_another_spec_under_the_same_name_is_refused(root: Path, text_file: Path
         prepare(root, text_file, tokens=6_000)
 
 
-def test_a_damaged_segment_is_named(root: Path, text_file: Path) -> None:
+def test_a_damaged_segment_is_named(root: Path, text_file: Path, run_here: RunHere) -> None:
     folder = prepare(root, text_file)
     assert verify_corpus(folder).name == "tiny"
     path = folder / "segment_03.pt"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
-    done = run(root, "--source", text_file, "--name", "tiny", "--verify")
-    assert done.returncode == 2
-    assert "segment_03.pt: damaged" in done.stderr
+    words = ("--source", str(text_file), "--name", "tiny", "--verify")
+    run_here(PREPARE, "--out", str(root), *words).refused("segment_03.pt: damaged")
     path.write_bytes(bytes(content[:-100]))
     with pytest.raises(UserError, match=r"segment_03.pt: damaged, .* bytes where"):
         open_corpus(folder)
@@ -152,7 +156,7 @@ def test_a_killed_preparation_leaves_nothing_finished_and_no_process(
     root: Path, tmp_path: Path, make_prose: Callable[..., str]
 ) -> None:
     source = tmp_path / "long.txt"
-    texts = [make_prose(number, sentences=60) for number in range(1_500)]
+    texts = [make_prose(number, sentences=60) for number in range(1_000)]
     source.write_text("\n<|endoftext|>\n".join(texts))
     command = [*COMMAND, "--out", str(root), "--source", str(source), "--workers", "2", "--quiet"]
     running = subprocess.Popen(command)
@@ -232,24 +236,25 @@ def test_hub_needs_tokens_and_its_library(root: Path, monkeypatch: pytest.Monkey
         (["--name", "absent", "--verify"], "no manifest.json, so this is not a finished corpus"),
     ],
 )
-def test_a_user_s_mistake_is_one_line(root: Path, arguments: list[str], message: str) -> None:
-    done = run(root, *arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_a_user_s_mistake_is_one_line(
+    root: Path, run_here: RunHere, arguments: list[str], message: str
+) -> None:
+    done = run_here(PREPARE, "--out", str(root), *arguments)
+    done.refused(message)
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1
 
 
-def test_nothing_left_to_train_on(root: Path, tmp_path: Path) -> None:
+def test_nothing_left_to_train_on(root: Path, tmp_path: Path, run_here: RunHere) -> None:
     source = tmp_path / "junk.txt"
     source.write_text("\n<|endoftext|>\n".join(f"#{number}" for number in range(9)))
     with pytest.raises(UserError, match=r"0 of 9 documents are left \(dropped: .*9 word_count\)"):
         prepare(root, source)
     source.write_text("a line of five words\n" * 90)
-    done = run(root, "--source", str(source), "--no-quality-filter")
-    assert done.stderr.startswith("error: ")  # and no progress bar before it
-    assert "1 of 1 documents are left (dropped: none)" in done.stderr
-    assert "lines <|endoftext|> part it" in done.stderr and "filter" not in done.stderr
+    words = ("--source", str(source), "--no-quality-filter")
+    told = run_here(PREPARE, "--out", str(root), *words).err
+    assert told.startswith("error: ")  # and no progress bar before it
+    assert "1 of 1 documents are left (dropped: none)" in told
+    assert "lines <|endoftext|> part it" in told and "filter" not in told
     source.write_text("")
     with pytest.raises(UserError, match="no text in it"):
         prepare(root, source)

@@ -36,7 +36,7 @@ def test_an_epoch_of_batches_is_the_data_set_s(
 ) -> None:
     source = make(dataset, "cpu")
     order = epoch_order(len(dataset), seed=3, epoch=2)
-    for indices in source.place(order).split(4):
+    for indices in source.prepare_indices(order).split(4):
         for ours, theirs in zip(source.batch(indices), dataset.batch(indices), strict=True):
             assert ours.dtype == torch.int64
             assert torch.equal(ours, theirs)

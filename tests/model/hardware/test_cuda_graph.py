@@ -1,4 +1,4 @@
-"""When a step is recorded, replayed or run as it is, with a stand-in for CUDA's recording.
+"""When a step is captured, replayed or run as it is, with a stand-in for CUDA's capture.
 
 What needs a GPU is in `test_gpu.py`.
 """
@@ -20,24 +20,24 @@ from minigpt_search.model.training.step import Step
 Function = Callable[[Tensor, Tensor], None]
 
 
-class Recorder:
-    """Notes how the function was called; a recording runs nothing, its replay the function."""
+class FakeCapture:
+    """Notes how the function was called; a capture runs nothing, its replay the function."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failure: str | None = None) -> None:
         self.calls: list[str] = []
         self.failure = failure
-        monkeypatch.setattr(cuda_graph, "run_aside", self.run_aside)
-        monkeypatch.setattr(cuda_graph, "record", self.record)
-        monkeypatch.setattr(cuda_graph, "_renew", torch.Generator.set_state)
+        monkeypatch.setattr(cuda_graph, "run_on_side_stream", self.run_on_side_stream)
+        monkeypatch.setattr(cuda_graph, "capture", self.capture)
+        monkeypatch.setattr(cuda_graph, "_replace_state", torch.Generator.set_state)
 
-    def run_aside(self, function: Function, tokens: Tensor, targets: Tensor) -> None:
+    def run_on_side_stream(self, function: Function, tokens: Tensor, targets: Tensor) -> None:
         self.calls.append("warm-up")
         function(tokens, targets)
 
-    def record(
+    def capture(
         self, function: Function, x: Tensor, y: Tensor, generators: Collection[torch.Generator]
     ) -> Callable[[], None]:
-        self.calls.append("record")
+        self.calls.append("capture")
         if self.failure is not None:
             for generator in generators:
                 torch.rand(3, generator=generator)  # whatever a failure leaves behind
@@ -83,22 +83,22 @@ def assert_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
 def test_whole_batches_are_replayed_after_the_warm_up_and_short_ones_are_not(
     tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder = Recorder(monkeypatch)
+    fake = FakeCapture(monkeypatch)
     sizes = [3, 8, 8, 8, 8, 3, 8]
     assert_same(train(graphed(make_step(tiny)), sizes), train(make_step(tiny), sizes))
     assert WARM_UP_STEPS == 2
-    assert recorder.calls == ["warm-up"] * 2 + ["record"] + ["replay"] * 3
+    assert fake.calls == ["warm-up"] * 2 + ["capture"] + ["replay"] * 3
 
 
-def test_what_can_t_be_recorded_runs_with_the_same_numbers_and_one_warning(
+def test_what_can_t_be_captured_runs_with_the_same_numbers_and_one_warning(
     tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder = Recorder(monkeypatch, "operation not permitted when stream is capturing\nmore")
+    fake = FakeCapture(monkeypatch, "operation not permitted when stream is capturing\nmore")
     sizes = [8] * 5 + [3, 8]
     with pytest.warns(RuntimeWarning, match="no CUDA graph.*capturing$") as warned:
         ours = train(graphed(make_step(tiny)), sizes)
     assert len(warned) == 1
-    assert recorder.calls == ["warm-up", "warm-up", "record"]
+    assert fake.calls == ["warm-up", "warm-up", "capture"]
     assert_same(ours, train(make_step(tiny), sizes))
 
 

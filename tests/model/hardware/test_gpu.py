@@ -113,7 +113,7 @@ def test_steps_against_float64(tiny: RunConfig) -> None:
     sums, expected_sums = ours.sums.read(), reference.sums.read()
     assert sums.loss == pytest.approx(expected_sums.loss, rel=1e-5)
     assert sums.grad_norm == pytest.approx(expected_sums.grad_norm, rel=1e-4)
-    assert (sums.sequences, sums.sound_steps) == (sum(SIZES), len(SIZES))
+    assert (sums.sequences, sums.steps_before_divergence) == (sum(SIZES), len(SIZES))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -154,14 +154,14 @@ def test_a_loss_that_is_not_finite_is_counted_under_replay(tiny: RunConfig) -> N
     with torch.no_grad():
         one_step.model.norm.weight.fill_(torch.nan)
     take(one_step, [8] * 2)
-    assert one_step.sums.read().sound_steps == 4
+    assert one_step.sums.read().steps_before_divergence == 4
 
 
 def test_fp16_trains_without_a_graph(tiny: RunConfig) -> None:
     one_step = make_step(tiny.replace(precision="fp16"), "cuda")
     take(one_step, SIZES)
     assert not isinstance(one_step.compute, StepGraph)
-    assert one_step.sums.read().sound_steps == len(SIZES)
+    assert one_step.sums.read().steps_before_divergence == len(SIZES)
 
 
 def test_a_step_that_waits_for_the_gpu_is_launched_instead(tiny: RunConfig) -> None:
@@ -171,7 +171,7 @@ def test_a_step_that_waits_for_the_gpu_is_launched_instead(tiny: RunConfig) -> N
     class Waiting(Step):
         def _compute(self, tokens: Tensor, targets: Tensor) -> None:
             super()._compute(tokens, targets)
-            self.sums.totals.sum().item()  # not allowed in a recording
+            self.sums.totals.sum().item()  # not allowed in a capture
 
     torch.manual_seed(0)
     model = GPT(tiny.model).cuda().train()
@@ -188,7 +188,7 @@ def test_the_split_on_the_device(corpus: Corpus) -> None:
     source = batch_source(dataset, "cuda")
     assert isinstance(source, ResidentBatches)
     order = torch.randperm(len(dataset))
-    for indices in source.place(order).split(4):
+    for indices in source.prepare_indices(order).split(4):
         for ours, theirs in zip(source.batch(indices), dataset.batch(indices.cpu()), strict=True):
             assert torch.equal(ours.cpu(), theirs)
 
@@ -263,5 +263,5 @@ def test_compiled_blocks(tiny: RunConfig, precision: str, error: float) -> None:
     assert torch.equal(stream(steps[0]), stream(steps[1]))
     for ours, theirs in zip(*gradients, strict=True):
         assert relative_error(ours, theirs.double().cpu()) < error
-    take(steps[0], SIZES)  # and they can be recorded
-    assert steps[0].sums.read().sound_steps == len(SIZES)
+    take(steps[0], SIZES)  # and they can be captured
+    assert steps[0].sums.read().steps_before_divergence == len(SIZES)

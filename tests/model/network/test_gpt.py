@@ -37,7 +37,7 @@ def test_loss_is_the_cross_entropy_of_the_logits(model: GPT) -> None:
     torch.testing.assert_close(model.loss(tokens, targets), plain)
 
 
-def test_a_new_model_guesses_evenly(model: GPT) -> None:
+def test_a_new_model_predicts_uniformly(model: GPT) -> None:
     model.eval()
     loss = model.loss(torch.randint(50, (20, 10)), torch.randint(50, (20, 10)))
     assert loss.item() == pytest.approx(math.log(50), abs=0.05)

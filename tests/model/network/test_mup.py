@@ -17,7 +17,7 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.model.export import transformers_config, transformers_weights
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training import checkpoint
-from minigpt_search.model.training.optim import make_optimizer, put_rates_on, set_lr
+from minigpt_search.model.training.optim import make_optimizer, put_lrs_on_device, set_lr
 from minigpt_search.model.training.step import Step
 from minigpt_search.model.training.train import train, train_packed
 
@@ -97,7 +97,7 @@ def test_initialisation_rates_and_decay_follow_the_papers_table(tie_head: bool) 
 def test_rates_that_lie_on_a_device_are_each_groups_own() -> None:
     config = config_of(256, "mup")
     optimizer = make_optimizer(model_of(config), config.train)
-    put_rates_on(torch.device("cpu"), optimizer.param_groups)
+    put_lrs_on_device(optimizer.param_groups, torch.device("cpu"))
     places = [group["lr"].data_ptr() for group in optimizer.param_groups]
     set_lr(optimizer, 0.01)
     rates = [group["lr"].item() for group in optimizer.param_groups]

@@ -16,6 +16,7 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import COMPLETE, DIVERGED, EpochRecord
 from minigpt_search.model.training import checkpoint
+from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.optim import lr_at
 from minigpt_search.model.training.packed_step import PackedStep
 from minigpt_search.model.training.step import Step
@@ -110,7 +111,7 @@ def assert_forty_steps_alike(members: list[RunConfig], device: str) -> None:
     for number in range(40):
         tokens, targets = batches(members, number)
         lrs = [
-            lr_at(number, peak=config.train.lr_peak, warmup_steps=5, total_steps=40)
+            lr_at(number, lr_peak=config.train.lr_peak, warmup_steps=5, total_steps=40)
             for config in members
         ]
         pack(tokens, targets, lrs)
@@ -153,7 +154,7 @@ def test_a_member_that_is_not_finite_changes_no_bit_of_the_others(
         assert torch.equal(healthy[k].sums.totals, beside[k].sums.totals)
         expected = healthy[k].model.state_dict()
         assert all(torch.equal(w, expected[n]) for n, w in beside[k].model.state_dict().items())
-    assert beside[1].sums.read().sound_steps == 0
+    assert beside[1].sums.read().steps_before_divergence == 0
     assert not any(p.isfinite().any() for p in beside[1].model.parameters())
 
 
@@ -199,12 +200,12 @@ def test_a_pack_goes_on_as_runs_alone_and_the_other_way_round(
             )
         found = [checkpoint.newest_step(folder) for folder in folders]
         assert [f["position"]["steps"] for f in found if f] == [7, 7, 7]
-        size = checkpoint.step_files(folders[0])[0].stat().st_size
+        size = step_files(folders[0])[0].stat().st_size
         results = [
             train(config, corpus, checkpoint_dir=folder, **keep)
             for config, folder in zip(members, folders, strict=True)
         ]
-        assert checkpoint.step_files(folders[0])[0].stat().st_size == pytest.approx(size, rel=0.05)
+        assert step_files(folders[0])[0].stat().st_size == pytest.approx(size, rel=0.05)
     else:
         # They were cut at different steps: at an epoch's end, within one, and before the first.
         for config, folder, step in zip(members[:2], folders, (6, 9), strict=False):
@@ -244,8 +245,8 @@ def test_a_member_diverges_at_its_step_and_the_others_go_on(
     when: int,
     every: float,
 ) -> None:
-    def damaged(step: int, *, peak: float, **run: int) -> float:
-        return 1e38 if (step, peak) == (when, 3e-3) else lr_at(step, peak=peak, **run)
+    def damaged(step: int, *, lr_peak: float, **run: int) -> float:
+        return 1e38 if (step, lr_peak) == (when, 3e-3) else lr_at(step, lr_peak=lr_peak, **run)
 
     monkeypatch.setattr("minigpt_search.model.training.loop.lr_at", damaged)
     alone = [train(config, corpus) for config in members]

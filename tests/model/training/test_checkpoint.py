@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.training import checkpoint
 from minigpt_search.model.training.checkpoint import (
     FORMAT,
     load,
@@ -20,6 +19,7 @@ from minigpt_search.model.training.checkpoint import (
     save_atomically,
     save_step,
 )
+from minigpt_search.model.training.checkpoint_files import step_files
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -118,7 +118,7 @@ def test_two_newest_steps_are_kept(tmp_path: Path) -> None:
     for step in (1, 5, 90, 1_000_000):
         save_step({"step": step}, tmp_path, step)
     save_atomically({}, tmp_path / "final.pt")
-    assert [load(path)["step"] for path in checkpoint.step_files(tmp_path)] == [1_000_000, 90]
+    assert [load(path)["step"] for path in step_files(tmp_path)] == [1_000_000, 90]
     newest = newest_step(tmp_path)
     assert newest is not None
     assert newest["step"] == 1_000_000

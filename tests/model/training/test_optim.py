@@ -15,26 +15,27 @@ from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.optim import lr_at, make_optimizer, set_lr
 
 
-@given(warmup=st.integers(0, 60), decay=st.integers(1, 60), peak=st.floats(1e-6, 1))
+@given(warmup=st.integers(0, 60), decay=st.integers(1, 60), lr_peak=st.floats(1e-6, 1))
 def test_schedule_is_the_line_through_zero_peak_and_zero(
-    warmup: int, decay: int, peak: float
+    warmup: int, decay: int, lr_peak: float
 ) -> None:
     total = warmup + decay
     rates = [
-        lr_at(step, peak=peak, warmup_steps=warmup, total_steps=total) for step in range(total)
+        lr_at(step, lr_peak=lr_peak, warmup_steps=warmup, total_steps=total)
+        for step in range(total)
     ]
     expected = [
-        peak * min((step + 1) / warmup if warmup else 1.0, 1 - (step - warmup) / decay)
+        lr_peak * min((step + 1) / warmup if warmup else 1.0, 1 - (step - warmup) / decay)
         for step in range(total)
     ]
     assert rates == pytest.approx(expected)
-    assert max(rates) == pytest.approx(peak)
+    assert max(rates) == pytest.approx(lr_peak)
     assert min(rates) > 0
 
 
 def test_schedule_as_torch_s_own_schedulers_have_it() -> None:
-    peak, warmup, total = 2e-3, 5, 20
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=peak)
+    lr_peak, warmup, total = 2e-3, 5, 20
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr_peak)
     scheduler = torch.optim.lr_scheduler.SequentialLR(
         optimizer,
         [
@@ -44,14 +45,14 @@ def test_schedule_as_torch_s_own_schedulers_have_it() -> None:
         milestones=[warmup],
     )
     for step in range(total):
-        ours = lr_at(step, peak=peak, warmup_steps=warmup, total_steps=total)
+        ours = lr_at(step, lr_peak=lr_peak, warmup_steps=warmup, total_steps=total)
         assert ours == pytest.approx(scheduler.get_last_lr()[0])
         optimizer.step()
         scheduler.step()
 
 
 def test_a_run_of_one_step_without_warm_up_has_the_peak() -> None:
-    assert lr_at(0, peak=0.5, warmup_steps=0, total_steps=1) == 0.5
+    assert lr_at(0, lr_peak=0.5, warmup_steps=0, total_steps=1) == 0.5
 
 
 @pytest.mark.parametrize("tie_head", [True, False])

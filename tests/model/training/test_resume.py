@@ -17,6 +17,7 @@ from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import EpochRecord
 from minigpt_search.model.training import checkpoint
+from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
 
 MakeCorpus = Callable[..., Corpus]
@@ -104,13 +105,13 @@ def test_the_gradient_scaler_goes_on_at_its_scale(
     config = tiny.replace(precision="fp16")
     with pytest.raises(Stop):
         run(config, corpus, tmp_path, stop_at_step(4))
-    path = checkpoint.step_files(tmp_path)[0]
+    path = step_files(tmp_path)[0]
     content = checkpoint.load(path)
     content["scaler"]["scale"] = 2.0
     checkpoint.save_atomically(content, path)
     with pytest.raises(Stop):
         run(config, corpus, tmp_path, stop_at_step(8))
-    later = checkpoint.load(checkpoint.step_files(tmp_path)[0])
+    later = checkpoint.load(step_files(tmp_path)[0])
     assert (later["position"]["steps"], later["scaler"]["scale"]) == (7, 2.0)
 
 
@@ -163,7 +164,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     with pytest.raises(Stop):
         run(tiny, corpus, tmp_path, stop_at_step(9))
-    newest, older = checkpoint.step_files(tmp_path)
+    newest, older = step_files(tmp_path)
     newest.write_bytes(damage)
     found = checkpoint.newest_step(tmp_path)
     assert found is not None
@@ -176,7 +177,7 @@ def test_with_all_checkpoints_damaged_the_run_starts_anew_and_can_be_stopped_aga
 ) -> None:
     with pytest.raises(Stop):
         run(tiny, corpus, tmp_path, stop_at_step(12))
-    for path in checkpoint.step_files(tmp_path):
+    for path in step_files(tmp_path):
         path.write_bytes(b"damaged")
     with pytest.raises(Stop):
         run(tiny, corpus, tmp_path, stop_at_step(4))

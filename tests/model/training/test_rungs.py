@@ -12,11 +12,11 @@ from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.config import RunConfig, TrainConfig
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import COMPLETE, STOPPED, EpochRecord, RungRecord
-from minigpt_search.model.run_length import RunLength, run_length
+from minigpt_search.model.run_length import run_length
 from minigpt_search.model.training import checkpoint
 from minigpt_search.model.training.evaluate import evaluate
 from minigpt_search.model.training.hooks import Hooks, Progress
-from minigpt_search.model.training.rungs import rung_steps, tokens_after
+from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.model.training.train import train
 
 EPOCH_END, TOTAL = 5, 15
@@ -129,22 +129,18 @@ def test_under_wsd_rungs_are_at_the_same_tokens_and_before_the_decay(epochs: int
     config = TrainConfig(
         epochs=epochs, batch_size=4, schedule="wsd", warmup_steps=10, tokens_per_epoch=400 * 64
     )
-    length = run_length(config, 64, 400)
+    length = run_length(RunConfig(train=config), 400)
     assert length.total_steps == 100 * epochs
     steps = rung_steps(config, length)
     expected = [step for step in (25, 50, 100, 200, 400, 800) if step <= 80 * epochs]
     assert list(steps) == expected
-    assert [tokens_after(step, config, 64, length) for step in steps] == [
-        step * 256 for step in expected
-    ]
+    assert [length.tokens_after(step) for step in steps] == [step * 256 for step in expected]
 
 
 def test_rungs_lie_inside_the_shortest_runs() -> None:
     for total in range(1, 40):
-        length = RunLength(
-            sequences=total * 4, steps_per_epoch=total, total_steps=total, warmup_steps=0
-        )
-        steps = rung_steps(TrainConfig(epochs=1, batch_size=4, warmup_steps=0), length)
+        config = RunConfig().replace(epochs=1, batch_size=4, warmup_steps=0)
+        steps = rung_steps(config.train, run_length(config, total * 4))
         assert all(0 < step < total for step in steps) and list(steps) == sorted(set(steps))
         for step, share in zip(reversed(steps), (1 / 2, 1 / 4, 1 / 8), strict=False):
             assert math.isclose(step / total, share, abs_tol=0.5 / total + 1e-9)

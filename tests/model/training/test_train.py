@@ -150,7 +150,7 @@ def test_records_are_finite_and_their_clocks_run(
     seconds = [0.0, *(record.wall_seconds for record in told), result.timing.total()]
     assert seconds == sorted(set(seconds))
     assert min(dataclasses.astuple(result.timing)) > 0
-    last = lr_at(14, peak=1e-2, warmup_steps=3, total_steps=15)
+    last = lr_at(14, lr_peak=1e-2, warmup_steps=3, total_steps=15)
     assert told[-1].lr_last == pytest.approx(last)
 
 

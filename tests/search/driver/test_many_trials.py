@@ -16,7 +16,7 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
-from minigpt_search.search.early_stopping.rule import Scored
+from minigpt_search.search.early_stopping.rule import RungHistory
 from minigpt_search.search.early_stopping.rungs import all_scored, write_rungs
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
@@ -47,7 +47,7 @@ def leave_rungs(home: Path, trial: Trial, *losses: float) -> None:
     )
     folder = trial_folder(home, trial.trial_id)
     folder.mkdir(parents=True, exist_ok=True)
-    write_rungs(folder, Scored(config=trial.config, rungs=rungs))
+    write_rungs(folder, RungHistory(config=trial.config, rungs=rungs))
 
 
 def test_a_worker_reads_the_rungs_of_a_trial_once_whichever_trial_it_trains(
@@ -90,6 +90,7 @@ def test_a_large_ledger_goes_up_now_and_then_and_at_the_end(
     mirror.push_plan()  # what a worker reads is there before the first one
     for _ in range(90):  # a trial ends each second
         now[0] += 1
+        mirror.lease.beaten_at = now[0]  # the storage answers all the while
         with ledger.open("ab") as file:
             file.write(b"record")
         mirror.push()

@@ -50,8 +50,11 @@ def test_on_a_terminal_it_fits_and_ends_with_a_whole_number(
     with open(reader, "rb", buffering=0) as screen, open(writer, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         draw(tmp_path)
-        terminal.flush()
-        line = screen.read(1 << 16).decode().rstrip().rpartition("\r")[2].rstrip()
+        print("!", file=terminal, flush=True)
+        shown = ""
+        while "!" not in shown:  # a terminal hands on what it has so far
+            shown += screen.read(1 << 16).decode()
+        line = shown.partition("!")[0].rstrip().rpartition("\r")[2].rstrip()
     assert len(line) < columns
     assert line.startswith("0/4 trials  17%|")
     words = line.partition(", ")[2].split("; ") if ", " in line else []

@@ -1,67 +1,54 @@
-"""What is left of Ray in a search: its processes, Tune's wake-ups, the workers' reports."""
+"""What is left of Ray in a search: what it prints, the workers' reports; also where a release of
+Ray lacks what is replaced in it."""
 
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from ray.air.execution._internal.actor_manager import RayActorManager
+from ray._private import worker as ray_worker
+from ray._private.node import Node as RayNode
 
+from minigpt_search.data.common.ray_connection import silence_prints
 from minigpt_search.model.records import EpochRecord
 from minigpt_search.model.training.train import Progress
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
-from minigpt_search.search.driver.tune_tweaks import TUNE_WAITS_SECONDS, few_wakeups
-from minigpt_search.search.early_stopping.rungs import Decider
+from minigpt_search.search.early_stopping.rungs import StoppingDecision
+from minigpt_search.search.machines.local_ray import few_processes
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.sync.worker_files import Place
+from minigpt_search.search.sync.worker_files import WorkerFiles
 from minigpt_search.search.trials.trial import ReportedTrials, grid_trials
 from minigpt_search.search.worker import reporting as tune_reports
 
-PROCESSES = """
-import sys
-from pathlib import Path
-from minigpt_search.search.machines.environment import prepare_environment
-prepare_environment(1)
-import ray
-from minigpt_search.search.machines.local_ray import few_processes
-with few_processes():
-    context = ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-session = context.address_info["session_dir"]
-for path in Path("/proc").glob("[0-9]*/cmdline"):
-    words = path.read_bytes().decode().split(chr(0)) if path.exists() else []
-    if any(session in word for word in words):
-        print(next(Path(w).name for w in words if "/ray/" in w))
-ray.shutdown()
-"""
+
+def test_where_ray_lacks_what_is_replaced_the_rest_is_and_nothing_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start_log_monitor = RayNode.start_log_monitor
+    monkeypatch.delattr(RayNode, "start_monitor")
+    with few_processes():
+        assert not hasattr(RayNode, "start_monitor")
+        assert RayNode.start_log_monitor is not start_log_monitor
+    assert RayNode.start_log_monitor is start_log_monitor
+    monkeypatch.setitem(sys.modules, "ray._private.node", None)
+    with few_processes():
+        assert RayNode.start_log_monitor is start_log_monitor
+    monkeypatch.delattr(ray_worker, "print_to_stdstream")
+    silence_prints()
+    assert not hasattr(ray_worker, "print_to_stdstream")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_ray_is_started_without_what_a_search_has_no_use_for() -> None:
-    done = subprocess.run([sys.executable, "-c", PROCESSES], capture_output=True, text=True)
-    started = set(done.stdout.split())
-    assert {"gcs_server", "raylet"} <= started, done.stderr
-    assert not started & {"monitor.py", "log_monitor.py", "dashboard.py"}
-
-
-def test_tune_sleeps_until_something_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float | None] = []
-
-    def wait(manager: RayActorManager, timeout: float | None = None) -> bool:
-        waits.append(timeout)
-        return False
-
-    monkeypatch.setattr(RayActorManager, "next", wait)
-    manager = RayActorManager.__new__(RayActorManager)
-    with few_wakeups():
-        assert not manager.next(timeout=0.1)  # as Tune's loop calls it
-        manager.next(timeout=2.5)
-        manager.next()  # for ever
-    manager.next(timeout=0.1)
-    assert waits == [TUNE_WAITS_SECONDS, 2.5, None, 0.1]
+def test_ray_prints_nothing_of_its_own_accord(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ray_worker, "print_to_stdstream", ray_worker.print_to_stdstream)
+    silence_prints()
+    lost = {"lines": ["a worker died"], "pid": "raylet", "is_err": False}
+    ray_worker.print_to_stdstream(lost, ignore_prefix=False)
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.fixture
@@ -77,7 +64,10 @@ def test_progress_is_reported_each_two_seconds_and_every_epoch(
     monkeypatch.setattr(tune_reports.time, "monotonic", lambda: now)
     trial = grid_trials(experiment)[0]
     hooks = tune_reports.tune_hooks(
-        trial, Place(Path()), Decider("never", Path(), trial.trial_id, trial.config), at_a_time=2
+        trial,
+        WorkerFiles(Path()),
+        StoppingDecision("never", Path(), trial.trial_id, trial.config),
+        at_a_time=2,
     )
     for second in range(7):  # `train` tells of its progress once a second
         now = second + 0.01 * second

@@ -19,9 +19,9 @@ from minigpt_search.model.records import STOPPED, RungRecord, Timing
 from minigpt_search.reports.page.tables import without_result
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
-from minigpt_search.search.early_stopping.rule import Scored, find_comparable, why_stop
+from minigpt_search.search.early_stopping.rule import RungHistory, find_comparable, why_stop
 from minigpt_search.search.early_stopping.rungs import (
-    Decider,
+    StoppingDecision,
     all_scored,
     read_rungs,
     record_curve,
@@ -30,10 +30,11 @@ from minigpt_search.search.early_stopping.rungs import (
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode, encode
 from minigpt_search.search.records.trial_folder import trial_folder
-from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Told
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Observation
 from minigpt_search.search.samplers.study_db import write_study
 from minigpt_search.search.space.space import Space
-from minigpt_search.search.sync.worker_files import Place
+from minigpt_search.search.sync.worker_files import WorkerFiles
 from minigpt_search.search.trials.reports import OBJECTIVE
 from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
 from minigpt_search.search.worker import trainable
@@ -50,11 +51,11 @@ def rung(loss: float, share: float = 0.25, horizon: int = HORIZON) -> RungRecord
     )
 
 
-def scored(lr: float, *rungs: RungRecord, seed: int = 0, stopped: str | None = None) -> Scored:
-    return Scored(config=BASE.replace(lr_peak=lr, seed=seed), rungs=rungs, stopped=stopped)
+def scored(lr: float, *rungs: RungRecord, seed: int = 0, stopped: str | None = None) -> RungHistory:
+    return RungHistory(config=BASE.replace(lr_peak=lr, seed=seed), rungs=rungs, stopped=stopped)
 
 
-def cells(*losses: float) -> list[Scored]:
+def cells(*losses: float) -> list[RungHistory]:
     """One trial a loss, each of a cell of its own."""
     return [scored(1e-5 * (number + 1), rung(loss)) for number, loss in enumerate(losses)]
 
@@ -80,7 +81,7 @@ def test_only_the_same_share_of_the_same_horizon_is_compared(
     assert (found == others) if comparable else (found is None)
 
 
-def under_wsd(other: Scored) -> Scored:
+def under_wsd(other: RungHistory) -> RungHistory:
     return dataclasses.replace(other, config=other.config.replace(schedule="wsd"))
 
 
@@ -123,9 +124,9 @@ def test_asha_lets_the_best_third_go_on_and_the_median_rule_the_better_half(
 def test_the_first_replicate_decides_for_its_cell_and_a_cell_counts_once() -> None:
     others = cells(5.0, 6.0)
     assert why_stop("asha", OWN, rung(9.0), others) is not None
-    went_on = Scored(config=OWN.replace(seed=1), rungs=(rung(4.0),))
+    went_on = RungHistory(config=OWN.replace(seed=1), rungs=(rung(4.0),))
     assert why_stop("asha", OWN, rung(9.0), [*others, went_on]) is None
-    ended = Scored(config=OWN.replace(seed=1), rungs=(rung(4.0),), stopped="stopped there")
+    ended = RungHistory(config=OWN.replace(seed=1), rungs=(rung(4.0),), stopped="stopped there")
     assert why_stop("asha", OWN, rung(4.0), [*others, ended]) == "stopped there"
     later = dataclasses.replace(ended, rungs=(rung(4.0), rung(4.0, share=0.5)))
     assert why_stop("asha", OWN, rung(9.0), [*others, later]) is None  # it passed this rung
@@ -138,8 +139,8 @@ def test_the_first_replicate_decides_for_its_cell_and_a_cell_counts_once() -> No
 def plan(*words: str) -> Experiment:
     args = make_parser().parse_args(words)
     check_options(args)
-    corpus = {"corpus_hash": "abc", "corpus": {"name": "builtin"}}
-    return dataclasses.replace(make_experiment(args, "cpu"), **corpus)
+    corpus = {"content_hash": "abc", "manifest": {"name": "builtin"}}
+    return make_experiment(args, "cpu").replace(**corpus)
 
 
 def ended(trial: Trial, status: str, error: str | None, *rungs: RungRecord) -> TrialRecord:
@@ -157,23 +158,23 @@ def test_decisions_come_from_the_files_of_running_and_the_ledger_of_ended_trials
     running = trial_folder(tmp_path, trials[1].trial_id)
     for trial in trials[1:]:
         trial_folder(tmp_path, trial.trial_id).mkdir(parents=True)
-    write_rungs(running, Scored(config=trials[1].config, rungs=(rung(7.1),)))
+    write_rungs(running, RungHistory(config=trials[1].config, rungs=(rung(7.1),)))
     damaged = trial_folder(tmp_path, trials[2].trial_id)
     (damaged / "rungs.json").write_text('{"rungs": [')
-    assert [s.rungs[0].val_loss_nats for s in all_scored(tmp_path, besides="x")] == [7.0, 7.1]
+    assert [s.rungs[0].val_loss_nats for s in all_scored(tmp_path, exclude="x")] == [7.0, 7.1]
 
-    def decider() -> Decider:
-        return Decider("asha", tmp_path, trials[3].trial_id, trials[3].config)
+    def decision() -> StoppingDecision:
+        return StoppingDecision("asha", tmp_path, trials[3].trial_id, trials[3].config)
 
-    first = decider()
+    first = decision()
     assert not first.stops(rung(6.0, share=0.125))  # alone there
     assert first.stops(rung(7.2))
     assert first.reason == "stopped at 1/4 of its run: 7.20 nats, 3rd of 3 there"
     own = read_rungs(trial_folder(tmp_path, trials[3].trial_id))
     assert own is not None and own.stopped == first.reason and len(own.rungs) == 2
     # Killed before its outcome was written, and at the rungs again: the decisions stand.
-    write_rungs(running, Scored(config=trials[1].config, rungs=(rung(9.0),)))
-    again = decider()
+    write_rungs(running, RungHistory(config=trials[1].config, rungs=(rung(9.0),)))
+    again = decision()
     assert not again.stops(rung(6.0, share=0.125))
     assert again.stops(rung(7.2)) and again.reason == first.reason
     own = read_rungs(trial_folder(tmp_path, trials[3].trial_id))
@@ -193,12 +194,14 @@ def test_fresh_seeds_of_confirming_are_never_stopped(
     searched, fresh = (make_trial(experiment, values, replicate) for replicate in (0, 1))
     for trial in (searched, fresh):
         trial_folder(tmp_path, trial.trial_id).mkdir()
-    _, _, _, deciders, _ = trainable._what_to_train(experiment, [searched, fresh], Place(tmp_path))
-    assert not deciders[1].stops(rung(9.0))
+    _, _, _, decisions, _ = trainable._what_to_train(
+        experiment, [searched, fresh], WorkerFiles(tmp_path)
+    )
+    assert not decisions[1].stops(rung(9.0))
     assert read_rungs(trial_folder(tmp_path, fresh.trial_id)) is not None
     (trial_folder(tmp_path, fresh.trial_id) / "rungs.json").unlink()
-    assert deciders[0].stops(rung(9.0))
-    assert not deciders[1].stops(rung(9.0))  # nor because the search's own was
+    assert decisions[0].stops(rung(9.0))
+    assert not decisions[1].stops(rung(9.0))  # nor because the search's own was
 
 
 def test_a_record_with_rungs_comes_back_and_impossible_rungs_are_refused() -> None:
@@ -223,7 +226,7 @@ def test_stopped_trials_are_in_the_table_without_results_and_pruned_in_the_study
     reason = "stopped at 1/4 of its run: 7.50 nats, 5th of 6 there"
     rungs = rung(8.0, 0.125), rung(7.5)
     ledger.append(ended(grid_trials(experiment)[0], STOPPED, reason, *rungs))
-    [row] = without_result(experiment, ledger).to_dict("records")
+    [row] = without_result(Results(experiment, ledger)).to_dict("records")
     assert (row["status"], row["reason"], row["epochs_done"]) == ("stopped", reason, "0 of 1")
     assert ledger.best() is None
     write_study(experiment, tmp_path, ledger)
@@ -237,7 +240,7 @@ def test_stopped_trials_are_in_the_table_without_results_and_pruned_in_the_study
 # --- Optuna
 
 
-def make(finished: list[Told]) -> LedgerOptunaSearch:
+def make(finished: list[Observation]) -> LedgerOptunaSearch:
     return LedgerOptunaSearch(
         space=Space(axes={"lr": (1e-4, 1e-2), "embed_dim": (32, 256)}, kinds={}, base=RunConfig()),
         sampler="tpe",
@@ -251,9 +254,9 @@ def loss_of(values: dict[str, float]) -> float:
     return 7 + (math.log10(values["lr"]) + 3) ** 2
 
 
-def run(search: LedgerOptunaSearch, start: int, stop: int) -> list[Told]:
+def run(search: LedgerOptunaSearch, start: int, stop: int) -> list[Observation]:
     """Every trial that is not a third is stopped at 1/4."""
-    done: list[Told] = []
+    done: list[Observation] = []
     for number in range(start, stop):
         suggestion = search.suggest(str(number))
         assert suggestion is not None
@@ -267,7 +270,7 @@ def run(search: LedgerOptunaSearch, start: int, stop: int) -> list[Told]:
             end[OBJECTIVE] = loss_of(values)
         search.on_trial_complete(str(number), end)
         status, loss = str(end["status"]), float(end[OBJECTIVE])
-        done.append(Told(values=values, status=status, objective=loss, curve=curve))
+        done.append(Observation(values=values, status=status, objective=loss, curve=curve))
     return done
 
 
@@ -287,7 +290,7 @@ def test_tpe_learns_from_the_curves_of_stopped_trials() -> None:
     def mean_lr(good_low: bool) -> float:
         lrs = [10 ** (-4 + 2 * k / 11) for k in range(12)]
         finished = [
-            Told(
+            Observation(
                 values={"lr": lr, "embed_dim": 128},
                 status=STOPPED,
                 objective=10.8,
@@ -313,12 +316,14 @@ def test_stop_goes_without_packs_and_is_a_part_of_the_plan() -> None:
     for pack in ("2", "auto"):
         with pytest.raises(UserError, match="--stop goes without --pack"):
             plan("--grid", "lr", "--stop", "asha", "--pack", pack)
-    assert plan("--grid", "lr").stopper is None
-    assert plan("--grid", "lr", "--stop", "median").stopper == "median"
+    assert plan("--grid", "lr").plan.stopper is None
+    assert plan("--grid", "lr", "--stop", "median").plan.stopper == "median"
 
 
 def test_tokens_per_epoch_and_val_tokens_override_the_preset() -> None:
-    train = plan("--grid", "lr", "--tokens-per-epoch", "16000", "--val-tokens", "4096").base.train
+    train = plan(
+        "--grid", "lr", "--tokens-per-epoch", "16000", "--val-tokens", "4096"
+    ).space.base.train
     assert (train.tokens_per_epoch, train.val_tokens) == (16_000, 4096)
     with pytest.raises(UserError, match="--val-tokens 0"):
         plan("--grid", "lr", "--val-tokens", "0")

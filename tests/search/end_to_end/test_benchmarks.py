@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow  # `test_running.py` compares a search's losses with runs alone, too
 def test_the_harness_comes_to_the_losses_of_a_plain_loop(
     run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import os
-import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +33,7 @@ from minigpt_search.search.trials.length import length_in
 from minigpt_search.search.trials.trial import grid_trials
 from minigpt_search.search.worker import trainable
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 WSD = ("--schedule", "wsd", "--preset", "quick")
 
 SPEED = Speed(training=2000.0, scoring=6000.0, memory_mb=700.0)
@@ -54,7 +51,7 @@ def experiment(*words: str) -> Experiment:
 
 def test_one_trunk_for_each_setting_of_the_other_axes_and_seed() -> None:
     plan = experiment("--grid", "epochs,lr", "--epochs", "4,1,2", "--lr", "1e-3,2e-3")
-    plan = dataclasses.replace(plan, seeds=2)
+    plan = plan.replace(seeds=2)
     groups = trunk_groups(grid_trials(plan))
     assert len(groups) == 4
     for group in groups:
@@ -92,7 +89,7 @@ def test_the_plan_counts_what_is_trained() -> None:
         plan = make_experiment(options(*words, "--preset", "quick"), "cpu")
         estimator = Estimator(
             plan,
-            Speeds({plan.base: SPEED}),
+            Speeds({plan.space.base: SPEED}),
             10_000,
             length_in(None),
         )
@@ -106,10 +103,10 @@ def test_the_plan_counts_what_is_trained() -> None:
 def test_trunks_are_the_processes_and_each_has_two_runs_in_memory_and_on_disk() -> None:
     plan = experiment("--grid", "epochs", "--max-concurrent", "1")
     assert plan.has_branches and at_a_time(plan) == 2
-    assert experiment("--grid", "epochs").max_concurrent == 1
+    assert experiment("--grid", "epochs").machine.max_concurrent == 1
     assert not experiment("--epochs", "2", "--grid", "lr").has_branches
     sampled = experiment("--search", "tpe", "--trials", "3")
-    assert not sampled.has_branches and sampled.base.train.schedule == "wsd"
+    assert not sampled.has_branches and sampled.space.base.train.schedule == "wsd"
 
 
 def test_packs_of_branches_are_refused() -> None:
@@ -163,13 +160,6 @@ def numbers(epochs: tuple[EpochRecord, ...]) -> list[dict[str, float]]:
     return [{k: v for k, v in vars(epoch).items() if k not in CLOCKS} for epoch in epochs]
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("threads")
 def test_a_branchs_fault_is_its_own_and_each_end_is_recorded_once(
     search_root: Path, monkeypatch: pytest.MonkeyPatch
@@ -177,8 +167,8 @@ def test_a_branchs_fault_is_its_own_and_each_end_is_recorded_once(
     words = ("--epochs", "1,2,3", "--embed-dim", "16", "--corpus", "small", "--val-tokens", "1024")
     asked = experiment(*words, "--cpus-per-trial", "1", "--max-concurrent", "1")
     small = open_corpus(search_root / "corpus" / "small")
-    base = asked.base.replace(tokens_per_epoch=1024)
-    plan = with_corpus(dataclasses.replace(asked, name="branch-fault", base=base), small)
+    base = asked.space.base.replace(tokens_per_epoch=1024)
+    plan = with_corpus(asked.replace(name="branch-fault", base=base), small)
     folder = search_root / "experiments" / plan.name
     plan.write(folder)
     [trials] = trunk_groups(grid_trials(plan))
@@ -206,15 +196,14 @@ def test_a_branchs_fault_is_its_own_and_each_end_is_recorded_once(
 
 @pytest.mark.usefixtures("threads")
 def test_a_killed_grid_over_epochs_ends_with_the_bits_of_runs_from_their_start(
-    command_of: Callable[..., list[str]],
-    run_script: Callable[..., subprocess.CompletedProcess[str]],
-    search_root: Path,
+    end_when: Run, run_script: Run, search_root: Path
 ) -> None:
     folder = search_root / "experiments" / "trunk"
     words = (*WSD, "--epochs", "1,2,3", "--embed-dim", "16", "--corpus", "small")
-    words += ("--tokens-per-epoch", "8192", "--val-tokens", "1024")
+    words += ("--tokens-per-epoch", "4096", "--val-tokens", "1024", "--name", "trunk")
     words += ("--cpus-per-trial", "1", "--max-concurrent", "1")
-    kill_in_first_branch(command_of("search/run.py", *words, "--name", "trunk"), folder)
+    # when the trunk has left a checkpoint for a shorter run
+    end_when(lambda: any(folder.glob("checkpoints/*/step_*.pt")), *words)
     done = run_script("search/run.py", "--resume", "trunk")
     assert done.returncode == 0, done.stderr
     plan, ledger = read_experiment(folder), Ledger(folder / "ledger.jsonl")
@@ -230,14 +219,3 @@ def test_a_killed_grid_over_epochs_ends_with_the_bits_of_runs_from_their_start(
         assert numbers(record.epochs) == numbers(alone.epochs)
         assert (record.trunk_steps > 0) == (record.config.train.epochs < 3)
         assert record.trunk_seconds < record.timing.total()
-
-
-def kill_in_first_branch(words: list[str], folder: Path) -> None:
-    """SIGKILL the driver when the trunk has left a checkpoint for a shorter run."""
-    driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not any(folder.glob("checkpoints/*/step_*.pt")):
-        assert driver.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +11,7 @@ import pytest
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.records.experiment import read_experiment
 from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.confirm import missing_trials
-from minigpt_search.search.results.winner import winning_trial
+from minigpt_search.search.results.results import Results
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,7 +21,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def test_killed_while_it_confirms_it_goes_on_and_the_winner_is_rerun(
     words: tuple[str, ...],
     run_script: Run,
-    command_of: Callable[..., list[str]],
+    end_when: Run,
     search_root: Path,
 ) -> None:
     name = f"confirmed{len(words)}"
@@ -33,26 +29,20 @@ def test_killed_while_it_confirms_it_goes_on_and_the_winner_is_rerun(
     if "--search" in words:
         words += ("--grid", "lr")
     path = search_root / "experiments" / name / "ledger.jsonl"
-    command = command_of("search/run.py", *words, "--confirm-seeds", "2")
-    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while not path.exists() or not any(t.replicate > 0 for t in Ledger(path).trials):
-        assert killed.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    words += ("--confirm-seeds", "2")
+    end_when(lambda: path.exists() and any(t.replicate for t in Ledger(path).trials), *words)
     before = {t.trial_id: t.ended_at for t in Ledger(path).trials}
 
     resumed = run_script("search/run.py", "--resume", name)
     assert resumed.returncode == 0, resumed.stderr
     experiment, ledger = read_experiment(path.parent), Ledger(path)
-    assert missing_trials(experiment, ledger) == 0
+    assert Results(experiment, ledger).missing_trials == 0
     assert all(t.status == COMPLETE for t in ledger.trials)
     assert sorted(t.replicate for t in ledger.trials if t.replicate) == [1, 1, 2, 2]
     assert len(ledger.trials) == experiment.planned_trials + 4
     assert before.items() <= {t.trial_id: t.ended_at for t in ledger.trials}.items()
     assert "Use        lr=" in resumed.stdout and "2 fresh seeds" in resumed.stdout
-    best = winning_trial(experiment, ledger)
+    best = Results(experiment, ledger).winning_trial
     assert best is not None and best.replicate == 1
     rerun = run_script("search/rerun.py", name)
     assert rerun.returncode == 0, rerun.stderr

@@ -1,8 +1,7 @@
-"""A search that stops trials, killed and resumed; and one with a budget."""
+"""A search that stops trials, interrupted and resumed; and one with a budget."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -19,35 +18,20 @@ from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.records.trial_folder import trial_folder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-SMALL = (
-    "--corpus",
-    "small",
-    "--embed-dim",
-    "16",
-    "--tokens-per-epoch",
-    "4096",
-    "--val-tokens",
-    "1024",
-)
+SMALL = ("--corpus", "small", "--embed-dim", "16")
+SMALL += ("--tokens-per-epoch", "4096", "--val-tokens", "1024")
+ONE_AT_A_TIME = ("--max-concurrent", "1", "--cpus-per-trial", "1")
 
 
-def test_a_killed_search_goes_on_with_the_rungs_of_its_files(
-    run_script: Run, command_of: Callable[..., list[str]], search_root: Path
+def test_an_interrupted_search_says_how_to_go_on_and_does_with_the_rungs_of_its_files(
+    run_script: Run, end_when: Run, search_root: Path
 ) -> None:
     folder = search_root / "experiments" / "stopping"
     rates = "--lr", "1e-2,8e-3,1e-4,2e-4"  # one at a time: the third and fourth are behind
-    words = *rates, "--stop", "asha", "--max-concurrent", "1", "--name", "stopping", *SMALL
-    with subprocess.Popen(
-        command_of("search/run.py", *words),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as search:
-        deadline = time.monotonic() + 240
-        while not (folder / "ledger.jsonl").exists() and search.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        os.killpg(search.pid, signal.SIGKILL)
+    words = *rates, "--stop", "asha", *ONE_AT_A_TIME, "--name", "stopping", *SMALL
+    ended = end_when((folder / "ledger.jsonl").exists, *words, sent=signal.SIGINT)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert "python search/run.py --resume stopping" in ended.stdout
     resumed = run_script("search/run.py", "--resume", "stopping")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     trials = Ledger(folder / "ledger.jsonl").trials

@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 TORTURE = Path(__file__).resolve().parents[2] / "torture.py"
 
 
+@pytest.mark.slow  # kills, each in its place, are in the tests beside this one
 def test_a_search_that_was_killed_ends_as_if_it_had_not_been(
     tmp_path: Path, shared_home: Path, make_prose: Callable[..., str]
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -93,19 +92,19 @@ def test_trials_at_a_time_on_nodes(
     offers: list[tuple[int, int]], words: tuple[str, ...], concurrent: int, threads: int
 ) -> None:
     made = plan(cluster(*itertools.starmap(node, offers)), *words)
-    assert (made.max_concurrent, made.threads_per_trial) == (concurrent, threads)
+    assert (made.machine.max_concurrent, made.machine.threads_per_trial) == (concurrent, threads)
 
 
 def test_hardware_of_several_nodes_adds_up() -> None:
     made = plan(cluster(node(4), node(2), node(2)))
-    assert made.hardware == {
+    assert made.machine.hardware == {
         "processor": "3 x CPU",
         "cores": 8,
         "memory_gb": 31.5,
         "gpus": [],
         "nodes": 3,
     }
-    assert processes_together(dataclasses.replace(made, max_concurrent=8)) == 3
+    assert processes_together(made.replace(max_concurrent=8)) == 3
 
 
 def test_precision_is_what_all_nodes_have() -> None:
@@ -131,12 +130,12 @@ def test_more_than_the_nodes_have_is_refused(words: tuple[str, ...], message: st
 def test_an_experiment_goes_on_with_what_there_is() -> None:
     """On other machines: as many at a time as find room, but not more than was asked for."""
     begun = plan(cluster(node(2), node(2)), "--seeds", "3")
-    assert begun.max_concurrent == 4
+    assert begun.machine.max_concurrent == 4
     assert cluster(node(2), node(2)).fit(begun) is begun
-    assert cluster(node(1)).fit(begun).max_concurrent == 1
-    assert cluster(*[node(8)] * 4).fit(begun).max_concurrent == 12  # all of its trials
+    assert cluster(node(1)).fit(begun).machine.max_concurrent == 1
+    assert cluster(*[node(8)] * 4).fit(begun).machine.max_concurrent == 12  # all of its trials
     capped = plan(cluster(node(2), node(2)), "--seeds", "3", "--max-concurrent", "2")
-    assert cluster(*[node(8)] * 4).fit(capped).max_concurrent == 2
+    assert cluster(*[node(8)] * 4).fit(capped).machine.max_concurrent == 2
     wide = plan(cluster(node(4)), "--cpus-per-trial", "4")
     with pytest.raises(UserError, match="has 4 processors, more than any node of the cluster has"):
         cluster(node(2), node(3)).fit(wide)

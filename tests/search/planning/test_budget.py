@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.config import RunConfig, flops_per_token
-from minigpt_search.search.cli.budget_flags import parse_budget
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.plan_search import begin
+from minigpt_search.search.cli.search_flags import parse_budget
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.planning import calibration
 from minigpt_search.search.planning.budget import (
@@ -29,7 +30,7 @@ from minigpt_search.search.planning.budget import (
     USABLE_SHARE,
     fit_grid,
     fit_sampler,
-    settle,
+    freeze_plan,
 )
 from minigpt_search.search.planning.calibration import (
     Speed,
@@ -80,9 +81,9 @@ def plan(*words: str) -> Experiment:
 
 
 def estimated(*words: str, speed: Speed = SPEED) -> tuple[Experiment, list[Trial], Estimator]:
-    experiment = dataclasses.replace(plan(*words), max_concurrent=2)
+    experiment = plan(*words).replace(max_concurrent=2)
     trials = check_trials(experiment, length_in(None))
-    speed_of = Speeds({experiment.base: speed})
+    speed_of = Speeds({experiment.space.base: speed})
     return experiment, trials, Estimator(experiment, speed_of, 260_000, length_in(None))
 
 
@@ -149,14 +150,14 @@ def test_speeds_are_measured_once_and_a_damaged_file_counts_as_none(
 
     monkeypatch.setattr(calibration, "measure", measure)
     experiment = plan("--grid", "lr")
-    widths = [experiment.base.replace(embed_dim=width) for width in (32, 64, 96, 128, 256)]
+    widths = [experiment.space.base.replace(embed_dim=width) for width in (32, 64, 96, 128, 256)]
     first = speeds(experiment, widths, tmp_path, LocalMachines())
     assert measured == [32, 96, 256]
     assert not list(tmp_path.iterdir())
     write_cache(tmp_path, first.new)
     again = speeds(experiment, widths, tmp_path, LocalMachines())
     assert measured == [32, 96, 256] and not again.new
-    other = dataclasses.replace(experiment, threads_per_trial=7)
+    other = experiment.replace(threads_per_trial=7)
     speeds(other, widths[:1], tmp_path, LocalMachines())
     assert measured == [32, 96, 256, 32]
     file = tmp_path / "calibration.json"
@@ -166,8 +167,8 @@ def test_speeds_are_measured_once_and_a_damaged_file_counts_as_none(
 
 def test_the_shortest_measurement_gives_speeds() -> None:
     experiment = plan("--grid", "lr")
-    small = experiment.base.replace(vocab_size=100, embed_dim=8, seq_len=8)
-    one = dataclasses.replace(experiment, max_concurrent=1)
+    small = experiment.space.base.replace(vocab_size=100, embed_dim=8, seq_len=8)
+    one = experiment.replace(max_concurrent=1)
     [speed] = calibration.measure(one, [small])
     assert speed.training > 0 and speed.scoring > 0 and 50 < speed.memory_mb < 5000
 
@@ -196,14 +197,14 @@ def test_a_grid_is_trimmed_to_the_most_tokens_that_fit(budget: str) -> None:
     experiment, trials, estimator = estimated("--grid", "lr", "--budget", budget)
     assert estimator.search(experiment, trials) > 200
     cut, cut_trials, line = fit_grid(experiment, trials, estimator, 5.0)
-    tokens = cut.base.train.tokens_per_epoch
-    assert tokens is not None and cut.budget_seconds is not None
+    tokens = cut.space.base.train.tokens_per_epoch
+    assert tokens is not None and cut.plan.budget_seconds is not None
     assert "with 109,952 tokens an epoch" in line and f"trimmed to {tokens:,}" in line
-    available = USABLE_SHARE * (cut.budget_seconds - 5.0)
+    available = USABLE_SHARE * (cut.plan.budget_seconds - 5.0)
     assert estimator.search(cut, cut_trials) <= available
     assert {trial.config.train.tokens_per_epoch for trial in cut_trials} == {tokens}
     step = 4 * 64
-    more = dataclasses.replace(cut, base=cut.base.replace(tokens_per_epoch=tokens + step))
+    more = cut.replace(base=cut.space.base.replace(tokens_per_epoch=tokens + step))
     assert estimator.search(more, check_trials(more, length_in(None))) > available
 
 
@@ -240,9 +241,9 @@ def test_a_sampler_needs_no_number_with_a_budget_and_is_told_what_fits() -> None
     per_worker = (USABLE_SHARE * 595 - START_SECONDS - END_SECONDS) / own
     assert 2 * (int(per_worker) - 1) <= expected <= 2 * int(per_worker)
     assert f"about {expected} trials fit" in line
-    few = dataclasses.replace(experiment, samples=3)
+    few = experiment.replace(samples=3)
     assert fit_sampler(few, drawn, estimator, 5.0)[0] == 3
-    short = dataclasses.replace(experiment, budget_seconds=30.0)
+    short = experiment.replace(budget_seconds=30.0)
     with pytest.raises(UserError, match="hardly a trial fits"):
         fit_sampler(short, drawn, estimator, 5.0)
 
@@ -251,11 +252,11 @@ def test_when_the_budget_is_spent_the_plan_is_what_there_was(tmp_path: Path) -> 
     experiment = plan("--search", "tpe", "--budget", "10m", "--name", "x")
     experiment.write(tmp_path / "x")
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    settled = settle(experiment, tmp_path / "x", ledger)
-    assert settled.planned_trials == 1
-    assert read_experiment(tmp_path / "x") == settled
+    frozen = freeze_plan(experiment, tmp_path / "x", ledger)
+    assert frozen.planned_trials == 1
+    assert read_experiment(tmp_path / "x") == frozen
     grid = plan("--grid", "lr", "--budget", "10m")
-    assert settle(grid, tmp_path / "nowhere", ledger) == grid
+    assert freeze_plan(grid, tmp_path / "nowhere", ledger) == grid
 
 
 def test_the_clock_goes_on_from_where_the_run_before_was_noted(tmp_path: Path) -> None:
@@ -275,9 +276,9 @@ def test_the_clock_goes_on_from_where_the_run_before_was_noted(tmp_path: Path) -
 
 
 def test_the_last_line_has_both_times() -> None:
-    experiment = dataclasses.replace(plan("--grid", "lr"), predicted_seconds=200.0)
+    experiment = plan("--grid", "lr").replace(predicted_seconds=200.0)
     assert end_line(experiment, 250.0) == "Time       4.2 min; predicted were 3.3 min (+25%)"
-    limited = dataclasses.replace(experiment, budget_seconds=300.0)
+    limited = experiment.replace(budget_seconds=300.0)
     assert end_line(limited, 190.0).endswith("(-5%); the budget was 5.0 min")
 
 
@@ -287,7 +288,7 @@ def test_the_plan_names_time_memory_and_disk_and_the_seed_preset_keeps_what_was_
     lines = "\n".join(plan_lines(experiment, trials, None, estimator, 120.0))
     assert "102,400 training tokens" in lines
     # 4 rates × 3 epochs × 25,600 tokens at 1,000 a second, two at a time
-    assert "Cost       about 2.0 min here; with --preset seed about 2.6 min" in lines
+    assert "Cost       about 2.0 min here; with --preset full about 2.6 min" in lines
     assert "Memory     about 2.7 GB at most, 900.0 MB for each trial" in lines
     assert "Disk " in lines
 

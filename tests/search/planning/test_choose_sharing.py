@@ -13,9 +13,10 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.machines import gpu_share, machines
 from minigpt_search.search.planning import choose_sharing as sharing
+from minigpt_search.search.planning.measure import ProbeProcess, prepare
 
 H200 = 150e9
-LR = ["--grid", "lr", "--preset", "seed"]
+LR = ["--grid", "lr", "--preset", "full"]
 
 
 @pytest.mark.parametrize(
@@ -67,9 +68,9 @@ def test_trials_at_a_time(
 ) -> None:
     machine(monkeypatch)
     experiment = make_experiment(make_parser().parse_args([*LR, *flags]), "cuda")
-    assert experiment.max_concurrent == concurrent
-    assert experiment.threads_per_trial == threads
-    assert experiment.gpus_per_trial == pytest.approx(gpus)
+    assert experiment.machine.max_concurrent == concurrent
+    assert experiment.machine.threads_per_trial == threads
+    assert experiment.machine.gpus_per_trial == pytest.approx(gpus)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,6 @@ def test_as_many_trials_fit_as_their_memory_and_contexts_allow(
     )
     assert gpu_share.how_many_fit(1.2e9, "cuda") == 4  # of 2 GB each in 9.5
     assert gpu_share.how_many_fit(99e9, "cuda") == 1
-    monkeypatch.setattr(sharing, "SIZES", (1, 2, 4, 8))
     assert gpu_share.how_many_fit(99e9, "cpu") >= 8
 
 
@@ -153,7 +153,6 @@ class FakeProbe:
     """A trial on a GPU that has memory for three of them."""
 
     lived = 0
-    memory_bytes = 1e9
 
     def __init__(self, *_: object) -> None:
         FakeProbe.lived += 1
@@ -165,19 +164,17 @@ class FakeProbe:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def wait_ready(self) -> None:
-        if not self.fits:
-            raise ChildProcessError("a trial's process ended early; its message is above")
-
-    def start(self, seconds: float) -> None:
+    def ask(self, **request: object) -> None:
         pass
 
-    def tokens_per_second(self) -> float:
-        return 100.0
+    def answer(self) -> dict[str, float]:
+        if not self.fits:
+            raise ChildProcessError("a measuring process ended early; its message is above")
+        return {"reserved_bytes": 1e9, "tokens_per_second": 100.0}
 
 
 def test_what_fits_beside_the_gpu_s_other_work_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "Probe", FakeProbe)
+    monkeypatch.setattr(sharing, "ProbeProcess", FakeProbe)
     monkeypatch.setattr(FakeProbe, "lived", 0)
     config = RunConfig()
     assert sharing.measure(config, "cpu", threads=1, most=8) == {1: 100.0, 2: 200.0}
@@ -188,7 +185,7 @@ def test_what_fits_beside_the_gpu_s_other_work_is_measured(monkeypatch: pytest.M
 def test_a_process_that_ends_early_is_told() -> None:
     config = RunConfig().replace(vocab_size=60, seq_len=8, embed_dim=16, batch_size=2)
     with (
-        sharing.Probe(config, "nonsense", 1) as probe,
+        ProbeProcess("nonsense", 1) as probe,
         pytest.raises(ChildProcessError, match="ended early"),
     ):
-        probe.wait_ready()
+        prepare([probe], config)

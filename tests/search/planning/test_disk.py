@@ -12,9 +12,11 @@ import pytest
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.config import RunConfig, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, EpochRecord
 from minigpt_search.model.training.checkpoint import load_model
+from minigpt_search.model.training.checkpoint_files import STEP_BYTES_PER_PARAMETER
 from minigpt_search.model.training.hooks import Hooks
 from minigpt_search.model.training.train import train
 from minigpt_search.search.cli.make_experiment import make_experiment
@@ -22,7 +24,6 @@ from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.driver import disk_limit
 from minigpt_search.search.driver.disk_limit import DiskLimit
 from minigpt_search.search.planning.disk import (
-    STEP_BYTES,
     check_limit,
     disk_line,
     final_bytes,
@@ -52,7 +53,7 @@ class Folder:
 
     def __init__(self, home: Path, limit: int | None) -> None:
         self.home, self.ledger = home, Ledger(home / "ledger.jsonl")
-        self.experiment = dataclasses.replace(planned(), max_disk_bytes=limit)
+        self.experiment = planned().replace(max_disk_bytes=limit)
         self.trials = grid_trials(self.experiment)
 
     def write(self, trial: int, name: str, megabytes: int) -> Path:
@@ -171,12 +172,12 @@ def test_the_plan_says_what_checkpoints_take() -> None:
 def test_the_limit_is_kept_in_the_experiment_and_older_ones_have_none(tmp_path: Path) -> None:
     experiment = planned("--max-disk", "2GB")
     experiment.write(tmp_path / "new")
-    assert read_experiment(tmp_path / "new").max_disk_bytes == 2_000_000_000
+    assert read_experiment(tmp_path / "new").storage.max_disk_bytes == 2_000_000_000
     path = tmp_path / "new" / "experiment.json"
     fields = json.loads(path.read_text())
-    del fields["max_disk_bytes"], fields["crc32"]
+    del fields["storage"]["max_disk_bytes"], fields["crc32"]
     path.write_text(json.dumps(fields))
-    assert read_experiment(tmp_path / "new").max_disk_bytes is None
+    assert read_experiment(tmp_path / "new").storage.max_disk_bytes is None
 
 
 def test_checkpoints_are_of_the_predicted_size(search_root: Path, tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_checkpoints_are_of_the_predicted_size(search_root: Path, tmp_path: Path
     train(config, corpus, checkpoint_dir=tmp_path, checkpoint_every_seconds=0.0, hooks=hooks)
     parameters = parameter_count(config.model)
     assert (tmp_path / "final.pt").stat().st_size == pytest.approx(final_bytes(config), rel=0.02)
-    assert max(sizes) == pytest.approx(STEP_BYTES * parameters, rel=0.02)
+    assert max(sizes) == pytest.approx(STEP_BYTES_PER_PARAMETER * parameters, rel=0.02)
     experiment = planned("--max-concurrent", "1")
     held = sum(path.stat().st_size for path in tmp_path.glob("*.pt"))
     assert held < running_bytes(experiment, 1)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 
 from minigpt_search.model.records import CheckpointRef
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, RerunRecord
-from minigpt_search.search.rerun import looks_at_test
+from minigpt_search.search.rerun import count_test_evaluations
 
 
 def test_looks_are_counted_over_all_experiments_on_the_corpus(
@@ -28,11 +27,11 @@ def test_looks_are_counted_over_all_experiments_on_the_corpus(
         wall_seconds=1.0,
         ended_at="2026-01-01T00:00:00+00:00",
     )
-    corpus = stored_experiment.corpus_hash
+    corpus = stored_experiment.corpus.content_hash
     for name, of, looks in (("a", corpus, 2), ("b", corpus, 1), ("c", "other", 1), ("d", "", 0)):
         folder = tmp_path / "experiments" / name
-        dataclasses.replace(stored_experiment, name=name, corpus_hash=of).write(folder)
+        stored_experiment.replace(name=name, content_hash=of).write(folder)
         for _ in range(looks):
             Ledger(folder / "ledger.jsonl").append(look)
     (folder / "experiment.json").write_text("{")
-    assert looks_at_test(tmp_path, corpus) == 3
+    assert count_test_evaluations(tmp_path, corpus) == 3

@@ -19,9 +19,9 @@ from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.planning.plan_text import confirm_line
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.results.configurations import Cell
-from minigpt_search.search.results.confirm import looks, missing_trials, standing, trials_so_far
-from minigpt_search.search.results.winner import winner, winning_trial
+from minigpt_search.search.results.configurations import Configuration, configurations_of
+from minigpt_search.search.results.confirm import confirmation_state, interim_seed_counts
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.trial import Trial, make_trial
 
 RATES = (1e-3, 2e-3, 3e-3)
@@ -34,7 +34,7 @@ def plan(k: int = 2, most: int = 8, *words: str) -> Experiment:
     flags = ["--lr", rates, "--preset", "quick", "--confirm", str(k), "--confirm-seeds", str(most)]
     args = make_parser().parse_args([*flags, *words])
     check_options(args)
-    return dataclasses.replace(make_experiment(args, "cpu"), corpus_hash="abc")
+    return make_experiment(args, "cpu").replace(content_hash="abc")
 
 
 def record(trial: Trial, loss: float | str | None) -> TrialRecord:
@@ -73,14 +73,14 @@ def searched(experiment: Experiment, path: Path, loss: Loss) -> Ledger:
     """The ledger of the search itself."""
     ledger = Ledger(path)
     for rate in RATES:
-        for replicate in range(experiment.seeds):
+        for replicate in range(experiment.noise.seeds):
             trial = make_trial(experiment, {"lr": rate}, replicate)
             ledger.append(record(trial, loss(rate, replicate)))
     return ledger
 
 
 def due(experiment: Experiment, ledger: Ledger) -> list[tuple[float, int]]:
-    now = standing(experiment, ledger)
+    now = Results(experiment, ledger).confirmation
     assert now is not None
     return [(cell.values["lr"], replicate) for cell, replicate in now.due]
 
@@ -96,17 +96,16 @@ def confirm(experiment: Experiment, ledger: Ledger, loss: Loss) -> None:
 
 def test_flags_and_plan(tmp_path: Path) -> None:
     experiment = plan(3, 5)
-    assert (experiment.confirm, experiment.confirm_seeds) == (3, 5)
+    assert (experiment.noise.confirm, experiment.noise.confirm_seeds) == (3, 5)
     assert experiment.planned_trials == 3 and experiment.most_trials == 18
-    alone = dataclasses.replace(experiment, max_concurrent=1)
-    line = confirm_line(alone, [10.0, 20.0, 2.0, 4.0])  # the dearest three
+    alone = experiment.replace(max_concurrent=1)
+    line = confirm_line(alone, [10.0, 20.0, 2.0, 4.0])  # the most expensive three
     assert "the 3 best get 2 to 5 fresh seeds" in line
     assert "up to 15 more trials and 2.8 min" in line
-    few = dataclasses.replace(experiment, confirm=9)
+    few = experiment.replace(confirm=9)
     assert "the 3 best get" in confirm_line(few, [1.0, 1.0, 1.0])  # there are no more
-    whole = dataclasses.replace(
-        experiment,
-        corpus={},
+    whole = experiment.replace(
+        manifest={},
         versions={},
         hardware={"cores": 2, "memory_gb": 1.0, "gpus": []},
     )
@@ -123,16 +122,26 @@ def test_flags_and_plan(tmp_path: Path) -> None:
 
 
 def test_rounds_double_up_to_the_stated_number() -> None:
-    assert looks(8) == [2, 4, 8] and looks(2) == [2] and looks(5) == [2, 4, 5]
+    assert (
+        interim_seed_counts(8) == [2, 4, 8]
+        and interim_seed_counts(2) == [2]
+        and interim_seed_counts(5) == [2, 4, 5]
+    )
 
 
 def test_the_best_of_the_search_are_given_two_fresh_seeds_each(tmp_path: Path) -> None:
     experiment = plan(2)
     empty = Ledger(tmp_path / "empty")
-    assert standing(experiment, empty) is None and missing_trials(experiment, empty) == 3
+    assert (
+        Results(experiment, empty).confirmation is None
+        and Results(experiment, empty).missing_trials == 3
+    )
     ledger = searched(experiment, tmp_path / "ledger", lambda rate, _: 7 - 100 * rate)
     assert due(experiment, ledger) == [(3e-3, 1), (2e-3, 1), (3e-3, 2), (2e-3, 2)]
-    assert missing_trials(experiment, ledger) == 4 and trials_so_far(experiment, ledger) == 7
+    assert (
+        Results(experiment, ledger).missing_trials == 4
+        and Results(experiment, ledger).trials_so_far == 7
+    )
     seeded = plan(2, 8, "--seeds", "3")
     ledger = searched(seeded, tmp_path / "seeded", lambda rate, r: 7 - 100 * rate + r / 1000)
     assert due(seeded, ledger) == [(3e-3, 3), (2e-3, 3), (3e-3, 4), (2e-3, 4)]
@@ -146,15 +155,19 @@ def test_a_clear_winner_needs_one_round_and_its_number_is_the_fresh_one(tmp_path
         return 7 + (rate != 3e-3) + luck - 0.7 * (rate == 2e-3) + 1e-3 * replicate
 
     ledger = searched(experiment, tmp_path / "ledger", loss)
-    assert winning_trial(experiment, ledger) == ledger.best()
-    before = winner(experiment, ledger)
-    assert before is not None and before.cell.values == {"lr": 2e-3} and before.probability is None
+    assert Results(experiment, ledger).winning_trial == ledger.best()
+    before = Results(experiment, ledger).winner
+    assert (
+        before is not None
+        and before.configuration.values == {"lr": 2e-3}
+        and before.probability is None
+    )
     confirm(experiment, ledger, loss)
-    assert len(ledger.trials) == 3 + 4 and missing_trials(experiment, ledger) == 0
-    found = winner(experiment, ledger)
-    assert found is not None and found.fresh and found.cell.values == {"lr": 3e-3}
+    assert len(ledger.trials) == 3 + 4 and Results(experiment, ledger).missing_trials == 0
+    found = Results(experiment, ledger).winner
+    assert found is not None and found.fresh and found.configuration.values == {"lr": 3e-3}
     assert found.estimate.n == 2 and found.estimate.mean == pytest.approx(7.0015)
-    assert found.trial.replicate == 1 and winning_trial(experiment, ledger) == found.trial
+    assert found.trial.replicate == 1 and Results(experiment, ledger).winning_trial == found.trial
     assert found.open == () and found.probability is not None and found.probability > 0.95
 
 
@@ -164,7 +177,7 @@ def test_equal_ones_are_tried_until_the_seeds_are_spent(tmp_path: Path) -> None:
     ledger = searched(experiment, tmp_path / "ledger", lambda *_: 7 + chance.normal() / 10)
     confirm(experiment, ledger, lambda *_: 7 + chance.normal() / 10)
     assert len(ledger.trials) == 3 + 3 * 6
-    found = winner(experiment, ledger)
+    found = Results(experiment, ledger).winner
     assert found is not None and len(found.open) == 2 and found.estimate.n == 6
 
 
@@ -177,8 +190,8 @@ def test_one_that_diverges_with_a_fresh_seed_is_out(tmp_path: Path) -> None:
 
     confirm(experiment, ledger, loss)
     assert len(ledger.trials) == 3 + 4
-    found = winner(experiment, ledger)
-    assert found is not None and found.cell.values == {"lr": 2e-3} and found.open == ()
+    found = Results(experiment, ledger).winner
+    assert found is not None and found.configuration.values == {"lr": 2e-3} and found.open == ()
 
 
 def test_failures_are_spent_and_tried_again_by_a_resumed_search(tmp_path: Path) -> None:
@@ -186,9 +199,9 @@ def test_failures_are_spent_and_tried_again_by_a_resumed_search(tmp_path: Path) 
     ledger = searched(experiment, tmp_path / "ledger", lambda rate, _: 7 - 100 * rate)
     confirm(experiment, ledger, lambda *_: "its process was lost")
     assert due(experiment, ledger) == []  # in this run
-    assert missing_trials(experiment, ledger) == 4  # for the next
-    found = winner(experiment, ledger)
-    assert found is not None and not found.fresh and found.cell.values == {"lr": 3e-3}
+    assert Results(experiment, ledger).missing_trials == 4  # for the next
+    found = Results(experiment, ledger).winner
+    assert found is not None and not found.fresh and found.configuration.values == {"lr": 3e-3}
 
 
 def test_a_failed_search_trial_leaves_the_rest_to_be_confirmed(tmp_path: Path) -> None:
@@ -196,24 +209,15 @@ def test_a_failed_search_trial_leaves_the_rest_to_be_confirmed(tmp_path: Path) -
     losses: dict[float, float | str] = {1e-3: 7.0, 2e-3: 6.0, 3e-3: "lost"}
     ledger = searched(experiment, tmp_path / "ledger", lambda rate, _: losses[rate])
     assert [rate for rate, _ in due(experiment, ledger)] == [2e-3, 1e-3, 2e-3, 1e-3]
-    assert missing_trials(experiment, ledger) == 1
-
-
-class FakeLedger:
-    """The records alone: 2,000 searches are drawn without a disk."""
-
-    def __init__(self) -> None:
-        self.trials: list[TrialRecord] = []
+    assert Results(experiment, ledger).missing_trials == 1
 
 
 def separated_share(k: int, difference: float, repeats: int) -> tuple[float, float]:
     """Of `repeats` drawn searches of `k` configurations, of which the first is `difference`
     standard deviations better: the share that end separated, and that with the first as winner."""
     config = RunConfig()
-    experiment = dataclasses.replace(
-        plan(k, 8), axes={"lr": tuple(1e-3 + i / 1e5 for i in range(k))}
-    )
-    names = [config.replace(lr_peak=rate) for rate in experiment.axes["lr"]]
+    experiment = plan(k, 8).replace(axes={"lr": tuple(1e-3 + i / 1e5 for i in range(k))})
+    names = [config.replace(lr_peak=rate) for rate in experiment.space.axes["lr"]]
     chance = np.random.default_rng(k)
     template = record(make_trial(plan(), {"lr": 1e-3}, 0), 7.0)
 
@@ -227,20 +231,19 @@ def separated_share(k: int, difference: float, repeats: int) -> tuple[float, flo
 
     ended = right = 0
     for _ in range(repeats):
-        ledger = FakeLedger()
-        ledger.trials = [trial(cell, 0) for cell in range(k)]
+        trials = [trial(cell, 0) for cell in range(k)]
         while True:
-            now = standing(experiment, ledger)  # type: ignore[arg-type]
+            now = confirmation_state(experiment, configurations_of(experiment, trials))
             assert now is not None
             if not now.due:
                 break
-            ledger.trials += [trial(names.index(_of(cell)), r) for cell, r in now.due]
+            trials += [trial(names.index(_of(cell)), r) for cell, r in now.due]
         ended += not now.open
         right += not now.open and now.leader is not None and _of(now.leader) == names[0]
     return ended / repeats, right / repeats
 
 
-def _of(cell: Cell) -> RunConfig:
+def _of(cell: Configuration) -> RunConfig:
     return RunConfig().replace(lr_peak=cell.config.train.lr_peak)
 
 

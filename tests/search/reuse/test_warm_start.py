@@ -28,15 +28,15 @@ from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.reuse.warm_start import (
     check_that_some_are_left,
-    look,
+    load_sources,
     take_over_warm,
     with_known_points,
 )
-from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Told
+from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Observation
 from minigpt_search.search.space.space import Space
 from minigpt_search.search.trials.trial import Trial, grid_trials
 
-CORPUS = {"corpus_hash": "abc", "corpus": {"name": "builtin"}}
+CORPUS = {"content_hash": "abc", "manifest": {"name": "builtin"}}
 SAMPLER = ("--search", "tpe", "--trials", "9", "--preset", "quick")
 
 
@@ -48,7 +48,7 @@ def plan(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Experiment
     if args.extend is not None:
         args = extended_arguments(parser, root, args.extend, words)
     check_options(args)
-    return dataclasses.replace(make_experiment(args, "cpu"), **CORPUS)
+    return make_experiment(args, "cpu").replace(**CORPUS)
 
 
 def record(trial: Trial, loss: float | None, status: str = COMPLETE) -> TrialRecord:
@@ -96,15 +96,15 @@ def test_a_grid_takes_finished_cells_of_two_others_and_needs_them_no_more(
     b = grid(tmp_path, monkeypatch, "b", "--lr", "2e-3,4e-3")
     words = ("--lr", "1e-3,2e-3,4e-3,8e-3", "--preset", "quick", "--warm-start")
     new = plan(tmp_path, monkeypatch, *words, "a", "--warm-start", "b", "--name", "c")
-    assert new.warm_starts == ("a", "b")
-    assert plan(tmp_path, monkeypatch, *words, "a, b,a").warm_starts == ("a", "b")
-    first, second = look(tmp_path, new)
+    assert new.reuse.warm_starts == ("a", "b")
+    assert plan(tmp_path, monkeypatch, *words, "a, b,a").reuse.warm_starts == ("a", "b")
+    first, second = load_sources(tmp_path, new)
     assert first.line == (
         "Warm start a: 2 trials are taken over; left out: 1 outside of the ranges"
     )
     assert [t.trial_id for t in second.taken] == [b[1].trial_id]
     new = with_known_points(tmp_path, new)
-    assert new.known_points == ()
+    assert new.reuse.known_points == ()
     folder = tmp_path / "experiments" / "c"
     shutil.rmtree(folder, ignore_errors=True)
     dataclasses.replace(new).write(folder)
@@ -131,26 +131,28 @@ def test_a_sampler_is_told_the_rest_and_it_is_kept_in_the_experiment(
     fixed = ("--epochs", "1", "--embed-dim", "128")
     words = (*SAMPLER, *fixed, "--lr", "5e-4,5e-3", "--warm-start", "a,b", "--name", "c")
     new = plan(tmp_path, monkeypatch, *words)
-    first, second = look(tmp_path, new)
+    first, second = load_sources(tmp_path, new)
     assert first.line == (
         "Warm start a: 0 trials are taken over; 2 results are told to the sampler; "
         "left out: 1 outside of the ranges"
     )
     assert [t.trial_id for t in second.taken] == [same[0].trial_id] and second.points == ()
     new = with_known_points(tmp_path, new)
-    told = [(point.values, point.objective) for point in new.known_points]
+    told = [(point.values, point.objective) for point in new.reuse.known_points]
     assert told == [({"lr": 1e-3}, 7.0), ({"lr": 2e-3}, 7.5)]
-    new = dataclasses.replace(new, hardware={"cores": 2, "memory_gb": 1.0, "gpus": []}, versions={})
+    new = new.replace(hardware={"cores": 2, "memory_gb": 1.0, "gpus": []}, versions={})
     new.write(tmp_path / "experiments" / "c")
     shutil.rmtree(tmp_path / "experiments" / "a")
-    assert read_experiment(tmp_path / "experiments" / "c").known_points == new.known_points
+    assert (
+        read_experiment(tmp_path / "experiments" / "c").reuse.known_points == new.reuse.known_points
+    )
     longer = plan(tmp_path, monkeypatch, "--extend", "c", "--trials", "12", "--name", "d")
-    assert longer.warm_starts == ()
-    assert with_known_points(tmp_path, longer).known_points == new.known_points
+    assert longer.reuse.warm_starts == ()
+    assert with_known_points(tmp_path, longer).reuse.known_points == new.reuse.known_points
 
     other = plan(tmp_path, monkeypatch, *SAMPLER, *fixed, "--warm-start", "wide")
     with pytest.raises(UserError, match=r"none can be used .* 2 of other configurations"):
-        look(tmp_path, other)
+        load_sources(tmp_path, other)
     assert len(wide) == 2
 
 
@@ -172,7 +174,7 @@ def test_axes_that_both_vary_and_widths_between_the_steps(
     grid(tmp_path, monkeypatch, "a", "--embed-dim", "48,64,512", "--lr", "1e-3")
     words = (*SAMPLER, "--epochs", "1", "--seed", "3", "--warm-start", "a")
     new = plan(tmp_path, monkeypatch, *words)
-    [found] = look(tmp_path, new)
+    [found] = load_sources(tmp_path, new)
     assert [point.values for point in found.points] == [{"lr": 1e-3, "embed_dim": 64}]
     assert found.outside == 2
 
@@ -185,7 +187,7 @@ def test_failed_trials_are_left_and_diverged_ones_count_as_guessing(
     ledger.append(record(trials[0], None, FAILED))
     ledger.append(record(trials[1], None, DIVERGED))
     new = plan(tmp_path, monkeypatch, *SAMPLER, "--grid", "lr", "--warm-start", "a")
-    [found] = look(tmp_path, new)
+    [found] = load_sources(tmp_path, new)
     assert [p.objective for p in found.points] == [pytest.approx(math.log(50_257))]
 
 
@@ -195,14 +197,16 @@ def test_another_corpus_and_a_missing_experiment_are_refused(
     grid(tmp_path, monkeypatch, "a", "--lr", "1e-3,2e-3")
     new = plan(tmp_path, monkeypatch, "--lr", "1e-3,3e-3", "--warm-start", "a,gone")
     with pytest.raises(UserError, match="no experiment 'gone'"):
-        look(tmp_path, new)
-    other = dataclasses.replace(new, corpus_hash="abd")
+        load_sources(tmp_path, new)
+    other = new.replace(content_hash="abd")
     with pytest.raises(UserError, match="--warm-start a: it is on the corpus builtin"):
-        look(tmp_path, other)
+        load_sources(tmp_path, other)
 
 
 def test_what_is_known_moves_a_samplers_suggestions_and_may_be_tried_again() -> None:
-    def search_with(axes: dict[str, tuple[float, ...]], known: list[Told]) -> LedgerOptunaSearch:
+    def search_with(
+        axes: dict[str, tuple[float, ...]], known: list[Observation]
+    ) -> LedgerOptunaSearch:
         return LedgerOptunaSearch(
             space=Space(axes=axes, kinds={}, base=RunConfig()),
             sampler="tpe",
@@ -212,10 +216,10 @@ def test_what_is_known_moves_a_samplers_suggestions_and_may_be_tried_again() -> 
             known=known,
         )
 
-    def told(values: dict[str, float], loss: float) -> Told:
-        return Told(values=values, status=COMPLETE, objective=loss)
+    def told(values: dict[str, float], loss: float) -> Observation:
+        return Observation(values=values, status=COMPLETE, objective=loss)
 
-    def suggestions(known: list[Told]) -> list[float]:
+    def suggestions(known: list[Observation]) -> list[float]:
         search = search_with({"lr": (1e-4, 1e-2), "epochs": (1, 3)}, known)
         return [search.suggest(str(number))["values"]["lr"] for number in range(12)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 from typing import Any
 
 import cmaes
@@ -12,10 +13,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
-from minigpt_search.search.records.experiment import SAMPLERS
-from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Told
+from minigpt_search.search.records.plan import SAMPLERS
+from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Observation
 from minigpt_search.search.space.axes import Value
 from minigpt_search.search.space.space import Space
 from minigpt_search.search.trials.reports import OBJECTIVE
@@ -54,7 +56,7 @@ def make(
         sampler=sampler,
         base_seed=seed,
         finished=[
-            Told(values=values, status=COMPLETE, objective=loss) for values, loss in finished
+            Observation(values=values, status=COMPLETE, objective=loss) for values, loss in finished
         ],
         unfinished=unfinished,
         **options,
@@ -146,11 +148,10 @@ def test_cma_learns_what_optunas_own_does() -> None:
     told = []
     for number in range(13):
         trial = own.ask(fixed_distributions=distributions)
-        loss = objective({"lr": trial.params["values/lr"], "epochs": 0})
+        loss = objective({"lr": trial.params["lr"], "epochs": 0})
         own.tell(trial, loss)
         if number:  # Optuna's first is random and in no generation
-            values = {name.removeprefix("values/"): v for name, v in trial.params.items()}
-            told.append((values, loss))
+            told.append((trial.params, loss))
     own.ask(fixed_distributions=distributions)
     attributes = own.trials[-1].system_attrs
     parts = [attributes[f"cma:optimizer:{i}"] for i in range(len(attributes) - 1)]
@@ -260,11 +261,13 @@ def test_what_is_not_allowed_is_never_suggested(sampler: str) -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", SLOW_GP, "qmc", "random"])
 def test_two_objectives_and_resumed_the_same(sampler: str) -> None:
-    def told(values: Any, result: Any) -> Told:
+    def told(values: Any, result: Any) -> Observation:
         cost = values["epochs"] * values["embed_dim"]
-        return Told(values=values, status=result["status"], objective=result[OBJECTIVE], cost=cost)
+        return Observation(
+            values=values, status=result["status"], objective=result[OBJECTIVE], cost=cost
+        )
 
-    def more(finished: list[Told], start: int) -> list[Told]:
+    def more(finished: list[Observation], start: int) -> list[Observation]:
         search = LedgerOptunaSearch(
             space=space_of(RANGES),
             sampler=sampler,
@@ -298,9 +301,11 @@ def test_a_sampler_learns_what_takes_too_long(sampler: str) -> None:
     """The loss falls with the rate, and beyond 1e-3 the time is above the limit."""
     space = space_of({"lr": (1e-4, 1e-2), "dropout": (0.0, 0.4)})
 
-    def told(values: Any, result: Any) -> Told:
+    def told(values: Any, result: Any) -> Observation:
         overrun = math.log10(values["lr"]) + 3
-        return Told(values=values, status=COMPLETE, objective=result[OBJECTIVE], overrun=overrun)
+        return Observation(
+            values=values, status=COMPLETE, objective=result[OBJECTIVE], overrun=overrun
+        )
 
     def share_above(limited: bool) -> float:
         options: dict[str, Any] = {"tell": told} if limited else {}
@@ -321,7 +326,7 @@ def test_a_stopped_trial_is_told_as_pruned_with_its_curve_also_on_resume() -> No
     values = search.suggest("0")["values"]
     search.on_trial_result("0", {OBJECTIVE: 8.0, "kind": "epoch", "curve_step": 1000})
     search.on_trial_complete("0", {OBJECTIVE: 10.8, "kind": "end", "status": STOPPED})
-    told = Told(values=values, status=STOPPED, objective=10.8, curve={1000: 8.0})
+    told = Observation(values=values, status=STOPPED, objective=10.8, curve={1000: 8.0})
     resumed = LedgerOptunaSearch(
         space=space_of(RANGES), sampler="tpe", base_seed=0, finished=[told], unfinished=[]
     )
@@ -344,6 +349,18 @@ def test_the_heads_always_divide_a_width_from_a_range(sampler: str, heads: tuple
     for number in range(4):
         search.suggest(str(number))
     for trial in search.study.trials:  # with those that were repeats
-        values = {name.removeprefix("values/"): v for name, v in trial.params.items()}
+        values = trial.params
         assert values["embed_dim"] % values.get("n_heads", heads[-1]) == 0
         assert space.config(values) is not None
+
+
+def test_a_sampler_that_this_optuna_has_no_part_for_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(optuna.samplers.QMCSampler, "_find_sample_id")
+    with pytest.raises(UserError, match="--search qmc: not with optuna "):
+        make([], [], sampler="qmc")
+    monkeypatch.setitem(sys.modules, "optuna._transform", None)
+    search = make([], [], sampler="cmaes")
+    with pytest.raises(UserError, match="--search cmaes: not with optuna "):
+        search.suggest("0")

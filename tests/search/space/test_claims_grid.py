@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.space.claims_grid import CLAIMS, claims_cells, lengths_for
-from minigpt_search.search.space.presets import QUICK, SEED
+from minigpt_search.search.space.presets import FULL, QUICK
 from minigpt_search.search.trials.trial import grid_trials
 
 
@@ -23,7 +22,7 @@ def experiment(*words: str) -> Experiment:
     args = make_parser().parse_args(("--grid", CLAIMS, "--device", "cpu", *words))
     check_options(args)
     plan = make_experiment(args, "cpu")
-    return dataclasses.replace(plan, corpus_hash="abc", corpus={"name": "builtin"})
+    return plan.replace(content_hash="abc", manifest={"name": "builtin"})
 
 
 def test_epochs_are_the_assignments_and_their_ratios() -> None:
@@ -32,7 +31,7 @@ def test_epochs_are_the_assignments_and_their_ratios() -> None:
     assert (quick.baseline, quick.extended, quick.longer) == (1, 3, (5, 7))
 
 
-@pytest.mark.parametrize("base", [SEED, QUICK])
+@pytest.mark.parametrize("base", [FULL, QUICK])
 def test_one_axis_is_varied_at_a_time_and_no_cell_is_there_twice(base: Any) -> None:
     baseline, *others = claims_cells(base)
     apart = [{n for n in cell if cell[n] != baseline[n]} for cell in others]
@@ -49,22 +48,22 @@ def test_the_plan_is_its_cells_not_their_product() -> None:
     plan = experiment("--preset", "quick", "--seeds", "2")
     assert plan.name.startswith("claims-quick-")
     assert plan.planned_trials == len(grid_trials(plan)) == 24
-    assert plan.axes["epochs"] == (1, 3, 5, 7)
+    assert plan.space.axes["epochs"] == (1, 3, 5, 7)
     ids = {trial.trial_id for trial in grid_trials(plan)}
     assert len(ids) == 24
     # shared with a grid of one axis, which --extend can therefore take over
     args = make_parser().parse_args(["--grid", "lr", "--preset", "quick"])
-    lr = dataclasses.replace(make_experiment(args, "cpu"), corpus_hash="abc")
+    lr = make_experiment(args, "cpu").replace(content_hash="abc")
     assert {trial.trial_id for trial in grid_trials(lr)} <= ids
 
 
 def test_a_flag_with_one_value_fixes_its_axis() -> None:
     plan = experiment("--embed-dim", "16", "--seq-len", "32")
-    assert set(plan.axes) == {"lr", "epochs"}
+    assert set(plan.space.axes) == {"lr", "epochs"}
     assert plan.planned_trials == 7
     assert {t.config.model.embed_dim for t in grid_trials(plan)} == {16}
     longer = experiment("--epochs", "2")
-    assert "epochs" not in longer.axes
+    assert "epochs" not in longer.space.axes
     assert {t.config.train.epochs for t in grid_trials(longer)} == {2}
 
 
@@ -93,7 +92,7 @@ def test_cells_that_are_not_of_the_grid_are_refused(tmp_path: Path, cell: dict[s
     folder = tmp_path / "experiments" / plan.name
     plan.write(folder)
     raw = checked_json.unseal(json.loads((folder / "experiment.json").read_text()))
-    sealed = checked_json.seal(raw | {"cells": [cell]})
+    sealed = checked_json.seal(raw | {"space": raw["space"] | {"cells": [cell]}})
     (folder / "experiment.json").write_text(json.dumps(sealed))
     with pytest.raises(UserError, match="cells"):
         read_experiment(folder)

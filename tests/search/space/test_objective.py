@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.config import RunConfig, flops_per_token
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.model.run_length import run_length
@@ -19,12 +20,12 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.results.cost import cost_of_record, pareto_front
-from minigpt_search.search.results.winner import winning_trial
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.objective import (
     counted_cost,
+    counted_length,
     parse_max_cost,
     parse_objectives,
-    run_tokens,
 )
 
 Make = Callable[..., TrialRecord]
@@ -32,18 +33,17 @@ Make = Callable[..., TrialRecord]
 
 @pytest.mark.parametrize("seq_len", [8, 64, 100])
 @pytest.mark.parametrize("limit", [None, 1000, 10**9])
-def test_counted_tokens_are_those_that_training_goes_over(
+def test_a_length_counted_from_the_manifest_is_that_of_training(
     search_root: Path, seq_len: int, limit: int | None
 ) -> None:
     corpus = open_corpus(search_root / "corpus" / "small")
     config = RunConfig().replace(
         seq_len=seq_len, epochs=3, tokens_per_epoch=limit, batch_size=4, warmup_steps=0
     )
-    length = run_length(config.train, seq_len, len(corpus.dataset("train", seq_len)))
-    tokens = run_tokens(config, corpus.manifest.to_dict())
-    assert tokens == 3 * length.sequences * seq_len
+    length = run_length(config, len(corpus.dataset("train", seq_len)))
+    assert counted_length(config, corpus.manifest.to_dict()) == length
     flop = counted_cost(config, "flop", corpus.manifest.to_dict())
-    assert flop == tokens * flops_per_token(config.model)
+    assert flop == 3 * length.sequences * seq_len * flops_per_token(config.model)
 
 
 def test_counted_parameters_are_the_models() -> None:
@@ -122,7 +122,7 @@ def test_the_best_is_within_the_limit(known: list[TrialRecord], tmp_path: Path) 
     grid = make_experiment(make_parser().parse_args(["--grid", "lr"]), "cpu")
 
     def best_within(limit: str | None) -> TrialRecord | None:
-        return winning_trial(dataclasses.replace(grid, max_cost=limit), ledger)
+        return Results(grid.replace(max_cost=limit), ledger).winning_trial
 
     able = [r for r in ledger.complete() if r.timing.training_seconds <= 3]
     best, unlimited = best_within("3s"), best_within(None)

@@ -10,7 +10,8 @@ import pytest
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.config import RunConfig, flops_per_token, parameter_count
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import make_experiment, on_corpus
 from minigpt_search.search.cli.parser import check_options, make_parser
@@ -22,7 +23,7 @@ from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.plan_text import plan_lines
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.space.axes import AXES, apply_axes
-from minigpt_search.search.space.objective import run_tokens
+from minigpt_search.search.space.objective import counted_cost
 from minigpt_search.search.space.space import Space
 from minigpt_search.search.trials.feasible import allowed, corners, drawn, left_out_lines, limited
 from minigpt_search.search.trials.length import length_in
@@ -134,16 +135,16 @@ def test_impossible_cells_of_a_grid_are_left_out_and_counted() -> None:
 
 def test_a_whole_grid_has_no_cells_of_its_own() -> None:
     plan = experiment("--grid", "embed_dim,n_heads")
-    assert plan.cells is None and left_out_lines(plan) == []
+    assert plan.space.cells is None and left_out_lines(plan) == []
     assert len(grid_trials(plan)) == 12
 
 
 def test_cells_above_a_counted_cost_are_left_out() -> None:
     plan = experiment("--grid", "embed_dim,epochs", "--max-cost", "8e12flop")
     costs = {
-        (width, epochs): run_tokens(config, {}) * flops_per_token(config.model)
+        (width, epochs): counted_cost(config, "flop", {})
         for width, epochs in itertools.product((64, 128, 256), (3, 10, 15, 20))
-        for config in [plan.base.replace(embed_dim=width, epochs=epochs)]
+        for config in [plan.space.base.replace(embed_dim=width, epochs=epochs)]
     }
     within = {cell for cell, cost in costs.items() if cost <= 8e12}
     assert 0 < len(within) < 12
@@ -155,15 +156,15 @@ def test_cells_above_a_counted_cost_are_left_out() -> None:
 
 
 def test_a_measured_cost_leaves_every_cell_in() -> None:
-    assert experiment("--grid", "lr", "--max-cost", "1s").cells is None
+    assert experiment("--grid", "lr", "--max-cost", "1s").space.cells is None
 
 
 def test_a_sampler_draws_within_its_limit_and_both_its_ends_are_checked() -> None:
     plan = experiment(*TPE, "--max-cost", "1e13flop", "--space", "tie_head=true,false")
     allow, draws = allowed(plan), drawn(plan, 100)
     assert len(draws) == 100 and all(map(allow, draws))
-    costs = [apply_axes(plan.base, v) for v in draws]
-    assert max(run_tokens(c, {}) * flops_per_token(c.model) for c in costs) <= 1e13
+    costs = [apply_axes(plan.space.base, v) for v in draws]
+    assert max(counted_cost(c, "flop", {}) for c in costs) <= 1e13
     assert any(v["tie_head"] for v in draws) and not all(v["tie_head"] for v in draws)
     [least] = corners(plan)  # the greatest is above the limit
     assert least["embed_dim"] == 32 and least["tie_head"]
@@ -184,7 +185,7 @@ def test_the_largest_model_has_at_least_everyones_parameters() -> None:
         ((*TPE, "--max-cost", "1param"), "the cheapest"),
     ],
 )
-def test_where_all_is_too_dear_the_cheapest_is_named(words: tuple[str, ...], named: str) -> None:
+def test_where_all_cost_too_much_the_cheapest_is_named(words: tuple[str, ...], named: str) -> None:
     with pytest.raises(UserError, match=named):
         experiment(*words)
 
@@ -196,7 +197,7 @@ def test_the_plan_says_what_is_searched_and_what_is_left_out(search_root: Path) 
     trials = check_trials(plan, length_in(corpus))
     estimator = Estimator(
         plan,
-        Speeds({plan.base: SPEED}),
+        Speeds({plan.space.base: SPEED}),
         10_000,
         length_in(corpus),
     )

@@ -13,7 +13,7 @@ from minigpt_search.search.storage.base import StorageError
 from minigpt_search.search.storage.folder import FolderStorage
 from minigpt_search.search.storage.lease import (
     BEAT_SECONDS,
-    PATIENCE_SECONDS,
+    LEASE_TIMEOUT_SECONDS,
     SETTLE_SECONDS,
     Lease,
 )
@@ -66,7 +66,7 @@ Make = Callable[[], Lease]
 def test_the_first_has_it_at_once(lease: Make, world: World, storage: FolderStorage) -> None:
     first = lease()
     first.take("x")
-    first.beat()
+    first.heartbeat()
     assert world.time == 0
     first.give_back()
     assert storage.list("") == {}
@@ -77,24 +77,26 @@ def test_the_first_has_it_at_once(lease: Make, world: World, storage: FolderStor
 def test_a_second_is_refused_while_the_first_lives(lease: Make, world: World) -> None:
     first, second = lease(), lease()
     first.take("x")
-    world.every_beat.append(first.beat)
+    world.every_beat.append(first.heartbeat)
     with pytest.raises(UserError, match=r"^x is running on \S+ \(process \d+\); wait for it"):
         second.take("x")
     assert world.time <= BEAT_SECONDS
     second.give_back()  # of which it has none
-    first.beat()
+    first.heartbeat()
 
 
 def test_a_dead_drivers_is_taken_over(lease: Make, world: World) -> None:
     dead, next_one = lease(), lease()
     dead.take("x")
     next_one.take("x")
-    assert PATIENCE_SECONDS <= world.time <= PATIENCE_SECONDS + BEAT_SECONDS + SETTLE_SECONDS
-    next_one.beat()
+    assert (
+        LEASE_TIMEOUT_SECONDS <= world.time <= LEASE_TIMEOUT_SECONDS + BEAT_SECONDS + SETTLE_SECONDS
+    )
+    next_one.heartbeat()
     with pytest.raises(StorageError, match="another driver took the experiment over"):
-        dead.beat()  # it was only stopped, or cut off
+        dead.heartbeat()  # it was only stopped, or cut off
     dead.give_back()
-    next_one.beat()
+    next_one.heartbeat()
 
 
 def test_one_that_is_given_back_meanwhile_is_had_at_once(lease: Make, world: World) -> None:
@@ -102,10 +104,10 @@ def test_one_that_is_given_back_meanwhile_is_had_at_once(lease: Make, world: Wor
     first.take("x")
     world.once.append((3.0, first.give_back))
     second.take("x")
-    assert world.time < PATIENCE_SECONDS
-    second.beat()
+    assert world.time < LEASE_TIMEOUT_SECONDS
+    second.heartbeat()
     with pytest.raises(StorageError):
-        first.beat()
+        first.heartbeat()
 
 
 def test_of_two_takers_the_last_writer_has_it(
@@ -114,11 +116,11 @@ def test_of_two_takers_the_last_writer_has_it(
     dead, early, late = lease(), lease(), lease()
     dead.take("x")
     # `late` looked at the same time, and writes while `early` waits to see whether it is alone.
-    world.once.append((PATIENCE_SECONDS + SETTLE_SECONDS / 2, late._write))
+    world.once.append((LEASE_TIMEOUT_SECONDS + SETTLE_SECONDS / 2, late._write))
     with pytest.raises(UserError, match=r"^x was just started by another driver"):
         early.take("x")
     assert late._is_mine() and not early._is_mine()
-    late.beat()
+    late.heartbeat()
 
 
 def test_what_nobody_can_read_is_waited_for_like_any_other(
@@ -126,7 +128,7 @@ def test_what_nobody_can_read_is_waited_for_like_any_other(
 ) -> None:
     storage.put_bytes(b"\x00 damaged", KEY)
     lease().take("x")
-    assert world.time >= PATIENCE_SECONDS
+    assert world.time >= LEASE_TIMEOUT_SECONDS
     changes = iter(range(100))
     world.every_beat.append(lambda: storage.put_bytes(b"[%d]" % next(changes), KEY))
     with pytest.raises(UserError, match=r"^x is running on another machine"):
@@ -136,7 +138,7 @@ def test_what_nobody_can_read_is_waited_for_like_any_other(
 def test_it_says_who_has_it(lease: Make, storage: FolderStorage) -> None:
     first = lease()
     first.take("x")
-    first.beat()
+    first.heartbeat()
     fields = json.loads(storage.get_bytes(KEY) or b"")
     assert fields["holder"] == first.holder and fields["beats"] == 2
     assert set(fields) == {"holder", "beats", "host", "process"}

@@ -35,7 +35,7 @@ def make(
 ) -> Make:
     """`make(machine)`: the mirror of a driver on that machine, with its own folder of the
     experiment; it beats only where a test calls `_beat`."""
-    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(lease, "LEASE_TIMEOUT_SECONDS", 0.0)
 
     def on(machine: str) -> StorageMirror:
         folder = tmp_path / machine / HOME
@@ -146,8 +146,8 @@ def test_a_refused_driver_replaces_nothing(
     first.push()
     second = make("two")
     ledger_of(second).append(make_trial_record("old"))
-    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 5.0)
-    second.lease.sleep = lambda _: first.lease.beat()
+    monkeypatch.setattr(lease, "LEASE_TIMEOUT_SECONDS", 5.0)
+    second.lease.sleep = lambda _: first.lease.heartbeat()
     with pytest.raises(UserError, match=r"^x is running on"):
         second.take(open_corpus(search_root / "corpus" / "small"))
     second.close()

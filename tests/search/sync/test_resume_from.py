@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def test_an_experiment_is_gone_on_with_from_its_place_alone(
     assert resumed_name(elsewhere, place, None) == "x"
     assert read_experiment(elsewhere / HOME) == stored_experiment
     corpus = open_corpus(elsewhere / "corpus" / "small")
-    assert corpus.content_hash == stored_experiment.corpus_hash
+    assert corpus.content_hash == stored_experiment.corpus.content_hash
     assert resumed_name(elsewhere, "x", None) == "x"  # the plan here says where it is
 
     moved = tmp_path / "moved"
@@ -37,7 +36,7 @@ def test_an_experiment_is_gone_on_with_from_its_place_alone(
     with pytest.raises(UserError, match=r"^--storage .*no such folder"):
         resumed_name(elsewhere, "x", None)
     resumed_name(elsewhere, "x", str(moved))
-    assert read_experiment(elsewhere / HOME).storage == str(moved)
+    assert read_experiment(elsewhere / HOME).storage.uri == str(moved)
 
 
 def test_what_cannot_be_gone_on_with_is_refused(
@@ -47,9 +46,7 @@ def test_what_cannot_be_gone_on_with_is_refused(
         resumed_name(tmp_path / "elsewhere", experiment_uri(storage.uri, "y"), None)
     place, plan = experiment_uri(storage.uri, "x"), f"{HOME}/experiment.json"
     namesake = tmp_path / "namesake"
-    dataclasses.replace(stored_experiment, created_at="2026-01-01T00:00:00+00:00").write(
-        namesake / HOME
-    )
+    stored_experiment.replace(created_at="2026-01-01T00:00:00+00:00").write(namesake / HOME)
     with pytest.raises(UserError, match=r"is another experiment of that name; give another --out"):
         resumed_name(namesake, place, None)
     whole = storage.get_bytes(plan)

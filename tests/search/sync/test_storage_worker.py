@@ -14,7 +14,7 @@ from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.storage.base import StorageError
 from minigpt_search.search.storage.folder import FolderStorage
-from minigpt_search.search.sync.worker_files import node_root, worker_place
+from minigpt_search.search.sync.worker_files import node_root, worker_files
 from minigpt_search.search.trials.reports import NO_STORAGE
 from minigpt_search.search.trials.trial import Trial, grid_trials
 from minigpt_search.search.worker import trainable
@@ -35,17 +35,17 @@ def there(storage: FolderStorage, trial: str) -> set[str]:
 def test_a_worker_gets_plan_and_corpus_and_leaves_no_trial(
     storage: FolderStorage, stored_experiment: Experiment, driver_folder: Path, tmp_path: Path
 ) -> None:
-    with worker_place(driver_folder, storage.uri) as (place, plan):
+    with worker_files(driver_folder, storage.uri) as (place, plan):
         assert plan == stored_experiment
         corpus = open_corpus(stored_experiment.corpus_folder(place.folder))
-        assert corpus.content_hash == stored_experiment.corpus_hash
+        assert corpus.content_hash == stored_experiment.corpus.content_hash
         assert place.folder.is_relative_to(tmp_path / "node")
         mode = stat.S_IMODE((tmp_path / "node").stat().st_mode)
         assert mode == 0o700
     storage.delete("experiments/x/experiment.json")
     with (
         pytest.raises(StorageError, match=r"there is no experiments/x/experiment.json"),
-        worker_place(driver_folder, storage.uri),
+        worker_files(driver_folder, storage.uri),
     ):
         pass
 

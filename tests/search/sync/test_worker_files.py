@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from minigpt_search.model.records import COMPLETE, FAILED, RungRecord
-from minigpt_search.search.early_stopping.rule import Scored
+from minigpt_search.search.early_stopping.rule import RungHistory
 from minigpt_search.search.early_stopping.rungs import write_rungs
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
@@ -18,11 +18,11 @@ from minigpt_search.search.records.trial_folder import Start, note_start, write_
 from minigpt_search.search.storage.base import StorageError
 from minigpt_search.search.storage.folder import FolderStorage
 from minigpt_search.search.sync import worker_files as place_module
-from minigpt_search.search.sync.worker_files import NodePlace
+from minigpt_search.search.sync.worker_files import SyncedWorkerFiles
 
 HOME = "experiments/x/checkpoints"
 Record = Callable[..., TrialRecord]
-Open = Callable[[], NodePlace]
+Open = Callable[[], SyncedWorkerFiles]
 
 
 @pytest.fixture
@@ -30,16 +30,16 @@ def node(storage: FolderStorage, stored_experiment: Experiment, tmp_path: Path) 
     """`node()`: the place of a new process on this node."""
     with ExitStack() as stack:
 
-        def make() -> NodePlace:
+        def make() -> SyncedWorkerFiles:
             folder = tmp_path / "node" / "it" / "experiments" / "x"
             held = ExitStack()
             stack.enter_context(held)
-            return NodePlace(storage, stored_experiment, folder, held)
+            return SyncedWorkerFiles(storage, stored_experiment, folder, held)
 
         yield make
 
 
-def leave(place: NodePlace, trial: str, *steps: int) -> Path:
+def leave(place: SyncedWorkerFiles, trial: str, *steps: int) -> Path:
     """A started trial with these step checkpoints, on this node only. Returns its folder."""
     folder = place.folder / "checkpoints" / trial
     note_start(folder, {"lr": 1e-3}, 0, Start(session="a"))
@@ -242,7 +242,7 @@ def test_others_rungs_are_read_once_each(
     rung = RungRecord(step=1, tokens_seen=5, schedule_tokens=10, val_loss_nats=7.0)
     for trial in ("a", "b"):
         folder = leave(place, trial)
-        write_rungs(folder, Scored(config=stored_experiment.base, rungs=(rung,)))
+        write_rungs(folder, RungHistory(config=stored_experiment.space.base, rungs=(rung,)))
         place.wrote(folder / "rungs.json")
     reads: list[str] = []
     get = storage.get_bytes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from minigpt_search.search.records.experiment import (
     only_driver,
     read_experiment,
 )
-from minigpt_search.search.space.presets import QUICK, SEED
+from minigpt_search.search.space.presets import FULL, QUICK
 from minigpt_search.search.trials.length import length_in
 from minigpt_search.search.trials.trial import grid_trials, make_trial, trials_of
 
@@ -62,7 +61,7 @@ def test_ids_depend_on_the_corpus_and_not_on_the_process() -> None:
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ids = [t.trial_id for t in grid_trials(plan)]
     assert other.stdout.split() == ids
-    elsewhere = dataclasses.replace(plan, corpus_hash="another")
+    elsewhere = plan.replace(content_hash="another")
     assert not set(ids) & {t.trial_id for t in grid_trials(elsewhere)}
 
 
@@ -86,10 +85,10 @@ def test_all_impossible_cells_are_named_at_once() -> None:
 
 def test_a_batch_larger_than_the_epoch_and_a_warmup_longer_than_the_run_are_refused() -> None:
     plan = experiment("--grid", "lr")
-    small = dataclasses.replace(plan, base=plan.base.replace(tokens_per_epoch=100))
+    small = plan.replace(base=plan.space.base.replace(tokens_per_epoch=100))
     with pytest.raises(UserError, match="batch_size=4: an epoch has only 1 sequences"):
         check_trials(small, length_in(None))
-    long = dataclasses.replace(plan, base=SEED.replace(tokens_per_epoch=64_000))
+    long = plan.replace(base=FULL.replace(tokens_per_epoch=64_000))
     with pytest.raises(UserError, match="warmup_steps=500: the whole run has 96 steps"):
         check_trials(long, length_in(None))
 
@@ -109,7 +108,10 @@ def test_a_width_that_memory_cannot_hold_is_refused() -> None:
 
 def test_threads_and_trials_never_exceed_the_cores() -> None:
     plan = experiment("--grid", "lr")
-    assert plan.max_concurrent * plan.threads_per_trial <= plan.hardware["cores"]
+    assert (
+        plan.machine.max_concurrent * plan.machine.threads_per_trial
+        <= plan.machine.hardware["cores"]
+    )
     with pytest.raises(UserError, match="cores"):
         experiment("--grid", "lr", "--max-concurrent", "1000", "--cpus-per-trial", "2")
 
@@ -154,5 +156,5 @@ def test_an_experiment_has_one_driver_at_a_time(tmp_path: Path) -> None:
 
 
 def test_the_presets_are_the_same_model() -> None:
-    assert RunConfig() == SEED
-    assert QUICK.model == SEED.model
+    assert RunConfig() == FULL
+    assert QUICK.model == FULL.model

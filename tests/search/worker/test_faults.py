@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import subprocess
@@ -153,7 +152,7 @@ def test_what_a_trial_took_of_a_gpu_is_given_back(
     clear = "_cuda_clearCublasWorkspaces"  # a build without CUDA has none
     monkeypatch.setattr(torch._C, clear, lambda: calls.append("workspaces"), raising=False)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("cache"))
-    trainable._free_memory(dataclasses.replace(experiment, device=device))
+    trainable._free_memory(experiment.replace(device=device))
     assert calls == freed
 
 

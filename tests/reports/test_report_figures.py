@@ -12,13 +12,12 @@ from minigpt_search.reports.figures import axis_plots as figures
 from minigpt_search.reports.figures import cost_plots, speed_plots
 from minigpt_search.reports.figures import learning_curves as curves
 from minigpt_search.reports.figures import style as drawing
-from minigpt_search.reports.figures.axis_plots import axis_picture
-from minigpt_search.reports.figures.figure import Picture
-from minigpt_search.reports.figures.gallery import gallery
-from minigpt_search.reports.figures.speed_plots import predicted_pictures
-from minigpt_search.search.answer.frames import epochs_frame, trials_frame
+from minigpt_search.reports.figures.all_figures import all_figures
+from minigpt_search.reports.figures.axis_plots import axis_figure
+from minigpt_search.reports.figures.report_figure import ReportFigure
+from minigpt_search.reports.figures.speed_plots import predicted_figures
 from minigpt_search.search.results.fits import BestRate
-from minigpt_search.search.results.winner import winner
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
 
 # The lowest seed of all is one of 2e-3, the lowest mean is that of 1e-3.
@@ -36,20 +35,20 @@ def lucky(build: Any, **changes: Any) -> Any:
     return experiment, build.write(experiment, trials)
 
 
-def named(pictures: list[Picture], name: str) -> Picture:
-    (found,) = [picture for picture in pictures if picture.name == name]
+def named(figures: list[ReportFigure], name: str) -> ReportFigure:
+    (found,) = [figure for figure in figures if figure.name == name]
     return found
 
 
 def test_the_ring_is_around_the_winner_not_around_the_luckiest_seed(build: Any) -> None:
     experiment, ledger = lucky(build)
-    frame = trials_frame(experiment, ledger)
+    frame = Results(experiment, ledger).trials_frame
     (axes,) = figures.loss_against(frame, AXES["lr"], []).axes
-    found = winner(experiment, ledger)
-    assert found is not None and found.cell.values == {"lr": 1e-3}
+    found = Results(experiment, ledger).winner
+    assert found is not None and found.configuration.values == {"lr": 1e-3}
     ring = axes.lines[-1]
     assert ring.get_xdata() == [1e-3] and ring.get_ydata()[0] == pytest.approx(7.12)
-    caption = axis_picture(frame, [], "lr").caption
+    caption = axis_figure(frame, [], "lr").caption
     assert caption.startswith("The lowest mean of 3 seeds, 7.120 nats, is at 0.001.")
 
 
@@ -63,7 +62,7 @@ def test_a_heat_map_is_of_means_over_seeds(build: Any) -> None:
         for (e, d), losses in cells.items()
         for k, loss in enumerate(losses)
     ]
-    frame = trials_frame(experiment, build.write(experiment, trials))
+    frame = Results(experiment, build.write(experiment, trials)).trials_frame
     axes = cost_plots.heat_map(frame, AXES["epochs"], AXES["embed_dim"]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["7.250", "7.200"]
 
@@ -76,14 +75,14 @@ def test_the_legend_counts_all_that_are_grey(build: Any) -> None:
         for rate in LOSSES
         for k in range(5)
     ]
-    epochs = epochs_frame(experiment, build.write(experiment, trials))
+    epochs = Results(experiment, build.write(experiment, trials)).epochs_frame
     figure = curves.perplexity_by_epoch(epochs)
     grey = [line for line in figure.axes[0].lines if line.get_color() == drawing.REST]
     assert figure.legends[0].get_texts()[-1].get_text() == f"{len(grey)} other trials"
 
 
 def test_a_wide_interval_leaves_the_points_where_they_are(build: Any) -> None:
-    frame = trials_frame(*lucky(build))
+    frame = Results(*lucky(build)).trials_frame
     optimum = BestRate(rate=1.4e-3, low=1e-9, high=1e9, extrapolated=False, rates=3)
     plain, fitted = (figures.loss_against(frame, AXES["lr"], [], o) for o in (None, optimum))
     assert plain.axes[0].get_xlim() == fitted.axes[0].get_xlim()
@@ -96,16 +95,18 @@ def test_an_optimum_beyond_the_rates_is_not_drawn(build: Any) -> None:
         build.trial(experiment, {"lr": rate}, (8.5, loss))
         for rate, loss in zip(rates, (8.0, 7.0, 6.1, 5.3), strict=True)
     ]
-    frame = trials_frame(experiment, build.write(experiment, trials))
-    picture = named(gallery(experiment, build.write(experiment, trials)), "loss_against_lr")
-    assert picture.png == axis_picture(frame, [], "lr").png
+    frame = Results(experiment, build.write(experiment, trials)).trials_frame
+    figure = named(
+        all_figures(Results(experiment, build.write(experiment, trials))), "loss_against_lr"
+    )
+    assert figure.png == axis_figure(frame, [], "lr").png
 
 
 def test_labels_that_would_run_into_each_other_are_left_out(build: Any) -> None:
     rates = (5e-4, 9e-4, 1e-3, 1e-2)
     experiment = build.plan({"lr": rates})
     trials = [build.trial(experiment, {"lr": rate}, (7.0,)) for rate in rates]
-    frame = trials_frame(experiment, build.write(experiment, trials))
+    frame = Results(experiment, build.write(experiment, trials)).trials_frame
     figure = figures.loss_against(frame, AXES["lr"], [])
     figure.canvas.draw()
     axes = figure.axes[0]
@@ -119,17 +120,19 @@ def test_labels_that_would_run_into_each_other_are_left_out(build: Any) -> None:
 def test_losses_that_differ_by_little_have_no_offset(build: Any) -> None:
     experiment = build.plan({"lr": (5e-4, 1e-3)})
     trials = [build.trial(experiment, {"lr": rate}, (7.33 + rate / 100,)) for rate in (5e-4, 1e-3)]
-    frame = trials_frame(experiment, build.write(experiment, trials))
+    frame = Results(experiment, build.write(experiment, trials)).trials_frame
     figure = figures.loss_against(frame, AXES["lr"], [])
     figure.canvas.draw()
     assert figure.axes[0].yaxis.get_offset_text().get_text() == ""
 
 
 def test_what_all_trials_cost_alike_is_not_drawn(build: Any) -> None:
-    assert "loss_against_cost" not in [p.name for p in gallery(*build.two_rates())]
+    assert "loss_against_cost" not in [p.name for p in all_figures(Results(*build.two_rates()))]
     experiment = build.plan({"epochs": (1, 2)})
     trials = [build.trial(experiment, {"epochs": n}, (7.0, 7.5)[:n]) for n in (1, 2)]
-    caption = named(gallery(experiment, build.write(experiment, trials)), "loss_against_cost")
+    caption = named(
+        all_figures(Results(experiment, build.write(experiment, trials))), "loss_against_cost"
+    )
     assert caption.caption.startswith("The best of 2 trials is also among the cheapest: 7.000 nats")
 
 
@@ -142,25 +145,25 @@ def test_the_front_of_costs_is_of_means_over_seeds(build: Any) -> None:
         for k, loss in enumerate(losses)
     ]
     ledger = build.write(experiment, trials)
-    front = cost_plots.pareto_front(trials_frame(experiment, ledger))
+    front = cost_plots.pareto_front(Results(experiment, ledger).trials_frame)
     assert list(front["epochs"]) == [1, 2]
     assert list(front["val_loss_nats"]) == pytest.approx([7.4, 7.25])
-    caption = named(gallery(experiment, ledger), "loss_against_cost").caption
+    caption = named(all_figures(Results(experiment, ledger)), "loss_against_cost").caption
     assert caption.startswith("2 of 3 settings, seeds averaged, are best at their cost, from 7.400")
 
 
 def test_the_prediction_is_compared_with_what_it_was_of(build: Any) -> None:
     """Not with fresh seeds or what another search trained: 20 s for each trial of the plan."""
     experiment, ledger = lucky(build, confirm=2, predicted_seconds=50.0)
-    (alone,) = predicted_pictures(trials_frame(experiment, ledger), experiment)
+    (alone,) = predicted_figures(Results(experiment, ledger).trials_frame, experiment)
     assert alone.caption.startswith("All trials together took 84% of the time")  # 6 x 14 of 100
     for k in (3, 4):
         ledger.append(build.trial(experiment, {"lr": 1e-3}, (8.0, 7.1), replicate=k))
-    (confirmed,) = predicted_pictures(trials_frame(experiment, ledger), experiment)
+    (confirmed,) = predicted_figures(Results(experiment, ledger).trials_frame, experiment)
     assert confirmed == alone
     taken = [dataclasses.replace(trial, taken_from="old") for trial in ledger.trials]
     ledger = build.write(experiment, taken)
-    assert predicted_pictures(trials_frame(experiment, ledger), experiment) == []
+    assert predicted_figures(Results(experiment, ledger).trials_frame, experiment) == []
 
 
 def test_long_names_stay_inside_of_the_figures(build: Any) -> None:
@@ -174,7 +177,10 @@ def test_long_names_stay_inside_of_the_figures(build: Any) -> None:
         for size in (2, 4)
     ]
     ledger = build.write(experiment, trials)
-    frame, epochs = trials_frame(experiment, ledger), epochs_frame(experiment, ledger)
+    frame, epochs = (
+        Results(experiment, ledger).trials_frame,
+        Results(experiment, ledger).epochs_frame,
+    )
     for figure in (
         curves.generalisation_gap(epochs),
         curves.learning_curves(epochs, "tokens_seen"),
@@ -193,7 +199,7 @@ def test_few_trials_of_a_sampler_have_round_ticks(build: Any) -> None:
     rates = (2.27348e-4, 5.25968e-4, 2.13027e-3, 4.83491e-3)
     experiment = build.plan({"lr": (1e-4, 1e-2)}, sampler="random", samples=4)
     trials = [build.trial(experiment, {"lr": rate}, (7.0,)) for rate in rates]
-    frame = trials_frame(experiment, build.write(experiment, trials))
+    frame = Results(experiment, build.write(experiment, trials)).trials_frame
     figure = figures.loss_against(frame, AXES["lr"], [])
     figure.canvas.draw()
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -205,7 +211,7 @@ def test_costs_within_a_decade_have_ticks_to_read_them_by(build: Any) -> None:
     experiment = build.plan({"epochs": (1, 2, 3)})
     for lengths in ((1, 2), (1, 3), (2, 3)):
         trials = [build.trial(experiment, {"epochs": n}, (8.0,) * n) for n in lengths]
-        frame = trials_frame(experiment, build.write(experiment, trials))
+        frame = Results(experiment, build.write(experiment, trials)).trials_frame
         (axes,) = cost_plots.loss_against_cost(frame).axes
         low, high = axes.get_xlim()
         assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 3

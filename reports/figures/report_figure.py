@@ -14,7 +14,7 @@ MOST_BYTES = 290_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ReportFigure:
     """A drawn figure and its words."""
 
     name: str

@@ -1,4 +1,4 @@
-"""An experiment and its ledger as DataFrames: what tables and figures are made from.
+"""Trials and their epochs as DataFrames: what tables and figures are made from.
 
 Numbers of a trial that did not finish never enter these frames: its losses are not comparable
 with those of a complete run, so no table or figure can show them by accident.
@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from minigpt_search.model.records import COMPLETE, EpochRecord
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.cost import trained_flop, within_limit
+from minigpt_search.search.results.edges import warmup_share
 from minigpt_search.search.results.labels import row_label, setting_label
-from minigpt_search.search.results.winner import winning_trial
 from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.objective import parse_max_cost
 
 _RESULTS = ("train_loss_nats", "val_loss_nats", "val_perplexity", "val_bits_per_byte")
 _TRIAL = (
     "trial_id",
-    "experiment",
+    "trial",
     "replicate",
     "status",
     "epochs",
@@ -42,42 +43,43 @@ _TRIAL = (
     "taken_from",
     "reason",
     "best",
-    "too_dear",
+    "over_cost_limit",
 )
 _EPOCH = (
     "trial_id",
-    "experiment",
+    "trial",
     "configuration",
     *(f.name for f in dataclasses.fields(EpochRecord)),
 )
 
 
-def trials_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
-    """One row a trial, with a column for each axis. A grid is in the order of its cells or of its
-    axes' values, a sampler's trials by validation loss."""
-    best = winning_trial(experiment, ledger)
-    axes, limit = list(experiment.axes), parse_max_cost(experiment.max_cost)
+def trials_frame(
+    experiment: Experiment, trials: Iterable[TrialRecord], best: TrialRecord | None
+) -> pd.DataFrame:
+    """One row a trial, with a column for each axis; `best` stands for the winner. A grid is in the
+    order of its cells or of its axes' values, a sampler's trials by validation loss."""
+    axes, limit = list(experiment.space.axes), parse_max_cost(experiment.plan.max_cost)
     rows = [
         _trial_row(experiment, trial, trial is best)
-        | {"too_dear": limit is not None and not within_limit(trial, limit)}
-        for trial in ledger.trials
+        | {"over_cost_limit": limit is not None and not within_limit(trial, limit)}
+        for trial in trials
     ]
     frame = pd.DataFrame(rows, columns=[*_TRIAL, *(name for name in axes if name not in _TRIAL)])
-    if experiment.sampler is not None:
+    if experiment.plan.sampler is not None:
         return frame.sort_values("val_loss_nats", kind="stable", ignore_index=True)
-    if experiment.cells is None:
+    if experiment.space.cells is None:
         return frame.sort_values([*axes, "replicate"], kind="stable", ignore_index=True)
-    cells = [tuple(cell[name] for name in axes) for cell in experiment.cells]
+    cells = [tuple(cell[name] for name in axes) for cell in experiment.space.cells]
     found = frame[axes].itertuples(index=False, name=None)
-    place = [cells.index(cell) if cell in cells else len(cells) for cell in found]
-    frame = frame.assign(place=place).sort_values(["place", "replicate"], kind="stable")
-    return frame.drop(columns="place").reset_index(drop=True)
+    position = [cells.index(cell) if cell in cells else len(cells) for cell in found]
+    frame = frame.assign(position=position).sort_values(["position", "replicate"], kind="stable")
+    return frame.drop(columns="position").reset_index(drop=True)
 
 
 def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "trial_id": trial.trial_id,
-        "experiment": row_label(experiment, trial.config, trial.replicate),
+        "trial": row_label(experiment, trial.config, trial.replicate),
         "replicate": trial.replicate,
         "status": trial.status,
         "epochs": trial.config.train.epochs,
@@ -91,33 +93,32 @@ def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[s
         "reason": trial.error,
         "best": best,
     }
-    row |= {name: AXES[name].value(trial.config) for name in experiment.axes}
+    row |= {name: AXES[name].value(trial.config) for name in experiment.space.axes}
     return row | (_result(trial) if trial.status == COMPLETE else {})
 
 
 def _result(trial: TrialRecord) -> dict[str, Any]:
     final = trial.final
-    warmup = trial.config.train.resolved_warmup_steps(trial.steps)
     seconds = trial.timing.training_seconds or math.nan
     return {
         **{name: getattr(final, name) for name in _RESULTS},
         "lowest_epoch": min(trial.epochs, key=lambda e: e.val_loss_nats).epoch,
-        "warmup_share": warmup / max(1, trial.steps),
+        "warmup_share": warmup_share(trial),
         "steps_per_second": trial.steps / seconds,
         "tokens_per_second": final.tokens_seen / seconds,
     }
 
 
-def epochs_frame(experiment: Experiment, ledger: Ledger) -> pd.DataFrame:
+def epochs_frame(experiment: Experiment, complete: Iterable[TrialRecord]) -> pd.DataFrame:
     """One row an epoch of each complete trial, trials in the order they finished."""
     rows = [
         {
             "trial_id": trial.trial_id,
-            "experiment": row_label(experiment, trial.config, trial.replicate),
+            "trial": row_label(experiment, trial.config, trial.replicate),
             "configuration": setting_label(experiment, trial.config),
             **vars(epoch),
         }
-        for trial in ledger.complete()
+        for trial in complete
         for epoch in trial.epochs
     ]
     return pd.DataFrame(rows, columns=list(_EPOCH))

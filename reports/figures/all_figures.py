@@ -1,0 +1,47 @@
+"""All figures of a report, in the order of the page."""
+
+from __future__ import annotations
+
+from minigpt_search.model.records import COMPLETE
+from minigpt_search.reports.figures.axis_plots import around_base, axis_figure
+from minigpt_search.reports.figures.cost_plots import cost_figure, heat_map_figures
+from minigpt_search.reports.figures.learning_curves import (
+    gap_figure,
+    learning_figures,
+    perplexity_figure,
+)
+from minigpt_search.reports.figures.report_figure import ReportFigure
+from minigpt_search.reports.figures.speed_plots import predicted_figures, throughput_figure
+from minigpt_search.search.results.fits import best_rate
+from minigpt_search.search.results.results import Results
+
+
+def all_figures(results: Results) -> list[ReportFigure]:
+    """All figures that the finished trials allow; none without a finished trial."""
+    experiment, trials = results.experiment, results.trials_frame
+    trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
+    if trials.empty:
+        return []
+    # In the tables' order, so that a trial has the same place in every legend.
+    epochs = trials[["trial_id"]].merge(results.epochs_frame, on="trial_id", how="left")
+    figures = [*learning_figures(epochs), perplexity_figure(epochs), gap_figure(epochs)]
+    # A sampler's other axes have Optuna's slices.
+    sampled = experiment.plan.sampler is not None
+    for name in [name for name in experiment.space.axes if name == "lr" or not sampled]:
+        shown, others = around_base(trials, experiment, name)
+        if shown[name].nunique() >= 2:
+            optimum = None
+            if name == "lr" and not others:
+                optimum = best_rate(shown["lr"].tolist(), shown["val_loss_nats"].tolist())
+            inside = optimum is not None and not optimum.extrapolated
+            figures.append(axis_figure(shown, others, name, optimum if inside else None))
+    figures += heat_map_figures(trials, experiment)
+    if trials["flop"].nunique() > 1:  # else there is nothing to weigh
+        figures.append(cost_figure(trials))
+    if sampled:
+        from minigpt_search.reports.figures.sampler_plots import sampler_figures  # imports Optuna
+
+        figures += sampler_figures(results)
+    timed = trials.dropna(subset=["tokens_per_second"])
+    figures += [throughput_figure(timed, experiment)] if len(timed) else []
+    return figures + predicted_figures(trials, experiment)

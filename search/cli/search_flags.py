@@ -1,0 +1,141 @@
+"""Flags of how a search runs: early stopping, its time, how sure its answer is, where it runs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.ray_address import is_address
+from minigpt_search.search.records.experiment import check_name
+from minigpt_search.search.records.plan import STOPPERS, Noise
+from minigpt_search.search.results.confirm import FIRST_ROUND
+from minigpt_search.search.storage.uri import check_uri, is_uri
+
+MOST_CONFIRM_SEEDS = 1000
+"""Beyond it a flag has a digit too many."""
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Each kind is a group of its own in `--help`."""
+    group = parser.add_argument_group("how long a trial trains")
+    group.add_argument(
+        "--stop",
+        choices=STOPPERS,
+        help="end trials that lag behind comparable ones at 1/8, 1/4 or 1/2 of their run; never: "
+        "score them there only (no such scores)",
+    )
+    group = parser.add_argument_group("how sure")
+    group.add_argument(
+        "--confirm",
+        type=int,
+        metavar="K",
+        help="train the K best again with fresh seeds, until the winner is separated from the rest",
+    )
+    group.add_argument(
+        "--confirm-seeds",
+        type=int,
+        default=Noise.confirm_seeds,
+        metavar="N",
+        help=f"with --confirm: at most N fresh seeds of each ({Noise.confirm_seeds})",
+    )
+    group.add_argument(
+        "--warm-start",
+        action="append",
+        metavar="NAME",
+        help="begin with what other experiments on the same corpus found (several: commas, or the "
+        "flag again); finished trials of this plan are taken over",
+    )
+    group = parser.add_argument_group("how long the search takes")
+    group.add_argument(
+        "--budget",
+        metavar="TIME",
+        help="such as 90s, 30m or 2h, from the command's start: a grid gets fewer tokens an epoch, "
+        "a sampler as many trials as fit (no limit)",
+    )
+    group = parser.add_argument_group("past one machine")
+    group.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="of a Ray cluster that trains: auto or HOST:PORT; with --storage",
+    )
+    group.add_argument(
+        "--storage",
+        metavar="URI",
+        help="where the experiment lives: a shared folder's absolute path, s3://BUCKET/FOLDER, "
+        "gs://... (in --out alone)",
+    )
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Raise `UserError` for what is out of range or doesn't go with another flag."""
+    if args.stop is not None and args.pack not in (None, "1"):
+        raise UserError(
+            f"--stop goes without --pack {args.pack}: the trials of a pack train to the same "
+            "step together; leave one of the two out"
+        )
+    _check_noise(args)
+    if args.budget is not None:
+        parse_budget(args.budget)
+        if args.confirm is not None:
+            raise UserError(
+                "--budget doesn't count the fresh seeds of --confirm: confirm afterwards, with "
+                f"--extend NAME --confirm {args.confirm}"
+            )
+    _check_cluster(args)
+
+
+def _check_noise(args: argparse.Namespace) -> None:
+    if args.confirm is not None and args.confirm < 2:
+        raise UserError(f"--confirm {args.confirm}: give 2 or more: a winner needs a runner-up")
+    if not FIRST_ROUND <= args.confirm_seeds <= MOST_CONFIRM_SEEDS:
+        raise UserError(
+            f"--confirm-seeds {args.confirm_seeds}: give a number from {FIRST_ROUND} (one seed "
+            f"says nothing of the spread) to {MOST_CONFIRM_SEEDS:,}"
+        )
+    if args.confirm is None and args.confirm_seeds != Noise.confirm_seeds:
+        raise UserError("--confirm-seeds goes with --confirm K: of how many configurations")
+    warm_starts(args)
+
+
+def _check_cluster(args: argparse.Namespace) -> None:
+    if args.resume is not None and is_uri(args.resume) and args.storage is not None:
+        raise UserError(f"--resume {args.resume}: has the storage in it; leave out --storage")
+    if args.address is not None:
+        if args.address.startswith("ray://"):
+            raise UserError(
+                f"--address {args.address}: a driver runs on a machine of its cluster: submit the "
+                "command to the head with `ray job submit` and --address auto (docs/scaling.md)"
+            )
+        if not is_address(args.address):
+            raise UserError(f"--address {args.address}: give auto or HOST:PORT")
+    if args.storage is None:
+        if args.address is not None and args.resume is None:
+            raise UserError(
+                f"--address {args.address}: needs --storage URI, which all nodes reach: a shared "
+                "folder, s3://BUCKET/FOLDER, ..."
+            )
+        return
+    args.storage = check_uri(args.storage)
+    if args.max_disk is not None:
+        raise UserError(
+            "--max-disk is of the experiment's folder, and with --storage the weights are there: "
+            "leave it out"
+        )
+
+
+def parse_budget(text: str) -> float:
+    """Seconds of `90s`, `30m` or `1.5h`. Raises `UserError` for anything else."""
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not 0 < seconds < 1e8:
+        raise UserError(f"--budget {text}: give a time with its unit, such as 90s, 30m or 2h")
+    return seconds
+
+
+def warm_starts(args: argparse.Namespace) -> tuple[str, ...]:
+    """The experiments to begin with, each once. Raises `UserError` for what is no name."""
+    words = [word.strip() for text in args.warm_start or () for word in text.split(",")]
+    return tuple(dict.fromkeys(check_name(word, "--warm-start") for word in words))

@@ -1,0 +1,92 @@
+"""Processes that measure how fast a shape trains here, and the choice by what they measured.
+
+What a search's trials will do at a time is measured at a time, each in a process of its own
+(`search/planning/probe.py`): they share memory bandwidth, caches and a GPU's turns.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minigpt_search.model.config import RunConfig
+
+SIZES = (1, 2, 4, 8)
+"""How many trials on a GPU, or in a pack, `auto` tries."""
+LEAST_GAIN = 1.05
+"""More trials together that gain less than this are not worth their memory."""
+
+
+class ProbeProcess:
+    """A process that trains one shape on random tokens, as a trial or a pack would.
+
+    Use it in a `with`. Each `ask` is followed by its `answer`, which raises `ChildProcessError`
+    if the process has ended, as when memory was short.
+    """
+
+    def __init__(self, device: str, threads: int) -> None:
+        spec = json.dumps({"device": device, "threads": threads})
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("probe.py")), spec],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> ProbeProcess:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def ask(self, **request: Any) -> None:
+        assert self.process.stdin is not None
+        try:
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            raise _ended_early() from None
+
+    def answer(self) -> dict[str, float]:
+        """`memory_mb`, the peak of the process; `reserved_bytes`, what its device must hold for
+        it; `tokens_per_second` of all members together, if that was asked for."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise _ended_early()
+        answer: dict[str, float] = json.loads(line)
+        return answer
+
+
+def _ended_early() -> ChildProcessError:
+    return ChildProcessError("a measuring process ended early; its message is above")
+
+
+def prepare(probes: Sequence[ProbeProcess], config: RunConfig, pack: int = 1) -> float:
+    """Have each build `pack` models of `config` and warm them up; the bytes that one's device
+    must hold."""
+    answers = _ask_all(probes, config=config.to_dict(), pack=pack)
+    return answers[0]["reserved_bytes"]
+
+
+def measure_together(
+    probes: Sequence[ProbeProcess], what: str, seconds: float
+) -> list[dict[str, float]]:
+    """Each one's answer after all did `what`, "train" or "score", at a time."""
+    return _ask_all(probes, what=what, seconds=seconds)
+
+
+def _ask_all(probes: Sequence[ProbeProcess], **request: Any) -> list[dict[str, float]]:
+    for probe in probes:
+        probe.ask(**request)
+    return [probe.answer() for probe in probes]
+
+
+def fewest_nearly_as_fast(rates: Mapping[int, float]) -> int:
+    """The smallest size whose rate is within `LEAST_GAIN` of the best one's."""
+    best = max(rates.values())
+    return min(size for size, rate in rates.items() if rate * LEAST_GAIN >= best)

@@ -1,0 +1,180 @@
+"""The parts of an experiment's plan: how it searches, against which noise, where, and from what.
+
+Each part checks itself when it is made, also when it is read from a file: what no search could have
+written is a `ValueError`. No torch, no Ray: reports read them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from minigpt_search.search.space.axes import Value
+from minigpt_search.search.space.objective import parse_max_cost, parse_objectives
+from minigpt_search.search.storage.uri import check_uri
+
+SAMPLERS = ("tpe", "gp", "cmaes", "qmc", "random")
+NEVER = "never"
+STOPPERS = ("asha", "median", NEVER)
+"""The rules of early stopping; `never` scores the rungs and stops nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How configurations are chosen and compared."""
+
+    sampler: str | None = None
+    """None for a grid, else one of SAMPLERS."""
+    samples: int | None = None
+    """How many configurations a sampler tries; None for a grid."""
+    objectives: tuple[str, ...] = ("val_loss",)
+    """What is minimised: val_loss, or val_loss and one of `search.space.objective.COSTS`."""
+    max_cost: str | None = None
+    """What the best configuration may cost, such as 5e14flop, 30s or 8Mparam; None: anything."""
+    stopper: str | None = None
+    """One of STOPPERS; None: no rungs are scored."""
+    budget_seconds: float | None = None
+    """From the command's start, resumed parts added up; None: no limit. Then a sampler's `samples`
+    are at most so many, and when the budget is spent those that there were."""
+    predicted_seconds: float | None = None
+    """What the command was predicted to take."""
+
+    def __post_init__(self) -> None:
+        if self.sampler not in (None, *SAMPLERS):
+            raise ValueError(f"sampler {self.sampler!r}")
+        if (self.sampler is None) != (self.samples is None):
+            raise ValueError("a sampler and its number of samples go together")
+        parse_objectives(",".join(self.objectives))
+        parse_max_cost(self.max_cost)
+        for seconds in (self.budget_seconds, self.predicted_seconds):
+            if seconds is not None and seconds <= 0:
+                raise ValueError(f"a budget or prediction of {seconds} s")
+        if self.stopper not in (None, *STOPPERS):
+            raise ValueError(f"stopper {self.stopper!r}")
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether trials may end before their last step, so that costs are upper bounds."""
+        return self.stopper not in (None, NEVER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """The seeds of a search, and what is spent on telling luck from merit."""
+
+    seeds: int = 1
+    """Replicates of each configuration."""
+    base_seed: int = 0
+    """What the replicates' seeds and the sampler's derive from."""
+    confirm: int | None = None
+    """How many of the best get fresh seeds after the search (`search/results/confirm.py`)."""
+    confirm_seeds: int = 8
+    """Fresh replicates of each at most: they tell 1.6 standard deviations apart, and cost two the
+    price of 16 trials."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ValueError(f"seeds is {self.seeds}")
+        if (self.confirm is not None and self.confirm < 2) or self.confirm_seeds < 2:
+            raise ValueError(f"confirm {self.confirm} with {self.confirm_seeds} seeds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineUse:
+    """What trials run on, and how they share it."""
+
+    device: str
+    """cpu or cuda."""
+    hardware: dict[str, Any]
+    """processor, cores, memory_gb, gpus; nodes, where there are several."""
+    max_concurrent: int
+    """Trials that run at a time."""
+    is_capped: bool = False
+    """Whether `max_concurrent` was asked for, so that also a cluster's new nodes don't raise it."""
+    threads_per_trial: int
+    gpus_per_trial: float
+    """GPUs of a trial, or its part of one; 0 on a CPU."""
+    pack: int = 1
+    """Most trials that train together in one process (`search/planning/choose_pack.py`)."""
+    checkpoint_every_seconds: float = 45.0
+    """A kill costs at most this much of each trial's training."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_concurrent", "threads_per_trial", "pack"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}")
+        if self.device not in ("cpu", "cuda") or self.gpus_per_trial < 0:
+            raise ValueError(f"device {self.device!r} with {self.gpus_per_trial} GPUs")
+        kinds = {"cores": int, "memory_gb": int | float, "gpus": list}
+        for name, kind in kinds.items():
+            if not isinstance(self.hardware.get(name), kind):
+                raise ValueError(f"hardware: {name} is {self.hardware.get(name)!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageUse:
+    """Where an experiment lives, and how much room it may take."""
+
+    uri: str | None = None
+    """Of the storage beside this machine (`search/storage/base.py`); None: in its folder alone."""
+    max_disk_bytes: int | None = None
+    """What the experiment's folder may hold (`search/driver/disk_limit.py`); None: as much as there
+    is."""
+
+    def __post_init__(self) -> None:
+        if self.uri is not None:
+            check_uri(self.uri)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusUse:
+    """The text that is trained on."""
+
+    content_hash: str = ""
+    """SHA-256 over its tokens; empty for a plan made before the corpus is there."""
+    manifest: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The corpus' manifest, whole."""
+
+    @property
+    def name(self) -> str:
+        """The corpus' folder name."""
+        return str(self.manifest["name"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownPoint:
+    """One result of another experiment that a sampler observes before it begins."""
+
+    values: dict[str, Value]
+    """The axes' values."""
+    objective: float
+    """Validation loss in nats."""
+    seconds: float
+    """Of training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reuse:
+    """What is taken from other experiments."""
+
+    extends: str | None = None
+    """The experiment whose finished trials it takes over."""
+    warm_starts: tuple[str, ...] = ()
+    """Experiments that it began with (`search/reuse/warm_start.py`)."""
+    known_points: tuple[KnownPoint, ...] = ()
+    """What a sampler observed of them: kept here, since they may be deleted."""
+    mixed: bool = False
+    """Whether trials that it took over were made by other code or libraries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What made the experiment's numbers (`search/records/provenance.py` compares it)."""
+
+    versions: dict[str, str]
+    """Python's and the libraries'."""
+    git_commit: str | None = None
+    """The checkout's commit, with `+changes` if files differ from it; None outside a checkout."""
+    code: dict[str, str] = dataclasses.field(default_factory=dict)
+    """`search.records.provenance.code_hashes` when it began; empty for one of an older program."""

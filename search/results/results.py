@@ -1,0 +1,105 @@
+"""What a ledger says, computed once: the one object that answers and reports are made from."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from minigpt_search.model.records import COMPLETE
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord
+from minigpt_search.search.results.configurations import Configuration, configurations_of
+from minigpt_search.search.results.confirm import ConfirmationState, confirmation_state, is_fresh
+from minigpt_search.search.results.winner import Choice, Winner, choose, find_winner
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Results:
+    """An experiment with what its ledger holds at this moment.
+
+    A snapshot: what is computed stays, also when the ledger grows. A page or an answer makes one;
+    while a search runs, whoever asks makes a new one.
+    """
+
+    def __init__(self, experiment: Experiment, ledger: Ledger) -> None:
+        self.experiment = experiment
+        self.trials: list[TrialRecord] = ledger.trials
+        """The newest record of each trial."""
+        self.reruns: tuple[RerunRecord, ...] = tuple(ledger.reruns)
+        self.ended_ids = ledger.ended()
+        """Of the trials that are not to be trained again: all but the failed ones."""
+
+    @cached_property
+    def complete(self) -> list[TrialRecord]:
+        """The trials that finished, in the order they did."""
+        return [trial for trial in self.trials if trial.status == COMPLETE]
+
+    @cached_property
+    def configurations(self) -> list[Configuration]:
+        """Every configuration, in the order that they first ended."""
+        return configurations_of(self.experiment, self.trials)
+
+    @cached_property
+    def confirmation(self) -> ConfirmationState | None:
+        """How far `--confirm` has come, failed trials counted as tried."""
+        return confirmation_state(self.experiment, self.configurations)
+
+    @cached_property
+    def _choice(self) -> Choice | None:
+        return choose(self.configurations, self.confirmation)
+
+    @property
+    def winning_trial(self) -> TrialRecord | None:
+        """The trial that stands for the winner; None if there is none."""
+        return None if self._choice is None else self._choice.trial
+
+    @cached_property
+    def winner(self) -> Winner | None:
+        """The winner and how sure; None if no trial is complete within `--max-cost`."""
+        return find_winner(self.configurations, self._choice, self.confirmation)
+
+    @property
+    def why_no_winner(self) -> str:
+        """Why there is none."""
+        n = len(self.complete)
+        if n == 0:
+            return "no trial is complete"
+        which = "the only complete trial costs" if n == 1 else f"all {n} complete trials cost"
+        return f"{which} more than --max-cost {self.experiment.plan.max_cost}"
+
+    @cached_property
+    def missing_trials(self) -> int:
+        """Trials of the search that have not ended, or else of the present round of confirming."""
+        missing = self.experiment.planned_trials - self.searched_trials
+        if missing > 0:
+            return missing
+        state = confirmation_state(self.experiment, self.configurations, self.ended_ids)
+        return len(state.due) if state else 0
+
+    @property
+    def searched_trials(self) -> int:
+        """Trials of the search itself that ended."""
+        ended = (trial for trial in self.trials if trial.trial_id in self.ended_ids)
+        return sum(not is_fresh(self.experiment, trial) for trial in ended)
+
+    @property
+    def trials_so_far(self) -> int:
+        """Trials that ended and those known to be missing: how many a confirmation takes is decided
+        as it goes."""
+        return len(self.ended_ids) + self.missing_trials
+
+    @cached_property
+    def trials_frame(self) -> pd.DataFrame:
+        """One row a trial (`search/results/frames.py`)."""
+        from minigpt_search.search.results.frames import trials_frame  # pandas: rerun.py needs none
+
+        return trials_frame(self.experiment, self.trials, self.winning_trial)
+
+    @cached_property
+    def epochs_frame(self) -> pd.DataFrame:
+        """One row an epoch of each complete trial (`search/results/frames.py`)."""
+        from minigpt_search.search.results.frames import epochs_frame
+
+        return epochs_frame(self.experiment, self.complete)
