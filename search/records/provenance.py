@@ -13,13 +13,14 @@ from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.package import package_folder, source_files
+from minigpt_search.data.common.versions import version_differences
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.search.records.experiment import Experiment
 
 DECIDING = (
     "data/corpus",
     *("model/batching", "model/hardware", "model/loss", "model/network", "model/training"),
-    *("model/config.py", "model/records.py", "model/run_length.py"),
+    *("model/config.py", "model/model_size.py", "model/records.py", "model/run_length.py"),
     *("search/driver", "search/early_stopping", "search/planning", "search/records"),
     *("search/results", "search/samplers", "search/space", "search/trials", "search/worker"),
 )
@@ -62,7 +63,10 @@ def check_resume_compatible(experiment: Experiment, corpus_hash: str | None) -> 
     """
     differences = [
         *_code_differences(experiment.provenance.code, code_hashes()),
-        *_version_differences(experiment.provenance.versions, versions()),
+        *(
+            f"{name} {then or 'none'} then, {now or 'none'} now"
+            for name, then, now in version_differences(experiment.provenance.versions, versions())
+        ),
     ]
     if corpus_hash != experiment.corpus.content_hash:
         now = "missing" if corpus_hash is None else corpus_hash[:12]
@@ -78,11 +82,9 @@ def check_resume_compatible(experiment: Experiment, corpus_hash: str | None) -> 
 def check_versions(found: Mapping[str, str], wanted: Mapping[str, str], node: str) -> None:
     """Raise `UserError` if a node has other libraries than the driver. What comes after a plus may
     differ: a head without a GPU may have the same torch for CPUs."""
-    there, here = _public(found), _public(wanted)
     differ = [
-        f"{name} {there.get(name, 'missing')} where the driver has {here.get(name, 'none')}"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
+        f"{name} {there or 'missing'} where the driver has {here or 'none'}"
+        for name, there, here in version_differences(_public(found), _public(wanted))
     ]
     if differ:
         raise UserError(f"node {node} has {', '.join(differ)}: install the same on all nodes")
@@ -101,15 +103,6 @@ def _code_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[s
         return []
     more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
     return [f"changed code: {', '.join(changed[:_NAMED])}{more}"]
-
-
-def _version_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    names = sorted(then.keys() | now.keys())
-    return [
-        f"{name} {then.get(name, 'none')} then, {now.get(name, 'none')} now"
-        for name in names
-        if then.get(name) != now.get(name)
-    ]
 
 
 def git_commit() -> str | None:
