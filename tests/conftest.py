@@ -41,6 +41,19 @@ WORDS = [
 ]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole default run is shared out to a process for each core, four at most, if
+    pytest-xdist is there; the tests of a file stay together. `-n 0` keeps it in this one, as it
+    does with files, other markers, `-k`, `-s` or `--pdb`."""
+    option = config.option
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not option.keyword
+    is_default = "not slow" in option.markexpr and option.capture != "no" and not option.usepdb
+    is_worker = hasattr(config, "workerinput")
+    if is_whole and is_default and not is_worker and getattr(option, "numprocesses", 0) is None:
+        option.numprocesses, option.dist = min(4, os.cpu_count() or 1), "loadfile"
+
+
 @pytest.fixture(scope="session")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root whose downloads are kept: MINIGPT_HOME if it is set, else one for this session.
