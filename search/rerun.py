@@ -39,7 +39,7 @@ from minigpt_search.search.records.experiment import (
 )
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, open_ledger
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.space.axes import cell_label
+from minigpt_search.search.space.axes import configuration_label
 
 PROMPT = "The president of the United States"
 
@@ -73,7 +73,7 @@ def main() -> int:
         corpus = open_corpus(experiment.corpus_folder(folder))
         if corpus.content_hash != experiment.corpus.content_hash:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
-        label = cell_label(best.config, list(experiment.space.axes))
+        label = configuration_label(best.config, list(experiment.space.axes))
         print(f"Rerun      {folder.name}: {label}", flush=True)
         if (missing := results.missing_trials) > 0:
             print(f"Warning    {missing} of {results.trials_so_far} trials have not run yet")

@@ -44,7 +44,7 @@ from minigpt_search.search.records.provenance import check_resume_compatible
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.reuse.warm_start import take_over_warm
-from minigpt_search.search.space.axes import cell_label
+from minigpt_search.search.space.axes import configuration_label
 from minigpt_search.search.storage.base import StorageError
 from minigpt_search.search.sync.mirror import Mirror
 from minigpt_search.search.sync.resume_from import mirror_of, place_of, resumed_name
@@ -189,7 +189,7 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
     """A line for each trial without a result, and how to try it again. The exit status."""
     bad = [record for record in ledger.trials if record.status in (DIVERGED, FAILED)]
     for record in bad:
-        label = cell_label(record.config, list(experiment.space.axes))
+        label = configuration_label(record.config, list(experiment.space.axes))
         log = folder / "checkpoints" / record.trial_id / "error.log"
         see = f"; see {log}" if record.status == FAILED and log.exists() else ""
         print(f"{record.status.capitalize():<10} {label}: {record.error}{see}")

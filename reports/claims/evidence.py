@@ -150,12 +150,12 @@ class Evidence:
         """How far noise was considered, in a sentence."""
         if math.isinf(self.spread_df):
             source = (
-                f"no cell has two seeds, so a spread of {self.spread_nats:g} nats is assumed "
-                "between them"
+                f"no configuration has two seeds, so a spread of {self.spread_nats:g} nats is "
+                "assumed between them"
             )
         else:
             source = (
-                f"where a cell has one seed, the spread between the seeds of the others, "
+                f"where a configuration has one seed, the spread between the seeds of the others, "
                 f"{self.spread_nats:.4f} nats ({counted(int(self.spread_df), 'degree')} of "
                 "freedom), stands in"
             )

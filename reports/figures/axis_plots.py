@@ -26,16 +26,16 @@ from minigpt_search.search.results.labels import varies_one_axis
 from minigpt_search.search.space.axes import AXES, Axis
 
 
-def lowest_setting(trials: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+def lowest_configuration(trials: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     """The values of axes `names` with the lowest mean over their trials (seeds), with that mean as
     `val_loss_nats` and their number as `seeds`: as the winner is found."""
-    means = settings(trials, names)
+    means = configuration_means(trials, names)
     return means.iloc[int(means["val_loss_nats"].argmin())]
 
 
-def settings(trials: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """A row for each setting of the axes `names` (all of them), with the means over its trials
-    (seeds): `val_loss_nats`, `flop`; and their number, `seeds`."""
+def configuration_means(trials: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """A row for each configuration of the axes `names` (all of them), with the means over its
+    trials (seeds): `val_loss_nats`, `flop`; and their number, `seeds`."""
     by = list(names) if names else [name for name in trials.columns if name in AXES]
     groups = trials.groupby(by, sort=False, dropna=False)
     means = groups.agg(
@@ -49,8 +49,8 @@ def settings(trials: pd.DataFrame, names: Sequence[str] | None = None) -> pd.Dat
 def loss_against(
     trials: pd.DataFrame, axis: Axis, others: Sequence[str], optimum: BestRate | None = None
 ) -> Figure:
-    """Final validation loss against an axis' values: a line for each setting of the `others`, a
-    point for each trial, the lowest mean ringed; a fitted optimum is a line across with its
+    """Final validation loss against an axis' values: a line for each configuration of the `others`,
+    a point for each trial, the lowest mean ringed; a fitted optimum is a line across with its
     interval as a band."""
     figure, axes = new_figure()
     if axis.categorical:  # as words, which stand side by side
@@ -71,7 +71,7 @@ def loss_against(
                 axes.plot(means.index, means, color=colour, linewidth=1.5)
             label = ", ".join(f"{n}={AXES[n].show(v)}" for n, v in zip(others, values, strict=True))
             handles.append(Line2D([], [], label=label or "trials", **style))
-    best = lowest_setting(trials, [axis.name, *others])
+    best = lowest_configuration(trials, [axis.name, *others])
     ring: dict[str, Any] = {"marker": "o", "markersize": 15, "linestyle": ""}
     ring |= {"markerfacecolor": "none", "markeredgecolor": "#000000", "markeredgewidth": 1.8}
     axes.plot([best[axis.name]], [best["val_loss_nats"]], **ring)
@@ -96,9 +96,9 @@ def loss_against(
 def around_base(
     trials: pd.DataFrame, experiment: Experiment, name: str
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The trials to plot against axis `name`, and the axes whose settings are told apart: all
+    """The trials to plot against axis `name`, and the axes whose configurations are told apart: all
     trials of a product, but of a grid that varies one axis at a time those with the base's other
-    settings."""
+    configurations."""
     others = [other for other in experiment.space.axes if other != name]
     if not varies_one_axis(experiment):
         return trials, others
@@ -112,7 +112,7 @@ def axis_figure(
 ) -> ReportFigure:
     """Loss against axis `name`, with a fitted `optimum` if there is one."""
     axis = AXES[name]
-    best = lowest_setting(trials, [name, *others])
+    best = lowest_configuration(trials, [name, *others])
     seeds = f" mean of {best['seeds']:.0f} seeds" if best["seeds"] > 1 else ""
     found = f"The lowest{seeds}, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
     count = len(trials.groupby(others)) if others else 1
@@ -121,7 +121,9 @@ def axis_figure(
     if count > MANY:
         words.append("Points also differ in the other axes.")
     elif replicated:
-        words.append("Points above each other are seeds of one setting; lines join their means.")
+        words.append(
+            "Points above each other are seeds of one configuration; lines join their means."
+        )
     return ReportFigure(
         name=f"loss_against_{name}",
         title=f"Validation loss against {axis.label}",

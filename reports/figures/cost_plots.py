@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.reports.figures.axis_plots import lowest_setting, settings
+from minigpt_search.reports.figures.axis_plots import configuration_means, lowest_configuration
 from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
 from minigpt_search.reports.figures.style import (
     LOSS_LABEL,
@@ -32,7 +32,7 @@ from minigpt_search.search.space.axes import AXES, Axis
 def heat_map(trials: pd.DataFrame, across: Axis, up: Axis) -> Figure:
     """The lowest validation loss, a mean over seeds, of each pair of two axes' values, over all
     else that varies; a pair that was not tried is left blank. The best pair is framed."""
-    means = settings(trials)
+    means = configuration_means(trials)
     table = means.pivot_table("val_loss_nats", index=up.name, columns=across.name, aggfunc="min")
     figure, axes = new_figure(height_inches=1.6 + 0.62 * len(table))
     axes.grid(visible=False)
@@ -61,22 +61,22 @@ def heat_map(trials: pd.DataFrame, across: Axis, up: Axis) -> Figure:
 
 
 def pareto_front(trials: pd.DataFrame) -> pd.DataFrame:
-    """The settings that no other beats in both cost and loss, the cheapest first, each by the means
-    of its seeds: of single trials those would be left that had luck."""
-    means = settings(trials)
+    """The configurations that no other beats in both cost and loss, the cheapest first, each by the
+    means of its seeds: of single trials those would be left that had luck."""
+    means = configuration_means(trials)
     return means.iloc[not_dominated(list(zip(means["flop"], means["val_loss_nats"], strict=True)))]
 
 
 def loss_against_cost(trials: pd.DataFrame) -> Figure:
     """Each trial's validation loss against its floating-point operations, and the front of the
-    settings that are not beaten in both."""
+    configurations that are not beaten in both."""
     figure, axes = new_figure()
     front = pareto_front(trials)
     alpha = 1.0 if len(trials) <= 40 else 0.45
     rest: dict[str, Any] = {"marker": "o", "markersize": 6, "linestyle": "", "color": REST}
     axes.plot(trials["flop"], trials["val_loss_nats"], alpha=alpha, **rest)
     style = line_style(PALETTE[0], "o")
-    # A step: between two settings of the front, the cheaper one's loss is what can be had.
+    # A step: between two configurations of the front, the cheaper one's loss is what can be had.
     axes.step(front["flop"], front["val_loss_nats"], where="post", **style)
     seeds = ", means of seeds" if front["seeds"].max() > 1 else ""
     handles = [Line2D([], [], label=f"best at its cost (Pareto front){seeds}", **style)]
@@ -106,7 +106,7 @@ def heat_map_figures(trials: pd.DataFrame, experiment: Experiment) -> list[Repor
         return []
     if trials[across.name].nunique() < 2 or trials[up.name].nunique() < 2:
         return []
-    best = lowest_setting(trials, list(experiment.space.axes))
+    best = lowest_configuration(trials, list(experiment.space.axes))
     found = (
         f"The lowest, {best['val_loss_nats']:.3f} nats, is at {best[across.name]:g} epochs and "
         f"width {best[up.name]:g}."
@@ -125,9 +125,13 @@ def heat_map_figures(trials: pd.DataFrame, experiment: Experiment) -> list[Repor
 
 
 def cost_figure(trials: pd.DataFrame) -> ReportFigure:
-    front, tried = pareto_front(trials), len(settings(trials))
+    front, tried = pareto_front(trials), len(configuration_means(trials))
     averaged = tried < len(trials)
-    of = f"{counted(tried, 'setting')}, seeds averaged," if averaged else counted(tried, "trial")
+    of = (
+        f"{counted(tried, 'configuration')}, seeds averaged,"
+        if averaged
+        else counted(tried, "trial")
+    )
     cheapest, best = front.iloc[0], front.iloc[-1]
     if len(front) > 1:
         found = (

@@ -96,9 +96,9 @@ def _trials(epochs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str | None, di
     shown = order
     if len(order) > MANY:
         final = {t: by_trial[t]["val_loss_nats"].iloc[-1] for t in order}
-        # Of each configuration its best seed: three seeds of one setting say less than three.
-        settings = {t: by_trial[t]["configuration"].iloc[0] for t in order}
-        first = {settings[t]: t for t in sorted(order, key=final.__getitem__, reverse=True)}
+        # Of each configuration its best seed: three seeds of one configuration say less than three.
+        configurations = {t: by_trial[t]["configuration"].iloc[0] for t in order}
+        first = {configurations[t]: t for t in sorted(order, key=final.__getitem__, reverse=True)}
         shown = sorted(first.values(), key=final.__getitem__)[:HIGHLIGHTED]
     for trial_id in [t for t in order if t not in shown]:
         yield by_trial[trial_id], None, _faint(len(by_trial[trial_id]), len(order))
@@ -157,9 +157,8 @@ def learning_figures(epochs: pd.DataFrame) -> list[ReportFigure]:
         "up while training falls is overfitting."
     )
     if epochs["trial_id"].nunique() > MANY:
-        words += (
-            " Grey are validation losses; in colour the trials that end lowest, one of a setting."
-        )
+        words += " Grey are validation losses; in colour the trials that end lowest, one of each "
+        words += "configuration."
     against = (
         ("tokens_seen", "loss_by_tokens", "training tokens", words),
         (

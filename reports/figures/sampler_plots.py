@@ -70,7 +70,7 @@ def _distribution(axis: Axis, values: Sequence[Any]) -> optuna.distributions.Bas
 
 
 def parallel_coordinates(study: optuna.Study) -> Figure:
-    """A line a trial through its settings, the darker the lower its loss."""
+    """A line a trial through its values, the darker the lower its loss."""
     figure = _drawn(lambda plots: plots.plot_parallel_coordinate(study), WIDEST, 4.4)
     main = figure.axes[0]
     place = (0.07, 0.1, 0.78, 0.86)
@@ -199,7 +199,7 @@ def sampler_figures(results: Results) -> list[ReportFigure]:
             title="Settings and loss, trial by trial",
             alt=f"Parallel coordinates of {all_or_best}: loss and the value of each axis.",
             caption=f"Of {all_or_best}. A line is a trial, from its loss on the left through its "
-            "settings; the darker, the lower the loss. Where dark lines run together lies the "
+            "values; the darker, the lower the loss. Where dark lines run together lies the "
             "region that works.",
             png=png_of(parallel_coordinates(make_study(experiment.space.axes, best))),
         ),

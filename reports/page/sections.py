@@ -15,9 +15,9 @@ from minigpt_search.reports.page.seed_tables import configurations_table, rerun_
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.answer.text_table import trials_table
 from minigpt_search.search.records.experiment import Experiment, command_line
-from minigpt_search.search.results.labels import setting_label, trial_label, varies_one_axis
+from minigpt_search.search.results.labels import short_label, trial_label, varies_one_axis
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.space.axes import AXES, cell_label
+from minigpt_search.search.space.axes import AXES, configuration_label
 from minigpt_search.search.space.objective import counted_length
 
 
@@ -91,13 +91,13 @@ def trials_section(results: Results) -> Section:
     )
     paragraphs = [sentence] if (sentence := limit_sentence(results)) else []
     if varies_one_axis(experiment):
-        base = cell_label(experiment.space.base, list(experiment.space.axes))
+        base = configuration_label(experiment.space.base, list(experiment.space.axes))
         paragraphs += [f"One axis is varied at a time around the baseline, {base}."]
     seeds = configurations_table(results)
     if len(seeds) == len(results.trials):  # one seed each: the same rows again
         return Section(title="Experiments", paragraphs=paragraphs, tables=[trials])
     best = results.winning_trial
-    label = setting_label(experiment, best.config) if best else None
+    label = short_label(experiment, best.config) if best else None
     fresh = ", the search's and fresh ones (the answer is of fresh ones alone)"
     means = Table(
         name="configurations",

@@ -12,7 +12,7 @@ from minigpt_search.model.records import COMPLETE, STATUSES
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import by_configuration, losses
 from minigpt_search.search.results.cost import trained_flop
-from minigpt_search.search.results.labels import row_label, setting_label
+from minigpt_search.search.results.labels import row_label, short_label
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.statistics import estimate
 
@@ -26,7 +26,7 @@ def configurations_table(results: Results) -> pd.DataFrame:
     for config, trials in by_configuration(ordered).items():
         done = [trial for trial in trials if trial.status == COMPLETE]
         row: dict[str, Any] = {
-            "configuration": setting_label(results.experiment, config),
+            "configuration": short_label(results.experiment, config),
             "seeds": _endings(trials),
         }
         if done:

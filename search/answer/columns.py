@@ -80,7 +80,7 @@ COLUMNS = {
     "status": Column(heading="Status"),
     "epochs_done": Column(heading="Epochs done"),
     "reason": Column(heading="Reason"),
-    # cells and their replicates
+    # configurations and their replicates
     "seeds": Column(heading="Seeds finished"),
     "val_loss_sd": _number("Spread (sd)", "{:.4f}"),
     "val_loss_interval": Column(heading="95% interval", numeric=True),

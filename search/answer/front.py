@@ -13,7 +13,7 @@ from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import diverged, mean_loss
 from minigpt_search.search.results.cost import mean_cost, pareto_front, within_limit
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.space.axes import cell_label
+from minigpt_search.search.space.axes import configuration_label
 from minigpt_search.search.space.objective import FLOP, PARAMETERS, SECONDS, parse_max_cost
 
 _COLUMNS = {FLOP: "flop", SECONDS: "training_seconds", PARAMETERS: "parameters"}
@@ -27,7 +27,7 @@ def front_table(results: Results) -> pd.DataFrame:
     for trials in _front(results):
         loss = mean_loss(trials)
         row = {
-            "configuration": cell_label(trials[0].config, list(experiment.space.axes)),
+            "configuration": configuration_label(trials[0].config, list(experiment.space.axes)),
             _COLUMNS[unit]: mean_cost(trials, unit),
             "val_loss_nats": loss,
             "val_perplexity": math.exp(loss),

@@ -48,7 +48,11 @@ from minigpt_search.search.results.configurations import configurations_of
 from minigpt_search.search.results.confirm import confirmation_state, is_fresh
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.samplers.budget_gate import BudgetGate, NoteClock
-from minigpt_search.search.samplers.from_ledger import begin_sampler, make_gate, missing_cells
+from minigpt_search.search.samplers.from_ledger import (
+    begin_sampler,
+    make_gate,
+    missing_configurations,
+)
 from minigpt_search.search.sync.mirror import Mirror
 from minigpt_search.search.trials.groups import make_packs, shared_steps, trunk_groups
 from minigpt_search.search.trials.length import steps_flops
@@ -156,7 +160,7 @@ class Search:
                 if left == 0:
                     raise
                 tqdm.write(f"  {lost}: it is started again", file=sys.stderr)
-        out_of_memory = self._take_hungry_trials()
+        out_of_memory = self._take_out_of_memory_trials()
         if out_of_memory:
             self._end_ray()  # and with it whatever holds memory
             self._run_tune(out_of_memory, alone=True)
@@ -172,7 +176,7 @@ class Search:
         searched = {t.trial_id for t in self.ledger.trials if not is_fresh(self.experiment, t)}
         return self.experiment.planned_trials - len(self._finished_ids() & searched)
 
-    def _take_hungry_trials(self) -> list[Trial]:
+    def _take_out_of_memory_trials(self) -> list[Trial]:
         """Those that failed for lack of memory in this run, their outcome forgotten."""
         finished_ids, trials = self._finished_ids(), []
         for record in self.ledger.trials:
@@ -257,7 +261,7 @@ class Search:
             sampler = begin_sampler(*known, self.folder, gate)
             limited = ConcurrencyLimiter(sampler, experiment.machine.max_concurrent)
             here.on_new_nodes(functools.partial(self._make_room, limited))
-            options = {"search_alg": limited, "num_samples": missing_cells(*known)}
+            options = {"search_alg": limited, "num_samples": missing_configurations(*known)}
         trainable = functools.partial(
             run_trials,
             experiment_folder=self.folder,

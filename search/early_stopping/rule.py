@@ -21,9 +21,9 @@ from minigpt_search.search.records.plan import NEVER
 REDUCTION = 3
 """ASHA's eta: the best third goes on. Li et al. use 4; 3 is their successive halving's optimum in
 theory (e, rounded) and spares more of few trials."""
-LEAST_CELLS = {"asha": REDUCTION, "median": 4}
-"""With fewer cells at a rung, its own among them, everybody goes on: of fewer than three there is
-no best third; of fewer than four the median is one of two trials."""
+LEAST_CONFIGURATIONS = {"asha": REDUCTION, "median": 4}
+"""With fewer configurations at a rung, its own among them, everybody goes on: of fewer than three
+there is no best third; of fewer than four the median is one of two trials."""
 SAME_HORIZON, SAME_SHARE = 0.02, 0.05
 """Relative differences that rounding to whole sequences and steps may make."""
 
@@ -38,8 +38,8 @@ class RungHistory:
     """Why it was stopped at the last of its rungs; None if it went on."""
 
     @property
-    def cell(self) -> RunConfig:
-        """Its configuration but for the seed: equal for the replicates of a cell."""
+    def configuration(self) -> RunConfig:
+        """Its configuration but for the seed: equal for the replicates of a configuration."""
         return self.config.replace(seed=0)
 
 
@@ -69,21 +69,21 @@ def why_stop(
 ) -> str | None:
     """Why a trial of `config` stops at `rung`, or None if it goes on.
 
-    The first replicate of a cell that comes to a rung decides for the cell, and the others follow
-    it: else those would be left that had luck there. A cell counts once in the comparison, with
-    the mean of its replicates.
+    The first replicate of a configuration that comes to a rung decides for the configuration, and
+    the others follow it: else those would be left that had luck there. A configuration counts once
+    in the comparison, with the mean of its replicates.
     """
     if rule == NEVER:
         return None
-    cell = config.replace(seed=0)
+    configuration = config.replace(seed=0)
     losses: dict[RunConfig, list[float]] = {}
     for other in others:
         its = find_comparable(config, rung, other)
         if its is None:
             continue
-        if other.cell == cell:
+        if other.configuration == configuration:
             return other.stopped if its == other.rungs[-1] else None
-        losses.setdefault(other.cell, []).append(its.val_loss_nats)
+        losses.setdefault(other.configuration, []).append(its.val_loss_nats)
     means = [sum(values) / len(values) for values in losses.values()]
     if not _is_behind(rule, rung.val_loss_nats, means):
         return None
@@ -95,9 +95,9 @@ def why_stop(
 
 
 def _is_behind(rule: str, loss: float, others: Sequence[float]) -> bool:
-    """Whether `loss` is not good enough beside those of the other cells at that rung."""
+    """Whether `loss` is not good enough beside those of the other configurations at that rung."""
     everybody = 1 + len(others)
-    if everybody < LEAST_CELLS[rule]:
+    if everybody < LEAST_CONFIGURATIONS[rule]:
         return False
     better = sum(other < loss for other in others)
     if rule == "asha":

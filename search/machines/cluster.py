@@ -48,7 +48,7 @@ MAX_FAILURES = 8
 """How often a trial whose process was lost is started again: on a cluster that is mostly its node's
 end, and not the trial's doing."""
 WATCH_EVERY_SECONDS = 5.0
-KNOCK_EVERY_SECONDS = 2.0
+CHECK_EVERY_SECONDS = 2.0
 SILENT_SECONDS = 20.0
 """Without a head, until the search ends."""
 
@@ -137,7 +137,7 @@ def _watch_head(when_lost: Callable[[str], None], scratch: Path) -> Iterator[Non
 
     def watch() -> None:
         answered_at = time.monotonic()
-        while not over.wait(KNOCK_EVERY_SECONDS):
+        while not over.wait(CHECK_EVERY_SECONDS):
             try:
                 check_reachable(head)
                 answered_at = time.monotonic()

@@ -12,7 +12,7 @@ from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.cost import cost_of_record
-from minigpt_search.search.space.axes import AXES, Value, cell_label
+from minigpt_search.search.space.axes import AXES, Value, configuration_label
 from minigpt_search.search.space.objective import SECONDS, MaxCost, parse_max_cost
 
 
@@ -65,7 +65,7 @@ def configurations_of(experiment: Experiment, trials: Iterable[TrialRecord]) -> 
     names, limit = list(experiment.space.axes), parse_max_cost(experiment.plan.max_cost)
     return [
         Configuration(
-            label=cell_label(config, names),
+            label=configuration_label(config, names),
             config=config,
             values={name: AXES[name].value(config) for name in names},
             trials=tuple(sorted(members, key=lambda t: t.replicate)),

@@ -18,7 +18,7 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.cost import trained_flop, within_limit
 from minigpt_search.search.results.edges import warmup_share
-from minigpt_search.search.results.labels import row_label, setting_label
+from minigpt_search.search.results.labels import row_label, short_label
 from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.objective import parse_max_cost
 
@@ -115,7 +115,7 @@ def epochs_frame(experiment: Experiment, complete: Iterable[TrialRecord]) -> pd.
         {
             "trial_id": trial.trial_id,
             "trial": row_label(experiment, trial.config, trial.replicate),
-            "configuration": setting_label(experiment, trial.config),
+            "configuration": short_label(experiment, trial.config),
             **vars(epoch),
         }
         for trial in complete

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.space.axes import AXES, cell_label
+from minigpt_search.search.space.axes import AXES, configuration_label
 
 
 def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
     """The cell, and the seed's number where there are several: `lr=0.001, seed 2`."""
-    return cell_label(config, list(experiment.space.axes)) + _seed(experiment, replicate)
+    return configuration_label(config, list(experiment.space.axes)) + _seed(experiment, replicate)
 
 
 def _seed(experiment: Experiment, replicate: int) -> str:
@@ -28,15 +28,15 @@ def varies_one_axis(experiment: Experiment) -> bool:
     return sum(near) > len(near) / 2
 
 
-def setting_label(experiment: Experiment, config: RunConfig) -> str:
+def short_label(experiment: Experiment, config: RunConfig) -> str:
     """The cell as tables and legends call it; around a base, only what sets it apart."""
     names = list(experiment.space.axes)
     if not varies_one_axis(experiment):
-        return cell_label(config, names)
+        return configuration_label(config, names)
     apart = [n for n in names if AXES[n].value(config) != AXES[n].value(experiment.space.base)]
-    return cell_label(config, apart) if apart else "baseline"
+    return configuration_label(config, apart) if apart else "baseline"
 
 
 def row_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
-    """`setting_label`, with the seed's number as in `trial_label`."""
-    return setting_label(experiment, config) + _seed(experiment, replicate)
+    """`short_label`, with the seed's number as in `trial_label`."""
+    return short_label(experiment, config) + _seed(experiment, replicate)

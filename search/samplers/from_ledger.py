@@ -45,12 +45,14 @@ def begin_sampler(
         gate: of the budget, if there is one.
     """
     assert experiment.plan.sampler is not None
-    ended, cells = ledger.ended(), _cells(experiment, ledger)
-    whole = [c for c in cells if sum(t.trial_id in ended for t in c) == experiment.noise.seeds]
+    ended, configurations = ledger.ended(), _configurations(experiment, ledger)
+    whole = [
+        c for c in configurations if sum(t.trial_id in ended for t in c) == experiment.noise.seeds
+    ]
     parts = [
-        {name: AXES[name].value(cell[0].config) for name in experiment.space.axes}
-        for cell in cells
-        if len(cell) < experiment.noise.seeds
+        {name: AXES[name].value(records[0].config) for name in experiment.space.axes}
+        for records in configurations
+        if len(records) < experiment.noise.seeds
     ]
     begun = [*(started.values for started in _unfinished(experiment, finished_ids, folder)), *parts]
     unfinished = [values for n, values in enumerate(begun) if values not in begun[:n]]
@@ -58,7 +60,7 @@ def begin_sampler(
         space=experiment.space,
         sampler=experiment.plan.sampler,
         base_seed=experiment.noise.base_seed,
-        finished=[observation_of(experiment, cell) for cell in whole],
+        finished=[observation_of(experiment, records) for records in whole],
         unfinished=unfinished,
         known=[observation_of_point(experiment, point) for point in experiment.reuse.known_points],
         allowed=allowed(experiment),
@@ -68,13 +70,13 @@ def begin_sampler(
     )
 
 
-def missing_cells(experiment: Experiment, ledger: Ledger, finished_ids: Set[str]) -> int:
+def missing_configurations(experiment: Experiment, ledger: Ledger, finished_ids: Set[str]) -> int:
     """Configurations that a sampler has still to try, or to end."""
     seeds = experiment.noise.seeds
-    cells = _cells(experiment, ledger)
+    configurations = _configurations(experiment, ledger)
     assert experiment.plan.samples is not None
     return experiment.plan.samples - sum(
-        sum(t.trial_id in finished_ids for t in c) == seeds for c in cells
+        sum(t.trial_id in finished_ids for t in c) == seeds for c in configurations
     )
 
 
@@ -106,7 +108,7 @@ def make_gate(
     return BudgetGate(budget, workers, clock, seconds_left, experiment.noise.seeds)
 
 
-def _cells(experiment: Experiment, ledger: Ledger) -> list[list[TrialRecord]]:
+def _configurations(experiment: Experiment, ledger: Ledger) -> list[list[TrialRecord]]:
     """The records of the search, those of one configuration together."""
     searched = (record for record in ledger.trials if not is_fresh(experiment, record))
     return list(by_configuration(searched).values())

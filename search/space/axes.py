@@ -325,7 +325,7 @@ def apply_axes(base: RunConfig, cell: Mapping[str, Value]) -> RunConfig:
     return base.replace(**fields)
 
 
-def cell_label(config: RunConfig, names: Sequence[str]) -> str:
+def configuration_label(config: RunConfig, names: Sequence[str]) -> str:
     """`lr=0.001 embed_dim=128`: how a trial is called on the screen and in tables."""
     shown = (f"{name}={AXES[name].show(AXES[name].value(config))}" for name in names)
     return " ".join(shown) or "base"

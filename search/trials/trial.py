@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig, trial_id
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.space.axes import Value, apply_axes, cell_label, grid_cells
+from minigpt_search.search.space.axes import Value, apply_axes, configuration_label, grid_cells
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,7 +31,7 @@ class Trial:
     @property
     def label(self) -> str:
         """How it is called on the screen."""
-        label = cell_label(self.config, list(self.values))
+        label = configuration_label(self.config, list(self.values))
         return f"{label} #{self.replicate + 1}" if self.replicate else label
 
 

@@ -149,7 +149,9 @@ def test_the_front_of_costs_is_of_means_over_seeds(build: Any) -> None:
     assert list(front["epochs"]) == [1, 2]
     assert list(front["val_loss_nats"]) == pytest.approx([7.4, 7.25])
     caption = named(all_figures(Results(experiment, ledger)), "loss_against_cost").caption
-    assert caption.startswith("2 of 3 settings, seeds averaged, are best at their cost, from 7.400")
+    assert caption.startswith(
+        "2 of 3 configurations, seeds averaged, are best at their cost, from 7.400"
+    )
 
 
 def test_the_prediction_is_compared_with_what_it_was_of(build: Any) -> None:

@@ -12,7 +12,7 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.space_flags import read_space
-from minigpt_search.search.space.axes import AXES, Value, cell_label, grid_cells
+from minigpt_search.search.space.axes import AXES, Value, configuration_label, grid_cells
 
 FIXED = ("--lr", "1e-3", "--epochs", "1", "--embed-dim", "8")
 ASSIGNMENT_RATES = (3e-4, 5e-4, 1e-3, 2e-3)
@@ -126,4 +126,4 @@ def test_a_samplers_range_reaches_both_its_ends() -> None:
 
 def test_a_label_names_the_axes_values() -> None:
     config = RunConfig().replace(lr_peak=0.00123456789, embed_dim=16384)
-    assert cell_label(config, ["lr", "embed_dim"]) == "lr=0.001235 embed_dim=16384"
+    assert configuration_label(config, ["lr", "embed_dim"]) == "lr=0.001235 embed_dim=16384"
