@@ -104,8 +104,8 @@ def plan(trials: int, slots: int, sampler: str) -> Experiment:
         threads_per_trial=1,
         gpus_per_trial=1.0,
         hardware=made.machine.hardware | {"gpus": ["no device"] * slots},
-        corpus_hash="0" * 64,
-        corpus={
+        content_hash="0" * 64,
+        manifest={
             "name": "none",
             "splits": {"train": {"tokens": TOKENS, "files": [{"tokens": TOKENS}]}},
         },
