@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, get_encoding
@@ -39,6 +38,8 @@ def checkpoint(request: pytest.FixtureRequest, make_checkpoint: MakeCheckpoint) 
 def test_from_pretrained_gives_the_same_logits_and_tokens(
     checkpoint: Path, shared_home: Path, tmp_path: Path
 ) -> None:
+    from transformers import AutoTokenizer, GPT2LMHeadModel  # two seconds
+
     export(checkpoint, tmp_path / "exported", shared_home)
     loader: Any = GPT2LMHeadModel
     theirs, report = loader.from_pretrained(tmp_path / "exported", output_loading_info=True)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torch._dynamo.testing import CompileCounterWithBackend
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import TORCH_TYPES
@@ -35,6 +34,8 @@ def loss_and_gradients(model: GPT, config: RunConfig, batch_size: int) -> list[T
 def test_one_compilation_serves_all_blocks_and_draws_the_same_numbers(
     tiny: RunConfig, dropout: float
 ) -> None:
+    from torch._dynamo.testing import CompileCounterWithBackend  # a second and a half
+
     torch._dynamo.reset()
     config = tiny.replace(n_layers=2, dropout=dropout)
     expected = loss_and_gradients(make_model(config), config, 8)

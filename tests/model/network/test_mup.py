@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.config import RunConfig
@@ -156,6 +155,8 @@ def test_multipliers_are_one_over_width_for_head_and_attention(scrambled: GPT) -
 
 @torch.no_grad()
 def test_the_export_has_them_folded_in(scrambled: GPT) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel  # two seconds
+
     peer = GPT2LMHeadModel(GPT2Config(**transformers_config(scrambled.config))).eval()
     peer.load_state_dict(transformers_weights(scrambled), strict=False)
     tokens = torch.randint(60, (3, 16))

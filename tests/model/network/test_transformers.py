@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from minigpt_search.model.config import ModelConfig
 from minigpt_search.model.export import transformers_config, transformers_weights
 from minigpt_search.model.network.gpt import GPT
+
+if TYPE_CHECKING:  # two seconds, for the process that runs these tests
+    from transformers import GPT2LMHeadModel
 
 SHAPES = [
     ModelConfig(vocab_size=50, seq_len=12, embed_dim=16, n_layers=1, n_heads=1),
@@ -32,8 +35,14 @@ def scrambled(config: ModelConfig) -> GPT:
     return model
 
 
+def new_peer(config: ModelConfig) -> GPT2LMHeadModel:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(GPT2Config(**transformers_config(config)))
+
+
 def peer_of(model: GPT) -> GPT2LMHeadModel:
-    peer = GPT2LMHeadModel(GPT2Config(**transformers_config(model.config)))
+    peer = new_peer(model.config)
     missing, unexpected = peer.load_state_dict(transformers_weights(model), strict=False)
     assert missing == (["lm_head.weight"] if model.config.tie_head else [])
     assert unexpected == []
@@ -83,6 +92,6 @@ def test_same_loss_and_same_gradients(config: ModelConfig) -> None:
 def test_same_number_of_parameters_at_the_assignment_s_size(tie_head: bool) -> None:
     config = ModelConfig(tie_head=tie_head)
     with torch.device("meta"):
-        peer = GPT2LMHeadModel(GPT2Config(**transformers_config(config)))
+        peer = new_peer(config)
         ours = GPT(config)
     assert peer.num_parameters() == sum(parameter.numel() for parameter in ours.parameters())

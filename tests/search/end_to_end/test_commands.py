@@ -80,19 +80,21 @@ def test_nothing_of_rays_is_left_and_events_and_study_are_there(
 
 
 @pytest.mark.usefixtures("undisturbed")
+@pytest.mark.parametrize("cut", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_packs_leave_the_same_trials_and_curves_also_when_they_were_ended(
-    run_script: Run, end_when: Run, search_root: Path
+    run_script: Run, end_when: Run, search_root: Path, cut: bool
 ) -> None:
-    folder = folder_of(search_root, "packed")
-    words = ("--grid", "lr", "--pack", "2", "--name", "packed", *SMALL, *ONE_AT_A_TIME)
-    ended = end_when(  # while the second pack trains
-        lambda: (folder / "ledger.jsonl").exists(), *words, sent=signal.SIGTERM
-    )
-    assert ended.returncode == 1 and "Traceback" not in ended.stderr
-    assert "python search/run.py --resume packed" in ended.stdout
-    assert len(Ledger(folder / "ledger.jsonl").trials) < 4
-    resumed = run_script("search/run.py", "--resume", "packed")
-    assert resumed.returncode == 0, resumed.stderr
+    name = "cut" if cut else "packed"
+    folder = folder_of(search_root, name)
+    words = ("--grid", "lr", "--pack", "2", "--name", name, *SMALL, *ONE_AT_A_TIME)
+    if cut:  # while the second pack trains
+        ended = end_when((folder / "ledger.jsonl").exists, *words, sent=signal.SIGTERM)
+        assert ended.returncode == 1 and "Traceback" not in ended.stderr
+        assert f"python search/run.py --resume {name}" in ended.stdout
+        assert len(Ledger(folder / "ledger.jsonl").trials) < 4
+        words = ("--resume", name)
+    done = run_script("search/run.py", *words)
+    assert done.returncode == 0, done.stderr
     assert read_experiment(folder).machine.pack == 2
     assert {trial.pack for trial in Ledger(folder / "ledger.jsonl").trials} == {2}
     packed, alone = losses(folder), losses(folder_of(search_root, "lr"))
