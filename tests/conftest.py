@@ -44,14 +44,17 @@ WORDS = [
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """The whole default run is shared out to a process for each core, four at most, if
-    pytest-xdist is there; the tests of a file stay together. `-n 0` keeps it in this one, as it
-    does with files, other markers, `-k`, `-s` or `--pdb`."""
+    pytest-xdist is there; the tests of a file stay together. With `-n 0` it stays in this process,
+    as do chosen files, other markers, `-k`, `-s` and `--pdb`, which a distributed run would cost
+    its start or its screen."""
     option = config.option
+    cores = os.cpu_count() or 1
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not option.keyword
     is_default = "not slow" in option.markexpr and option.capture != "no" and not option.usepdb
-    is_worker = hasattr(config, "workerinput")
-    if is_whole and is_default and not is_worker and getattr(option, "numprocesses", 0) is None:
-        option.numprocesses, option.dist = min(4, os.cpu_count() or 1), "loadfile"
+    is_worker = hasattr(config, "workerinput")  # which has its own part already
+    is_free = getattr(option, "numprocesses", 0) is None  # 0: no pytest-xdist; a number: `-n`
+    if is_whole and is_default and is_free and not is_worker and cores > 1:
+        option.numprocesses, option.dist = min(4, cores), "loadfile"
 
 
 @pytest.fixture(scope="session")

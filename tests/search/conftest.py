@@ -56,7 +56,7 @@ def command_of(search_root: Path, leave_speeds: Callable[..., None]) -> Callable
     """The command line of one of the project's scripts, on `search_root`."""
 
     def command(script: str, *words: str) -> list[str]:
-        if script == "search/run.py" and not {"--resume", "--extend"} & set(words):
+        if script == "search/run.py" and not {"--resume", "--extend", "--budget"} & set(words):
             leave_speeds(*words)
         return [sys.executable, str(CHECKOUT / script), *words, "--out", str(search_root)]
 
