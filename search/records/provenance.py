@@ -10,6 +10,8 @@ import hashlib
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.package import package_folder, source_files
@@ -21,12 +23,14 @@ DECIDING = (
     "data/corpus",
     *("model/batching", "model/hardware", "model/loss", "model/network", "model/training"),
     *("model/config.py", "model/model_size.py", "model/records.py", "model/run_length.py"),
-    *("search/driver", "search/early_stopping", "search/planning", "search/records"),
-    *("search/results", "search/samplers", "search/space", "search/trials", "search/worker"),
+    *("search/driver", "search/early_stopping", "search/machines", "search/planning"),
+    *("search/records", "search/results", "search/reuse", "search/samplers", "search/space"),
+    *("search/sync", "search/trials", "search/worker", "search/run.py"),
 )
-"""The code that can change a trial's number or a search's decision. How a corpus is made is not
-among it, since what it holds has a hash of its own; flags, files, machines and sentences are
-not."""
+"""The code that can change a trial's number or a search's decision: what trains and with which
+threads and variables, what is tried, stopped and taken over, and on what those rules look. How a
+corpus is made is not among it, since what it holds has a hash of its own; flags, files and
+sentences are not."""
 ONLY_SHOWN = (
     *("search/driver/progress.py", "search/driver/tensorboard.py", "search/planning/plan_text.py"),
     *("search/results/labels.py", "search/samplers/study_db.py"),
@@ -37,13 +41,36 @@ _NAMED = 4
 
 
 def code_hashes() -> dict[str, str]:
-    """The beginning of the SHA-256 of each source file that decides, by its path in the project."""
+    """A hash of what each source file that decides does, by its path in the project. Comments,
+    docstrings and lines' places are not in it."""
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        name: hashlib.sha256(repr(_what_runs(path)).encode()).hexdigest()[:16]
         for part in DECIDING
         for name, path in source_files(part).items()
         if name not in ONLY_SHOWN
     }
+
+
+def _what_runs(path: Path) -> tuple[Any, ...]:
+    """The byte code of a file, as Python's -OO makes it. Another Python makes another, but with
+    another Python nothing goes on anyway (`versions`)."""
+    return _parts(compile(path.read_bytes(), path.name, "exec", dont_inherit=True, optimize=2))
+
+
+def _parts(code: CodeType) -> tuple[Any, ...]:
+    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    arguments = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
+    constants = tuple(
+        _parts(each)
+        if isinstance(each, CodeType)
+        # A set's order changes from process to process.
+        else ("set", sorted(map(repr, each)))
+        if isinstance(each, frozenset)
+        else each
+        for each in code.co_consts
+    )
+    exceptions = code.co_exceptiontable
+    return code.co_code, exceptions, code.co_flags, names, arguments, constants
 
 
 def same_code_and_versions(other: Experiment) -> bool:

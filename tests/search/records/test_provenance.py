@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import grimp
@@ -13,16 +16,10 @@ from minigpt_search.search.records.provenance import DECIDING, ONLY_SHOWN, code_
 ENTRIES = ("search.run", "search.rerun", "search.worker.trainable", "search.driver.tuner")
 """What trains, and what decides which trials there are, which end early, and which is best."""
 UNDECIDING = (
-    *("data/common", "search/cli", "search/answer"),  # files; flags; sentences
-    *("search/machines", "search/storage", "search/sync"),  # where trials run and files travel
+    *("data/common", "search/cli", "search/answer", "search/storage"),  # files; flags; sentences
     # How a corpus is made: what it holds has a hash of its own.
     *("data/cleaning", "data/filtering", "data/pipeline", "data/sources", "data/prepare.py"),
-    *(
-        "search/reuse",
-        "search/run.py",
-        "search/rerun.py",
-        "model/generate.py",
-    ),  # what is copied; the order of it all
+    *("search/rerun.py", "model/generate.py"),  # what is done with a finished search
 )
 
 
@@ -51,20 +48,44 @@ def test_a_changed_file_has_another_hash_and_texts_have_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = code_hashes()
+    assert {"search/machines/environment.py", "search/sync/stored_rungs.py"} <= set(here)
     assert {"model/training/loop.py", "search/results/winner.py", "model/config.py"} <= set(here)
     assert not {"search/cli/parser.py", "search/driver/progress.py", "reports/generate.py"} & set(
         here
     )
-    for name in ("model/training/a.py", "search/results/a.py", "search/cli/a.py"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text("x = 1\n")
+    deciding, text = tmp_path / "model/training/a.py", tmp_path / "search/cli/a.py"
+    for file in (deciding, text):
+        file.parent.mkdir(parents=True)
+        file.write_text(
+            '"""Old."""\nOF = {"a", "b", "c"}\n\n\ndef f(x):\n    return x in {"a", "b"}\n'
+        )
     monkeypatch.setattr(package, "package_folder", lambda: tmp_path)
-    monkeypatch.setattr(
-        "minigpt_search.search.records.provenance.DECIDING", ("model/training", "search/results")
-    )
+    monkeypatch.setattr("minigpt_search.search.records.provenance.DECIDING", ("model/training",))
     before = code_hashes()
-    assert list(before) == ["model/training/a.py", "search/results/a.py"]
-    for name in ("model/training/a.py", "search/cli/a.py"):
-        (tmp_path / name).write_text("x = 2\n")
-    changed = {name for name, digest in code_hashes().items() if before[name] != digest}
-    assert changed == {"model/training/a.py"}
+    assert list(before) == ["model/training/a.py"]
+    written = deciding.read_text()
+    text.write_text("x = 2\n")
+    deciding.write_text("# why\n\n" + written.replace("Old.", "A new docstring."))
+    assert code_hashes() == before
+    for now in (written.replace('{"a", "b"}', '{"a"}'), written.replace("x in", "x not in")):
+        deciding.write_text(now)
+        assert code_hashes() != before
+
+
+def test_a_hash_is_the_same_in_every_process() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from minigpt_search.search.records.provenance import code_hashes; print(code_hashes())",
+    ]
+    said = {
+        subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": s},
+        ).stdout
+        for s in ("1", "2")
+    }
+    assert said == {f"{code_hashes()}\n"}
