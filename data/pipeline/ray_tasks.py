@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from minigpt_search.data.common.errors import UserError, refusal
 from minigpt_search.data.common.machine import usable_cores
-from minigpt_search.data.common.package import package_folder
+from minigpt_search.data.common.package import package_to_send
 from minigpt_search.data.common.ray_connection import first_line, joined
 from minigpt_search.data.common.versions import version_differences, versions
 from minigpt_search.data.pipeline.cluster import LOCAL, Cluster
@@ -54,7 +54,7 @@ def ray_session(cluster: Cluster, workers: int | None) -> Iterator[None]:
         if cluster.address == LOCAL:
             cores = workers or usable_cores()
             options = {"num_cpus": cores, "include_dashboard": False, "_temp_dir": scratch}
-        with joined(cluster.address, [package_folder()], {}, **options):
+        with joined(cluster.address, [package_to_send()], {}, **options):
             yield
 
 

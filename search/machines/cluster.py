@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.data.common.package import package_folder
+from minigpt_search.data.common.package import package_to_send
 from minigpt_search.data.common.ray_connection import check_reachable, first_line, joined
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.search.machines.environment import WORKER_VARIABLES
@@ -164,7 +164,7 @@ def join(address: str) -> Iterator[Cluster]:
         UserError: there is none, it doesn't let us in, no node of it has processors for trials, or
             one has other libraries than this machine.
     """
-    with joined(address, [package_folder()], WORKER_VARIABLES):
+    with joined(address, [package_to_send()], WORKER_VARIABLES):
         yield Cluster(address, _look_at_nodes())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import grimp
 import pytest
 
+import minigpt_search
 from minigpt_search.data.common import package
 from minigpt_search.search.records.provenance import DECIDING, ONLY_SHOWN, code_hashes
 
@@ -59,7 +60,7 @@ def test_a_changed_file_has_another_hash_and_texts_have_none(
         file.write_text(
             '"""Old."""\nOF = {"a", "b", "c"}\n\n\ndef f(x):\n    return x in {"a", "b"}\n'
         )
-    monkeypatch.setattr(package, "package_folder", lambda: tmp_path)
+    monkeypatch.setattr(minigpt_search, "__path__", [str(tmp_path)])
     monkeypatch.setattr("minigpt_search.search.records.provenance.DECIDING", ("model/training",))
     before = code_hashes()
     assert list(before) == ["model/training/a.py"]
