@@ -153,7 +153,7 @@ def count_test_evaluations(root: Path, corpus_hash: str) -> int:
     return count
 
 
-def _print(record: RerunRecord, looks: int, folder: Path, root: Path) -> None:
+def _print(record: RerunRecord, evaluations: int, folder: Path, root: Path) -> None:
     """The comparison, the test score, a sample, and the commands that use the model."""
     difference = record.val_loss_nats - record.ledger_val_loss_nats
     verdict = "the same bits" if record.same_bits else f"different by {difference:+.2e} nats"
@@ -165,7 +165,8 @@ def _print(record: RerunRecord, looks: int, folder: Path, root: Path) -> None:
         f"Validation {record.val_loss_nats:.6f} nats; the ledger has "
         f"{record.ledger_val_loss_nats:.6f}: {verdict}, on {machine}\n"
         f"Test       {record.test_loss_nats:.4f} nats, perplexity {record.test_perplexity:,.1f}, "
-        f"{record.test_bits_per_byte:.3f} bits per byte (look number {looks} at this test split)\n"
+        f"{record.test_bits_per_byte:.3f} bits per byte "
+        f"(evaluation number {evaluations} on this test split)\n"
         f"Sample     {' '.join(sample.split())}\n"
         f"Model      {model}\n"
         f"Generate   {command_line('model/generate.py', str(model), PROMPT, root=root)}\n"

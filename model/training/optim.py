@@ -61,7 +61,7 @@ class _UndecoratedAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """As torch's; `no_grad` is what its decorator did besides."""
+        """The step of torch's AdamW; `no_grad` stands in for its decorator."""
         inspect.unwrap(torch.optim.AdamW.step)(self, closure)
 
 

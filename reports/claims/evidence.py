@@ -66,21 +66,22 @@ class Interval:
 
 
 def judge_negative(interval: Interval) -> str:
-    """Of a claim that something is below zero."""
+    """The verdict on a claim that something is below zero."""
     if interval.high < 0:
         return HOLDS
     return FAILS if interval.low > 0 else UNTOLD
 
 
 def judge_within(interval: Interval, low: float, high: float) -> str:
-    """Of a claim that something lies between `low` and `high`: the whole interval must."""
+    """The verdict on a claim that something lies between `low` and `high`: the whole interval
+    must."""
     if low <= interval.low and interval.high <= high:
         return HOLDS
     return FAILS if interval.high < low or interval.low > high else UNTOLD
 
 
 def judge_all(verdicts: Sequence[str]) -> str:
-    """Of a claim of several parts: it fails with one of them and holds with all."""
+    """The verdict on a claim of several parts: it fails with one of them and holds with all."""
     for verdict in (FAILS, NOT_RUN, UNTOLD):
         if verdict in verdicts:
             return verdict

@@ -98,7 +98,7 @@ def loss_against_cost(trials: pd.DataFrame) -> Figure:
 
 
 def heat_map_figures(trials: pd.DataFrame, experiment: Experiment) -> list[ReportFigure]:
-    """Of a grid over epochs and width."""
+    """The heat map of a grid over epochs and width, if it is one."""
     across, up = AXES["epochs"], AXES["embed_dim"]
     if experiment.plan.sampler is not None or not {across.name, up.name} <= set(
         experiment.space.axes

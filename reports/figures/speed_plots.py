@@ -105,7 +105,7 @@ def throughput_figure(trials: pd.DataFrame, experiment: Experiment) -> ReportFig
 
 
 def predicted_figures(trials: pd.DataFrame, experiment: Experiment) -> list[ReportFigure]:
-    """Of a search that made a prediction and has ended as planned."""
+    """The figure of a search that made a prediction and has ended as planned; none for others."""
     seconds = experiment.plan.predicted_seconds
     trials = trials[trials["replicate"] < experiment.noise.seeds]  # fresh seeds are not in the plan
     if not seconds or len(trials) < experiment.planned_trials:

@@ -105,5 +105,5 @@ def to_html(page: Page, refresh_seconds: int | None = None) -> str:
 
 
 def to_markdown(page: Page) -> str:
-    """The same for a code host, with the figures as files beside it."""
+    """The page as Markdown for a code host, with the figures as files beside it."""
     return _environment(autoescape=False).get_template("report.md.j2").render(page=page)

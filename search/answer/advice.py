@@ -175,7 +175,7 @@ def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | No
 
 
 def _less_training(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
-    """For a winner that overfits: a run that ends where its validation loss was lowest."""
+    """A step for a winner that overfits: a run that ends where its validation loss was lowest."""
     turned = overfitting(best.trial)
     if turned is None or experiment.plan.sampler is not None:
         return []

@@ -55,7 +55,7 @@ def _as_called_now(words: Sequence[str]) -> list[str]:
 
 
 def _keep_what_fitted(args: argparse.Namespace, before: Experiment, folder: Path) -> None:
-    """In place of `--budget` what it came to: with the speeds of today it would come to other
+    """Replace `--budget` by what it came to: with the speeds of today it would come to other
     lengths, and nothing could be taken over."""
     args.budget = None
     if before.plan.sampler is None:

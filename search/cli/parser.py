@@ -58,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--seeds", type=int, default=1, metavar="N", help="replicates of each configuration (1)"
     )
     what.add_argument("--seed", type=int, default=0, help="decides all seeds (0)")
-    what.add_argument("--preset", choices=PRESETS, help="full with a GPU, else quick")
+    what.add_argument("--preset", type=_preset, choices=PRESETS, help="full with a GPU, else quick")
     what.add_argument(
         "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
     )
@@ -109,6 +109,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
     return parser
+
+
+def _preset(text: str) -> str:
+    if text == "seed":
+        raise argparse.ArgumentTypeError("the preset seed is called full now; give --preset full")
+    return text
 
 
 def check_options(args: argparse.Namespace) -> None:

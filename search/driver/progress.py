@@ -163,7 +163,7 @@ class ProgressLine(tune.Callback):
         self.bar.update(max(0.0, share - self.bar.n))
 
     def _fit(self, words: list[str]) -> str:
-        """As many of `words` as the screen has room for, the first ones; and the bar's width. What
+        """The first ones of `words`, as many as the screen has room for, and the bar's width. What
         tqdm cuts off itself it cuts inside of a number."""
         screen = self.bar.format_dict
         if screen["ncols"] is None:
@@ -253,7 +253,7 @@ class WorkDone:
             self._done_of_unknown -= share
 
     def share(self) -> float:
-        """Of the whole search's work, from 0 to 1."""
+        """The share of the whole search's work that is done, from 0 to 1."""
         mean = self._all / len(self._work) if self._work else 1.0
         total = self._all + mean * max(0, self.planned - len(self._work))
         return (self._done + mean * self._done_of_unknown) / total

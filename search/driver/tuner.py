@@ -291,7 +291,7 @@ class Search:
         )
 
     def _make_room(self, limited: ConcurrencyLimiter, nodes: Sequence[Node]) -> None:
-        """For a sampler's trials on new nodes."""
+        """Raise the number of a sampler's trials at a time as nodes join."""
         experiment = self.experiment
         room = slots_on(
             nodes, experiment.machine.threads_per_trial, experiment.machine.gpus_per_trial

@@ -94,7 +94,7 @@ class StoppingDecision:
     """Decides at each rung of one trial whether it goes on."""
 
     rule: str
-    """One of `search.records.experiment.STOPPERS`."""
+    """One of `search.records.plan.STOPPERS`."""
     experiment_folder: Path
     trial_id: str
     config: RunConfig

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class LocalMachines(Machines):
-    """This machine."""
+    """This machine alone, whose Ray the driver starts itself."""
 
     def __init__(self, nodes: Sequence[Node] | None = None) -> None:
         super().__init__(nodes or [this_node()])

@@ -27,7 +27,7 @@ MAX_FAILURES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One machine."""
+    """One machine of a cluster, by what it has."""
 
     cpus: int
     """Processors and GPUs that trials may have."""
@@ -45,9 +45,9 @@ class RunningRay(Protocol):
 
     @property
     def scratch(self) -> Path:
-        """For what Tune writes of its own, on the driver's machine. It is not in the experiment's
-        folder: none of it is read again, and where that can't be written to, Tune must live long
-        enough to be told."""
+        """A folder for what Tune writes of its own, on the driver's machine. It is not in the
+        experiment's folder: none of it is read again, and where that can't be written to, Tune must
+        live long enough to be told."""
 
     def find_lost(self) -> str | None:
         """The name of a needed process that is gone, if one is: then another Ray may do."""
@@ -86,7 +86,7 @@ class Machines(ABC):
 
     @property
     def hardware(self) -> dict[str, Any]:
-        """Of all machines together, for `Experiment.hardware`."""
+        """What all machines together have, for `Experiment.hardware`."""
         if len(self.nodes) == 1:
             return self.nodes[0].hardware
         each = [node.hardware for node in self.nodes]

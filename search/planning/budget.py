@@ -24,7 +24,8 @@ USABLE_SHARE = 0.9
 
 
 def before_it_is_known(experiment: Experiment) -> Experiment:
-    """For checks before the number of trials that fit is known: with as few as there may be."""
+    """The experiment with as few trials as there may be, for checks before the number that fits is
+    known."""
     if experiment.plan.budget_seconds is None or experiment.plan.samples is None:
         return experiment
     return experiment.replace(samples=1)

@@ -35,7 +35,7 @@ SCORING_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Of one process; of all members together in a pack."""
+    """How fast one process is; in a pack, all of its members together."""
 
     training: float
     """Training tokens a second."""
@@ -45,14 +45,14 @@ class Speed:
     """Peak of the process: on a CPU resident, on a GPU allocated there."""
 
     def scaled(self, factor: float) -> Speed:
-        """Of a shape that does `factor` times as many tokens with the same operations."""
+        """The speed of a shape that does `factor` times as many tokens with the same operations."""
         return dataclasses.replace(
             self, training=self.training * factor, scoring=self.scoring * factor
         )
 
 
 class Speeds:
-    """Of the shapes measured, and by them of any other."""
+    """The speeds of the shapes measured, and by them those of any other."""
 
     def __init__(
         self, measured: Mapping[RunConfig, Speed], new: Mapping[str, Speed] | None = None

@@ -69,7 +69,7 @@ def choose(rates: dict[int, float]) -> tuple[int, str]:
 def choose_trials_per_gpu(
     experiment: Experiment, measured: Callable[..., dict[int, float]] = measure
 ) -> tuple[int, str]:
-    """For `--trials-per-gpu auto`: the number, and why. Measures the widest and longest trial."""
+    """The number for `--trials-per-gpu auto`, and why. Measures the widest and longest trial."""
     gpus = max(1, len(experiment.machine.hardware["gpus"]))
     most = max(
         1, min(experiment.planned_trials // gpus, experiment.machine.hardware["cores"] // gpus)

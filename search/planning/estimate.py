@@ -60,7 +60,7 @@ class Estimator:
         )
 
     def seconds(self, trial: Trial) -> float:
-        """Of the trial's worker, to its end if nothing stops it."""
+        """Seconds that the trial's worker takes, to its end if nothing stops it."""
         return work_seconds(self.work(trial), self.speed_of(trial.config))
 
     def search(
@@ -86,7 +86,7 @@ class Estimator:
         return search_seconds(own, experiment.machine.max_concurrent)
 
     def _of_trunks(self, experiment: Experiment, trials: Sequence[Trial]) -> list[float]:
-        """Of each trunk with its branches, one after the other in one process."""
+        """Seconds of each trunk with its branches, one after the other in one process."""
         shared = shared_steps(experiment, trials, self.length)
 
         def own(trial: Trial) -> float:
@@ -131,7 +131,8 @@ def _mean(own: Sequence[Speed]) -> Speed:
 
 
 def _real_speed(experiment: Experiment, record: TrialRecord) -> Speed | None:
-    """None for a trial that is too short to tell, or whose validation tokens aren't known here."""
+    """The speed that a trial had; None if it was too short to tell, or if its validation tokens
+    aren't known here."""
     timing, train = record.timing, record.config.train
     if train.val_tokens is None or record.pack != experiment.machine.pack:
         return None

@@ -142,8 +142,8 @@ def end_line(experiment: Experiment, used: float) -> str:
 
 
 def confirm_line(experiment: Experiment, seconds: Sequence[float]) -> str:
-    """For the plan: how many trials it may come to, and how long they take where those of the
-    search take these `seconds`."""
+    """The plan's line on `--confirm`: how many trials it may come to, and how long they take where
+    those of the search take these `seconds`."""
     assert experiment.noise.confirm is not None
     more = experiment.most_trials - experiment.planned_trials
     most_expensive = sorted(seconds, reverse=True)[: experiment.noise.confirm]

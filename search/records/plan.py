@@ -151,7 +151,7 @@ class KnownPoint:
     objective: float
     """Validation loss in nats."""
     seconds: float
-    """Of training."""
+    """Seconds of training."""
 
 
 @dataclass(frozen=True, kw_only=True)

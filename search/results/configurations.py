@@ -21,7 +21,7 @@ class Configuration:
     """One configuration and its trials, by replicate."""
 
     label: str
-    """`lr=0.001 embed_dim=128`."""
+    """Its values in words: `lr=0.001 embed_dim=128`."""
     config: RunConfig
     """Its seed is 0."""
     values: dict[str, Value]

@@ -68,7 +68,7 @@ def _variance(losses: Sequence[float]) -> float:
 
 
 def t_quantile(probability: float, df: float) -> float:
-    """Of Student's t distribution."""
+    """The quantile at `probability` of Student's t distribution."""
     from scipy.special import stdtrit  # a third of a second, which most commands needn't wait for
 
     return float(stdtrit(df, probability))
@@ -136,7 +136,7 @@ def pool(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
 def probability_best(
     groups: Sequence[Sequence[float]], draws: int = DRAWS, seed: int = 0
 ) -> list[float] | None:
-    """For each group, how probable it is that its true mean is the lowest; None if nothing is known
+    """How probable it is for each group that its true mean is the lowest; None if nothing is known
     of the spread.
 
     A parametric, studentised bootstrap over replicates: each draw gives each group the mean it has,

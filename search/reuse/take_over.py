@@ -86,7 +86,7 @@ def copy_trials(records: Sequence[TrialRecord], other: Path, folder: Path, ledge
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under a second name, or a copy where that can't be."""
+    """Give the file a second name, or make a copy where that can't be."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)

@@ -46,7 +46,7 @@ class Found:
 
     @property
     def line(self) -> str:
-        """For the plan."""
+        """What the plan says of it."""
         parts = [f"{len(self.taken)} trials are taken over"]
         if self.points:
             parts.append(f"{len(self.points)} results are told to the sampler")

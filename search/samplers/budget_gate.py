@@ -65,7 +65,7 @@ class BudgetGate(tune.Callback):
         return self._next_start() + seconds + END_SECONDS <= self.budget
 
     def begin(self, trial_id: str, values: Values) -> None:
-        """It was suggested."""
+        """Count the trial, which was just suggested, as under way."""
         self.running[trial_id] = _Running(starts=self._next_start(), seconds=self.predict(values))
 
     def _next_start(self) -> float:

@@ -87,7 +87,7 @@ def make_gate(
     estimator: Estimator | None,
     length: Callable[[Trial], RunLength],
 ) -> BudgetGate | None:
-    """For a sampler with a budget; `length` gives a trial's number of steps."""
+    """The gate of a sampler with a budget, None without one; `length` gives a trial's steps."""
     if (
         experiment.plan.budget_seconds is None
         or experiment.plan.sampler is None
@@ -124,7 +124,7 @@ def _unfinished(experiment: Experiment, finished_ids: Set[str], folder: Path) ->
 
 
 def observation_of(experiment: Experiment, records: Sequence[TrialRecord]) -> Observation:
-    """Of a configuration, by the records of all its replicates, none of which failed; its curve is
+    """A configuration by the records of all its replicates, none of which failed; its curve is
     the first one's."""
     values = {name: AXES[name].value(records[0].config) for name in experiment.space.axes}
     result = configuration_result(records)
@@ -137,13 +137,13 @@ def observation_of(experiment: Experiment, records: Sequence[TrialRecord]) -> Ob
 def observation_of_report(
     experiment: Experiment, values: Mapping[str, Value], result: Mapping[str, Any]
 ) -> Observation:
-    """Of a trial's values and its last report; its curve was told epoch by epoch."""
+    """A trial by its values and its last report; its curve was told epoch by epoch."""
     seconds = result["training_seconds"]
     return _observation(experiment, values, result["status"], result[OBJECTIVE], seconds, {})
 
 
 def observation_of_point(experiment: Experiment, point: KnownPoint) -> Observation:
-    """Of another experiment's result (`--warm-start`)."""
+    """Another experiment's result (`--warm-start`)."""
     return _observation(experiment, point.values, COMPLETE, point.objective, point.seconds, {})
 
 

@@ -104,7 +104,7 @@ class LedgerOptunaSearch(Searcher):
         """
         Args:
             space: what may be suggested.
-            sampler: one of `search.records.experiment.SAMPLERS`.
+            sampler: one of `search.records.plan.SAMPLERS`.
             base_seed: the search's seed.
             finished: the trials in the ledger, in its order.
             unfinished: values of trials that were started and must go on first.

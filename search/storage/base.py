@@ -37,7 +37,7 @@ class Entry:
     """One object, as a listing has it."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     mtime: float
     """Seconds since 1970, by the storage's clock; whole seconds in most object stores."""
 

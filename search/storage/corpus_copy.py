@@ -16,7 +16,7 @@ from minigpt_search.data.corpus.manifest import MANIFEST_FILE, Manifest
 from minigpt_search.search.storage.base import Storage, StorageError
 
 AT_ONCE = 8
-"""Files."""
+"""How many files travel at a time."""
 
 
 def corpus_key(name: str) -> str:
@@ -104,7 +104,8 @@ def _fetch(storage: Storage, name: str, folder: Path) -> bool:
 
 
 def _is_there(folder: Path, content_hash: str | None) -> bool:
-    """By what its manifest says: the files of a folder that came from here were hashed."""
+    """Whether the corpus is there, by what its manifest says: the files of a folder that came from
+    here were hashed."""
     try:
         found = str(json.loads((folder / MANIFEST_FILE).read_bytes())["content_hash"])
     except (OSError, ValueError, KeyError):

@@ -193,7 +193,8 @@ def _s3(query: str, bucket: str) -> Any:
 
 
 def _endpoint() -> dict[str, str]:
-    """Of a service other than Amazon's, as its command line reads it too; pyarrow (26) does not."""
+    """The address of a service other than Amazon's, from where its command line reads it too;
+    pyarrow (26) does not."""
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
         if url := os.environ.get(name):
             parts = urlsplit(url)

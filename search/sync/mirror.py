@@ -66,7 +66,8 @@ class Mirror:
 
 
 class StorageMirror(Mirror):
-    """Of the experiment in `folder`, whose lock is held. `take` first, `close` at the end."""
+    """Keeps a storage's copy of the experiment in `folder`, whose lock is held. `take` first,
+    `close` at the end."""
 
     def __init__(self, storage: Storage, experiment: Experiment, folder: Path) -> None:
         self.storage, self.experiment, self.folder = storage, experiment, folder
@@ -147,8 +148,8 @@ class StorageMirror(Mirror):
             self._fetched[key] = entry
 
     def _forget_others(self, ended: Iterable[str], there: set[str]) -> None:
-        """Of a trial that hasn't ended, what is here and no more there: another driver had it tried
-        again."""
+        """Delete of a trial that hasn't ended what is here and no more there: another driver had it
+        tried again."""
         for path in (self.folder / "checkpoints").glob("*/*.json"):
             trial = path.parent.name
             if trial not in ended and self._key(trial, path.name) not in there:

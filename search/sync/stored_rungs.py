@@ -14,7 +14,7 @@ from minigpt_search.search.storage.base import Entry, Storage
 from minigpt_search.search.storage.uri import experiment_key
 
 AT_ONCE = 16
-"""Files."""
+"""How many files are read at a time."""
 
 
 class StoredRungs:

@@ -115,7 +115,8 @@ class SyncedWorkerFiles(WorkerFiles):
         self._uploads.add(path)
 
     def _put_checkpoint(self, path: Path) -> None:
-        """And delete there what `model.training.checkpoint.save_step` deletes here."""
+        """Put a checkpoint, and delete there what `model.training.checkpoint.save_step` deletes
+        here."""
         trial_id = path.parent.name
         self.wrote(path)
         there = self._there.setdefault(trial_id, [])

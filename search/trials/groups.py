@@ -23,7 +23,7 @@ def trunk_groups(trials: Sequence[Trial]) -> list[list[Trial]]:
 def shared_steps(
     experiment: Experiment, trials: Sequence[Trial], length: Callable[[Trial], RunLength]
 ) -> dict[str, int]:
-    """By trial id, the steps that a trial takes over from its trunk when these are trained; the
+    """The steps that a trial, by its id, takes over from its trunk when these are trained; the
     trials that take over none are left out."""
     if not experiment.has_branches:
         return {}

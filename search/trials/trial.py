@@ -72,7 +72,7 @@ class ReportedTrials:
         return self.known[result["member"]]
 
     def forget(self, trial: Trial) -> None:
-        """It has ended: of thousands those that run are kept."""
+        """Drop a trial that has ended: of thousands those that run are kept."""
         self.known.pop(trial.trial_id, None)
 
 

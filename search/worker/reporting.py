@@ -120,7 +120,8 @@ def tune_hooks(
 
 
 def last_report(records: Sequence[TrialRecord]) -> dict[str, Any]:
-    """Of trials that ended together; what a sampler is told of one configuration's replicates."""
+    """The report of trials that ended together: what a sampler is told of one configuration's
+    replicates."""
     result = configuration_result(records)
     return {
         OBJECTIVE: result.loss,

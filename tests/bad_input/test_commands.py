@@ -65,6 +65,7 @@ HEADS = (*TPE, "--grid", "embed_dim,n_heads")
         (("--grid", "lr", "--corpus", "tiny"), "batch_size=4: an epoch has only 3 sequences"),
         ((*LR, "--preset", "full"), "warmup_steps=500: the whole run has"),
         ((*LR, "--preset", "huge"), "--preset: invalid choice: 'huge'"),
+        ((*LR, "--preset", "seed"), "--preset: the preset seed is called full now"),
         ((*LR, "--seeds", "0"), "--seeds 0: give 1 or more"),
         ((*LR, "--seeds", "x"), "--seeds: invalid int value: 'x'"),
         ((*LR, "--seeds", "1000000000"), "make 4,000,000,000 trials: at most 10,000"),
