@@ -18,9 +18,6 @@ from minigpt_search.data.common.paths import artifacts_root, check_writable
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.records import DIVERGED, FAILED
 from minigpt_search.model.run_length import RunLength
-from minigpt_search.search.answer.answer import answer
-from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
-from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.parser import check_options, make_parser
@@ -127,8 +124,10 @@ def run(
             return 1
         experiment = freeze_plan(experiment, folder, ledger)
         keep_real_speeds(experiment, ledger, root, trained_before)
-        print_results(experiment, root, ledger)
+        from minigpt_search.search.answer.print_results import print_results  # imports pandas
         from minigpt_search.search.samplers.study_db import write_study  # imports Ray
+
+        print_results(experiment, root, ledger)
 
         try:
             write_study(experiment, folder, ledger)
@@ -201,32 +200,6 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
 
 def _done(experiment: Experiment, ledger: Ledger) -> str:
     return f"{len(ledger.ended())} of {Results(experiment, ledger).trials_so_far} trials"
-
-
-def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
-    """The table, the answer, where the ledger is and what to run next."""
-    results = Results(experiment, ledger)
-    print()
-    if results.complete:
-        print(as_text(trials_table(results)))
-        print()
-    _print_front(results)
-    out = None if root == artifacts_root() else str(root)
-    print("\n".join(answer(results, out).lines()) + "\n")
-    name = experiment.name
-    print(f"Ledger     {ledger.path}")
-    print(f"Report     {command_line('reports/generate.py', name, root=root)}")
-    print(f"Rerun      {command_line('search/rerun.py', name, root=root)}", flush=True)
-
-
-def _print_front(results: Results) -> None:
-    """The Pareto front where there are two objectives, and what --max-cost excludes."""
-    if len(results.experiment.plan.objectives) > 1:
-        print(front_sentence(results))
-        if not (front := front_table(results)).empty:
-            print(f"\n{as_text(front)}\n")
-    if (sentence := limit_sentence(results)) is not None:
-        print(f"{sentence}\n")
 
 
 if __name__ == "__main__":

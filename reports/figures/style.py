@@ -2,7 +2,7 @@
 
 Drawn on Figure objects (no pyplot, no global state), so that they need no display. Colours are
 Okabe and Ito's, told apart by colour-blind readers; its yellow, faint on white, is left out for
-grey. Every trial has a marker of its own besides its colour.
+grey. Every trial has a marker of its own, not only a colour.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from pathlib import Path
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.search.cli.search_flags import parse_budget, warm_starts
 from minigpt_search.search.cli.space_flags import MOST_TRIALS, claims_space, read_space
@@ -56,6 +55,8 @@ def corpus_if_prepared(root: Path, name: str) -> Corpus | None:
 
 def prepare_builtin(root: Path) -> Corpus:
     """The built-in corpus, downloaded and prepared first."""
+    from minigpt_search.data.pipeline.build import prepare_corpus  # most starts have no need of it
+
     return open_corpus(prepare_corpus(CorpusSpec(), root))
 
 

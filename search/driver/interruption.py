@@ -10,13 +10,10 @@ from typing import Any
 
 from ray import tune
 
+from minigpt_search.search.machines.machines import RayLost
 from minigpt_search.search.trials.reports import NO_STORAGE
 
 LOOK_EVERY_SECONDS = 1.0
-
-
-class RayLost(Exception):
-    """A process that Ray needs on this machine is gone; with a new Ray the search can go on."""
 
 
 class NoStorage(Exception):

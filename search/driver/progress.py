@@ -62,8 +62,8 @@ class ProgressLine(tune.Callback):
         self.shared = shared
         self.reported = ReportedTrials(experiment)
         self.done = WorkDone(work, planned, ledger.ended())
-        self.told: set[str] = set()
-        """Ids of the trials whose end was told."""
+        self.announced: set[str] = set()
+        """Ids of the trials whose end was printed."""
         self.running: dict[str, str] = {}
         self.steps_seen: dict[str, tuple[int, float]] = {}
         self.rates: dict[str, float] = {}
@@ -122,13 +122,13 @@ class ProgressLine(tune.Callback):
 
     def _end(self, tune_trial: Any) -> None:
         for trial in trials_of(self.experiment, tune_trial.config):
-            if trial.trial_id not in self.told:
+            if trial.trial_id not in self.announced:
                 self._tell_end(trial)
             self.reported.forget(trial)
         self._redraw()
 
     def _tell_end(self, trial: Trial) -> None:
-        self.told.add(trial.trial_id)
+        self.announced.add(trial.trial_id)
         self.running.pop(trial.trial_id, None)
         self.rates.pop(trial.trial_id, None)
         self.done.note(trial.trial_id, 1.0)

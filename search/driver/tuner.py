@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
-from minigpt_search.search.driver.interruption import InterruptHandler, NoStorage, RayLost
+from minigpt_search.search.driver.interruption import InterruptHandler, NoStorage
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
@@ -36,6 +36,7 @@ from minigpt_search.search.machines.machines import (
     ClusterLost,
     Machines,
     Node,
+    RayLost,
     RunningRay,
     slots_on,
 )
@@ -61,7 +62,7 @@ from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
 from minigpt_search.search.worker.trainable import run_trials
 
 CANNOT_GO_ON = (RayError, TuneError, RayLost, ClusterLost, NoStorage, OSError)
-"""What ends a search besides Ctrl-C; the ledger is whole all the same."""
+"""What ends a search, apart from Ctrl-C; the ledger is whole all the same."""
 MAX_RAYS_LOST = 3
 """How often Ray is started again after it lost a process that it needs."""
 

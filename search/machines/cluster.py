@@ -101,14 +101,14 @@ class ClusterRay:
         self._own = ray.get_runtime_context().get_node_id()
         self._nodes = _workers()
         self._looked_at = time.monotonic()
-        self._told: Callable[[Sequence[Node]], None] | None = None
+        self._on_new_nodes: Callable[[Sequence[Node]], None] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks into a file that nobody reads."""
         return {}
 
-    def on_new_nodes(self, told: Callable[[Sequence[Node]], None]) -> None:
-        self._told = told
+    def on_new_nodes(self, callback: Callable[[Sequence[Node]], None]) -> None:
+        self._on_new_nodes = callback
 
     def find_lost(self) -> str | None:
         """Says which nodes have come and gone. Raises `ClusterLost`."""
@@ -124,8 +124,8 @@ class ClusterRay:
             if keys:
                 left = f"{counted(len(after), 'node')} now"
                 tqdm.write(f"  {counted(len(keys), 'node')} {change}: {left}", file=sys.stderr)
-        if before != after and self._told is not None:
-            self._told(list(self._nodes.values()))
+        if before != after and self._on_new_nodes is not None:
+            self._on_new_nodes(list(self._nodes.values()))
         return None
 
 

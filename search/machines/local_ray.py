@@ -26,7 +26,7 @@ import psutil
 import ray
 
 from minigpt_search.data.common.ray_connection import silence_prints
-from minigpt_search.search.machines.machines import Node
+from minigpt_search.search.machines.machines import Node, RayLost
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.storage.uri import experiment_uri
 
@@ -53,7 +53,7 @@ class LocalRay:
         """The name of a needed process that is gone, if one is."""
         return next((name for name, pid in self.processes.items() if not _lives(pid)), None)
 
-    def on_new_nodes(self, told: Callable[[Sequence[Node]], None]) -> None:
+    def on_new_nodes(self, callback: Callable[[Sequence[Node]], None]) -> None:
         """There are never any."""
 
 
@@ -75,20 +75,7 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     os.environ[MARK] = str(owner)
     try:
-        with warnings.catch_warnings(), few_processes():
-            warnings.simplefilter("ignore", FutureWarning)
-            silence_prints()
-            ray.init(
-                address="local",  # never a cluster that happens to run here
-                num_cpus=experiment.machine.max_concurrent * experiment.machine.threads_per_trial,
-                num_gpus=len(experiment.machine.hardware["gpus"])
-                if experiment.machine.device == "cuda"
-                else 0,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                _temp_dir=str(scratch / "ray"),
-            )
+        _start(experiment, scratch)
         needed = {p.name(): p.pid for p in psutil.Process().children() if p.name() in NEEDED}
         yield LocalRay(scratch=scratch / "tune", processes=needed)
     finally:
@@ -96,6 +83,29 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
         del os.environ[MARK]
         end_left_overs(owner)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _start(experiment: Experiment, scratch: Path) -> None:
+    """Raises `RayLost` if Ray does not come up: on a busy machine it happens that the raylet does
+    not answer within the 30 s that Ray (2.60) gives it."""
+    machine = experiment.machine
+    with warnings.catch_warnings(), few_processes():
+        warnings.simplefilter("ignore", FutureWarning)
+        silence_prints()
+        try:
+            ray.init(
+                address="local",  # never a cluster that happens to run here
+                num_cpus=machine.max_concurrent * machine.threads_per_trial,
+                num_gpus=len(machine.hardware["gpus"]) if machine.device == "cuda" else 0,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=str(scratch / "ray"),
+            )
+        except OSError:  # no room, no permission: another start changes nothing
+            raise
+        except Exception as error:  # Ray raises a plain one
+            raise RayLost(f"Ray did not start ({str(error).partition('. ')[0]})") from error
 
 
 def _stored(experiment: Experiment) -> str:

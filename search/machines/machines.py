@@ -52,8 +52,8 @@ class RunningRay(Protocol):
     def find_lost(self) -> str | None:
         """The name of a needed process that is gone, if one is: then another Ray may do."""
 
-    def on_new_nodes(self, told: Callable[[Sequence[Node]], None]) -> None:
-        """Have `told` called with all nodes when others than before are there."""
+    def on_new_nodes(self, callback: Callable[[Sequence[Node]], None]) -> None:
+        """Have `callback` called with all nodes when others than before are there."""
 
 
 class Machines(ABC):
@@ -173,3 +173,7 @@ def _slots(node: Node, threads: int, gpus: float) -> int:
 
 class ClusterLost(Exception):
     """The cluster doesn't answer any more."""
+
+
+class RayLost(Exception):
+    """A process that Ray needs on this machine is gone; with a new Ray the search can go on."""

@@ -31,10 +31,10 @@ def measure(
     threads: int,
     most: int,
     seconds: float = SECONDS,
-    told: Callable[[int, float], None] = lambda size, rate: None,
+    on_rate: Callable[[int, float], None] = lambda size, rate: None,
 ) -> dict[int, float]:
     """Training tokens a second of all trials together, for 1, 2, 4, ... processes up to `most` or
-    as many as the GPU's memory holds. Takes about half a minute; `told` hears each rate."""
+    as many as the GPU's memory holds. Takes about half a minute; `on_rate` hears each."""
     rates: dict[int, float] = {}
     with ExitStack() as stack:
         probes: list[ProbeProcess] = []
@@ -54,7 +54,7 @@ def measure(
                     raise
                 break  # what else is on the GPU left too little memory for so many
             rates[size] = sum(answer["tokens_per_second"] for answer in answers)
-            told(size, rates[size])
+            on_rate(size, rates[size])
             most = min(most, how_many_fit(held, device))
     return rates
 

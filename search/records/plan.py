@@ -53,11 +53,6 @@ class Plan:
         if self.stopper not in (None, *STOPPERS):
             raise ValueError(f"stopper {self.stopper!r}")
 
-    @property
-    def stops_early(self) -> bool:
-        """Whether trials may end before their last step, so that costs are upper bounds."""
-        return self.stopper not in (None, NEVER)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:

@@ -125,11 +125,11 @@ class ReplayedCma(BaseSampler):
             seed=self._seed,
             n_max_resampling=10 * n,
         )
-        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         size = optimizer.population_size
-        for start in range(0, len(told) - size + 1, size):
+        for start in range(0, len(complete) - size + 1, size):
             optimizer.tell(
-                [(space.transform(t.params), _penalised(t)) for t in told[start : start + size]]
+                [(space.transform(t.params), _penalised(t)) for t in complete[start : start + size]]
             )
         return space.untransform(optimizer.ask())
 

@@ -52,7 +52,7 @@ class Axis:
     sampled: tuple[Value, ...] = ()
     """What a sampler chooses from where it is not told otherwise; empty: the range."""
     has_flag: bool = False
-    """Whether it has a flag of its own besides `--space`."""
+    """Whether it has a flag of its own, not only `--space`."""
 
     @property
     def flag(self) -> str:

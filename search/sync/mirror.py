@@ -35,7 +35,7 @@ AT_ONCE = 16
 """Small files that are fetched at a time."""
 PUSHED_BYTES_A_SECOND = 200_000.0
 """Of the ledger at most, on average: an object can't be appended to, and the ledger of thousands of
-trials is megabytes, which would go up at each beat."""
+trials is megabytes, which would go up at each heartbeat."""
 LOST_SECONDS = 60.0
 """Without an answer of the storage, until the search ends."""
 

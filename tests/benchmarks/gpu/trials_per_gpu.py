@@ -42,7 +42,7 @@ def main() -> int:
             args.json.write_text(json.dumps(found))
 
     most = 2 if args.quick else max(SIZES)
-    print(choose(measure(config, args.device, threads=1, most=most, told=show))[1])
+    print(choose(measure(config, args.device, threads=1, most=most, on_rate=show))[1])
     return 0
 
 

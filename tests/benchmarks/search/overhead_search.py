@@ -87,7 +87,6 @@ def cpu_seconds_besides_workers() -> float:
 
 def put_clocks_into_the_search() -> None:
     """Wrap what `search.run` calls. Ray may only be imported once the environment is set."""
-    from minigpt_search.search import run
     from minigpt_search.search.cli import plan_search as begin
     from minigpt_search.search.machines import local
 
@@ -100,6 +99,10 @@ def put_clocks_into_the_search() -> None:
 
         STAMPS["import_ray"] = [began, time.time()]
         import ray
+
+        from minigpt_search.search.answer import print_results as shown
+
+        shown.print_results = stamped("table", shown.print_results)
 
         ray.init = stamped("ray_init", ray.init)
         ray.shutdown = stamped("ray_shutdown", ray.shutdown)
@@ -116,7 +119,6 @@ def put_clocks_into_the_search() -> None:
     local.prepare_environment = prepare_and_wrap
     begin.corpus_if_prepared = stamped("verify_corpus", begin.corpus_if_prepared)
     begin.make_estimator = stamped("measure_cost", begin.make_estimator)
-    run.print_results = stamped("table", run.print_results)
 
 
 def main() -> int:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from minigpt_search.search.driver.interruption import InterruptHandler, NoStorage, RayLost
+from minigpt_search.search.driver.interruption import InterruptHandler, NoStorage
+from minigpt_search.search.machines.machines import RayLost
 from minigpt_search.search.trials.reports import NO_STORAGE
 
 

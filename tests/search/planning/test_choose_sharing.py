@@ -143,7 +143,7 @@ def test_a_worker_is_held_to_its_part(
 def test_two_processes_are_measured() -> None:
     config = RunConfig().replace(vocab_size=60, seq_len=8, embed_dim=16, batch_size=2)
     told: dict[int, float] = {}
-    rates = sharing.measure(config, "cpu", threads=1, most=3, seconds=0.1, told=told.__setitem__)
+    rates = sharing.measure(config, "cpu", threads=1, most=3, seconds=0.1, on_rate=told.__setitem__)
     assert rates == told
     assert list(rates) == [1, 2]
     assert min(rates.values()) > 0

@@ -1,0 +1,39 @@
+"""What a search prints when it has ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.search.answer.answer import answer
+from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
+from minigpt_search.search.answer.text_table import as_text, trials_table
+from minigpt_search.search.records.experiment import Experiment, command_line
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.results import Results
+
+
+def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
+    """Print the table, the answer, where the ledger is and what to run next."""
+    results = Results(experiment, ledger)
+    print()
+    if results.complete:
+        print(as_text(trials_table(results)))
+        print()
+    _print_front(results)
+    out = None if root == artifacts_root() else str(root)
+    print("\n".join(answer(results, out).lines()) + "\n")
+    name = experiment.name
+    print(f"Ledger     {ledger.path}")
+    print(f"Report     {command_line('reports/generate.py', name, root=root)}")
+    print(f"Rerun      {command_line('search/rerun.py', name, root=root)}", flush=True)
+
+
+def _print_front(results: Results) -> None:
+    """The Pareto front where there are two objectives, and what --max-cost excludes."""
+    if len(results.experiment.plan.objectives) > 1:
+        print(front_sentence(results))
+        if not (front := front_table(results)).empty:
+            print(f"\n{as_text(front)}\n")
+    if (sentence := limit_sentence(results)) is not None:
+        print(f"{sentence}\n")
