@@ -41,6 +41,8 @@ class Found:
     """Results outside of its ranges."""
     different: int
     """Results of configurations that differ elsewhere too."""
+    repeated: int
+    """Results that an experiment named before it has too."""
     other_code: bool
     """Whether another version of the program, or of its libraries, made it."""
 
@@ -50,17 +52,19 @@ class Found:
         parts = [f"{len(self.taken)} trials are taken over"]
         if self.points:
             parts.append(f"{len(self.points)} results are told to the sampler")
-        left_out = [
-            f"{count} {why}"
-            for count, why in (
-                (self.outside, "outside of the ranges"),
-                (self.different, "of other configurations"),
-            )
-            if count
-        ]
-        parts += [f"left out: {', '.join(left_out)}"] if left_out else []
+        parts += [f"left out: {self.left_out}"] if self.left_out else []
         code = f"; {DIFFERENT_CODE}" if self.other_code else ""
         return f"Warm start {self.name}: {'; '.join(parts)}{code}"
+
+    @property
+    def left_out(self) -> str:
+        """How many results can't be used for which reason; "" if all can."""
+        reasons = (
+            (self.outside, "outside of the ranges"),
+            (self.different, "of other configurations"),
+            (self.repeated, "that another one named before has too"),
+        )
+        return ", ".join(f"{count} {why}" for count, why in reasons if count)
 
 
 def load_sources(root: Path, experiment: Experiment) -> list[Found]:
@@ -77,14 +81,16 @@ def load_sources(root: Path, experiment: Experiment) -> list[Found]:
                 f"content than {experiment.corpus.name} here; losses on them don't compare"
             )
         ledger = Ledger(folder / "ledger.jsonl")
-        ended = [t for t in ledger.trials if t.trial_id in ledger.ended() - known]
-        known |= {t.trial_id for t in ended}
-        one = _sort(name, experiment, ended, not same_code_and_versions(other))
+        finished = [t for t in ledger.trials if t.trial_id in ledger.ended()]
+        new = [t for t in finished if t.trial_id not in known]
+        known |= {t.trial_id for t in new}
+        repeated = len(finished) - len(new)
+        one = _sort(name, experiment, new, repeated, not same_code_and_versions(other))
         if not one.taken and not one.points:
+            reasons = f" ({one.left_out})" if one.left_out else ""
             raise UserError(
-                f"--warm-start {name}: of its {len(ledger.ended())} finished trials none can be "
-                f"used ({one.outside} outside of the ranges, {one.different} of other "
-                "configurations); leave it out"
+                f"--warm-start {name}: of its {len(finished)} finished trials none can be "
+                f"used{reasons}; leave it out"
             )
         found.append(one)
     return found
@@ -109,7 +115,11 @@ def check_that_some_are_left(root: Path, experiment: Experiment) -> None:
 
 
 def _sort(
-    name: str, experiment: Experiment, ended: Sequence[TrialRecord], other_code: bool
+    name: str,
+    experiment: Experiment,
+    ended: Sequence[TrialRecord],
+    repeated: int,
+    other_code: bool,
 ) -> Found:
     taken, points = [], []
     outside = different = 0
@@ -134,6 +144,7 @@ def _sort(
         points=tuple(points),
         outside=outside,
         different=different,
+        repeated=repeated,
         other_code=other_code,
     )
 

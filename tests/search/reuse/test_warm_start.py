@@ -103,6 +103,11 @@ def test_a_grid_takes_finished_cells_of_two_others_and_needs_them_no_more(
         "Warm start a: 2 trials are taken over; left out: 1 outside of the ranges"
     )
     assert [t.trial_id for t in second.taken] == [b[1].trial_id]
+    assert second.line.endswith("left out: 1 that another one named before has too")
+    grid(tmp_path, monkeypatch, "same", "--lr", "1e-3,2e-3")
+    twice = plan(tmp_path, monkeypatch, *words, "a,same", "--name", "c")
+    with pytest.raises(UserError, match=r"same: of its 2 .* none can be used .2 that another"):
+        load_sources(tmp_path, twice)
     new = with_known_points(tmp_path, new)
     assert new.reuse.known_points == ()
     folder = tmp_path / "experiments" / "c"
@@ -151,7 +156,7 @@ def test_a_sampler_is_told_the_rest_and_it_is_kept_in_the_experiment(
     assert with_known_points(tmp_path, longer).reuse.known_points == new.reuse.known_points
 
     other = plan(tmp_path, monkeypatch, *SAMPLER, *fixed, "--warm-start", "wide")
-    with pytest.raises(UserError, match=r"none can be used .* 2 of other configurations"):
+    with pytest.raises(UserError, match=r"none can be used .2 of other configurations"):
         load_sources(tmp_path, other)
     assert len(wide) == 2
 
