@@ -37,6 +37,7 @@ from minigpt_search.search.machines.machines import (
     Machines,
     Node,
     RayLost,
+    RayNotStarted,
     RunningRay,
     slots_on,
 )
@@ -61,7 +62,7 @@ from minigpt_search.search.trials.reports import OUT_OF_MEMORY
 from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
 from minigpt_search.search.worker.trainable import run_trials
 
-CANNOT_GO_ON = (RayError, TuneError, RayLost, ClusterLost, NoStorage, OSError)
+CANNOT_GO_ON = (RayError, TuneError, RayLost, RayNotStarted, ClusterLost, NoStorage, OSError)
 """What ends a search, apart from Ctrl-C; the ledger is whole all the same."""
 MAX_RAYS_LOST = 3
 """How often Ray is started again after it lost a process that it needs."""

@@ -26,7 +26,7 @@ import psutil
 import ray
 
 from minigpt_search.data.common.ray_connection import silence_prints
-from minigpt_search.search.machines.machines import Node, RayLost
+from minigpt_search.search.machines.machines import Node, RayNotStarted
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.storage.uri import experiment_uri
 
@@ -86,8 +86,8 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
 
 
 def _start(experiment: Experiment, scratch: Path) -> None:
-    """Raises `RayLost` if Ray does not come up: on a busy machine it happens that the raylet does
-    not answer within the 30 s that Ray (2.60) gives it."""
+    """Raises `RayNotStarted` where the raylet does not answer within the 30 s that Ray (2.60) gives
+    it, for example since a package is missing that one of its processes needs."""
     machine = experiment.machine
     with warnings.catch_warnings(), few_processes():
         warnings.simplefilter("ignore", FutureWarning)
@@ -102,10 +102,10 @@ def _start(experiment: Experiment, scratch: Path) -> None:
                 logging_level=logging.CRITICAL,
                 _temp_dir=str(scratch / "ray"),
             )
-        except OSError:  # no room, no permission: another start changes nothing
+        except OSError:  # no room, no permission: said as any other
             raise
         except Exception as error:  # Ray raises a plain one
-            raise RayLost(f"Ray did not start ({str(error).partition('. ')[0]})") from error
+            raise RayNotStarted(f"Ray did not start ({str(error).partition('. ')[0]})") from error
 
 
 def _stored(experiment: Experiment) -> str:

@@ -175,5 +175,9 @@ class ClusterLost(Exception):
     """The cluster doesn't answer any more."""
 
 
+class RayNotStarted(Exception):
+    """Ray does not come up on this machine."""
+
+
 class RayLost(Exception):
     """A process that Ray needs on this machine is gone; with a new Ray the search can go on."""

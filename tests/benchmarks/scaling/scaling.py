@@ -116,7 +116,8 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One search."""
     experiment = plan(args.trials, args.slots, args.search)
     experiment.write(folder)
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # the workers': where the trial is
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # the workers': where the trial is
     prepare_environment(1)
     from minigpt_search.search.driver import tuner
     from minigpt_search.search.worker.reporting import report_every

@@ -11,7 +11,7 @@ import ray
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.machines.local_ray import MARK, local_ray, scratch_folder
-from minigpt_search.search.machines.machines import RayLost
+from minigpt_search.search.machines.machines import RayNotStarted
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,13 @@ from minigpt_search.search.machines.machines import RayLost
     [
         (
             Exception("The current node timed out during startup. This could happen because …"),
-            RayLost,
+            RayNotStarted,
             r"^Ray did not start \(The current node timed out during startup\)$",
         ),
         (OSError(28, "No space left on device"), OSError, "No space left"),
     ],
 )
-def test_a_ray_that_does_not_start_leaves_nothing_and_can_be_tried_again(
+def test_a_ray_that_does_not_start_leaves_nothing(
     fault: Exception,
     raised: type[Exception],
     message: str,
