@@ -74,7 +74,47 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="COLUMN",
         help="of .jsonl, .parquet and hub: (text)",
     )
-    parser.add_argument("--no-quality-filter", action="store_true", help="keep what is not prose")
+    parser.add_argument(
+        "--template",
+        metavar="TEXT",
+        help="the text of a row, with {COLUMN} for each column: '{question}\\n{answer}'",
+    )
+    parser.add_argument(
+        "--bad-rows",
+        metavar="refuse|skip",
+        default=CorpusSpec.bad_rows,
+        help="rows that can't be read: an error (default), or passed over and counted",
+    )
+    parser.add_argument(
+        "--separator",
+        metavar="TEXT",
+        default=CorpusSpec.separator,
+        help="ends a document in a file (<|endoftext|>); `none`: nothing does",
+    )
+    parser.add_argument(
+        "--filter",
+        action="append",
+        metavar="web|none",
+        help="rules for web text: for all sources, or one for each; by default for built-in text, "
+        "web pages, dumps and the hub, not for files",
+    )
+    parser.add_argument(
+        "--duplicates",
+        metavar="keep|exact|near",
+        help="what goes as repetition: nothing, whole documents (default), near ones too (default "
+        "with the rules for web text)",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="NAME",
+        default=CorpusSpec.tokenizer,
+        help="gpt2 (default), byte, char, bpe:SIZE (learnt from the train split), or a "
+        "tokenizer.json",
+    )
+    parser.add_argument("--validation", metavar="SOURCE", help="the validation text, and only that")
+    parser.add_argument(
+        "--validation-share", type=float, metavar="SHARE", help="of the text, 0.1 for a tenth"
+    )
     parser.add_argument("--out", metavar="ROOT", help="default: $MINIGPT_HOME, else ./artifacts")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
     parser.add_argument("--address", metavar="RAY", help="a Ray cluster: auto, HOST:PORT or local")
@@ -102,7 +142,14 @@ def main() -> int:
         segments=arguments.segments,
         seed=arguments.seed,
         text_column=arguments.text_column,
-        quality_filter=not arguments.no_quality_filter,
+        template=arguments.template,
+        bad_rows=arguments.bad_rows,
+        separator=None if arguments.separator == "none" else arguments.separator,
+        filters=tuple(arguments.filter or ()),
+        duplicates=arguments.duplicates,
+        tokenizer=arguments.tokenizer,
+        validation=arguments.validation,
+        validation_share=arguments.validation_share,
     )
     if arguments.workers is not None and not 1 <= arguments.workers <= 1024:
         raise UserError(f"--workers {arguments.workers}: give a number from 1 to 1024")
