@@ -29,8 +29,8 @@ class RawDocument(NamedTuple):
     """The index of its source in the list of sources."""
     form: Form
     text: str | bytes
-    ends: bool = True
-    """Whether the document ends here; else the next one of the same source goes on with it."""
+    number: int = 0
+    """The document's number in the order of reading: parts of one have the same."""
 
 
 class Document(NamedTuple):
@@ -38,7 +38,7 @@ class Document(NamedTuple):
 
     source: int
     text: str
-    ends: bool = True
+    number: int = 0
     """As in `RawDocument`."""
 
 

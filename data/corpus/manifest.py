@@ -16,8 +16,8 @@ from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 
-SCHEMA_VERSION = 2
-"""Version 2 added the checksum."""
+SCHEMA_VERSION = 3
+"""Version 2 added the checksum; version 3 splits that are excerpts, and what each source lost."""
 MANIFEST_FILE = "manifest.json"
 SPLITS = ("train", "val", "test")
 
@@ -42,6 +42,10 @@ class Split:
     bytes: int
     """The UTF-8 bytes of the documents' text, separators not included."""
     files: tuple[SegmentFile, ...]
+    text_sha256: str = ""
+    """A hash of what text it is, the same under any tokenizer; "" in a manifest of before."""
+    largest_document: int = 0
+    """The tokens of the document that has the most of it; 0 in a manifest of before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +190,12 @@ def _split(raw: dict[str, Any], where: str) -> Split:
     counts = {key: _typed(raw, key, int, where) for key in ("documents", "tokens", "bytes")}
     if min(counts.values()) < 1 or sum(file.tokens for file in files) != counts["tokens"]:
         raise UserError(f"{where}: its counts contradict each other: prepare the corpus again")
-    return Split(**counts, files=tuple(files))
+    return Split(
+        **counts,
+        files=tuple(files),
+        text_sha256=_typed({"text_sha256": "", **raw}, "text_sha256", str, where),
+        largest_document=_typed({"largest_document": 0, **raw}, "largest_document", int, where),
+    )
 
 
 def _check_present(raw: Any, types: Mapping[str, type], where: str) -> None:

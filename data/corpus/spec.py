@@ -67,6 +67,7 @@ class CorpusSpec:
     """The share of the text that is for validation; None: as `eval_tokens` says."""
 
     def __post_init__(self) -> None:
+        choices: list[tuple[str, str, tuple[str, ...]]]
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise UserError(
                 f"--name {self.name!r}: use 1 to 100 letters, digits, '.', '_' or '-', "
@@ -88,11 +89,11 @@ class CorpusSpec:
             raise UserError("--separator: must not be empty; `none` takes none")
         object.__setattr__(self, "filters", tuple(self.filters))
         choices = [("filter", each, FILTERS) for each in self.filters]
-        choices += [("bad-rows", self.bad_rows, BAD_ROWS)]
-        choices += [("duplicates", self.duplicates, (None, *DUPLICATES))]
+        choices.append(("bad-rows", self.bad_rows, BAD_ROWS))
+        choices.append(("duplicates", self.duplicates or EXACT, DUPLICATES))
         for name, value, known in choices:
             if value not in known:
-                raise UserError(f"--{name} {value}: give {' or '.join(filter(None, known))}")
+                raise UserError(f"--{name} {value}: give {', '.join(known[:-1])} or {known[-1]}")
         if len(self.filters) not in (0, 1, len(self.sources)):
             raise UserError(
                 f"--filter: {len(self.filters)} of them for {len(self.sources)} sources: give one "

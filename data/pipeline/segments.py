@@ -22,8 +22,8 @@ import numpy.typing as npt
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.corpus.manifest import SegmentFile, Split
-from minigpt_search.data.pipeline.document_table import DocumentTable
-from minigpt_search.data.pipeline.splits import Selection
+from minigpt_search.data.pipeline.encode import Encoded
+from minigpt_search.data.pipeline.splits import Pieces
 
 
 class SegmentWriter:
@@ -33,14 +33,12 @@ class SegmentWriter:
     """
 
     def __init__(
-        self, folder: Path, table: DocumentTable, count_bytes: Callable[[list[int]], int]
+        self, folder: Path, separator: int, count_bytes: Callable[[list[int]], int]
     ) -> None:
-        """`count_bytes` gives the UTF-8 bytes of the text that some token ids stand for."""
+        """`separator` is the token after each document; `count_bytes` gives the UTF-8 bytes of the
+        text that some token ids stand for."""
         self._folder = folder
-        self._tokens = table.tokens()
-        self._lengths = table.lengths
-        self._offsets = np.cumsum(table.lengths) - table.lengths
-        self._text_bytes = table.text_bytes
+        self._separator = separator
         self._count_bytes = count_bytes
         self._hash = hashlib.sha256()
 
@@ -50,65 +48,88 @@ class SegmentWriter:
         on how they are divided into files."""
         return self._hash.hexdigest()
 
-    def write(self, split: str, selection: Selection, segments: int, progress: Any) -> Split:
+    def write(
+        self,
+        split: str,
+        pieces: Pieces,
+        encoded: Encoded,
+        taken: npt.NDArray[np.int64],
+        segments: int,
+        text_sha256: str,
+        progress: Any,
+    ) -> Split:
         """Write one split as `segments` files of equal length (but for one token).
 
         Files are `segment_00.pt` ... for train, `val.pt` and `test.pt` else.
 
+        Args:
+            pieces: the text of the split, M pieces.
+            encoded: their tokens.
+            taken: (M,) how many tokens of each are taken, its separator among them.
+            text_sha256: for the manifest.
+
         Raises:
             UserError: fewer than two tokens a file, so that it could hold no example.
         """
-        if selection.tokens < 2 * segments:
+        total = int(taken.sum())
+        if total < 2 * segments:
             raise UserError(
-                f"--segments {segments}: {split} has only {selection.tokens} tokens, "
+                f"--segments {segments}: {split} has only {total} tokens, "
                 f"too few for {segments} files: give more text or fewer segments"
             )
-        self._hash.update(f"{split} {selection.tokens}\n".encode())
-        bounds = np.linspace(0, selection.tokens, segments + 1).astype(np.int64)
-        ends = np.cumsum(selection.lengths)
+        self._hash.update(f"{split} {total}\n".encode())
+        bounds = np.linspace(0, total, segments + 1).astype(np.int64)
+        ends = np.cumsum(taken)
         files = []
         for number in range(segments):
-            tokens = self._gather(selection, ends, bounds[number], bounds[number + 1])
+            tokens = self._gather(encoded, taken, ends, bounds[number], bounds[number + 1])
             self._hash.update(tokens.tobytes())
             name = f"segment_{number:02d}.pt" if split == "train" else f"{split}.pt"
             files.append(save_segment(self._folder / name, tokens))
             progress.update(len(tokens))
+        _, document = np.unique(pieces.numbers, return_inverse=True)
         return Split(
-            documents=len(selection.documents),
-            tokens=selection.tokens,
-            bytes=self._count_text(selection),
+            documents=pieces.documents,
+            tokens=total,
+            bytes=self._count_text(pieces, encoded, taken),
             files=tuple(files),
+            text_sha256=text_sha256,
+            largest_document=int(np.bincount(document, weights=taken).max()),
         )
 
     def _gather(
-        self, selection: Selection, ends: npt.NDArray[np.int64], start: int, stop: int
-    ) -> npt.NDArray[np.uint16]:
-        """The tokens from `start` to `stop` of a split's documents laid end to end.
+        self,
+        encoded: Encoded,
+        taken: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        start: int,
+        stop: int,
+    ) -> npt.NDArray[Any]:
+        """The tokens from `start` to `stop` of a split's pieces laid end to end.
 
         Args:
-            ends: where each document ends in that row of tokens.
+            ends: where each piece ends in that row of tokens.
         """
-        tokens = np.empty(stop - start, np.uint16)
+        tokens = np.full(stop - start, self._separator, encoded.tokens.dtype)
         filled = 0
         index = int(np.searchsorted(ends, start, side="right"))
         while filled < len(tokens):
-            row, length = selection.documents[index], selection.lengths[index]
-            skipped = max(0, start - (ends[index] - length))  # in the segment before this one
-            piece = min(length - skipped, len(tokens) - filled)
-            first = self._offsets[row] + skipped
-            tokens[filled : filled + piece] = self._tokens[first : first + piece]
-            filled += piece
+            skipped = max(0, start - (ends[index] - taken[index]))  # in the segment before this
+            count = min(taken[index] - skipped, len(tokens) - filled)
+            own = max(0, min(count, encoded.lengths[index] - skipped))  # the rest is the separator
+            first = encoded.offsets[index] + skipped
+            tokens[filled : filled + own] = encoded.tokens[first : first + own]
+            filled += count
             index += 1
         return tokens
 
-    def _count_text(self, selection: Selection) -> int:
-        """The UTF-8 bytes of a split's text. Of a document that was cut they are counted anew."""
-        rows = selection.documents
-        whole = selection.lengths == self._lengths[rows]
-        count = int(self._text_bytes[rows[whole]].sum())
-        for row, length in zip(rows[~whole], selection.lengths[~whole], strict=True):
-            first = self._offsets[row]
-            count += self._count_bytes(self._tokens[first : first + length].tolist())
+    def _count_text(self, pieces: Pieces, encoded: Encoded, taken: npt.NDArray[np.int64]) -> int:
+        """The UTF-8 bytes of a split's text. Of a piece that was cut they are counted anew."""
+        whole = taken >= encoded.lengths
+        count = int((pieces.stops - pieces.starts)[whole].sum())
+        for index in np.flatnonzero(~whole):
+            first = encoded.offsets[index]
+            count += self._count_bytes(encoded.tokens[first : first + taken[index]].tolist())
         return count
 
 

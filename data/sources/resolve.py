@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from minigpt_search.data.common.documents import Source
@@ -69,8 +70,15 @@ def resolve_sources(spec: CorpusSpec, downloads: Downloads) -> list[Source]:
     sources: list[Source] = []
     for group, argument in enumerate(spec.sources):
         name, _ = split_weight(argument)
-        sources += _resolve(name, group, spec, downloads)
+        own = _resolve(name, group, spec, downloads)
+        chosen = spec.filters[group % len(spec.filters)] if spec.filters else None
+        sources += [replace(s, filter=chosen or _default_filter(s)) for s in own]
     return sources
+
+
+def _default_filter(source: Source) -> str:
+    web = source.kind != "user" or source.form != "plain" or source.name.startswith("hub:")
+    return "web" if web else "none"
 
 
 def _resolve(name: str, group: int, spec: CorpusSpec, downloads: Downloads) -> list[Source]:

@@ -106,7 +106,7 @@ def run(folder: Path, documents: int, args: argparse.Namespace, meter: Meter) ->
         with meter.stage("imports"):
             pass
         with meter.stage("repeats"):
-            repeats = RepeatFilter()
+            repeats = RepeatFilter(range(9))
             for count in counts:
                 repeats.decide(digests(generator, count, args.paragraphs))
             del repeats

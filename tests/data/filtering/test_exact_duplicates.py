@@ -17,28 +17,28 @@ def kept(repeats: RepeatFilter, *texts: str) -> list[str]:
 
 
 def test_a_document_is_kept_once() -> None:
-    repeats = RepeatFilter()
+    repeats = RepeatFilter(range(9))
     assert kept(repeats, "short", "other", "short") == ["short", "other"]
     assert repeats.dropped == {(0, "exact_duplicate"): 1}
 
 
 def test_a_long_paragraph_is_kept_once() -> None:
-    repeats = RepeatFilter()
+    repeats = RepeatFilter(range(9))
     texts = [f"A\n{LONG}", f"B\n{LONG}\n{OTHER}", f"C\n{LONG}"]
     assert kept(repeats, *texts) == [f"A\n{LONG}", f"B\n{OTHER}"]
     assert repeats.dropped == {(0, "repeated_paragraphs"): 1}
 
 
 def test_a_paragraph_repeated_within_a_document_is_kept_once() -> None:
-    assert kept(RepeatFilter(), f"{LONG}\n{OTHER}\n{LONG}") == [f"{LONG}\n{OTHER}"]
+    assert kept(RepeatFilter(range(9)), f"{LONG}\n{OTHER}\n{LONG}") == [f"{LONG}\n{OTHER}"]
 
 
 def test_short_lines_may_be_repeated() -> None:
     texts = ["Mr Speaker:\nyes", "Mr Speaker:\nno"]
-    assert kept(RepeatFilter(), *texts) == texts
+    assert kept(RepeatFilter(range(9)), *texts) == texts
 
 
 def test_empty_documents_are_counted() -> None:
-    repeats = RepeatFilter()
+    repeats = RepeatFilter(range(9))
     assert kept(repeats, "", "text", "") == ["text"]
     assert repeats.dropped == {(0, "empty"): 2}

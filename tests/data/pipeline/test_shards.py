@@ -101,7 +101,7 @@ LINES = st.sampled_from(["a", "b", "c" * 79, "d" * 80, "e" * 90, "f" * 81, "é" 
 @given(st.lists(st.lists(LINES, max_size=5).map("\n".join), max_size=12), st.integers(1, 5))
 def test_repeats_against_the_plain_rule(texts: list[str], batch: int) -> None:
     documents = [Document(0, text) for text in texts]
-    repeats = RepeatFilter()
+    repeats = RepeatFilter(range(9))
     kept, dropped = [], []
     for start in range(0, len(documents), batch):
         part = documents[start : start + batch]
