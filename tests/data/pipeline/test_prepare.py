@@ -45,24 +45,63 @@ def run(root: Path, *arguments: object, **environment: str) -> subprocess.Comple
     )
 
 
-def test_the_splits_hold_the_source_s_text_once(root: Path, text_file: Path) -> None:
+def split_texts(corpus: Corpus, split: str) -> list[str]:
+    """The texts between the separators of a split."""
+    encoding = get_encoding(corpus.folder.parents[1])
+    files = [corpus.folder / file.name for file in corpus.manifest.splits[split].files]
+    tokens = torch.cat([torch.load(file).to(torch.int64) for file in files]).tolist()
+    assert len(tokens) == corpus.manifest.splits[split].tokens
+    assert tokens[-1] == SEPARATOR_TOKEN or split != "train"
+    texts = encoding.decode(tokens).split("<|endoftext|>")
+    size = sum(len(text.encode()) for text in texts)
+    assert size == corpus.manifest.splits[split].bytes
+    assert corpus.bytes_per_token(split) == size / len(tokens)
+    return texts
+
+
+def test_each_document_is_in_one_split_and_as_it_was(root: Path, text_file: Path) -> None:
     corpus = open_corpus(prepare(root, text_file))
-    encoding = get_encoding(root)
-    documents: list[str] = []
+    original = text_file.read_text().split("\n<|endoftext|>\n")
+    train = split_texts(corpus, "train")[:-1]
+    assert len(corpus.manifest.splits["train"].files) == 8
+    assert set(train) < set(original)
+    held_out = set(original) - set(train)
+    for split in ("val", "test"):
+        # some are cut: they are at most a part of the splits' size
+        found = [text for text in split_texts(corpus, split) if text]
+        own = [
+            text for text in held_out if any(text.startswith(each[:40]) for each in found)
+        ]
+        assert own and len(own) == corpus.manifest.splits[split].documents
+        held_out -= set(own)
+    assert not held_out
+    assert [entry["characters_kept"] for entry in corpus.manifest.sources] == [
+        sum(map(len, original))
+    ]
+
+
+@pytest.mark.parametrize("tokenizer", ["gpt2", "byte"])
+def test_white_space_and_long_documents_come_back_byte_for_byte(
+    root: Path, tmp_path: Path, tokenizer: str
+) -> None:
+    generator = random.Random(0)
+    marks = [" ", "  ", "\t", "\n", "\r\n", "\n\n\n", "\u00a0", "\u2028", "e\u0301", "\u4e2d", "word"]
+    text = "".join(generator.choice(marks) for _ in range(60_000))
+    (tmp_path / "odd.txt").write_bytes(text.encode())
+    corpus = open_corpus(prepare(root, tmp_path / "odd.txt", tokenizer=tokenizer))
+    decode = load(corpus).decode_bytes
+    pieces = {}
     for split in ("train", "val", "test"):
         files = [corpus.folder / file.name for file in corpus.manifest.splits[split].files]
-        tokens = torch.cat([torch.load(file).to(torch.int64) for file in files]).tolist()
-        assert len(tokens) == corpus.manifest.splits[split].tokens
-        assert tokens[-1] == SEPARATOR_TOKEN
-        texts = encoding.decode(tokens).split("<|endoftext|>")[:-1]
-        assert len(texts) == corpus.manifest.splits[split].documents
-        size = sum(len(text.encode()) for text in texts)
-        assert size == corpus.manifest.splits[split].bytes
-        assert corpus.bytes_per_token(split) == size / len(tokens)
-        documents += texts
-    original = [text.strip() for text in text_file.read_text().split("<|endoftext|>")]
-    assert sorted(documents) == sorted(original)
-    assert len(corpus.manifest.splits["train"].files) == 8
+        pieces[split] = decode(torch.cat([torch.load(f).int() for f in files]).tolist()).decode()
+        assert len(pieces[split].encode()) == corpus.manifest.splits[split].bytes
+    (unused,) = re.findall(r"([\d,]+) bytes around", " ".join(corpus.manifest.notes)) or ["0"]
+    total = sum(split.bytes for split in corpus.manifest.splits.values())
+    assert total + int(unused.replace(",", "")) == len(text.encode())
+    assert pieces["val"][:200] in text and pieces["test"][:200] in text
+    rest = pieces["train"]
+    for part in re.findall(".{1,100}", rest, re.DOTALL)[:50]:
+        assert part in text
 
 
 def test_the_same_corpus_on_any_number_of_cores_and_with_any_hash_seed(
@@ -96,7 +135,7 @@ def test_duplicates_are_dropped_and_none_crosses_the_splits(
     near = [text.replace("Chapter", "Section") for text in texts[:20]]
     source = tmp_path / "many.txt"
     source.write_text("\n<|endoftext|>\n".join([*texts, *texts[:10], *near]))
-    manifest = open_corpus(prepare(root, source)).manifest
+    manifest = open_corpus(prepare(root, source, filters=("web",))).manifest
     (entry,) = manifest.sources
     assert entry["documents_in"] == 70
     assert entry["documents_kept"] == 40
@@ -112,8 +151,22 @@ def test_near_duplicates_are_dropped(
     near = [re.sub(r"(\w+)\.(?=\n|$)", r"\1 indeed.", text) for text in texts[:12]]
     source = tmp_path / "near.txt"
     source.write_text("\n<|endoftext|>\n".join([*texts, *near]))
-    (entry,) = open_corpus(prepare(root, source)).manifest.sources
+    (entry,) = open_corpus(prepare(root, source, duplicates="near")).manifest.sources
     assert entry["dropped"] == {"near_duplicate": 12}
+    (entry,) = open_corpus(prepare(root, source, name="own")).manifest.sources
+    assert entry["dropped"] == {}  # rows that share a long prompt are near, too
+
+
+def test_documents_that_come_again_are_dropped_unless_they_are_to_stay(
+    root: Path, tmp_path: Path, make_prose: Callable[..., str]
+) -> None:
+    texts = [make_prose(number) for number in range(30)]
+    source = tmp_path / "twice.txt"
+    source.write_text("\n<|endoftext|>\n".join([*texts, *texts[:7]]))
+    (entry,) = open_corpus(prepare(root, source)).manifest.sources
+    assert entry["dropped"] == {"exact_duplicate": 7} and entry["documents_kept"] == 30
+    (entry,) = open_corpus(prepare(root, source, name="all", duplicates="keep")).manifest.sources
+    assert entry["dropped"] == {} and entry["documents_kept"] == 37
 
 
 def test_a_second_call_does_nothing_and_says_so(
