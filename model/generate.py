@@ -19,7 +19,7 @@ from torch import Tensor
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, VOCAB_SIZE, get_encoding
+from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, VOCAB_SIZE, get_encoding
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.checkpoint import load_model
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.manifest import MANIFEST_FILE, SPLITS, Manifest, read_manifest
-from minigpt_search.data.corpus.tokenizer import VOCAB_SIZE
+from minigpt_search.data.tokenizers.gpt2 import VOCAB_SIZE
 
 if TYPE_CHECKING:
     from minigpt_search.data.corpus.dataset import SegmentedTextDataset

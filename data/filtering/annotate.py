@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt_search.data.common.documents import Document
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, get_encoding
 from minigpt_search.data.filtering.near_duplicates import signatures
 from minigpt_search.data.filtering.quality import failed_rules
 from minigpt_search.data.filtering.word_table import WordTable
+from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, get_encoding
 
 _NO_TOKENS = np.empty(0, np.uint16)
 _SEPARATOR = np.array([SEPARATOR_TOKEN], np.uint16)

@@ -34,13 +34,6 @@ from minigpt_search.data.corpus.manifest import (
     write_manifest,
 )
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import (
-    FILE_HASHES,
-    SEPARATOR_TOKEN,
-    VOCAB_SIZE,
-    bpe_files,
-    get_encoding,
-)
 from minigpt_search.data.filtering.annotate import annotate, preload
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
 from minigpt_search.data.filtering.near_duplicates import first_of_each
@@ -56,6 +49,13 @@ from minigpt_search.data.pipeline.sharded import read_sharded
 from minigpt_search.data.pipeline.splits import Selection, choose_splits
 from minigpt_search.data.pipeline.workers import Workers
 from minigpt_search.data.sources.resolve import check_sources, resolve_sources, source_weights
+from minigpt_search.data.tokenizers.gpt2 import (
+    FILE_HASHES,
+    SEPARATOR_TOKEN,
+    VOCAB_SIZE,
+    bpe_files,
+    get_encoding,
+)
 
 MANY_DOCUMENTS = 2_000
 """With as many documents to come, worker processes start while the first are being read."""

@@ -20,7 +20,7 @@ import torch
 from ray import tune
 
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus
-from minigpt_search.data.corpus.tokenizer import VOCAB_SIZE
+from minigpt_search.data.tokenizers.gpt2 import VOCAB_SIZE
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import describe_device, versions
 from minigpt_search.model.records import FAILED, STOPPED, CheckpointRef, Timing

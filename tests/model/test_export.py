@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from minigpt_search.data.common.errors import UserError, run_command
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, get_encoding
+from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, get_encoding
 from minigpt_search.model.export import export, main
 from minigpt_search.model.training.checkpoint import load_model
 

@@ -21,9 +21,9 @@ from pyarrow import parquet
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus, verify_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, get_encoding
 from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.data.sources.builtin import BUILTIN
+from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, get_encoding
 
 PREPARE = "data/prepare.py"
 RunHere = Callable[..., Any]
