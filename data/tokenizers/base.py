@@ -6,15 +6,14 @@ separator, whatever stands in it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-TOKENIZER_FILE = "tokenizer.json"
-"""The file of a tokenizer in its corpus' folder, in the format of the `tokenizers` library."""
+from minigpt_search.data.tokenizers.record import sha256_of
+
 END_OF_TEXT = "<|endoftext|>"
 """The separator's name, where a tokenizer has none of its own."""
 MOST_ENTRIES = 1_000_000
@@ -69,8 +68,3 @@ def make_record(tokenizer: Tokenizer, files: Mapping[str, str]) -> dict[str, Any
         "separator_token": tokenizer.separator_token,
         "files": {name: sha256_of(content) for name, content in files.items()},
     }
-
-
-def sha256_of(content: str) -> str:
-    """The SHA-256 of a file with this content, in hexadecimal."""
-    return hashlib.sha256(content.encode()).hexdigest()

@@ -14,20 +14,20 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.tokenizers import gpt2
-from minigpt_search.data.tokenizers.base import (
-    MOST_ENTRIES,
-    TOKENIZER_FILE,
-    Tokenizer,
-    sha256_of,
-)
+from minigpt_search.data.tokenizers.base import MOST_ENTRIES, Tokenizer
 from minigpt_search.data.tokenizers.gpt2 import GPT2Tokenizer
 from minigpt_search.data.tokenizers.hugging_face import FileTokenizer, learn_bpe, read_file
 from minigpt_search.data.tokenizers.lossless import check_lossless
+from minigpt_search.data.tokenizers.record import (
+    BPE,
+    BYTE,
+    CHAR,
+    FILE,
+    GPT2,
+    TOKENIZER_FILE,
+    read_kept,
+)
 from minigpt_search.data.tokenizers.simple import BYTES, ByteTokenizer, CharTokenizer
-
-GPT2, BYTE, CHAR, BPE, FILE = "gpt2", "byte", "char", "bpe", "file"
-LEARNT = (CHAR, BPE)
-"""Kinds that are made from the training text."""
 
 
 def kind_of(choice: str) -> str:
@@ -90,41 +90,6 @@ def load_tokenizer(record: Mapping[str, Any], folder: Path, root: Path) -> Token
         UserError: its file is missing or damaged, or GPT-2's can't be had.
     """
     return restore_tokenizer(record, read_kept(record, folder), root, str(folder))
-
-
-def kept_files(record: Mapping[str, Any]) -> list[str]:
-    """The names of the tokenizer's files in its corpus' folder."""
-    return [TOKENIZER_FILE] if record.get("kind", GPT2) in (CHAR, BPE, FILE) else []
-
-
-def read_kept(record: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """The content of each of `kept_files`. Raises `UserError` if one is missing, or has another
-    hash than in the record."""
-    found = {}
-    for name in kept_files(record):
-        path = folder / name
-        try:
-            found[name] = path.read_bytes().decode()
-        except FileNotFoundError:
-            raise UserError(
-                f"{path}: the tokenizer's file is missing: remove {folder} and prepare it again"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "damaged"
-            raise UserError(f"{path}: cannot be read ({reason})") from None
-        files = record.get("files")
-        if not isinstance(files, dict) or sha256_of(found[name]) != files.get(name):
-            raise UserError(
-                f"{path}: damaged, its SHA-256 is not the one on record: remove {folder} and "
-                "prepare it again"
-            )
-    return found
-
-
-def vocab_size_of(record: Mapping[str, Any]) -> int:
-    """The entries of the tokenizer with this record. One without a kind is GPT-2's, of a corpus
-    that was made when there was no other."""
-    return int(record["vocab_size"]) if "kind" in record else gpt2.VOCAB_SIZE
 
 
 def restore_tokenizer(

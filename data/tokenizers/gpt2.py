@@ -21,11 +21,12 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.tokenizers.base import END_OF_TEXT, Tokens
+from minigpt_search.data.tokenizers.record import GPT2, GPT2_ENTRIES
 
 if TYPE_CHECKING:
     import tiktoken
 
-VOCAB_SIZE = 50_257
+VOCAB_SIZE = GPT2_ENTRIES
 SEPARATOR_TOKEN = 50_256
 """The id of `<|endoftext|>`, which stands after each document."""
 
@@ -51,7 +52,7 @@ CACHE_NAMES = {
 class GPT2Tokenizer:
     """GPT-2's encoding, with its files below a root."""
 
-    name = kind = "gpt2"
+    name = kind = GPT2
     vocab_size = VOCAB_SIZE
     separator_token = SEPARATOR_TOKEN
 

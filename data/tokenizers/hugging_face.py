@@ -20,10 +20,10 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.tokenizers.base import (
     END_OF_TEXT,
     MOST_ENTRIES,
-    TOKENIZER_FILE,
     Tokens,
     make_record,
 )
+from minigpt_search.data.tokenizers.record import BPE, FILE, TOKENIZER_FILE
 from minigpt_search.data.tokenizers.simple import BYTE_CHARACTERS
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def read_file(path: Path) -> FileTokenizer:
         return FileTokenizer(
             library.to_str(),
             name=path.name,
-            kind="file",
+            kind=FILE,
             separator=separator,
             source_sha256=hashlib.sha256(content).hexdigest(),
         )
@@ -231,4 +231,4 @@ def learn_bpe(size: int, texts: Iterable[str]) -> FileTokenizer:
     )
     library.train_from_iterator(texts, trainer)
     separator = _separator(library)
-    return FileTokenizer(library.to_str(), name=f"bpe:{size}", kind="bpe", separator=separator)
+    return FileTokenizer(library.to_str(), name=f"bpe:{size}", kind=BPE, separator=separator)

@@ -13,10 +13,10 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.tokenizers.base import (
     END_OF_TEXT,
     MOST_ENTRIES,
-    TOKENIZER_FILE,
     Tokens,
     make_record,
 )
+from minigpt_search.data.tokenizers.record import BYTE, CHAR, TOKENIZER_FILE
 
 _CODE_POINTS = 0x110000
 """Of Unicode."""
@@ -33,7 +33,7 @@ number, or, where that is not printable, as one of those from 256 on."""
 class ByteTokenizer:
     """The 256 bytes of UTF-8, each its own id, and the separator."""
 
-    name = kind = "byte"
+    name = kind = BYTE
     vocab_size = BYTES + 1
     separator_token = BYTES
 
@@ -67,7 +67,7 @@ class CharTokenizer:
     UTF-8, a token each: so no text is lost, and those tokens are trained on by no other.
     """
 
-    name = kind = "char"
+    name = kind = CHAR
 
     def __init__(self, characters: str) -> None:
         """`characters`: each one once. Their ids are their places in it."""

@@ -28,8 +28,8 @@ from minigpt_search.data.tokenizers.choose import (
     check_tokenizer,
     load_tokenizer,
     make_tokenizer,
-    vocab_size_of,
 )
+from minigpt_search.data.tokenizers.record import vocab_size_of
 
 TEXT = "The river and the stone and the garden of the river.\n" * 30
 MakeFile = Callable[[], Tokenizer]
@@ -84,13 +84,26 @@ def few_bytes() -> Tokenizer:
     return made
 
 
+def html() -> Tokenizer:
+    """Its special token is also what it learnt from text."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+    made.train_from_iterator(["</s>"] * 9, trainer)
+    made.add_special_tokens(["</s>"])
+    return made
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (bert, "changes 'Hello ' into 'hello '"),
+        (bert, "changes 'Hello ' into"),
         (llama, "changes '\u2581\u2581a \u2581b' into '  a  b'"),
-        (unigram, "makes the special token '<unk>' from text"),
+        (unigram, "changes 'Hello ' into"),
         (few_bytes, "changes"),
+        (html, "makes the special token '</s>' from text"),
     ],
 )
 def test_a_file_that_changes_text_is_refused_and_says_what(
