@@ -81,6 +81,8 @@ def _texts(tokenizer: FileTokenizer) -> Iterator[str]:
         yield "".join(map(chr, range(start, start + 64)))
     # Added tokens that are not special are found in a text; some take the white space around.
     for token in tokenizer.library.get_added_tokens_decoder().values():
+        if token.special:
+            continue  # not found (`_special_from_text`)
         yield f"a  {token.content}  b\n{token.content}{token.content}"
     chance = random.Random(0)
     parts = [*"aZ09 \t\n\r.,'\"-_(){}<>|/\\", "  ", "\u00e9", "\u0301", "\u4e2d", "\U0001f41d"]
