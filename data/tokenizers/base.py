@@ -33,6 +33,8 @@ class Tokenizer(Protocol):
     """One of gpt2, byte, char, bpe, file."""
     vocab_size: int
     """The entries, the separator included; ids are below it."""
+    separator: str
+    """The name of the separator."""
     separator_token: int
     """The id that stands after each document."""
 

@@ -54,6 +54,7 @@ class GPT2Tokenizer:
 
     name = kind = GPT2
     vocab_size = VOCAB_SIZE
+    separator = END_OF_TEXT
     separator_token = SEPARATOR_TOKEN
 
     def __init__(self, root: Path) -> None:

@@ -57,6 +57,7 @@ class FileTokenizer:
         self.vocab_size = max(ids, default=-1) + 1
         if not 0 <= separator < self.vocab_size <= MOST_ENTRIES:
             raise ValueError(f"{self.vocab_size:,} entries and the separator {separator}")
+        self.separator = self.library.id_to_token(separator) or ""
 
     def encode(self, text: str) -> Tokens:
         return np.array(self.library.encode(text, add_special_tokens=False).ids, np.uint32)

@@ -35,6 +35,7 @@ class ByteTokenizer:
 
     name = kind = BYTE
     vocab_size = BYTES + 1
+    separator = END_OF_TEXT
     separator_token = BYTES
 
     def encode(self, text: str) -> Tokens:
@@ -68,6 +69,7 @@ class CharTokenizer:
     """
 
     name = kind = CHAR
+    separator = END_OF_TEXT
 
     def __init__(self, characters: str) -> None:
         """`characters`: each one once. Their ids are their places in it."""
