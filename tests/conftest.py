@@ -17,8 +17,8 @@ import torch
 
 from minigpt_search.data.common.errors import run_command
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import bpe_files
 from minigpt_search.data.pipeline.build import prepare_corpus
+from minigpt_search.data.tokenizers.gpt2 import bpe_files
 
 # The default run tries the same examples each time: what it finds is found before a change, not by
 # whoever runs it next. MINIGPT_FUZZ=N looks further, at random.

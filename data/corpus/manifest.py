@@ -24,7 +24,8 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentFile:
-    """One `.pt` file: a 1-D uint16 tensor of token ids."""
+    """One `.pt` file: a 1-D tensor of token ids, uint16, or uint32 where the vocabulary is larger
+    (`data.tokenizers.base.token_dtype`)."""
 
     name: str
     tokens: int
@@ -61,7 +62,8 @@ class Manifest:
     options: dict[str, Any]
     """The fields of the `CorpusSpec` that made it."""
     tokenizer: dict[str, Any]
-    """The keys `name`, `vocab_size`, `separator_token`, `files` (name to SHA-256)."""
+    """`Tokenizer.record` (`data/tokenizers/base.py`). Without a `kind` it is GPT-2's, of a corpus
+    made when there was no other."""
     sources: list[dict[str, Any]]
     """The sources in reading order, each with its licence, attribution, counts, and what of it was
     dropped for which reason."""
@@ -142,7 +144,13 @@ _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
 
 _COUNTS = ("documents_in", "documents_kept", "tokens")
 _SOURCE_TYPES = {"name": str, "kind": str, **dict.fromkeys(_COUNTS, int)}
-_TOKENIZER_TYPES = {"name": str, "vocab_size": int}
+_TOKENIZER_TYPES = {
+    "name": str,
+    "kind": str,
+    "vocab_size": int,
+    "separator_token": int,
+    "files": dict,
+}
 
 
 def read_manifest(folder: Path) -> Manifest:

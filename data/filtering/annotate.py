@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt_search.data.common.documents import Document
-from minigpt_search.data.corpus.tokenizer import get_encoding
 from minigpt_search.data.filtering.near_duplicates import PERMUTATIONS, signatures
 from minigpt_search.data.filtering.quality import failed_rules
 from minigpt_search.data.filtering.treatment import Treatment
 from minigpt_search.data.filtering.word_table import Words, WordTable
+from minigpt_search.data.tokenizers.gpt2 import get_encoding
 
 Tokens = npt.NDArray[np.uint16]
 

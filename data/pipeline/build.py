@@ -25,7 +25,6 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.common.versions import TEXT_LIBRARIES, versions
-from minigpt_search.data.corpus.any_tokenizer import check_tokenizer
 from minigpt_search.data.corpus.manifest import (
     MANIFEST_FILE,
     SPLITS,
@@ -34,7 +33,6 @@ from minigpt_search.data.corpus.manifest import (
     write_manifest,
 )
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import bpe_files
 from minigpt_search.data.filtering.annotate import annotate, preload
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
 from minigpt_search.data.filtering.treatment import Treatment, treatment_of
@@ -51,6 +49,8 @@ from minigpt_search.data.pipeline.source_lines import (
 from minigpt_search.data.pipeline.workers import Workers
 from minigpt_search.data.pipeline.write_splits import write_splits
 from minigpt_search.data.sources.resolve import check_sources, resolve_sources
+from minigpt_search.data.tokenizers.choose import check_tokenizer
+from minigpt_search.data.tokenizers.gpt2 import bpe_files
 
 MANY_DOCUMENTS = 2_000
 """With as many documents to come, worker processes start while the first are being read."""

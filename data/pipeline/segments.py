@@ -1,4 +1,5 @@
-"""Token ids to segment files: 1-D uint16 tensors for `torch.load`, hashed, flushed to disk.
+"""Token ids to segment files: 1-D uint16 or uint32 tensors for `torch.load`, hashed, flushed to
+disk.
 
 They are written without torch, whose import takes 0.9 s. Its `torch.save` would write files that
 hold the same (`tests/data/pipeline/test_segments.py`).
@@ -133,8 +134,8 @@ class SegmentWriter:
         return count
 
 
-def save_segment(path: Path, tokens: npt.NDArray[np.uint16]) -> SegmentFile:
-    """Save token ids as a 1-D uint16 tensor, and see them on the disk before returning."""
+def save_segment(path: Path, tokens: npt.NDArray[np.uint16 | np.uint32]) -> SegmentFile:
+    """Save token ids as a 1-D tensor of their type, and see them on the disk before returning."""
     content = tensor_file(tokens)
     with atomic_file(path) as file:
         file.write(content)
@@ -148,12 +149,12 @@ _HEADER_BYTES = 30
 """The fixed part of a member's header in a zip archive, before its name and its extra field."""
 
 
-def tensor_file(tokens: npt.NDArray[np.uint16]) -> memoryview:
-    """Make the content of a file that `torch.load` reads as a 1-D uint16 tensor: a zip archive that
-    holds the tensor's data, and a pickle that says what they are."""
+def tensor_file(tokens: npt.NDArray[np.uint16 | np.uint32]) -> memoryview:
+    """Make the content of a file that `torch.load` reads as a 1-D tensor of the same type: a zip
+    archive that holds the tensor's data, and a pickle that says what they are."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), _pickle(len(tokens)))
+        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), _pickle(tokens))
         archive.writestr(zipfile.ZipInfo("archive/byteorder"), sys.byteorder)
         data = zipfile.ZipInfo("archive/data/0")
         before = packed.tell() + _HEADER_BYTES + len(data.filename) + 4
@@ -164,16 +165,17 @@ def tensor_file(tokens: npt.NDArray[np.uint16]) -> memoryview:
     return packed.getbuffer()
 
 
-def _pickle(length: int) -> bytes:
+def _pickle(tokens: npt.NDArray[np.uint16 | np.uint32]) -> bytes:
     """Write a pickle of `_rebuild_tensor_v3(storage "0", offset 0, (length,), stride (1,), no
     gradient, no hooks, torch.uint16)`, opcode by opcode: `pickle` itself would import torch."""
+    length = len(tokens)
     storage = b"".join(
         [
             pickle.MARK + _text("storage"),
             _global("torch.storage", "UntypedStorage"),
             _text("0"),
             _text("cpu"),
-            _int(2 * length),
+            _int(tokens.nbytes),
             pickle.TUPLE + pickle.BINPERSID,
         ]
     )
@@ -185,7 +187,7 @@ def _pickle(length: int) -> bytes:
             storage + _int(0),
             _int(length) + pickle.TUPLE1,
             _int(1) + pickle.TUPLE1,
-            pickle.NEWFALSE + hooks + _global("torch", "uint16"),
+            pickle.NEWFALSE + hooks + _global("torch", tokens.dtype.name),
             pickle.TUPLE + pickle.REDUCE + pickle.STOP,
         ]
     )

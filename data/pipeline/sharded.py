@@ -27,7 +27,6 @@ from minigpt_search.data.common.package import source_files
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.common.versions import versions
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import bpe_files
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
 from minigpt_search.data.filtering.treatment import Treatment
 from minigpt_search.data.pipeline.cluster import Cluster, prepare_environment
@@ -51,6 +50,7 @@ from minigpt_search.data.pipeline.shards import (
     shard_file,
     write_raw_shards,
 )
+from minigpt_search.data.tokenizers.gpt2 import bpe_files
 
 INDEX = "index.json"
 """The file that says how many shards of raw text there are, and what was counted while they were

@@ -13,16 +13,17 @@ import numpy.typing as npt
 from minigpt_search.data.common.documents import Source
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.progress import Progress
-from minigpt_search.data.corpus.any_tokenizer import make_tokenizer, token_dtype
 from minigpt_search.data.corpus.manifest import SPLITS, Split
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import get_encoding
 from minigpt_search.data.pipeline.document_table import DocumentTable
 from minigpt_search.data.pipeline.encode import TableText, encode_pieces
 from minigpt_search.data.pipeline.holdout import Documents
 from minigpt_search.data.pipeline.segments import SegmentWriter
 from minigpt_search.data.pipeline.splits import Pieces, choose_held_out, choose_train
 from minigpt_search.data.sources.resolve import source_weights
+from minigpt_search.data.tokenizers.base import token_dtype
+from minigpt_search.data.tokenizers.choose import make_tokenizer
+from minigpt_search.data.tokenizers.gpt2 import get_encoding
 
 Ints = npt.NDArray[np.int64]
 

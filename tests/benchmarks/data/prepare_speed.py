@@ -43,10 +43,10 @@ from minigpt_search.data.common.progress import Progress  # noqa: E402
 from minigpt_search.data.corpus.corpus import verify_corpus  # noqa: E402
 from minigpt_search.data.corpus.manifest import Manifest, read_manifest  # noqa: E402
 from minigpt_search.data.corpus.spec import CorpusSpec  # noqa: E402
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, bpe_files, get_encoding  # noqa: E402
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter  # noqa: E402
 from minigpt_search.data.pipeline import build  # noqa: E402
 from minigpt_search.data.sources.resolve import resolve_sources  # noqa: E402
+from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, bpe_files, get_encoding  # noqa: E402
 
 QUICK_SOURCE = "builtin:c4"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from minigpt_search.data.corpus.tokenizer import get_encoding
 from minigpt_search.data.filtering.quality import RULES, Rule, failed_rules, text_statistics
 from minigpt_search.data.filtering.word_table import WordTable
+from minigpt_search.data.tokenizers.gpt2 import get_encoding
 
 PROSE = (
     "The history of the harbour begins with a small market that was held below the castle. "

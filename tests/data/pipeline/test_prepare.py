@@ -21,9 +21,9 @@ from pyarrow import parquet
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus, verify_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, get_encoding
 from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.data.sources.builtin import BUILTIN
+from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, get_encoding
 
 PREPARE = "data/prepare.py"
 RunHere = Callable[..., Any]
@@ -69,9 +69,7 @@ def test_each_document_is_in_one_split_and_as_it_was(root: Path, text_file: Path
     for split in ("val", "test"):
         # some are cut: they are at most a part of the splits' size
         found = [text for text in split_texts(corpus, split) if text]
-        own = [
-            text for text in held_out if any(text.startswith(each[:40]) for each in found)
-        ]
+        own = [text for text in held_out if any(text.startswith(each[:40]) for each in found)]
         assert own and len(own) == corpus.manifest.splits[split].documents
         held_out -= set(own)
     assert not held_out
@@ -85,7 +83,19 @@ def test_white_space_and_long_documents_come_back_byte_for_byte(
     root: Path, tmp_path: Path, tokenizer: str
 ) -> None:
     generator = random.Random(0)
-    marks = [" ", "  ", "\t", "\n", "\r\n", "\n\n\n", "\u00a0", "\u2028", "e\u0301", "\u4e2d", "word"]
+    marks = [
+        " ",
+        "  ",
+        "\t",
+        "\n",
+        "\r\n",
+        "\n\n\n",
+        "\u00a0",
+        "\u2028",
+        "e\u0301",
+        "\u4e2d",
+        "word",
+    ]
     text = "".join(generator.choice(marks) for _ in range(60_000))
     (tmp_path / "odd.txt").write_bytes(text.encode())
     corpus = open_corpus(prepare(root, tmp_path / "odd.txt", tokenizer=tokenizer))
