@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shlex
 import signal
@@ -19,10 +20,11 @@ import torch
 from pyarrow import parquet
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.corpus.corpus import open_corpus, verify_corpus
+from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.data.sources.builtin import BUILTIN
+from minigpt_search.data.tokenizers.choose import load_tokenizer
 from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, get_encoding
 
 PREPARE = "data/prepare.py"
@@ -99,7 +101,8 @@ def test_white_space_and_long_documents_come_back_byte_for_byte(
     text = "".join(generator.choice(marks) for _ in range(60_000))
     (tmp_path / "odd.txt").write_bytes(text.encode())
     corpus = open_corpus(prepare(root, tmp_path / "odd.txt", tokenizer=tokenizer))
-    decode = load(corpus).decode_bytes
+    record, folder = corpus.manifest.tokenizer, corpus.folder
+    decode = load_tokenizer(record, folder, root).decode_bytes
     pieces = {}
     for split in ("train", "val", "test"):
         files = [corpus.folder / file.name for file in corpus.manifest.splits[split].files]
