@@ -162,7 +162,7 @@ def _build(
     spool.mkdir()
     with DocumentTable(spool) as table:
         with Downloads(root / "downloads", progress) as downloads:
-            sources = resolve_sources(spec, downloads)
+            sources = resolve_sources(spec, downloads, root)
             bpe_files(root, progress)  # small, and here while the sources' archives are coming
             reader = CountingReader(sources)
             with progress.stage("read_clean_encode"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigpt_search.data.common.documents import RawDocument, Source
+from minigpt_search.data.common.documents import Piece, RawDocument, Source
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.filtering.quality import RULES
 from minigpt_search.data.pipeline.document_table import DocumentTable
@@ -36,7 +36,8 @@ class CountingReader:
         """Yield the documents of all sources, one source after another, and count them."""
         for number, source in enumerate(self._sources):
             bar.set_postfix_str(source.name, refresh=False)  # a bar is shown after its delay
-            for text in source.read():
+            for item in source.read():
+                text = item.text if isinstance(item, Piece) else item
                 self._documents_in[number] += 1
                 self._characters_in[number] += len(text)
                 bar.update()
