@@ -158,7 +158,7 @@ def _build(
     spool.mkdir()
     with DocumentTable(spool) as table:
         with Downloads(root / "downloads", progress) as downloads:
-            sources = resolve_sources(spec, downloads)
+            sources = resolve_sources(spec, downloads, root)
             treatment = treatment_of(spec, sources)
             if treatment.needs_gpt2:
                 bpe_files(root, progress)  # small, and here while archives are coming

@@ -147,7 +147,7 @@ def run_command(spec: CorpusSpec, root: Path) -> Manifest:
 def download(spec: CorpusSpec, root: Path) -> None:
     """Fetch what `spec` needs and is not there."""
     with Downloads(root / "downloads", Progress(quiet=True)) as downloads:
-        resolve_sources(spec, downloads)
+        resolve_sources(spec, downloads, root)
         bpe_files(root)
 
 

@@ -63,7 +63,7 @@ def split_texts(corpus: Corpus, split: str) -> list[str]:
 
 def test_each_document_is_in_one_split_and_as_it_was(root: Path, text_file: Path) -> None:
     corpus = open_corpus(prepare(root, text_file))
-    original = text_file.read_text().split("\n<|endoftext|>\n")
+    original = text_file.read_text().split("<|endoftext|>\n")
     train = split_texts(corpus, "train")[:-1]
     assert len(corpus.manifest.splits["train"].files) == 8
     assert set(train) < set(original)
@@ -152,8 +152,8 @@ def test_duplicates_are_dropped_and_none_crosses_the_splits(
     (entry,) = manifest.sources
     assert entry["documents_in"] == 70
     assert entry["documents_kept"] == 40
-    # near copies share their long paragraphs, which go first
-    assert entry["dropped"] == {"exact_duplicate": 10, "repeated_paragraphs": 20}
+    # near copies share their long paragraphs, which go first, and leave a heading
+    assert entry["dropped"] == {"exact_duplicate": 10, "word_count": 20}
     assert sum(split.documents for split in manifest.splits.values()) == 40
 
 
@@ -175,7 +175,7 @@ def test_documents_that_come_again_are_dropped_unless_they_are_to_stay(
 ) -> None:
     texts = [make_prose(number) for number in range(30)]
     source = tmp_path / "twice.txt"
-    source.write_text("\n<|endoftext|>\n".join([*texts, *texts[:7]]))
+    source.write_text("".join(f"{text}\n<|endoftext|>\n" for text in [*texts, *texts[:7]]))
     (entry,) = open_corpus(prepare(root, source)).manifest.sources
     assert entry["dropped"] == {"exact_duplicate": 7} and entry["documents_kept"] == 30
     (entry,) = open_corpus(prepare(root, source, name="all", duplicates="keep")).manifest.sources
@@ -254,7 +254,7 @@ def test_tokens_and_weights(root: Path, tmp_path: Path, make_prose: Callable[...
     manifest = open_corpus(prepare(root, *sources, tokens=4_000, eval_tokens=500)).manifest
     assert manifest.splits["train"].tokens == 4_000
     assert [source["name"] for source in manifest.sources] == ["a.txt", "b.txt"]
-    assert manifest.notes == []
+    assert [note.split(" ")[0] for note in manifest.notes] == ["train", "5,440"]
 
 
 def test_hub_data_set_in_the_hub_s_layout(
@@ -310,28 +310,66 @@ def test_a_user_s_mistake_is_one_line(
     assert done.err.startswith("error: ") and done.err.count("\n") == 1
 
 
-def test_nothing_left_to_train_on(root: Path, tmp_path: Path, run_here: RunHere) -> None:
+def test_a_source_that_gives_nothing_is_named_with_the_rule(
+    root: Path, tmp_path: Path, text_file: Path
+) -> None:
     source = tmp_path / "junk.txt"
-    source.write_text("\n<|endoftext|>\n".join(f"#{number}" for number in range(9)))
-    with pytest.raises(UserError, match=r"0 of 9 documents are left \(dropped: .*9 word_count\)"):
+    source.write_text("\n<|endoftext|>\n".join(f"#{number}" for number in range(900)))
+    message = r"--source junk.txt: none of its 900 documents is left: 900 word_count; .* `--filter"
+    with pytest.raises(UserError, match=message):
+        prepare(root, text_file, source, filters=("none", "web"))
+    spanish = tmp_path / "libro.txt"
+    lines = ["Era una noche oscura y fría de invierno.", "El viento soplaba en la montaña."]
+    spanish.write_text("\n\n".join(lines * 200))
+    with pytest.raises(UserError, match=r"stop_words; it reads as Spanish; .*`--filter none`"):
+        prepare(root, spanish, filters=("web",), duplicates="exact")
+    source.write_text("a line of five words\n" * 20)
+    with pytest.raises(UserError, match=r"420 bytes of text are left, too few"):
         prepare(root, source)
-    source.write_text("a line of five words\n" * 90)
-    words = ("--source", str(source), "--no-quality-filter")
-    told = run_here(PREPARE, "--out", str(root), *words).err
-    assert told.startswith("error: ")  # and no progress bar before it
-    assert "1 of 1 documents are left (dropped: none)" in told
-    assert "lines <|endoftext|> part it" in told and "filter" not in told
     source.write_text("")
-    with pytest.raises(UserError, match="no text in it"):
+    with pytest.raises(UserError, match=r"--source junk.txt: no text in it"):
         prepare(root, source)
     assert not (root / "corpus").exists()
 
 
-def test_without_the_quality_filter_short_lines_stay(root: Path, tmp_path: Path) -> None:
+def test_a_source_that_loses_more_than_half_gets_a_caution(
+    root: Path, tmp_path: Path, make_prose: Callable[..., str], run_here: RunHere
+) -> None:
+    texts = [make_prose(number) for number in range(20)] + [f"line {n}" for n in range(30)]
+    source = tmp_path / "half.txt"
+    source.write_text("\n<|endoftext|>\n".join(texts))
+    words = ("--source", str(source), "--filter", "web")
+    done = run_here(PREPARE, "--out", str(root), *words)
+    lines = done.out.splitlines()
+    assert lines[0].startswith(
+        "source     half.txt (rules for web text): 50 documents read, 20 kept"
+    )
+    assert lines[0].endswith("dropped 30 word_count")
+    assert any("caution: half.txt loses 30 of its documents: 30 word_count" in x for x in lines)
+    (entry,) = open_corpus(root / "corpus" / "half").manifest.sources
+    assert entry["filter"] == "web" and entry["characters_kept"] < entry["characters_in"]
+
+
+def test_repeated_paragraphs_are_counted_where_they_are_removed(
+    root: Path, tmp_path: Path, make_prose: Callable[..., str]
+) -> None:
+    prompt = "You are an assistant that answers each question as well as it can, in one sentence."
+    texts = [f"{prompt}\n{make_prose(number)}" for number in range(20)]
+    source = tmp_path / "rows.txt"
+    source.write_text("\n<|endoftext|>\n".join(texts))
+    (entry,) = open_corpus(prepare(root, source, filters=("web",))).manifest.sources
+    assert entry["lines_removed"] == 19
+    assert entry["characters_removed"] == 19 * (len(prompt) + 1)
+    (entry,) = open_corpus(prepare(root, source, name="own")).manifest.sources
+    assert entry["lines_removed"] == 0 and entry["dropped"] == {}
+    assert entry["characters_kept"] == entry["characters_in"]
+
+
+def test_short_lines_of_one_s_own_stay(root: Path, tmp_path: Path) -> None:
     source = tmp_path / "lines.txt"
-    source.write_text("\n<|endoftext|>\n".join(f"line number {number}" for number in range(90)))
-    manifest = open_corpus(prepare(root, source, quality_filter=False, segments=2)).manifest
-    assert manifest.documents_kept == 90
+    source.write_text("\n<|endoftext|>\n".join(f"line number {number}" for number in range(190)))
+    manifest = open_corpus(prepare(root, source, segments=2)).manifest
+    assert manifest.documents_kept == 190
     assert manifest.retention == 1
 
 
