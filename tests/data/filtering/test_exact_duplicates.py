@@ -25,8 +25,19 @@ def test_a_document_is_kept_once() -> None:
 def test_a_long_paragraph_is_kept_once() -> None:
     repeats = RepeatFilter(range(9))
     texts = [f"A\n{LONG}", f"B\n{LONG}\n{OTHER}", f"C\n{LONG}"]
-    assert kept(repeats, *texts) == [f"A\n{LONG}", f"B\n{OTHER}"]
+    assert kept(repeats, *texts, LONG) == [f"A\n{LONG}", f"B\n{OTHER}", "C"]
     assert repeats.dropped == {(0, "repeated_paragraphs"): 1}
+    removed = 2 * (len(LONG) + 1)
+    assert repeats.removed == {(0, "lines_removed"): 2, (0, "characters_removed"): removed}
+
+
+def test_what_is_of_other_sources_stays() -> None:
+    repeats = RepeatFilter({1})
+    batch = [Document(0, LONG), Document(1, LONG), Document(0, f"{LONG}\nmore"), Document(0, LONG)]
+    new = list(repeats.keep_new([batch]))
+    assert [own.source for own in new] == [0, 0, 0] and repeats.dropped == {
+        (1, "exact_duplicate"): 1
+    }
 
 
 def test_a_paragraph_repeated_within_a_document_is_kept_once() -> None:

@@ -40,6 +40,7 @@ RAW_DOCUMENTS = st.builds(
     st.integers(0, 9),
     st.sampled_from(["plain", "news", "html_page"]),
     st.text(max_size=40) | st.binary(max_size=40) | st.just("\ud800 half a pair"),
+    st.integers(0, 2**40),
 )
 
 
