@@ -120,15 +120,17 @@ def _read_all(
         except NotText as error:
             without_text.append(error)
             reading.passed_over["not_text"] += 1
-            reading.tell("no text is in", f"{name} ({str(error).removeprefix(f'{where}')[:160]})")
+            reason = str(error).removeprefix(where).lstrip(":, ")
+            reading.tell("no text is in", f"{name} ({reason[:160]})")
         except DAMAGES as error:  # bz2 says "Invalid data stream", or EOFError if cut
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{where}: cannot be read ({reason}): is it whole?") from None
+            why = getattr(error, "strerror", None) or error
+            raise UserError(f"{where}: cannot be read ({why}): is it whole?") from None
         if is_empty and passed_over == reading.passed_over.total():
             reading.passed_over["empty_file"] += 1
     reading.end()
     if 2 * len(without_text) >= len(files) and without_text:
-        others = len(without_text) - 1
-        raise UserError(f"{without_text[0]}{f' (so are {others:,} more files)' * bool(others)}")
+        rest = len(without_text) - 1
+        more = f"; {counted(rest, 'other file')} can't be read as text either" if rest else ""
+        raise UserError(f"{without_text[0]}{more}")
     if not are_any and reading.first_bad_row is not None:
         raise reading.first_bad_row

@@ -81,32 +81,29 @@ def _table(
     first = next(lines, "")
     delimiter = max(delimiters, key=first.count)
     table = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
-    usual = csv.field_size_limit(LARGEST_FIELD)
-    try:
-        columns: list[str] = []
-        while True:
-            at = f"{where}, line {table.line_num + 1}"
-            try:
-                fields = next(table, None)
-            except csv.Error as error:
-                wrong = UserError(f"{at}: not a row of a table ({error})")
-                if not columns:
-                    raise NotText(str(wrong)) from None
-                yield at, wrong
-                continue
-            if fields is None:
-                return
+    csv.field_size_limit(LARGEST_FIELD)  # of the whole process: the library knows no other
+    columns: list[str] = []
+    while True:
+        at = f"{where}, line {table.line_num + 1}"
+        try:
+            fields = next(table, None)
+        except csv.Error as error:
+            wrong = UserError(f"{at}: not a row of a table ({error})")
             if not columns:
-                columns = fields
-                if len(set(columns)) < len(columns):
-                    raise NotText(f"{at}: two columns have one name: the first line names them")
-            elif len(fields) == len(columns):
-                yield at, dict(zip(columns, fields, strict=True))
-            elif fields:
-                counts = f"{len(fields)} fields, the first line names {len(columns)}"
-                yield at, UserError(f"{at}: {counts}")
-    finally:
-        csv.field_size_limit(usual)
+                raise NotText(str(wrong)) from None
+            yield at, wrong
+            continue
+        if fields is None:
+            return
+        if not columns:
+            columns = fields
+            if len(set(columns)) < len(columns):
+                raise NotText(f"{at}: two columns have one name: the first line names them")
+        elif len(fields) == len(columns):
+            yield at, dict(zip(columns, fields, strict=True))
+        elif fields:
+            counts = f"{len(fields)} fields, the first line names {len(columns)}"
+            yield at, UserError(f"{at}: {counts}")
 
 
 def read_parquet(
