@@ -1,0 +1,72 @@
+"""What the losses of several searches can be compared in.
+
+A loss in nats is of a token. Where tokenizers differ, a token is another piece of text in each, and
+only bits per byte are of the same thing: nats a token over ln 2 and the bytes of a token. Source:
+Gao et al. 2020 (The Pile, arXiv 2101.00027), section 3.1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from minigpt_search.reports.claims.evidence import Measure, val_bits, val_loss
+from minigpt_search.search.results.results import Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A measure of validation loss, and how the page shows it."""
+
+    measure: Measure
+    column: str
+    """The column of the loss in the table of the best."""
+    interval: str
+    """The column of its interval."""
+    phrase: str
+    """How the summary has the number."""
+
+
+NATS = Scale(
+    measure=val_loss,
+    column="val_loss_nats",
+    interval="val_loss_interval",
+    phrase="with a validation loss of {} nats per token.",
+)
+BITS = Scale(
+    measure=val_bits,
+    column="val_bits_per_byte",
+    interval="val_bits_interval",
+    phrase="with {} bits per byte of validation text. Their tokenizers differ, so they are ranked "
+    "by bits per byte and never by nats per token, which are of other pieces of text in each.",
+)
+
+
+def same_text(searches: list[Results]) -> bool:
+    """Whether all were trained and scored on the same text."""
+    first = searches[0].experiment.corpus
+    return all(first.same_text(each.experiment.corpus) for each in searches[1:])
+
+
+def same_tokenizer(searches: list[Results]) -> bool:
+    """Whether text is the same tokens in all of them."""
+    first = searches[0].experiment.corpus
+    return all(first.same_tokenizer(each.experiment.corpus) for each in searches[1:])
+
+
+def bits_per_nat(results: Results, split: str) -> float:
+    """A nat a token of this split in bits per byte."""
+    return 1 / math.log(2) / results.experiment.corpus.bytes_per_token(split)
+
+
+def context(results: Results, seq_len: int) -> str:
+    """A context of `seq_len` tokens in tokens and bytes: `64 tokens, 246 bytes`."""
+    in_bytes = seq_len * results.experiment.corpus.bytes_per_token("train")
+    return f"{seq_len} tokens, {in_bytes:,.0f} bytes"
+
+
+def is_scored_in_part(results: Results) -> bool:
+    """Whether validation was scored on fewer tokens than the split has."""
+    experiment = results.experiment
+    scored = experiment.space.base.train.val_tokens
+    return scored is not None and scored < experiment.corpus.manifest["splits"]["val"]["tokens"]
