@@ -22,7 +22,7 @@ from minigpt_search.data.corpus.corpus import Corpus, open_corpus
 from minigpt_search.data.corpus.manifest import Manifest, Split, write_manifest
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.pipeline.build import prepare_corpus
-from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.data.splitting.segments import save_segment
 from minigpt_search.data.tokenizers.base import token_dtype
 from minigpt_search.data.tokenizers.choose import make_tokenizer
 from minigpt_search.data.tokenizers.gpt2 import bpe_files

@@ -26,10 +26,8 @@ from minigpt_search.data.common.files import only_process
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.common.versions import TEXT_LIBRARIES, versions
 from minigpt_search.data.corpus.manifest import (
-    MANIFEST_FILE,
     SPLITS,
     Manifest,
-    read_manifest,
     write_manifest,
 )
 from minigpt_search.data.corpus.spec import CorpusSpec
@@ -38,8 +36,7 @@ from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
 from minigpt_search.data.filtering.treatment import Treatment, treatment_of
 from minigpt_search.data.pipeline.cluster import Cluster
 from minigpt_search.data.pipeline.counts import CountingReader, reasons_of_rows
-from minigpt_search.data.pipeline.document_table import DocumentTable
-from minigpt_search.data.pipeline.repetition import repetition
+from minigpt_search.data.pipeline.prepared import is_prepared
 from minigpt_search.data.pipeline.sharded import read_sharded
 from minigpt_search.data.pipeline.source_lines import (
     cautions,
@@ -47,8 +44,10 @@ from minigpt_search.data.pipeline.source_lines import (
     source_line,
 )
 from minigpt_search.data.pipeline.workers import Workers
-from minigpt_search.data.pipeline.write_splits import write_splits
 from minigpt_search.data.sources.resolve import check_sources, resolve_sources
+from minigpt_search.data.splitting.document_table import DocumentTable
+from minigpt_search.data.splitting.repetition import repetition
+from minigpt_search.data.splitting.write_splits import write_splits
 from minigpt_search.data.tokenizers.choose import check_tokenizer
 from minigpt_search.data.tokenizers.gpt2 import bpe_files
 
@@ -88,7 +87,7 @@ def prepare_corpus(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with only_process(folder.parent / f".{spec.name}.lock", progress.say_waiting):
             # asked here, as another process may have made it while this one waited
-            if not _is_prepared(spec, folder, quiet):
+            if not is_prepared(spec, root, folder, quiet):
                 _prepare_in_place(spec, root, folder, progress, workers, cluster)
     except OSError as error:  # a full disk, no permission, a file where a folder should be
         where = error.filename or folder
@@ -98,26 +97,6 @@ def prepare_corpus(
             with suppress(OSError):
                 path.rmdir()
     return folder
-
-
-def _is_prepared(spec: CorpusSpec, folder: Path, quiet: bool) -> bool:
-    """Whether `folder` holds the corpus of `spec`. Raises `UserError` if it holds another thing."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    if not (folder / MANIFEST_FILE).exists():
-        raise UserError(f"{folder}: is there but is no corpus: remove it or choose another --name")
-    made, wanted = read_manifest(folder).options, spec.options()
-    if made != wanted:
-        differ = [key for key in wanted if made.get(key) != wanted[key]]
-        raise UserError(
-            f"corpus {spec.name!r} in {folder} was made with "
-            f"{', '.join(f'{key}={made.get(key)!r}' for key in differ)}, this asks for "
-            f"{', '.join(f'{key}={wanted[key]!r}' for key in differ)}: choose another --name, "
-            "or remove the folder to make it again"
-        )
-    if not quiet:
-        print(f"corpus {spec.name} is already prepared: {folder}")
-    return True
 
 
 def _prepare_in_place(

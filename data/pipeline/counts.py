@@ -12,8 +12,8 @@ import numpy.typing as npt
 from minigpt_search.data.common.documents import Piece, RawDocument, Source
 from minigpt_search.data.filtering.exact_duplicates import CHARACTERS_REMOVED, LINES_REMOVED
 from minigpt_search.data.filtering.quality import RULES
-from minigpt_search.data.pipeline.document_table import DocumentTable
-from minigpt_search.data.pipeline.repetition import EXACT_DUPLICATE, NEAR_DUPLICATE
+from minigpt_search.data.splitting.document_table import DocumentTable
+from minigpt_search.data.splitting.repetition import EXACT_DUPLICATE, NEAR_DUPLICATE
 
 Flags = npt.NDArray[np.bool_]
 Counts = Counter[tuple[int, str]]

@@ -31,7 +31,6 @@ from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
 from minigpt_search.data.filtering.treatment import Treatment
 from minigpt_search.data.pipeline.cluster import Cluster, prepare_environment
 from minigpt_search.data.pipeline.counts import CountingReader
-from minigpt_search.data.pipeline.document_table import DocumentTable
 from minigpt_search.data.pipeline.shard_stages import (
     DIGEST_ARRAYS,
     DROPPED,
@@ -50,6 +49,7 @@ from minigpt_search.data.pipeline.shards import (
     shard_file,
     write_raw_shards,
 )
+from minigpt_search.data.splitting.document_table import DocumentTable
 from minigpt_search.data.tokenizers.gpt2 import bpe_files
 
 INDEX = "index.json"

@@ -17,7 +17,7 @@ import torch
 
 from minigpt_search.data.common.checked_json import seal, unseal
 from minigpt_search.data.corpus.manifest import MANIFEST_FILE
-from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.data.splitting.segments import save_segment
 from minigpt_search.model.training.checkpoint import FORMAT, load, save_atomically
 from minigpt_search.search.machines import machines
 

@@ -35,9 +35,9 @@ from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.filtering.annotate import AnnotatedBatch
 from minigpt_search.data.filtering.exact_duplicates import Digests, RepeatFilter
 from minigpt_search.data.filtering.near_duplicates import PERMUTATIONS, first_of_each
-from minigpt_search.data.pipeline.document_table import DocumentTable
-from minigpt_search.data.pipeline.segments import SegmentWriter
-from minigpt_search.data.pipeline.splits import choose_splits
+from minigpt_search.data.splitting.document_table import DocumentTable
+from minigpt_search.data.splitting.segments import SegmentWriter
+from minigpt_search.data.splitting.splits import choose_splits
 from minigpt_search.data.tokenizers.gpt2 import VOCAB_SIZE
 
 CHANGED = 0.15

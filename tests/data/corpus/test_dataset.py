@@ -19,7 +19,7 @@ from minigpt_search.data.corpus.dataset import (
     largest_token,
     open_segment,
 )
-from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.data.splitting.segments import save_segment
 from minigpt_search.data.tokenizers.base import token_dtype
 
 

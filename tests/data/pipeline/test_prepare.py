@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from pyarrow import parquet
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
+from minigpt_search.data.corpus.manifest import read_manifest, write_manifest
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.data.sources.builtin import BUILTIN
@@ -199,6 +202,51 @@ def test_another_spec_under_the_same_name_is_refused(root: Path, text_file: Path
     prepare(root, text_file, tokens=5_000)
     with pytest.raises(UserError, match=r"was made with tokens=5000, this asks for tokens=6000"):
         prepare(root, text_file, tokens=6_000)
+
+
+def test_sources_that_have_changed_are_refused(root: Path, tmp_path: Path, text_file: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.txt").write_text(text_file.read_text())
+    prepare(root, notes)
+    prepare(root, notes)
+    (notes / "b.txt").write_text("one more")
+    message = r"--source \S+notes: has changed since corpus 'tiny' .*: choose another --name, or"
+    with pytest.raises(UserError, match=message):
+        prepare(root, notes)
+    (notes / "b.txt").unlink()
+    (notes / "a.txt").write_text(text_file.read_text() + ".")
+    with pytest.raises(UserError, match=message):
+        prepare(root, notes)
+    shutil.rmtree(notes)
+    assert prepare(root, notes).name == "tiny"  # there is nothing to compare with
+
+
+def test_a_corpus_of_an_earlier_version_is_not_taken_for_this_one(
+    root: Path, text_file: Path
+) -> None:
+    folder = prepare(root, text_file)
+    write_manifest(dataclasses.replace(read_manifest(folder), schema_version=2), folder)
+    with pytest.raises(UserError, match=r"made by an earlier version.*a search takes it as it is"):
+        prepare(root, text_file)
+    open_corpus(folder)
+
+
+def test_text_of_four_kilobytes_makes_a_corpus_with_a_caution(
+    root: Path, tmp_path: Path, make_prose: Callable[..., str], run_here: RunHere
+) -> None:
+    source = tmp_path / "first.txt"
+    source.write_text(make_prose(1, sentences=200)[:4_096])
+    done = run_here(PREPARE, "--out", str(root), "--source", str(source))
+    assert done.status == 0 and "caution: 4,096 bytes are a small corpus" in done.out
+    command = shlex.split(done.out.splitlines()[-1].removeprefix("search"))[1:]
+    planned = run_here(*command, "--dry-run")
+    assert planned.status == 0 and "Dry run" in planned.out
+    source.write_text(make_prose(1, sentences=200)[:2_050])
+    words = ("--source", str(source), "--name", "less")
+    refused = run_here(PREPARE, "--out", str(root), *words)
+    refused.refused("too little text: val has ")
+    assert run_here(PREPARE, "--out", str(root), *words, "--tokenizer", "byte").status == 0
 
 
 def test_a_damaged_segment_is_named(root: Path, text_file: Path, run_here: RunHere) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
-from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.data.splitting.segments import save_segment
 from minigpt_search.data.tokenizers.base import token_dtype
 from minigpt_search.model.batching import source as batch_source
 from minigpt_search.model.batching.order import epoch_order

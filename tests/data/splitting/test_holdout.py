@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigpt_search.data.pipeline.holdout import (
+from minigpt_search.data.splitting.holdout import (
     BOUNDARY_BYTES,
     EXCERPT_BYTES,
     NEAR_ENOUGH,

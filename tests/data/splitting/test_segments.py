@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from minigpt_search.data.pipeline.segments import save_segment, tensor_file
+from minigpt_search.data.splitting.segments import save_segment, tensor_file
 
 
 @pytest.mark.parametrize("length", [1, 31, 32, 255, 256, 65_536, 1_000_003])

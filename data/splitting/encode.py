@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from minigpt_search.data.pipeline.document_table import DocumentTable
-from minigpt_search.data.pipeline.splits import Pieces
+from minigpt_search.data.splitting.document_table import DocumentTable
+from minigpt_search.data.splitting.splits import Pieces
 
 Ints = npt.NDArray[np.int64]
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.pipeline.holdout import Documents
-from minigpt_search.data.pipeline.splits import HeldOut, choose_held_out, choose_train
+from minigpt_search.data.splitting.holdout import Documents
+from minigpt_search.data.splitting.splits import HeldOut, choose_held_out, choose_train
 
 COUNT = 400
 SPEC = CorpusSpec(sources=("a", "b"), eval_tokens=2_000)

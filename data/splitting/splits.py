@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.pipeline.holdout import (
+from minigpt_search.data.splitting.holdout import (
     Documents,
     Excerpt,
     at_boundaries,
     hold_out,
 )
-from minigpt_search.data.pipeline.repetition import document_keys
+from minigpt_search.data.splitting.repetition import document_keys
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

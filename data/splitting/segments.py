@@ -2,7 +2,7 @@
 disk.
 
 They are written without torch, whose import takes 0.9 s. Its `torch.save` would write files that
-hold the same (`tests/data/pipeline/test_segments.py`).
+hold the same (`tests/data/splitting/test_segments.py`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy.typing as npt
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.corpus.manifest import SegmentFile, Split
-from minigpt_search.data.pipeline.encode import Encoded
-from minigpt_search.data.pipeline.splits import Pieces
+from minigpt_search.data.splitting.encode import Encoded
+from minigpt_search.data.splitting.splits import Pieces
 
 
 class SegmentWriter:

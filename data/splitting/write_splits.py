@@ -11,22 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt_search.data.common.documents import Source
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.corpus.manifest import SPLITS, Split
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.pipeline.document_table import DocumentTable
-from minigpt_search.data.pipeline.encode import TableText, encode_pieces
-from minigpt_search.data.pipeline.holdout import Documents
-from minigpt_search.data.pipeline.segments import SegmentWriter
-from minigpt_search.data.pipeline.splits import Pieces, choose_held_out, choose_train
 from minigpt_search.data.sources.resolve import source_weights
+from minigpt_search.data.splitting.document_table import DocumentTable
+from minigpt_search.data.splitting.encode import TableText, encode_pieces
+from minigpt_search.data.splitting.holdout import Documents
+from minigpt_search.data.splitting.segments import SegmentWriter
+from minigpt_search.data.splitting.splits import Pieces, choose_held_out, choose_train
 from minigpt_search.data.tokenizers.base import token_dtype
 from minigpt_search.data.tokenizers.choose import make_tokenizer
 from minigpt_search.data.tokenizers.gpt2 import get_encoding
 
 Ints = npt.NDArray[np.int64]
 
+CONTEXT_TOKENS = 64
+"""The context that a search trains with."""
 SEGMENT_TOKENS = 1_000
 """Each segment of a small corpus has at least so many tokens, in fewer segments than asked for."""
 
@@ -102,6 +105,7 @@ def write_splits(
     pieces["train"] = held.train.take(chosen)
     encoded["train"] = encoded["train"].take(chosen)
     lengths["train"] = taken
+    _check_lengths(lengths)
     train_tokens = int(taken.sum())
     segments = {"train": max(1, min(spec.segments, train_tokens // SEGMENT_TOKENS))}
     writer = SegmentWriter(work, tokenizer.separator_token, _counter(tokenizer))
@@ -134,6 +138,17 @@ def write_splits(
             *_notes_on_splits(spec, splits, held.unused),
         ],
     )
+
+
+def _check_lengths(lengths: dict[str, Ints]) -> None:
+    """Raise `UserError` where a split has no example of the usual context."""
+    for name, own in lengths.items():
+        if (tokens := int(own.sum())) <= CONTEXT_TOKENS:
+            raise UserError(
+                f"--source: too little text: {name} has {tokens} tokens, and one example of a "
+                f"search takes {CONTEXT_TOKENS + 1}: give more, or --tokenizer byte, which makes "
+                "more tokens of it"
+            )
 
 
 def _documents(table: DocumentTable, kept: Ints) -> Documents:

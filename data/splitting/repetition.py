@@ -10,7 +10,7 @@ import numpy.typing as npt
 from minigpt_search.data.filtering.near_duplicates import first_of_each
 from minigpt_search.data.filtering.shingles import mix
 from minigpt_search.data.filtering.treatment import Treatment
-from minigpt_search.data.pipeline.document_table import DocumentTable
+from minigpt_search.data.splitting.document_table import DocumentTable
 
 Flags = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
