@@ -17,7 +17,7 @@ from typing import Any
 
 from minigpt_search.data.common.documents import Piece
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.corpus.spec import REFUSE, CorpusSpec
 from minigpt_search.data.sources.readers.pieces import PART_CHARACTERS, documents
 from minigpt_search.data.sources.readers.reading import NotText, Reading
 
@@ -182,7 +182,7 @@ def row_documents(rows: Iterable[Row], reading: Reading) -> Iterator[str | Piece
         try:
             text = _row_text(row, rules, where, reading)
         except UserError as error:
-            if are_first and not isinstance(row, UserError) and reading.spec.bad_rows == "refuse":
+            if are_first and not isinstance(row, UserError) and reading.spec.bad_rows == REFUSE:
                 raise NotText(str(error)) from None
             reading.bad_row(error)
             continue
