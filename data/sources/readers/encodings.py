@@ -161,8 +161,8 @@ _INSIDE_WORDS = frozenset("\u2019\u2018\u2013\u2014\u2026\u00a0\u00ad\u00b7")
 """What is no letter and may stand between two letters."""
 _MOST_ODD = 0.02
 _MOST_FOREIGN = 0.08
-"""Of the letters beyond ASCII: names and words of other languages. Of Hungarian's 15% look like such,
-of Turkish 25%, of Czech 45%."""
+"""Of the letters beyond ASCII: names and words of other languages. Of Hungarian's letters 15% look
+like such, of Turkish 25%, of Czech 45%."""
 _SCARCE = 0.005
 """With fewer letters beyond ASCII a text is English with words of several languages."""
 
