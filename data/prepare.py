@@ -30,9 +30,13 @@ A second call with the same options does nothing; an interrupted one leaves noth
 sources (--source, may be repeated, the default is `builtin`):
   builtin            nine texts of Wikipedia, web, news and government, about 10M tokens
   builtin:NAME       one of them, for example builtin:wikitext-2
-  FILE or FOLDER     .txt .jsonl .parquet .html .htm .xml .xml.bz2 (MediaWiki dump), in UTF-8; a
-                     .txt is one document, or several with lines <|endoftext|> between them
+  FILE or FOLDER     text (.txt .md, source code, ...), rows (.jsonl .json .csv .tsv .parquet), web
+                     pages (.html), a MediaWiki dump (.xml), nanoGPT's train.bin; each also as
+                     .gz .bz2 .xz .zst; UTF-8, UTF-16 or cp1252. <|endoftext|> ends a document;
+                     of folders, all such files, except hidden ones
   hub:OWNER/NAME     a Hugging Face data set, hub:OWNER/NAME@CONFIG for one of its configurations
+Rows are the text of their column `text` (--text-column, --template); without one, chats (messages,
+conversations) and instructions (instruction, prompt or question with its answer) are paragraphs.
 Each may end in :WEIGHT, its share of the train tokens. Without weights all text is taken. With
 weights and --tokens each source gives its share of N, or all it has if that is less; with weights
 alone, the corpus is as large as the shares allow. Nothing is ever repeated.
@@ -72,7 +76,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--text-column",
         default=CorpusSpec.text_column,
         metavar="COLUMN",
-        help="of .jsonl, .parquet and hub: (text)",
+        help="that holds the text of rows (text)",
     )
     parser.add_argument(
         "--template",

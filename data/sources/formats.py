@@ -11,6 +11,7 @@ from minigpt_search.data.sources.readers.compressed import OPENERS
 from minigpt_search.data.sources.readers.encodings import decoded
 from minigpt_search.data.sources.readers.json_files import read_json
 from minigpt_search.data.sources.readers.mediawiki import read_dump
+from minigpt_search.data.sources.readers.pages import read_page
 from minigpt_search.data.sources.readers.pieces import documents
 from minigpt_search.data.sources.readers.reading import Reading
 from minigpt_search.data.sources.readers.table_files import (
@@ -41,13 +42,6 @@ def _read_text(
     yield from documents(decoded(stream, where, name, reading), reading.spec.separator)
 
 
-def _read_page(
-    stream: IO[bytes], where: str, name: str, reading: Reading
-) -> Iterator[str | bytes | Piece]:
-    if page := stream.read():
-        yield page
-
-
 def _read_dump(
     stream: IO[bytes], where: str, name: str, reading: Reading
 ) -> Iterator[str | bytes | Piece]:
@@ -71,9 +65,9 @@ _READERS: dict[str, tuple[Form, Reader]] = {
     ".tsv": ("plain", read_tsv),
     ".parquet": ("plain", read_parquet),
     ".bin": ("plain", read_tokens),
-    ".html": ("html_page", _read_page),
-    ".htm": ("html_page", _read_page),
-    ".xhtml": ("html_page", _read_page),
+    ".html": ("html_page", read_page),
+    ".htm": ("html_page", read_page),
+    ".xhtml": ("html_page", read_page),
     ".xml": ("wikitext", _read_dump),
 }
 TOKEN_ENDING = ".bin"

@@ -6,6 +6,7 @@ All are streamed. Text is kept to the character.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -80,8 +81,8 @@ def _note_of_tokens(first: File, spec: CorpusSpec) -> list[str]:
     if not file.name.lower().startswith("train.bin"):
         return []
     other = file.with_name(file.name.lower().replace("train", "val"))
-    used = {spec.validation, *spec.sources}
-    if not other.exists() or str(other) in used:
+    used = {os.path.abspath(each) for each in (spec.validation, *spec.sources) if each}
+    if not other.exists() or os.path.abspath(other) in used:
         return []
     return [f"{other.name} beside {file.name} is not used: `--validation {other}` would"]
 

@@ -60,20 +60,13 @@ def _check(name: str, flag: str, spec: CorpusSpec) -> None:
         check_builtin(name.partition(":")[2])
     elif name.startswith("hub:"):
         check_hub(name.removeprefix("hub:"), spec)
-    elif name and _exists(name):
+    elif name and Path(name).exists():
         check_files(Path(name), flag)
     elif name != "builtin":
         raise UserError(
             f"{flag} {name!r}: no such file or folder; give `builtin`, `hub:OWNER/NAME`, or "
             f"the path of a folder or of one of {KNOWN}"
         )
-
-
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except ValueError:  # a NUL in it
-        return False
 
 
 def resolve_sources(spec: CorpusSpec, downloads: Downloads, root: Path) -> list[Source]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -226,13 +227,20 @@ def test_search(attempt: Any, words: tuple[str, ...], named: str) -> None:
             ("--source", "FILE/half.jsonl", "--no-quality-filter"),
             "1 documents are left",
         ),
-        (("--source", "FILE/latin.txt"), "latin.txt: not UTF-8"),
         (("--source", "FILE/empty.txt"), "no text in it"),
-        (("--source", "FILE/zeros.txt"), "no text in it"),
+        (("--source", "FILE/zeros.txt"), "zeros.txt: byte 0 is NUL: a binary file, not text"),
         (("--source", "FILE/bad.parquet"), "bad.parquet: not a valid parquet file"),
         (("--source", "FILE/cut.xml"), "cut.xml: not well-formed XML"),
         (("--source", "FILE/bad.xml.bz2"), "bad.xml.bz2: cannot be read"),
-        (("--source", "FILE/a.pdf"), "a.pdf: no file that ends in .txt"),
+        (("--source", "FILE/a.pdf"), "a.pdf: its ending says none of .txt, .md"),
+        (("--source", "FILE/a.zip"), "a.zip: an archive of files: unpack it"),
+        (("--source", "FILE/cyrillic.txt"), "cyrillic.txt, line 2, byte 6: 0xcc is not UTF-8"),
+        (("--source", "FILE/cut.txt.gz"), "cut.txt.gz: cannot be read"),
+        (("--source", "FILE/cut.csv"), "cut.csv, line 2: not a row of a table"),
+        (("--source", "FILE/list.json"), "list.json, line 1: expected an object, found a int"),
+        (("--source", "FILE/train.bin"), "train.bin: meta.pkl beside it"),
+        (("--source", "PROSE", "--validation", "FILE/no.txt"), "--validation '"),
+        (("--source", "PROSE", "--template", "{a.b!r}"), "--template '{a.b!r}': only a column"),
         (("--source", "FILE"), "--source"),
     ],
 )
@@ -255,7 +263,13 @@ BAD_SOURCES = {
     "list.jsonl": b"[1]\n",
     "column.jsonl": b'{"body": "x"}\n',
     "half.jsonl": b'{"text": "half a pair \\ud800 of surrogates"}\n',
-    "latin.txt": b"caf\xe9 " * 100,
+    "cyrillic.txt": "first\n\u041c\u0438\u0440 \u043c\u0438\u0440\u0443".encode("cp1251"),
+    "cut.txt.gz": gzip.compress(b"some text " * 100)[:-9],
+    "cut.csv": b'text,id\n"never closed,1\n',
+    "list.json": b"[1, 2]",
+    "train.bin": bytes(100),
+    "meta.pkl": b"",
+    "a.zip": b"PK",
     "empty.txt": b"",
     "zeros.txt": bytes(1000),
     "bad.parquet": b"PAR1junk",

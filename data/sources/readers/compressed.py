@@ -13,7 +13,8 @@ from typing import IO, Any
 
 DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What reading one that is damaged or cut may raise."""
-_PACKED_BYTES = 16 * 1024
+_PACKED_BYTES = 2 * 1024
+"""As little is unpacked at once: in text that repeats itself it may be some 10 MB."""
 _LARGEST_WINDOW = 2**31
 """What `zstd --ultra --long=31` needs: the library refuses it by default."""
 

@@ -35,6 +35,8 @@ class Reading:
     first_bad_row: UserError | None = None
     """Why the first row was passed over."""
     _told: dict[str, list[str]] = field(default_factory=dict)
+    """For each kind of note the first names that it is about, and the last one."""
+    _times: Counter[str] = field(default_factory=Counter)
 
     def where(self, file: Path) -> str:
         """How a message names a file."""
@@ -45,19 +47,23 @@ class Reading:
         self.notes[:] = notes
         self.passed_over.clear()
         self._told.clear()
+        self._times.clear()
         self.first_bad_row = None
 
     def tell(self, what: str, name: str = "") -> None:
-        """Have a note that says `what`, with the names of the first files that it is true of."""
-        self._told.setdefault(what, [])
-        if name and name not in self._told[what][-1:]:
-            self._told[what].append(name)
+        """Have a note that says `what`, with the first names that it is true of and their number.
+        A name that comes several times in a row counts once."""
+        names = self._told.setdefault(what, [])
+        if name and name not in names[-1:]:
+            del names[NAMES_TOLD:]
+            names.append(name)
+            self._times[what] += 1
 
     def end(self) -> None:
         """Write the notes of all that was told."""
         for what, names in self._told.items():
             some = ", ".join(names[:NAMES_TOLD])
-            rest = len(names) - NAMES_TOLD
+            rest = self._times[what] - NAMES_TOLD
             more = f" and {rest:,} more" if rest > 0 else ""
             self.notes.append(f"{what}: {some}{more}" if names else what)
 

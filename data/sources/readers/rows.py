@@ -17,8 +17,8 @@ from typing import Any
 
 from minigpt_search.data.common.documents import Piece
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.sources.readers.pieces import documents
+from minigpt_search.data.corpus.spec import REFUSE, CorpusSpec
+from minigpt_search.data.sources.readers.pieces import PART_CHARACTERS, documents
 from minigpt_search.data.sources.readers.reading import NotText, Reading
 
 _SHAPES: tuple[tuple[tuple[str, ...], ...], ...] = (
@@ -70,15 +70,14 @@ class RowText:
         Raises:
             UserError: there is no such column.
         """
-        names = dict.fromkeys(names)
-        shown = ", ".join(map(repr, list(names)[:MOST_NAMES])) or "none"
-        shown += f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        names = list(names)
         if self._template is not None:
             wanted = [column for _, column in self._template if column is not None]
             for column in wanted:
                 if column not in names:
                     raise UserError(
-                        f"{where}: no column {column!r}, which --template names; there are {shown}"
+                        f"{where}: no column {column!r}, which --template names; there are "
+                        f"{_listed(names)}"
                     )
             return tuple(dict.fromkeys(wanted))
         if self._column in names:
@@ -89,7 +88,7 @@ class RowText:
                 if None not in found:
                     return tuple(name for name in found if name)
         raise UserError(
-            f"{where}: no column {self._column!r}; there are {shown}: "
+            f"{where}: no column {self._column!r}; there are {_listed(names)}: "
             "name one with --text-column, or several with --template"
         )
 
@@ -99,14 +98,7 @@ class RowText:
         Raises:
             UserError: no such column, or no text in it.
         """
-        columns = self.columns(row, where)
-        if self._template is not None:
-            parts = (
-                literal + ("" if column is None else _value(row[column], column, where))
-                for literal, column in self._template
-            )
-            return "".join(parts)
-        if columns == (self._column,):
+        if self._template is None and self._column in row:
             text = row[self._column]
             if text is None or isinstance(text, str):
                 return text or ""
@@ -114,16 +106,30 @@ class RowText:
                 f"{where}: column {self._column!r} holds a {type(text).__name__}, not text: "
                 "name another with --text-column"
             )
+        columns = self.columns(row, where)
+        if self._template is not None:
+            parts = (
+                literal + ("" if column is None else _value(row[column], column, where))
+                for literal, column in self._template
+            )
+            return "".join(parts)
         paragraphs = (_value(row[column], column, where) for column in columns)
         return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
-    def told(self, columns: tuple[str, ...]) -> str:
-        """What a note says of rows whose text is made of these columns; "" for the usual one."""
-        if self._template is not None or columns == (self._column,):
+    def told(self, row: Mapping[str, Any], where: str) -> str:
+        """What a note says of how a row's text is made; "" for the usual ways."""
+        if self._template is not None or self._column in row:
             return ""
+        columns = self.columns(row, where)
         kind = "`ROLE: TEXT` paragraphs" if len(columns) == 1 else "paragraphs"
         made = f"rows without a column {self._column!r} are {kind} of {', '.join(columns)}"
         return f"{made} (--template makes others)"
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - MOST_NAMES
+    shown = ", ".join(map(repr, names[:MOST_NAMES])) or "none"
+    return f"{shown} and {rest} more" if rest > 0 else shown
 
 
 def _value(value: Any, column: str, where: str) -> str:
@@ -176,14 +182,18 @@ def row_documents(rows: Iterable[Row], reading: Reading) -> Iterator[str | Piece
         try:
             text = _row_text(row, rules, where, reading)
         except UserError as error:
-            if are_first and not isinstance(row, UserError) and reading.spec.bad_rows == "refuse":
+            if are_first and not isinstance(row, UserError) and reading.spec.bad_rows == REFUSE:
                 raise NotText(str(error)) from None
             reading.bad_row(error)
             continue
         are_first = False
         if not text:
             reading.passed_over["empty_row"] += 1
-        yield from documents([text], reading.spec.separator)
+        separator = reading.spec.separator
+        if text and len(text) <= PART_CHARACTERS and (separator is None or separator not in text):
+            yield text  # as is most often the case, and `documents` would do
+        else:
+            yield from documents([text], separator)
 
 
 def _row_text(row: object, rules: RowText, where: str, reading: Reading) -> str:
@@ -194,7 +204,7 @@ def _row_text(row: object, rules: RowText, where: str, reading: Reading) -> str:
             text = row
         case dict():
             text = rules.text(row, where)
-            if told := rules.told(rules.columns(row, where)):
+            if told := rules.told(row, where):
                 reading.tell(told)
         case _:
             kind = type(row).__name__

@@ -124,7 +124,9 @@ def _parquet_rows(stream: IO[bytes], where: str, reading: Reading) -> Iterator[R
     from pyarrow import parquet
 
     # Without `pre_buffer`, columns are read page by page, not row group by row group.
-    with parquet.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20) as opened:
+    with parquet.ParquetFile(
+        stream, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
+    ) as opened:
         names = opened.schema_arrow.names
         try:
             columns = RowText(reading.spec).columns(names, where)

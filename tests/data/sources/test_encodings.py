@@ -21,12 +21,15 @@ GERMAN = "Über die Straße läuft ein großer Bär; er möchte süße Äpfel.\n
 ENGLISH = (
     "It was a café with a naïve owner. “Don’t,” she said — the price is 5 €.\n" + "plain " * 90
 )
-TEXTS = {"French": FRENCH, "German": GERMAN, "English": ENGLISH}
+MIXED = "Das Café lag am Fluß. " + GERMAN * 3
+TEXTS = {"French": FRENCH, "German": GERMAN, "English": ENGLISH, "mixed": MIXED}
 RUSSIAN = "Все счастливые семьи похожи друг на друга.\n"
 CHINESE = "人人生而自由，在尊严和权利上一律平等。\n"
 CZECH = "Příliš žluťoučký kůň úpěl ďábelské ódy. Děti si hrají venku na hřišti.\n"
 POLISH = "Zażółć gęślą jaźń. W Szczebrzeszynie chrząszcz brzmi w trzcinie.\n"
 TURKISH = "Pijamalı hasta yağız şoföre çabucak güvendi. Çocuklar dışarıda.\n"
+HUNGARIAN = "Árvíztűrő tükörfúrógép. A gyerekek az őszi erdőben sok szép követ gyűjtöttek.\n"
+CROATIAN = "Sva ljudska bića rađaju se slobodna i jednaka u dostojanstvu i pravima; čežnja.\n"
 
 
 @pytest.fixture
@@ -92,6 +95,8 @@ def test_cp1252_long_after_the_beginning(read: Read, path: Path) -> None:
         (CZECH, "iso8859-2"),
         (POLISH, "cp1250"),
         (TURKISH, "cp1254"),
+        (HUNGARIAN, "cp1250"),
+        (CROATIAN, "cp1250"),
         (FRENCH, "utf-8"),
         (GERMAN, "cp850"),
         (GERMAN, "mac-roman"),

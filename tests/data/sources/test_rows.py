@@ -195,6 +195,12 @@ def test_half_a_surrogate_pair_is_told(read: Read, tmp_path: Path) -> None:
     found = read(tmp_path / "a.jsonl")
     assert found.documents == ["a", "half \ufffd of it"]
     assert found.notes == ["half a surrogate pair is read as U+FFFD: a.jsonl, line 2"]
+    (tmp_path / "a.jsonl").write_text('"\\ud83d"\n' * 9)
+    assert (
+        read(tmp_path / "a.jsonl")
+        .notes[0]
+        .endswith(": a.jsonl, line 1, a.jsonl, line 2, a.jsonl, line 3 and 6 more")
+    )
 
 
 def test_parquet(read: Read, tmp_path: Path) -> None:
