@@ -29,7 +29,6 @@ from minigpt_search.data.tokenizers.record import (
     CHAR,
     FILE,
     GPT2,
-    LEARNT,
     TOKENIZER_FILE,
     read_kept,
 )
@@ -41,11 +40,6 @@ def kind_of(choice: str) -> str:
     if choice in (GPT2, BYTE, CHAR):
         return choice
     return BPE if choice == BPE or choice.startswith(f"{BPE}:") else FILE
-
-
-def learns(choice: str) -> bool:
-    """Whether a value of `--tokenizer` asks for one that is made from the training text."""
-    return kind_of(choice) in LEARNT
 
 
 def check_tokenizer(choice: str) -> None:

@@ -26,7 +26,6 @@ from tokenizers import (
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.tokenizers.choose import (
     check_tokenizer,
-    learns,
     load_tokenizer,
     make_tokenizer,
 )
@@ -222,7 +221,6 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("choice", ["gpt2", "byte", "char", "bpe:270"])
 def test_a_corpus_keeps_what_it_needs(choice: str, tmp_path: Path, shared_home: Path) -> None:
     learning = choice in ("char", "bpe:270")
-    assert learns(choice) == learning
     texts = (lambda: iter([TEXT])) if learning else no_texts
     made = make_tokenizer(choice, shared_home, texts, tmp_path)
     files = {path.name for path in tmp_path.iterdir()}
