@@ -16,7 +16,12 @@ from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.tokenizers import gpt2
 from minigpt_search.data.tokenizers.base import MOST_ENTRIES, Tokenizer
 from minigpt_search.data.tokenizers.gpt2 import GPT2Tokenizer
-from minigpt_search.data.tokenizers.hugging_face import FileTokenizer, learn_bpe, read_file
+from minigpt_search.data.tokenizers.hugging_face import (
+    FileTokenizer,
+    learn_bpe,
+    library_errors,
+    read_file,
+)
 from minigpt_search.data.tokenizers.lossless import check_lossless
 from minigpt_search.data.tokenizers.record import (
     BPE,
@@ -144,5 +149,11 @@ def _bpe_size(choice: str) -> int:
 
 def _checked_file(choice: str) -> FileTokenizer:
     made = read_file(Path(choice))
-    check_lossless(made, choice)
+    try:
+        with library_errors():
+            check_lossless(made, choice)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"--tokenizer {choice}: no tokenizer.json of use here: {error}") from None
     return made

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,14 +107,25 @@ def _made_again(
     )
 
 
+@contextmanager
+def library_errors() -> Iterator[None]:
+    """The library's errors, and its panics, which are no `Exception`, as ValueError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"the library says: {error}") from None
+
+
 def parse(content: str) -> tokenizers.Tokenizer:
     """The library's tokenizer, which takes special tokens in a text as text. Raises ValueError."""
     from tokenizers import Tokenizer  # not needed for GPT-2's
 
-    try:
+    with library_errors():
         made = Tokenizer.from_str(content)
-    except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
-        raise ValueError(f"the library says: {error}") from None
     made.encode_special_tokens = True  # is not in the file
     return made
 
@@ -155,6 +167,9 @@ def read_file(path: Path) -> FileTokenizer:
             raw["normalizer"] = None
         if raw["model"].get("dropout") is not None:
             raw["model"]["dropout"] = None
+        if raw["model"].get("continuing_subword_prefix") and raw["model"].get("type") == "BPE":
+            # never of bytes; and the library panics where it is longer than a token
+            raise ValueError("its tokens have a prefix within words")
         library = parse(json.dumps(raw, ensure_ascii=False))
         separator = _separator(library)
         return FileTokenizer(

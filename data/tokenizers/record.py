@@ -13,8 +13,6 @@ from typing import Any
 from minigpt_search.data.common.errors import UserError
 
 GPT2, BYTE, CHAR, BPE, FILE = "gpt2", "byte", "char", "bpe", "file"
-LEARNT = (CHAR, BPE)
-"""Kinds that are made from the training text."""
 GPT2_ENTRIES = 50_257
 TOKENIZER_FILE = "tokenizer.json"
 """The file of a tokenizer in its corpus' folder, in the format of the `tokenizers` library."""

@@ -28,6 +28,7 @@ from minigpt_search.reports.page.compare_scale import (
     Scale,
     bits_per_nat,
     context,
+    different_text,
     is_scored_in_part,
     same_text,
     same_tokenizer,
@@ -117,9 +118,10 @@ def _cautions(searches: list[Results]) -> list[str]:
         )
     elif not same_text(searches):
         notes.append(
-            "They were trained on different text with different tokenizers: neither nats per token "
-            "nor bits per byte can be compared. Prepare the same sources with each --tokenizer to "
-            "compare those."
+            "They have different tokenizers, and not the same text in "
+            f"{' and '.join(different_text(searches))}: neither nats per token nor bits per byte "
+            "can be compared. Prepare the same sources with each --tokenizer, without --tokens, "
+            "which counts each one's own."
         )
     elif not of_one_kind and any(map(is_scored_in_part, searches)):
         notes.append(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from minigpt_search.data.corpus.manifest import SPLITS
 from minigpt_search.reports.claims.evidence import Measure, val_bits, val_loss
 from minigpt_search.search.results.results import Results
 
@@ -42,10 +43,16 @@ BITS = Scale(
 )
 
 
+def different_text(searches: list[Results]) -> list[str]:
+    """The splits whose text is not the same in all of them."""
+    first = searches[0].experiment.corpus
+    found = {name for each in searches for name in first.different_text(each.experiment.corpus)}
+    return [name for name in SPLITS if name in found]
+
+
 def same_text(searches: list[Results]) -> bool:
     """Whether all were trained and scored on the same text."""
-    first = searches[0].experiment.corpus
-    return all(first.same_text(each.experiment.corpus) for each in searches[1:])
+    return not different_text(searches)
 
 
 def same_tokenizer(searches: list[Results]) -> bool:

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from minigpt_search.data.corpus.manifest import SPLITS
 from minigpt_search.data.tokenizers.record import GPT2, vocab_size_of
 from minigpt_search.search.space.axes import Value
 from minigpt_search.search.space.objective import parse_max_cost, parse_objectives
@@ -166,23 +167,22 @@ class CorpusUse:
         files = kept.get("files", {}) if self.tokenizer_kind != GPT2 else {}
         return self.tokenizer_kind, self.vocab_size, files
 
-    def same_text(self, other: CorpusUse) -> bool:
-        """Whether every split of both is of the same text, whatever its tokens. Of a corpus from
-        before its manifest had hashes of the text it can't be told, unless the tokens are the
-        same."""
+    def different_text(self, other: CorpusUse) -> tuple[str, ...]:
+        """The splits that are not known to be of the same text in both, whatever their tokens. A
+        corpus from before its manifest had hashes of the text has only its tokens to tell."""
         if self.content_hash == other.content_hash:
-            return True
-        texts = self._texts()
-        return None not in texts and texts == other._texts()
+            return ()
+        mine, theirs = self._texts(), other._texts()
+        return tuple(name for name in mine if mine[name] is None or mine[name] != theirs[name])
 
-    def _texts(self) -> list[Any]:
+    def _texts(self) -> dict[str, Any]:
         """What tells each split's text from another: its hash, None without one. A training text
         without one is told by its documents and bytes: it is of the corpus of the others."""
         splits = self.manifest["splits"]
-        train = splits["train"].get("text_sha256")
-        if train is None:
-            train = [splits["train"]["documents"], splits["train"]["bytes"]]
-        return [train, splits["val"].get("text_sha256"), splits["test"].get("text_sha256")]
+        found = {name: splits[name].get("text_sha256") for name in SPLITS}
+        if found["train"] is None:
+            found["train"] = [splits["train"]["documents"], splits["train"]["bytes"]]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

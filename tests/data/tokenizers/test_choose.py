@@ -220,11 +220,11 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("choice", ["gpt2", "byte", "char", "bpe:270"])
 def test_a_corpus_keeps_what_it_needs(choice: str, tmp_path: Path, shared_home: Path) -> None:
-    learns = choice in ("char", "bpe:270")
-    texts = (lambda: iter([TEXT])) if learns else no_texts
+    learning = choice in ("char", "bpe:270")
+    texts = (lambda: iter([TEXT])) if learning else no_texts
     made = make_tokenizer(choice, shared_home, texts, tmp_path)
     files = {path.name for path in tmp_path.iterdir()}
-    assert files == ({"tokenizer.json"} if learns else set())
+    assert files == ({"tokenizer.json"} if learning else set())
     record = json.loads(json.dumps(made.record()))
     for name in files:
         assert record["files"][name] == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
