@@ -63,7 +63,7 @@ CONTENTS: dict[str, bytes] = {
     "a.bin": np.array([33, 5000, 50_256, 12_520, 233, 50_256] * 20, "<u2").tobytes(),
     "a.xml": b"<mediawiki><page><title>T</title><ns>0</ns><revision><text>x y</text></revision>"
     b"</page></mediawiki>",
-    "a.txt.gz": gzip.compress(PLAIN.encode()),
+    "a.txt.gz": gzip.compress(PLAIN.encode(), mtime=0),
     "a.txt.bz2": bz2.compress(PLAIN.encode()),
     "a.txt.xz": lzma.compress(PLAIN.encode()),
     "a.txt.zst": zstandard.ZstdCompressor(write_checksum=True).compress(PLAIN.encode()),
