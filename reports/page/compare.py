@@ -29,9 +29,9 @@ from minigpt_search.reports.page.compare_scale import (
     bits_per_nat,
     context,
     different_text,
-    is_scored_in_part,
     same_text,
     same_tokenizer,
+    scale_cautions,
 )
 from minigpt_search.reports.page.findings import not_run_yet
 from minigpt_search.reports.page.page import Page
@@ -123,11 +123,8 @@ def _cautions(searches: list[Results]) -> list[str]:
             "can be compared. Prepare the same sources with each --tokenizer, without --tokens, "
             "which counts each one's own."
         )
-    elif not of_one_kind and any(map(is_scored_in_part, searches)):
-        notes.append(
-            "Validation was scored on a part of the split, so many tokens of it, which is not the "
-            "same text for each tokenizer: bits per byte are comparable but for that."
-        )
+    elif not of_one_kind:
+        notes += scale_cautions(searches)
     if len({each.experiment.space.base.train.val_tokens for each in searches}) > 1:
         notes.append("They were scored on different amounts of the validation split.")
     unfinished = [one_line(each.experiment.name) for each in searches if not_run_yet(each)]

@@ -10,9 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from minigpt_search.data.common.formatting import one_line, storage
 from minigpt_search.data.corpus.manifest import SPLITS
 from minigpt_search.reports.claims.evidence import Measure, val_bits, val_loss
 from minigpt_search.search.results.results import Results
+
+MUCH_MORE_TEXT = 1.1
+"""Times as much text as another search has seen: less is not worth a caution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,31 @@ def context(results: Results, seq_len: int) -> str:
     return f"{seq_len} tokens, {in_bytes:,.0f} bytes"
 
 
-def is_scored_in_part(results: Results) -> bool:
+def scale_cautions(searches: list[Results]) -> list[str]:
+    """What a reader must know who compares bits per byte: numbers of tokens in a recipe are other
+    amounts of text for each tokenizer."""
+    notes = []
+    if any(map(_is_scored_in_part, searches)):
+        notes.append(
+            "Validation was scored on a part of the split, so many tokens of it, which is not the "
+            "same text for each tokenizer: bits per byte are comparable but for that."
+        )
+    found = {
+        one_line(each.experiment.name): best.final.tokens_seen
+        * each.experiment.corpus.bytes_per_token("train")
+        for each in searches
+        if (best := each.winning_trial) is not None
+    }
+    if found and max(found.values()) > MUCH_MORE_TEXT * min(found.values()):
+        amounts = ", ".join(f"{name} {storage(seen)}" for name, seen in found.items())
+        notes.append(
+            f"The best of each has seen other amounts of training text, repeats counted: {amounts} "
+            "(--tokens-per-epoch counts tokens)."
+        )
+    return notes
+
+
+def _is_scored_in_part(results: Results) -> bool:
     """Whether validation was scored on fewer tokens than the split has."""
     experiment = results.experiment
     scored = experiment.space.base.train.val_tokens

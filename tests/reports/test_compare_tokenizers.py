@@ -100,6 +100,12 @@ def test_fewer_bits_win_over_fewer_nats(build: Any) -> None:
     assert [row["Behind the best"] for row in rows] == ["–", behind]
 
 
+def test_it_says_how_much_text_each_has_seen(build: Any) -> None:
+    """Each of them 614,400 tokens."""
+    (note,) = compare_page(two(build)).cautions
+    assert "words 2.5 MB, letters 614.4 kB" in note
+
+
 def test_curves_and_settings_are_in_bytes_too(build: Any) -> None:
     page = compare_page(two(build))
     assert [figure.name for figure in page.figures] == ["bits_by_bytes", "bits_by_seconds"]
@@ -120,22 +126,27 @@ def test_with_one_seed_the_assumed_spread_is_in_bits(build: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "texts",
+    ("texts", "where"),
     [
-        TEXT | {"val": "other"},
-        TEXT | {"test": "other"},
-        TEXT | {"train": "other"},
-        dict.fromkeys(TEXT),
+        (TEXT | {"val": "other"}, "val"),
+        (TEXT | {"test": "other"}, "test"),
+        (TEXT | {"train": "other"}, "train"),
+        (dict.fromkeys(TEXT), "train and val and test"),
     ],
 )
-def test_other_text_in_other_tokens_is_not_ranked(build: Any, texts: dict[str, str | None]) -> None:
+def test_other_text_in_other_tokens_is_not_ranked(
+    build: Any, texts: dict[str, str | None], where: str
+) -> None:
     first, _ = two(build)
     second = results(build, plan(build, "other", BYTE, 1.0, texts), [1.0, 1.1, 1.2])
     page = compare_page([first, second])
     assert page.summary == (
         "Trained on different text with different tokenizers: there is no best among them."
     )
-    assert "neither nats per token nor bits per byte can be compared" in page.cautions[0]
+    assert (
+        f"not the same text in {where}: neither nats per token nor bits per byte can be compared"
+        in page.cautions[0]
+    )
     assert page.tables[0].marked_row is None
     assert page.tables[0].frame["behind"].isna().all()
 
