@@ -145,9 +145,10 @@ def _check_lengths(lengths: dict[str, Ints]) -> None:
     for name, own in lengths.items():
         if (tokens := int(own.sum())) <= CONTEXT_TOKENS:
             raise UserError(
-                f"--source: too little text: {name} has {tokens} tokens, and one example of a "
-                f"search takes {CONTEXT_TOKENS + 1}: give more, or --tokenizer byte, which makes "
-                "more tokens of it"
+                f"too little text: {name} has {tokens} tokens, and one example of a search takes "
+                f"{CONTEXT_TOKENS + 1}: give more text or more "
+                f"{'--tokens' if name == 'train' else '--eval-tokens'}, or --tokenizer byte, which "
+                "makes more tokens of it"
             )
 
 
