@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from minigpt_search.data.common.documents import Document, batched
 from minigpt_search.data.common.downloads import Downloads
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.common.versions import TEXT_LIBRARIES, versions
 from minigpt_search.data.corpus.manifest import (
@@ -212,13 +214,24 @@ def _read_all(
     reader.removed.update(repeats.removed)
 
 
+def _tokenizer_line(record: dict[str, Any]) -> list[str]:
+    """How large the vocabulary is, where it is not GPT-2's."""
+    if record["name"] == "gpt2":
+        return []
+    size = record["vocab_size"]
+    is_full = record.get("kind") != "bpe" or record["name"] == f"bpe:{size}"
+    fewer = "" if is_full else "; the text gives no more"
+    return [f"tokenizer  {record['name']}: {size:,} entries{fewer}"]
+
+
 def _summary(manifest: Manifest, folder: Path, seconds: float) -> str:
     splits = manifest.splits
     counts = ", ".join(f"{splits[name].tokens:,} {name}" for name in SPLITS)
     lines = [
         *(f"source     {source_line(entry)}" for entry in manifest.sources),
         *(f"note       {note}" for entry in manifest.sources for note in entry["notes"]),
-        f"tokens     {counts} ({len(splits['train'].files)} segments)",
+        *_tokenizer_line(manifest.tokenizer),
+        f"tokens     {counts} ({counted(len(splits['train'].files), 'segment')})",
         f"documents  {manifest.documents_kept:,} of {manifest.documents_in:,} kept; validation "
         f"rests on {splits['val'].documents:,} of them, the test on {splits['test'].documents:,}",
         *(f"note       {note}" for note in manifest.notes),

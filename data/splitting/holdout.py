@@ -21,7 +21,7 @@ Ints = npt.NDArray[np.int64]
 EXCERPT_BYTES = 1_280
 """The most text of one document in a split while there are others: 512 tokens of GPT-2 where one
 has 2.5 bytes. Prose has 4.8, figures and tables less."""
-UNIT_BYTES = 3_072
+UNIT_BYTES = 2_048
 """A document of less is held out whole."""
 LEAST_UNIT_BYTES = 64
 NEAR_ENOUGH = 0.02
@@ -90,9 +90,9 @@ class Units:
 
     def draw(self, source: int, budget: int) -> Iterator[tuple[int, Excerpt]]:
         """Take units of a source, which are in no later draw, until their excerpts have `budget`
-        bytes or little less: one of each document, then a second, ... Yields each unit's place in
-        the order and its excerpt."""
-        room = budget
+        bytes or little less: one of each document, then a second, which is taken whole, since there
+        are no others to draw from, ... Yields each unit's place in the order and its excerpt."""
+        room, most = budget, EXCERPT_BYTES
         waiting = np.flatnonzero((self.sources == source) & ~self.taken).tolist()
         while waiting and room > NEAR_ENOUGH * budget:
             seen: set[int] = set()
@@ -102,17 +102,17 @@ class Units:
                     later.append(unit)
                     continue
                 seen.add(number)
-                excerpt = self._excerpt(unit, room)
+                excerpt = self._excerpt(unit, min(room, most))
                 self.taken[unit] = True
                 room -= excerpt.stop - excerpt.start
                 yield unit, excerpt
                 if room <= NEAR_ENOUGH * budget:
                     break
-            waiting = later
+            waiting, most = later, budget
 
-    def _excerpt(self, unit: int, room: int) -> Excerpt:
+    def _excerpt(self, unit: int, most: int) -> Excerpt:
         start, stop = int(self._starts[unit]), int(self._stops[unit])
-        spare = stop - start - min(stop - start, EXCERPT_BYTES, room)
+        spare = max(0, stop - start - most)
         place, count = self._place[unit], self._count[unit]
         # the document's beginning or end where the unit has it, else the middle of the unit
         before = 0 if place == 0 else spare if place == count - 1 else spare // 2

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.corpus.tokenizer import get_encoding
 from minigpt_search.data.sources.readers import token_files
+from minigpt_search.data.tokenizers.gpt2 import get_encoding
 
 Read = Callable[..., Any]
 END = 50_256
