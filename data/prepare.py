@@ -30,9 +30,13 @@ A second call with the same options does nothing; an interrupted one leaves noth
 sources (--source, may be repeated, the default is `builtin`):
   builtin            nine texts of Wikipedia, web, news and government, about 10M tokens
   builtin:NAME       one of them, for example builtin:wikitext-2
-  FILE or FOLDER     .txt .jsonl .parquet .html .htm .xml .xml.bz2 (MediaWiki dump), in UTF-8; a
-                     .txt is one document, or several with lines <|endoftext|> between them
+  FILE or FOLDER     text (.txt .md, source code, ...), rows (.jsonl .json .csv .tsv .parquet), web
+                     pages (.html), a MediaWiki dump (.xml), nanoGPT's train.bin; each also as
+                     .gz .bz2 .xz .zst; UTF-8, UTF-16 or cp1252. <|endoftext|> ends a document;
+                     of folders, all such files, except hidden ones
   hub:OWNER/NAME     a Hugging Face data set, hub:OWNER/NAME@CONFIG for one of its configurations
+Rows are the text of their column `text` (--text-column, --template); without one, chats (messages,
+conversations) and instructions (instruction, prompt or question with its answer) are paragraphs.
 Each may end in :WEIGHT, its share of the train tokens. Without weights all text is taken. With
 weights and --tokens each source gives its share of N, or all it has if that is less; with weights
 alone, the corpus is as large as the shares allow. Nothing is ever repeated.
@@ -72,9 +76,49 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--text-column",
         default=CorpusSpec.text_column,
         metavar="COLUMN",
-        help="of .jsonl, .parquet and hub: (text)",
+        help="that holds the text of rows (text)",
     )
-    parser.add_argument("--no-quality-filter", action="store_true", help="keep what is not prose")
+    parser.add_argument(
+        "--template",
+        metavar="TEXT",
+        help="the text of a row, with {COLUMN} for each column: '{question}\\n{answer}'",
+    )
+    parser.add_argument(
+        "--bad-rows",
+        metavar="refuse|skip",
+        default=CorpusSpec.bad_rows,
+        help="rows that can't be read: an error (default), or passed over and counted",
+    )
+    parser.add_argument(
+        "--separator",
+        metavar="TEXT",
+        default=CorpusSpec.separator,
+        help="ends a document in a file (<|endoftext|>); `none`: nothing does",
+    )
+    parser.add_argument(
+        "--filter",
+        action="append",
+        metavar="web|none",
+        help="rules for web text: for all sources, or one for each; by default for built-in text, "
+        "web pages, dumps and the hub, not for files",
+    )
+    parser.add_argument(
+        "--duplicates",
+        metavar="keep|exact|near",
+        help="what goes as repetition: nothing, whole documents (default), near ones too (default "
+        "with the rules for web text)",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="NAME",
+        default=CorpusSpec.tokenizer,
+        help="gpt2 (default), byte, char, bpe:SIZE (learnt from the train split), or a "
+        "tokenizer.json",
+    )
+    parser.add_argument("--validation", metavar="SOURCE", help="the validation text, and only that")
+    parser.add_argument(
+        "--validation-share", type=float, metavar="SHARE", help="of the text, 0.1 for a tenth"
+    )
     parser.add_argument("--out", metavar="ROOT", help="default: $MINIGPT_HOME, else ./artifacts")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
     parser.add_argument("--address", metavar="RAY", help="a Ray cluster: auto, HOST:PORT or local")
@@ -102,7 +146,14 @@ def main() -> int:
         segments=arguments.segments,
         seed=arguments.seed,
         text_column=arguments.text_column,
-        quality_filter=not arguments.no_quality_filter,
+        template=arguments.template,
+        bad_rows=arguments.bad_rows,
+        separator=None if arguments.separator == "none" else arguments.separator,
+        filters=tuple(arguments.filter or ()),
+        duplicates=arguments.duplicates,
+        tokenizer=arguments.tokenizer,
+        validation=arguments.validation,
+        validation_share=arguments.validation_share,
     )
     if arguments.workers is not None and not 1 <= arguments.workers <= 1024:
         raise UserError(f"--workers {arguments.workers}: give a number from 1 to 1024")

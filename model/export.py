@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -27,10 +26,12 @@ from torch import Tensor
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, VOCAB_SIZE, bpe_files
+from minigpt_search.data.tokenizers.base import END_OF_TEXT, Tokenizer
+from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN
+from minigpt_search.data.tokenizers.record import GPT2
 from minigpt_search.model.config import ModelConfig
 from minigpt_search.model.network.gpt import GPT
-from minigpt_search.model.training.checkpoint import load_model
+from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 
 _OUTER_NAMES = {
     "token_embedding": "transformer.wte",
@@ -75,8 +76,9 @@ def transformers_weights(model: GPT) -> dict[str, Tensor]:
     return weights
 
 
-def transformers_config(config: ModelConfig) -> dict[str, Any]:
-    """The content of `config.json` for the same architecture."""
+def transformers_config(config: ModelConfig, separator: int = SEPARATOR_TOKEN) -> dict[str, Any]:
+    """The content of `config.json` for the same architecture, whose texts end with the token
+    `separator`."""
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -91,43 +93,51 @@ def transformers_config(config: ModelConfig) -> dict[str, Any]:
         "resid_pdrop": config.dropout,
         "layer_norm_epsilon": 1e-5,
         "tie_word_embeddings": config.tie_head,
-        "bos_token_id": SEPARATOR_TOKEN,
-        "eos_token_id": SEPARATOR_TOKEN,
+        "bos_token_id": separator,
+        "eos_token_id": separator,
+    }
+
+
+def transformers_tokenizer(tokenizer: Tokenizer, seq_len: int) -> dict[str, Any]:
+    """The content of `tokenizer_config.json`."""
+    if tokenizer.kind == GPT2:
+        return {
+            "tokenizer_class": "GPT2Tokenizer",
+            "model_max_length": seq_len,
+            **{f"{kind}_token": END_OF_TEXT for kind in ("bos", "eos", "unk")},
+        }
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": seq_len,
+        **{f"{kind}_token": tokenizer.separator for kind in ("bos", "eos")},
+        "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,  # in a text they are text, as in training
     }
 
 
 def export(checkpoint: Path, folder: Path, root: Path) -> None:
-    """Write the checkpoint's model and the tokenizer into `folder`, whole or not at all.
+    """Write the checkpoint's model and its tokenizer into `folder`, whole or not at all.
 
-    `root` is the artifacts' folder, whose downloads/ has the tokenizer. Raises `UserError` if the
-    folder has content already, or the checkpoint is none or not of GPT-2's vocabulary.
+    `root` is the artifacts' folder, whose downloads/ has GPT-2's tokenizer. Raises `UserError` if
+    the folder has content already, or the checkpoint is none or without its tokenizer.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not empty; name a new folder")
-    model, config, _ = load_model(checkpoint)
-    if config.model.vocab_size != VOCAB_SIZE:
-        raise UserError(
-            f"{checkpoint}: a model of {config.model.vocab_size:,} tokens, and the tokenizer "
-            f"exported with it has {VOCAB_SIZE:,}"
-        )
-    encoder_json, vocab_bpe = bpe_files(root)
+    model, config, content = load_model(checkpoint)
+    tokenizer = tokenizer_of(content, checkpoint, root)
+    files = tokenizer.transformers_files()
+    for name, fields in (
+        ("config.json", transformers_config(config.model, tokenizer.separator_token)),
+        ("tokenizer_config.json", transformers_tokenizer(tokenizer, config.model.seq_len)),
+    ):
+        files[name] = (json.dumps(fields, indent=2) + "\n").encode()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         made = Path(temporary) / "made"
         made.mkdir()
         save_file(transformers_weights(model), made / "model.safetensors", {"format": "pt"})
-        shutil.copyfile(encoder_json, made / "vocab.json")
-        shutil.copyfile(vocab_bpe, made / "merges.txt")
-        tokenizer = {
-            "tokenizer_class": "GPT2Tokenizer",
-            "model_max_length": config.model.seq_len,
-            **{f"{kind}_token": "<|endoftext|>" for kind in ("bos", "eos", "unk")},
-        }
-        for name, content in (
-            ("config.json", transformers_config(config.model)),
-            ("tokenizer_config.json", tokenizer),
-        ):
-            (made / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        for name, written in files.items():
+            (made / name).write_bytes(written)
         made.rename(folder)
 
 
@@ -142,7 +152,7 @@ def main() -> int:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help="its downloads/ has the tokenizer ($MINIGPT_HOME, or ./artifacts)",
+        help="its downloads/ has GPT-2's tokenizer ($MINIGPT_HOME, or ./artifacts)",
     )
     args = parser.parse_args()
     try:

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, VOCAB_SIZE, get_encoding
+from minigpt_search.data.tokenizers.base import Tokenizer
 from minigpt_search.model.network.gpt import GPT
-from minigpt_search.model.training.checkpoint import load_model
+from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 
 
 def sample_token(
@@ -56,19 +56,21 @@ def generate(
     model: GPT,
     prompt: list[int],
     *,
+    separator: int,
     tokens: int,
     temperature: float = 0.8,
     top_k: int | None = None,
     top_p: float = 0.95,
     seed: int = 0,
 ) -> list[int]:
-    """`prompt` and up to `tokens` token ids after it, ending early at the document separator.
+    """`prompt` and up to `tokens` token ids after it, ending early at `separator`, which stands
+    after each document.
 
     The model sees the last `seq_len` tokens. An empty prompt begins a new document. `temperature`,
     `top_k` and `top_p` are as for `sample_token`; the same seed draws the same tokens.
     """
     generator = torch.Generator().manual_seed(seed)
-    ids = list(prompt) or [SEPARATOR_TOKEN]
+    ids = list(prompt) or [separator]
     model.eval()
     for _ in range(tokens):
         window = torch.tensor([ids[-model.config.seq_len :]])  # (1, T)
@@ -76,18 +78,26 @@ def generate(
         token = sample_token(
             logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
         )
-        if token == SEPARATOR_TOKEN:
+        if token == separator:
             break
         ids.append(token)
     return ids
 
 
-def sample_text(model: GPT, root: Path, prompt: str, **options: float | int | None) -> str:
-    """`prompt` and the text that follows it; `options` are as for `generate`. `root` is the
-    artifacts' folder, whose downloads/ has the tokenizer."""
-    encoding = get_encoding(root)
-    ids = generate(model, encoding.encode_ordinary(prompt), **options)  # type: ignore[arg-type]
-    return encoding.decode([token for token in ids if token != SEPARATOR_TOKEN])
+def sample_text(
+    model: GPT, tokenizer: Tokenizer, prompt: str, **options: float | int | None
+) -> str:
+    """`prompt` and the text that follows it; `options` are as for `generate`. What the tokens'
+    bytes are no text of is the replacement character."""
+    # A command line's bytes that are no text come as halves of surrogate pairs.
+    prompt = prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    ids = generate(
+        model,
+        tokenizer.encode(prompt).tolist(),
+        separator=tokenizer.separator_token,
+        **options,  # type: ignore[arg-type]
+    )
+    return tokenizer.decode_bytes(ids).decode(errors="replace")
 
 
 def main() -> int:
@@ -106,7 +116,7 @@ def main() -> int:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help="its downloads/ has the tokenizer ($MINIGPT_HOME, or ./artifacts)",
+        help="its downloads/ has GPT-2's tokenizer ($MINIGPT_HOME, or ./artifacts)",
     )
     args = parser.parse_intermixed_args()  # the prompt may stand after flags
     for flag, ok, right in (
@@ -119,16 +129,11 @@ def main() -> int:
         if not ok:
             name = flag.replace("_", "-")
             raise UserError(f"--{name} {getattr(args, flag)}: give {right}")
-    model, _, _ = load_model(args.checkpoint)
-    if model.config.vocab_size != VOCAB_SIZE:
-        raise UserError(
-            f"{args.checkpoint}: a model of {model.config.vocab_size:,} tokens: text can only be "
-            f"sampled with the {VOCAB_SIZE:,} of GPT-2's encoding"
-        )
+    model, _, content = load_model(args.checkpoint)
     print(
         sample_text(
             model,
-            artifacts_root(args.out),
+            tokenizer_of(content, args.checkpoint, artifacts_root(args.out)),
             args.prompt,
             tokens=args.tokens,
             temperature=args.temperature,

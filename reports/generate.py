@@ -25,7 +25,7 @@ from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.corpus.manifest import Manifest
-from minigpt_search.reports.page.compare import compare_page, comparison_folder
+from minigpt_search.reports.page.compare import compare_page, comparison_folder, narrow
 from minigpt_search.reports.page.findings import not_run_yet, summary
 from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
 from minigpt_search.reports.page.watch import watch
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page = compare_page(searches)
         paths = write_report(page, comparison_folder(root, names))
     print(one_line(page.summary))
-    print(f"\n{as_text(page.tables[0].frame)}\n")
+    print(f"\n{as_text(narrow(page.tables[0].frame))}\n")
     for path in paths:
         print(path)
     return 0

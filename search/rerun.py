@@ -27,7 +27,7 @@ from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.hardware.device import best_device, versions
 from minigpt_search.model.records import COMPLETE, CheckpointRef
-from minigpt_search.model.training.checkpoint import load_model
+from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
 from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
@@ -159,8 +159,8 @@ def _print(record: RerunRecord, evaluations: int, folder: Path, root: Path) -> N
     verdict = "the same bits" if record.same_bits else f"different by {difference:+.2e} nats"
     machine = "the same machine" if record.same_machine else "another device or other versions"
     model = folder / record.checkpoint.path
-    loaded, _, _ = load_model(model)
-    sample = sample_text(loaded, root, PROMPT, tokens=60)
+    loaded, _, content = load_model(model)
+    sample = sample_text(loaded, tokenizer_of(content, model, root), PROMPT, tokens=60)
     print(
         f"Validation {record.val_loss_nats:.6f} nats; the ledger has "
         f"{record.ledger_val_loss_nats:.6f}: {verdict}, on {machine}\n"

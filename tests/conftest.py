@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 import os
@@ -12,13 +13,19 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from minigpt_search.data.common.errors import run_command
+from minigpt_search.data.corpus.corpus import Corpus, open_corpus
+from minigpt_search.data.corpus.manifest import Manifest, Split, write_manifest
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import bpe_files
 from minigpt_search.data.pipeline.build import prepare_corpus
+from minigpt_search.data.splitting.segments import save_segment
+from minigpt_search.data.tokenizers.base import token_dtype
+from minigpt_search.data.tokenizers.choose import make_tokenizer
+from minigpt_search.data.tokenizers.gpt2 import bpe_files
 
 # The default run tries the same examples each time: what it finds is found before a change, not by
 # whoever runs it next. MINIGPT_FUZZ=N looks further, at random.
@@ -158,6 +165,52 @@ def search_root(
     spec = CorpusSpec(name="small", sources=(str(text),), eval_tokens=700)
     prepare_corpus(spec, root, quiet=True)
     return root
+
+
+@pytest.fixture(scope="session")
+def write_text_corpus(shared_home: Path) -> Callable[..., Corpus]:
+    """`write_text_corpus(folder, choice, train, val=..., test=...)`: a corpus of these texts with
+    the tokenizer that `--tokenizer` would make of `choice`, in one segment a split."""
+
+    def write(folder: Path, choice: str, **texts: list[str]) -> Corpus:
+        folder.mkdir(parents=True)
+        tokenizer = make_tokenizer(choice, shared_home, lambda: iter(texts["train"]), folder)
+        dtype, digest, splits = token_dtype(tokenizer.vocab_size), hashlib.sha256(), {}
+        for name in ("train", "val", "test"):
+            ids = [
+                number
+                for text in texts[name]
+                for number in [*tokenizer.encode(text).tolist(), tokenizer.separator_token]
+            ]
+            tokens = np.array(ids, dtype)
+            digest.update(tokens.tobytes())
+            file = "segment_00.pt" if name == "train" else f"{name}.pt"
+            splits[name] = Split(
+                documents=len(texts[name]),
+                tokens=len(ids),
+                bytes=sum(len(text.encode()) for text in texts[name]),
+                files=(save_segment(folder / file, tokens),),
+            )
+        manifest = Manifest(
+            name=folder.name,
+            content_hash=digest.hexdigest(),
+            created_at="2026-11-29T00:00:00Z",
+            options={},
+            tokenizer=tokenizer.record(),
+            sources=[],
+            quality_rules=[],
+            documents_in=3,
+            documents_kept=3,
+            retention=1.0,
+            splits=splits,
+            storage_bytes=0,
+            stage_seconds={},
+            versions={},
+        )
+        write_manifest(manifest, folder)
+        return open_corpus(folder)
+
+    return write
 
 
 class _Sparse(io.FileIO):

@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 
 from minigpt_search.data.cleaning.wikitext_parser import Heading, Prose, read_nodes
+from minigpt_search.data.cleaning.wikitext_templates import (
+    FUNCTIONS,
+    stands_for_text,
+    template_text,
+)
 
 DROPPED_TAGS = frozenset(
     {"code", "gallery", "imagemap", "math", "pre", "ref", "references", "score", "script", "source"}
@@ -18,25 +23,6 @@ CLOSING_SECTIONS = frozenset(
 )
 """Titles of sections that hold lists and links, which are no prose."""
 
-TEMPLATE_TEXT = {
-    "lang": -1,
-    "transl": -1,
-    "transliteration": -1,
-    "nowrap": 0,
-    "nobr": 0,
-    "nihongo": 0,
-}
-"""Templates that stand for one of their own arguments: its index. Other templates are dropped."""
-TEMPLATE_MARKS = {
-    "ndash": "\u2013",
-    "mdash": "\u2014",
-    "snd": " \u2013 ",
-    "spaced ndash": " \u2013 ",
-    "'": "'",
-    "'s": "'s",
-}
-"""Templates that stand for punctuation."""
-
 _LEFT_BY_TEMPLATES = (
     (re.compile(r"\(\s*(?:[,;:]\s*)*"), "("),
     (re.compile(r"[\s,;]+\)"), ")"),
@@ -46,8 +32,8 @@ _LEFT_BY_TEMPLATES = (
 
 
 def wikitext_to_text(markup: str) -> str:
-    """The prose of a MediaWiki page: headings as lines of their own; no templates, tables,
-    references, files, categories, nor the sections in `CLOSING_SECTIONS`.
+    """The prose of a MediaWiki page: headings as lines of their own; no tables, references,
+    files, categories, nor the sections in `CLOSING_SECTIONS`; templates where they stand for text.
 
     Headings with nothing below them are left out. Parsed by mwparserfromhell.
     """
@@ -74,19 +60,7 @@ def wikitext_to_text(markup: str) -> str:
 
 
 def _is_dropped_template(name: str) -> bool:
-    return (
-        bool(name) and name != "convert" and not (name in TEMPLATE_MARKS or name in TEMPLATE_TEXT)
-    )
-
-
-def _template(name: str, arguments: list[str]) -> str:
-    if name in TEMPLATE_MARKS:
-        return TEMPLATE_MARKS[name]
-    if name == "convert" and len(arguments) >= 2:
-        return f"{arguments[0]} {arguments[1]}"
-    if name in TEMPLATE_TEXT and arguments:
-        return arguments[TEMPLATE_TEXT[name]]
-    return ""
+    return bool(name) and not stands_for_text(name)
 
 
 def _tag(name: str, contents: str) -> str:
@@ -107,7 +81,8 @@ def _link(target: str, shown: str | None) -> str:
 PROSE = Prose(
     is_dropped_template=_is_dropped_template,
     is_dropped_tag=DROPPED_TAGS.__contains__,
-    template=_template,
+    functions=FUNCTIONS,
+    template=template_text,
     tag=_tag,
     link=_link,
 )

@@ -8,7 +8,7 @@ comments, which are passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from mwparserfromhell.parser import Parser, tokens
@@ -40,8 +40,11 @@ class Prose(NamedTuple):
     """Tells by its name whether a template is dropped, with all that is in it."""
     is_dropped_tag: Callable[[str], bool]
     """Tells by its name whether a tag is dropped, with all that is in it."""
-    template: Callable[[str, list[str]], str]
-    """Gives a template's text from its name and its positional arguments."""
+    functions: Collection[str]
+    """The names of functions, each with the colon after which its first parameter stands."""
+    template: Callable[[str, dict[str, str]], str]
+    """Gives the text of a template or function from its name and its parameters, which are called
+    "1", "2", ... where they have no name."""
     tag: Callable[[str, str], str]
     """Gives a tag's text from its name and the text in it."""
     link: Callable[[str, str | None], str]
@@ -180,14 +183,20 @@ class _Reader:
         start = self._index
         text, end = self._until(*_AFTER_PARAMETER)
         name = self._as_written(start, text).strip().lower()
-        arguments = []
+        given: dict[str, str] = {}
+        unnamed = 0
+        head, colon, first = text.partition(":")
+        if colon and (function := f"{head.strip().lower()}:") in self._prose.functions:
+            name, given, unnamed = function, {"1": first.strip()}, 1
         while end is tokens.TemplateParamSeparator:
             text, end = self._until(*_AFTER_PARAMETER, tokens.TemplateParamEquals)
             if end is tokens.TemplateParamEquals:
-                _, end = self._until(*_AFTER_PARAMETER)
+                value, end = self._until(*_AFTER_PARAMETER)
+                given[text.strip()] = value.strip()
             else:
-                arguments.append(text)
-        return self._prose.template(name, arguments)
+                unnamed += 1
+                given[str(unnamed)] = text
+        return self._prose.template(name, given)
 
     def _entity(self, _: Any) -> str:
         start = self._index - 1

@@ -1,2 +1,1 @@
-"""A corpus as it is wanted and as it lies on disk: specification, manifest, tokenizer, windows of
-tokens."""
+"""A corpus as it is wanted and as it lies on disk: specification, manifest, windows of tokens."""

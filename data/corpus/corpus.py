@@ -8,12 +8,13 @@ train = corpus.dataset("train", seq_len=64)
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.manifest import MANIFEST_FILE, SPLITS, Manifest, read_manifest
-from minigpt_search.data.corpus.tokenizer import VOCAB_SIZE
+from minigpt_search.data.tokenizers.record import GPT2, kept_files, read_kept, vocab_size_of
 
 if TYPE_CHECKING:
     from minigpt_search.data.corpus.dataset import SegmentedTextDataset
@@ -30,6 +31,24 @@ class Corpus:
     def content_hash(self) -> str:
         """SHA-256 (hexadecimal) over the token ids of all splits."""
         return self.manifest.content_hash
+
+    @property
+    def vocab_size(self) -> int:
+        """The entries of its tokenizer, the separator included."""
+        return vocab_size_of(self.manifest.tokenizer)
+
+    @cached_property
+    def kept_tokenizer(self) -> dict[str, Any] | None:
+        """What restores its tokenizer without this folder: `record` and `files`, name to content
+        (`data.tokenizers.choose.restore_tokenizer`). None for GPT-2's, which is not kept.
+
+        Raises:
+            UserError: a file of it is missing or damaged.
+        """
+        record = self.manifest.tokenizer
+        if record.get("kind", GPT2) == GPT2:
+            return None
+        return {"record": record, "files": read_kept(record, self.folder)}
 
     def dataset(self, split: str, seq_len: int = 64) -> SegmentedTextDataset:
         """The windows of `seq_len` tokens of `split` ("train", "val" or "test")."""
@@ -54,6 +73,12 @@ def open_corpus(folder: Path) -> Corpus:
         UserError: no (valid) manifest, or a file that is missing or of another size.
     """
     manifest = read_manifest(folder)
+    for name in kept_files(manifest.tokenizer):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder / name}: the tokenizer's file is missing: remove {folder} and prepare "
+                "it again"
+            )
     for file in manifest.files():
         path = folder / file.name
         if not path.is_file():
@@ -70,7 +95,7 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def verify_corpus(folder: Path) -> Manifest:
-    """Hash every file of a corpus again and compare, and check every token.
+    """Hash every file of a corpus again and compare, the tokenizer's too, and check every token.
 
     Raises:
         UserError: naming the first damaged file.
@@ -81,6 +106,7 @@ def verify_corpus(folder: Path) -> Manifest:
     )
 
     corpus = open_corpus(folder)
+    read_kept(corpus.manifest.tokenizer, folder)
     for file in corpus.manifest.files():
         with (folder / file.name).open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
@@ -90,10 +116,10 @@ def verify_corpus(folder: Path) -> Manifest:
                 )
         tokens = open_segment(folder / file.name)
         largest = largest_token(tokens)
-        if len(tokens) != file.tokens or largest >= VOCAB_SIZE:
+        if len(tokens) != file.tokens or largest >= corpus.vocab_size:
             raise UserError(
                 f"{folder / file.name}: {len(tokens):,} tokens up to {largest}, expected "
-                f"{file.tokens:,} below {VOCAB_SIZE}: remove {folder} and prepare it again"
+                f"{file.tokens:,} below {corpus.vocab_size}: remove {folder} and prepare it again"
             )
     return corpus.manifest
 

@@ -21,6 +21,8 @@ from torch.utils.data import Dataset
 
 from minigpt_search.data.common.errors import UserError
 
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32}
+"""As which segments of each type are viewed: the unsigned ones have few operators."""
 _NO_ROOM = "Cannot allocate memory"
 """A part of torch's message for a file that could not be mapped."""
 
@@ -33,7 +35,8 @@ class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
     a corpus may be larger than the memory. Pickling sends the paths, not the tokens.
 
     Args:
-        files: `.pt` files, each with one 1-D `torch.uint16` tensor of token ids.
+        files: `.pt` files, each with one 1-D tensor of token ids, all `torch.uint16` or all
+            `torch.uint32`.
         seq_len: T, at least 1.
 
     Raises:
@@ -69,13 +72,11 @@ class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
             IndexError: an index below -len or at or above len.
         """
         windows = torch.stack([self._window(index) for index in indices.tolist()])  # (B, T + 1)
-        # uint16 has few operators, so segments are viewed as int16; the mask undoes the sign of
-        # ids above 32,767 once there is room for them.
-        tokens = windows.to(torch.int64) & 0xFFFF
+        tokens = _unsigned(windows)
         return tokens[:, :-1], tokens[:, 1:]
 
     def _window(self, index: int) -> Tensor:
-        """The T + 1 tokens of one example, a view into the mapped segment, int16."""
+        """The T + 1 tokens of one example, a view into the mapped segment, int16 or int32."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
         index %= len(self)
@@ -88,7 +89,8 @@ class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 def open_segment(file: Path) -> Tensor:
-    """Map the tokens in `file` into memory: (N,) int16 with the bits of the uint16 in the file.
+    """Map the tokens in `file` into memory: (N,) int16 with the bits of the uint16 in the file, or
+    int32 with those of uint32.
 
     Raises:
         UserError: the file is missing, damaged, no segment, or larger than can be mapped.
@@ -107,9 +109,15 @@ def open_segment(file: Path) -> Tensor:
         # Not torch's own words: for a file with code in it they advise to let it run.
         kind = type(error).__name__
         raise UserError(f"{file}: damaged segment ({kind}): prepare the corpus again") from None
-    if not isinstance(tokens, Tensor) or tokens.dtype != torch.uint16 or tokens.dim() != 1:
-        raise UserError(f"{file}: not a segment: expected one 1-D tensor of uint16")
-    return tokens.view(torch.int16)
+    if not isinstance(tokens, Tensor) or tokens.dtype not in _SIGNED or tokens.dim() != 1:
+        raise UserError(f"{file}: not a segment: expected one 1-D tensor of uint16 or uint32")
+    return tokens.view(_SIGNED[tokens.dtype])
+
+
+def _unsigned(tokens: Tensor) -> Tensor:
+    """The ids, int64, of `open_segment`'s tokens: the mask undoes the sign of those in the upper
+    half of their type, once there is room for them."""
+    return tokens.to(torch.int64) & (2 ** (8 * tokens.itemsize) - 1)
 
 
 def _expect_random_reads(segment: Tensor) -> None:
@@ -125,4 +133,4 @@ def _expect_random_reads(segment: Tensor) -> None:
 
 def largest_token(segment: Tensor) -> int:
     """The largest token id in a segment (N,) of `open_segment`; -1 if it is empty."""
-    return max((int((part.int() & 0xFFFF).max()) for part in segment.split(1 << 20)), default=-1)
+    return max((int(_unsigned(part).max()) for part in segment.split(1 << 20)), default=-1)

@@ -16,15 +16,16 @@ from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 
-SCHEMA_VERSION = 2
-"""Version 2 added the checksum."""
+SCHEMA_VERSION = 3
+"""Version 2 added the checksum; version 3 splits that are excerpts, and what each source lost."""
 MANIFEST_FILE = "manifest.json"
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentFile:
-    """One `.pt` file: a 1-D uint16 tensor of token ids."""
+    """One `.pt` file: a 1-D tensor of token ids, uint16, or uint32 where the vocabulary is larger
+    (`data.tokenizers.base.token_dtype`)."""
 
     name: str
     tokens: int
@@ -42,6 +43,10 @@ class Split:
     bytes: int
     """The UTF-8 bytes of the documents' text, separators not included."""
     files: tuple[SegmentFile, ...]
+    text_sha256: str = ""
+    """A hash of what text it is, the same under any tokenizer; "" in a manifest of before."""
+    largest_document: int = 0
+    """The tokens of the document that has the most of it; 0 in a manifest of before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +62,8 @@ class Manifest:
     options: dict[str, Any]
     """The fields of the `CorpusSpec` that made it."""
     tokenizer: dict[str, Any]
-    """The keys `name`, `vocab_size`, `separator_token`, `files` (name to SHA-256)."""
+    """`Tokenizer.record` (`data/tokenizers/base.py`). Without a `kind` it is GPT-2's, of a corpus
+    made when there was no other."""
     sources: list[dict[str, Any]]
     """The sources in reading order, each with its licence, attribution, counts, and what of it was
     dropped for which reason."""
@@ -138,7 +144,13 @@ _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
 
 _COUNTS = ("documents_in", "documents_kept", "tokens")
 _SOURCE_TYPES = {"name": str, "kind": str, **dict.fromkeys(_COUNTS, int)}
-_TOKENIZER_TYPES = {"name": str, "vocab_size": int}
+_TOKENIZER_TYPES = {
+    "name": str,
+    "kind": str,
+    "vocab_size": int,
+    "separator_token": int,
+    "files": dict,
+}
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -186,7 +198,12 @@ def _split(raw: dict[str, Any], where: str) -> Split:
     counts = {key: _typed(raw, key, int, where) for key in ("documents", "tokens", "bytes")}
     if min(counts.values()) < 1 or sum(file.tokens for file in files) != counts["tokens"]:
         raise UserError(f"{where}: its counts contradict each other: prepare the corpus again")
-    return Split(**counts, files=tuple(files))
+    return Split(
+        **counts,
+        files=tuple(files),
+        text_sha256=_typed({"text_sha256": "", **raw}, "text_sha256", str, where),
+        largest_document=_typed({"largest_document": 0, **raw}, "largest_document", int, where),
+    )
 
 
 def _check_present(raw: Any, types: Mapping[str, type], where: str) -> None:

@@ -1,4 +1,4 @@
-"""Exact repetition: whole documents, and long paragraphs within and across documents.
+"""Exact repetition of web text: whole documents, and long paragraphs within and across documents.
 
 Only the digests of documents and paragraphs decide, in the order in which they come. So digests may
 be made anywhere (`digest`), the decisions fall in one place (`RepeatFilter.decide`), and what they
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +48,10 @@ class Decisions:
 
 def digest(documents: Sequence[Document]) -> Digests:
     """Find the digests of clean documents and of their long paragraphs."""
-    whole = [hashlib.blake2b(text.encode(), digest_size=16).digest() for _, text in documents]
+    texts = [document.text for document in documents]
+    whole = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
     long = [
-        [line for line in text.split("\n") if len(line) >= PARAGRAPH_CHARACTERS]
-        for _, text in documents
+        [line for line in text.split("\n") if len(line) >= PARAGRAPH_CHARACTERS] for text in texts
     ]
     parts = [
         hashlib.blake2b(line.encode(), digest_size=8).digest() for lines in long for line in lines
@@ -63,12 +63,25 @@ def digest(documents: Sequence[Document]) -> Digests:
     )
 
 
+LINES_REMOVED, CHARACTERS_REMOVED = "lines_removed", "characters_removed"
+"""What `without_repeats` counts inside of documents that it keeps."""
+
+
 def without_repeats(
-    documents: Sequence[Document], digests: Digests, decisions: Decisions
-) -> tuple[list[Document], Counter[tuple[int, str]]]:
-    """Return what is new of N documents, and how many were dropped by (source, reason)."""
+    documents: Sequence[Document],
+    digests: Digests,
+    decisions: Decisions,
+    applies_to: Container[int],
+) -> tuple[list[Document], Counter[tuple[int, str]], Counter[tuple[int, str]]]:
+    """What is new of N documents, of those whose source is in `applies_to`; the others stay as they
+    are, but for the empty.
+
+    Returns the documents; how many were dropped by (source, reason); and the lines and characters
+    removed inside of those that stay by (source, LINES_REMOVED or CHARACTERS_REMOVED).
+    """
     kept: list[Document] = []
     dropped: Counter[tuple[int, str]] = Counter()
+    removed: Counter[tuple[int, str]] = Counter()
     ends = np.cumsum(digests.counts)
     starts = ends - digests.counts
     new_before = np.concatenate(([0], np.cumsum(decisions.paragraphs)))
@@ -83,12 +96,12 @@ def without_repeats(
     for document, is_new, count, new, start in rows:
         if not document.text:
             dropped[document.source, "empty"] += 1
+        elif document.source not in applies_to:
+            kept.append(document)
         elif not is_new:
             dropped[document.source, "exact_duplicate"] += 1
         elif new == count:
             kept.append(document)
-        elif not new:
-            dropped[document.source, "repeated_paragraphs"] += 1
         else:
             flags = iter(decisions.paragraphs[start : start + count].tolist())
             lines = [
@@ -96,8 +109,13 @@ def without_repeats(
                 for line in document.text.split("\n")
                 if len(line) < PARAGRAPH_CHARACTERS or next(flags)
             ]
-            kept.append(Document(document.source, "\n".join(lines).strip()))
-    return kept, dropped
+            if not (text := "\n".join(lines).strip()):
+                dropped[document.source, "repeated_paragraphs"] += 1
+                continue
+            kept.append(document._replace(text=text))
+            removed[document.source, LINES_REMOVED] += count - new
+            removed[document.source, CHARACTERS_REMOVED] += len(document.text) - len(text)
+    return kept, dropped, removed
 
 
 class RepeatFilter:
@@ -106,9 +124,12 @@ class RepeatFilter:
     Memory: 8 bytes for each paragraph of at least 80 characters, 16 for each document.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, applies_to: Container[int]) -> None:
+        self._applies_to = applies_to
         self.dropped: Counter[tuple[int, str]] = Counter()
         """The number of documents dropped, by (source, reason)."""
+        self.removed: Counter[tuple[int, str]] = Counter()
+        """What was removed inside of documents that stay, as `without_repeats` counts it."""
         self._documents, self._paragraphs = FirstSeen(), FirstSeen()
 
     def decide(self, digests: Digests) -> Decisions:
@@ -126,8 +147,10 @@ class RepeatFilter:
 
     def _new_parts(self, batch: Sequence[Document]) -> list[Document]:
         digests = digest(batch)
-        kept, dropped = without_repeats(batch, digests, self.decide(digests))
+        decisions = self.decide(digests)
+        kept, dropped, removed = without_repeats(batch, digests, decisions, self._applies_to)
         self.dropped.update(dropped)
+        self.removed.update(removed)
         return kept
 
 

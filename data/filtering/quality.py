@@ -43,6 +43,8 @@ class TextStatistics:
     text: str
     lines: list[str]
     """The lines that are not empty."""
+    paragraphs: list[str]
+    """The same, joined up to an empty one: a paragraph may stand on many lines."""
     words: Ints
     """(W,) The ids of the words: the same for the same word."""
     lengths: npt.NDArray[np.int32]
@@ -73,6 +75,7 @@ def text_statistics(texts: Sequence[str], words: Words) -> list[TextStatistics]:
         TextStatistics(
             text=text,
             lines=[line for line in text.split("\n") if line],
+            paragraphs=[own.replace("\n", " ") for own in text.split("\n\n") if own],
             words=words.ids[start:end],
             lengths=words.lengths[start:end],
             characters=int(characters[k]),
@@ -193,11 +196,12 @@ def _sentences(stats: TextStatistics) -> bool:
 
 def _sentence_share(stats: TextStatistics) -> bool:
     in_sentences = 0
-    for line in stats.lines:
-        if line.rstrip(_CLOSING).endswith((".", "!", "?")):  # as most do
-            in_sentences += len(line)
+    for paragraph in stats.paragraphs:
+        if paragraph.rstrip(_CLOSING).endswith((".", "!", "?")):  # as most do
+            in_sentences += len(paragraph)
         else:
-            in_sentences += max((match.end() for match in _SENTENCE_END.finditer(line)), default=0)
+            ends = (match.end() for match in _SENTENCE_END.finditer(paragraph))
+            in_sentences += max(ends, default=0)
     return in_sentences >= 0.5 * len(stats.text)
 
 
@@ -277,9 +281,9 @@ RULES = (
     ),
     Rule(
         name="sentence_share",
-        description="half of the characters stand before the end of a line's last sentence; C4 "
-        "removes lines that end otherwise, which would take away headings, and the whole of an "
-        "article that is one line",
+        description="half of the characters stand before the end of a paragraph's last sentence; "
+        "C4 removes lines that end otherwise, which would take away headings, the lines of a book "
+        "as it is printed, and the whole of an article that is one line",
         source=C4,
         holds=_sentence_share,
     ),

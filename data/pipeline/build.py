@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,39 +24,34 @@ from minigpt_search.data.common.documents import Document, batched
 from minigpt_search.data.common.downloads import Downloads
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.common.versions import TEXT_LIBRARIES, versions
 from minigpt_search.data.corpus.manifest import (
-    MANIFEST_FILE,
     SPLITS,
     Manifest,
-    Split,
-    read_manifest,
     write_manifest,
 )
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import (
-    FILE_HASHES,
-    SEPARATOR_TOKEN,
-    VOCAB_SIZE,
-    bpe_files,
-    get_encoding,
-)
 from minigpt_search.data.filtering.annotate import annotate, preload
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
-from minigpt_search.data.filtering.near_duplicates import first_of_each
+from minigpt_search.data.filtering.treatment import Treatment, treatment_of
 from minigpt_search.data.pipeline.cluster import Cluster
-from minigpt_search.data.pipeline.counts import (
-    CountingReader,
-    check_enough_documents,
-    dropped_by_reason,
-)
-from minigpt_search.data.pipeline.document_table import DocumentTable
-from minigpt_search.data.pipeline.segments import SegmentWriter
+from minigpt_search.data.pipeline.counts import CountingReader, reasons_of_rows
+from minigpt_search.data.pipeline.prepared import is_prepared
 from minigpt_search.data.pipeline.sharded import read_sharded
-from minigpt_search.data.pipeline.splits import Selection, choose_splits
+from minigpt_search.data.pipeline.source_lines import (
+    cautions,
+    check_each_source_gives,
+    source_line,
+)
 from minigpt_search.data.pipeline.workers import Workers
-from minigpt_search.data.sources.resolve import check_sources, resolve_sources, source_weights
+from minigpt_search.data.sources.resolve import check_sources, resolve_sources
+from minigpt_search.data.splitting.document_table import DocumentTable
+from minigpt_search.data.splitting.repetition import repetition
+from minigpt_search.data.splitting.write_splits import write_splits
+from minigpt_search.data.tokenizers.choose import check_tokenizer
+from minigpt_search.data.tokenizers.gpt2 import bpe_files
 
 MANY_DOCUMENTS = 2_000
 """With as many documents to come, worker processes start while the first are being read."""
@@ -88,11 +84,12 @@ def prepare_corpus(
     progress = Progress(quiet)
     try:
         if not folder.exists():
-            check_sources(spec)  # before anything is made or downloaded
+            check_tokenizer(spec.tokenizer)  # before anything is made or downloaded
+            check_sources(spec)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with only_process(folder.parent / f".{spec.name}.lock", progress.say_waiting):
             # asked here, as another process may have made it while this one waited
-            if not _is_prepared(spec, folder, quiet):
+            if not is_prepared(spec, root, folder, quiet):
                 _prepare_in_place(spec, root, folder, progress, workers, cluster)
     except OSError as error:  # a full disk, no permission, a file where a folder should be
         where = error.filename or folder
@@ -102,26 +99,6 @@ def prepare_corpus(
             with suppress(OSError):
                 path.rmdir()
     return folder
-
-
-def _is_prepared(spec: CorpusSpec, folder: Path, quiet: bool) -> bool:
-    """Whether `folder` holds the corpus of `spec`. Raises `UserError` if it holds another thing."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    if not (folder / MANIFEST_FILE).exists():
-        raise UserError(f"{folder}: is there but is no corpus: remove it or choose another --name")
-    made, wanted = read_manifest(folder).options, spec.options()
-    if made != wanted:
-        differ = [key for key in wanted if made.get(key) != wanted[key]]
-        raise UserError(
-            f"corpus {spec.name!r} in {folder} was made with "
-            f"{', '.join(f'{key}={made.get(key)!r}' for key in differ)}, this asks for "
-            f"{', '.join(f'{key}={wanted[key]!r}' for key in differ)}: choose another --name, "
-            "or remove the folder to make it again"
-        )
-    if not quiet:
-        print(f"corpus {spec.name} is already prepared: {folder}")
-    return True
 
 
 def _prepare_in_place(
@@ -162,78 +139,44 @@ def _build(
     spool.mkdir()
     with DocumentTable(spool) as table:
         with Downloads(root / "downloads", progress) as downloads:
-            sources = resolve_sources(spec, downloads)
-            bpe_files(root, progress)  # small, and here while the sources' archives are coming
+            sources = resolve_sources(spec, downloads, root)
+            treatment = treatment_of(spec, sources)
+            if treatment.needs_gpt2:
+                bpe_files(root, progress)  # small, and here while archives are coming
             reader = CountingReader(sources)
             with progress.stage("read_clean_encode"):
                 if cluster is None:
-                    _read_all(spec, root, reader, table, progress, workers)
+                    _read_all(spec, root, reader, table, treatment, progress, workers)
                 else:
-                    read_sharded(spec, root, cluster, sources, reader, table, progress, workers)
+                    read_sharded(spec, root, cluster, reader, table, treatment, progress, workers)
                 table.flush()
-                if not len(table):
-                    raise UserError(f"--source {' '.join(spec.sources)}: no text in it")
         progress.seconds["download"] = downloads.seconds
-        with progress.stage("near_duplicates"), progress.bar("near-duplicates", total=1) as bar:
-            new = first_of_each(table.signatures())
+        with progress.stage("duplicates"), progress.bar("duplicates", total=1) as bar:
+            validation = [n for n, source in enumerate(sources) if source.is_validation]
+            exact, near = repetition(table, treatment, validation)
             bar.update()
-        counts = reader.manifest_counts(table, new)
-        check_enough_documents(counts)
-        selections, notes = choose_splits(
-            spec,
-            kept=np.flatnonzero(new & (table.verdicts == 0)),
-            lengths=table.lengths,
-            keys=table.order_keys,
-            sources=table.sources,
-            groups=np.array([source.group for source in sources])[table.sources],
-            weights=source_weights(spec),
-        )
-        with progress.stage("write"):
-            splits, content_hash = _write(spec, root, work, table, selections, progress)
+        kept = np.flatnonzero(reasons_of_rows(table, exact, near) == 0)
+        empty = reader.manifest_counts(table, exact, near, np.zeros(len(sources), np.int64))
+        check_each_source_gives(empty["sources"], table.samples)
+        corpus = write_splits(spec, root, work, table, kept, sources, progress)
     shutil.rmtree(spool)
+    counts = reader.manifest_counts(table, exact, near, corpus.source_tokens)
     return Manifest(
         name=spec.name,
-        content_hash=content_hash,
+        content_hash=corpus.content_hash,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         options=spec.options(),
-        tokenizer={
-            "name": "gpt2",
-            "vocab_size": VOCAB_SIZE,
-            "separator_token": SEPARATOR_TOKEN,
-            "files": FILE_HASHES,
-        },
-        splits=splits,
-        storage_bytes=sum(file.size_bytes for split in splits.values() for file in split.files),
+        tokenizer=corpus.tokenizer.record(),
+        splits=corpus.splits,
+        storage_bytes=sum(
+            file.size_bytes for split in corpus.splits.values() for file in split.files
+        ),
         stage_seconds={name: round(value, 3) for name, value in progress.seconds.items()},
         cpu_seconds={name: round(value, 3) for name, value in reader.cpu_seconds.items()},
         versions=versions(("torch", *TEXT_LIBRARIES)),
-        notes=notes,
+        notes=[*cautions(counts["sources"], table.samples), *corpus.notes],
         **counts,
     )
-
-
-def _write(
-    spec: CorpusSpec,
-    root: Path,
-    work: Path,
-    table: DocumentTable,
-    selections: dict[str, Selection],
-    progress: Progress,
-) -> tuple[dict[str, Split], str]:
-    """Write the segment files of all splits; returns the splits and the hash of their content."""
-    writer = SegmentWriter(work, table, partial(_count_bytes, root))
-    total = sum(selection.tokens for selection in selections.values())
-    splits = {}
-    with progress.bar("write", total=total, unit="tok", unit_scale=True) as bar:
-        for name in SPLITS:
-            segments = spec.segments if name == "train" else 1
-            splits[name] = writer.write(name, selections[name], segments, bar)
-    return splits, writer.content_hash
-
-
-def _count_bytes(root: Path, tokens: list[int]) -> int:
-    # loads the encoding here only if a document was cut, so that its text's size is not known
-    return len(get_encoding(root).decode_bytes(tokens))
 
 
 def _read_all(
@@ -241,6 +184,7 @@ def _read_all(
     root: Path,
     reader: CountingReader,
     table: DocumentTable,
+    treatment: Treatment,
     progress: Progress,
     workers: int | None,
 ) -> None:
@@ -250,15 +194,16 @@ def _read_all(
     is whether they repeat others, is decided between the two, in this process. Batches are made
     anew after it, since what is left of one may be little.
     """
-    annotate_batch = partial(annotate, root=root, seed=spec.seed, use_rules=spec.quality_filter)
-    repeats = RepeatFilter()
+    annotate_batch = partial(annotate, root=root, seed=spec.seed, treatment=treatment)
+    clean_batch = partial(clean, web=treatment.web)
+    repeats = RepeatFilter(treatment.without_repeats)
     total = reader.documents_known()
     with Workers(workers) as pool, progress.bar("documents", total=total, unit="doc") as bar:
-        if total and total >= MANY_DOCUMENTS:
+        if total and total >= MANY_DOCUMENTS and treatment.needs_gpt2:
             pool.start(partial(preload, root))
 
         def clean_batches() -> Iterator[list[Document]]:
-            for documents, seconds in pool.map(clean, batched(reader.read(bar))):
+            for documents, seconds in pool.map(clean_batch, batched(reader.read(bar))):
                 reader.add_seconds({"clean": seconds})
                 yield documents
 
@@ -266,18 +211,29 @@ def _read_all(
             table.append(batch)
             reader.add_seconds(batch.cpu_seconds)
     reader.dropped.update(repeats.dropped)
+    reader.removed.update(repeats.removed)
+
+
+def _tokenizer_line(record: dict[str, Any]) -> list[str]:
+    """How large the vocabulary is, where it is not GPT-2's."""
+    if record["name"] == "gpt2":
+        return []
+    size = record["vocab_size"]
+    is_full = record.get("kind") != "bpe" or record["name"] == f"bpe:{size}"
+    fewer = "" if is_full else "; the text gives no more"
+    return [f"tokenizer  {record['name']}: {size:,} entries{fewer}"]
 
 
 def _summary(manifest: Manifest, folder: Path, seconds: float) -> str:
     splits = manifest.splits
     counts = ", ".join(f"{splits[name].tokens:,} {name}" for name in SPLITS)
-    dropped = dropped_by_reason(manifest.sources)
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
     lines = [
-        f"tokens     {counts} ({len(splits['train'].files)} segments)",
-        f"documents  {manifest.documents_kept:,} of {manifest.documents_in:,} kept; the quality "
-        f"filter kept {manifest.retention:.1%}",
-        f"dropped    {reasons or 'none'}",
+        *(f"source     {source_line(entry)}" for entry in manifest.sources),
+        *(f"note       {note}" for entry in manifest.sources for note in entry["notes"]),
+        *_tokenizer_line(manifest.tokenizer),
+        f"tokens     {counts} ({counted(len(splits['train'].files), 'segment')})",
+        f"documents  {manifest.documents_kept:,} of {manifest.documents_in:,} kept; validation "
+        f"rests on {splits['val'].documents:,} of them, the test on {splits['test'].documents:,}",
         *(f"note       {note}" for note in manifest.notes),
         f"corpus     {folder} ({seconds:.0f} s)",
     ]

@@ -22,6 +22,7 @@ from minigpt_search.data.filtering.exact_duplicates import (
     digest,
     without_repeats,
 )
+from minigpt_search.data.filtering.treatment import Treatment
 from minigpt_search.data.pipeline.shards import (
     CLEANED,
     DECIDED,
@@ -35,8 +36,8 @@ from minigpt_search.data.pipeline.shards import (
     unpack_clean,
 )
 
-Dropped = Counter[tuple[int, str]]
-_COLUMNS = ("order_keys", "text_bytes", "signatures", "lengths", "tokens")
+Counts = Counter[tuple[int, str]]
+_COLUMNS = ("order_keys", "text_bytes", "characters", "signatures", "lengths", "tokens")
 """The fields of `AnnotatedBatch` that are arrays."""
 
 
@@ -50,7 +51,7 @@ class ShardStage:
     root: Path
     """The folder below which the tokenizer's files are, the same on all nodes."""
     seed: int
-    use_rules: bool
+    treatment: Treatment
 
     def __call__(self, number: int) -> None:
         """Make the file of shard `number`, if it is not there."""
@@ -64,7 +65,7 @@ class ShardStage:
         documents: list[Document] = []
         seconds = 0.0
         for batch in batched(read_raw_shard(shard_file(self.folder, RAW, number))):
-            own, own_seconds = clean(batch)
+            own, own_seconds = clean(batch, web=self.treatment.web)
             documents += own
             seconds += own_seconds
         digests = digest(documents)
@@ -77,14 +78,21 @@ class ShardStage:
     def _annotated(self, number: int) -> Arrays:
         cleaned = load_arrays(shard_file(self.folder, CLEANED, number))
         decided = load_arrays(shard_file(self.folder, DECIDED, number))
-        kept, dropped = without_repeats(
-            unpack_clean(cleaned), unpack_digests(cleaned), Decisions(**decided)
+        kept, dropped, removed = without_repeats(
+            unpack_clean(cleaned),
+            unpack_digests(cleaned),
+            Decisions(**decided),
+            self.treatment.without_repeats,
         )
         batches = [
-            annotate(batch, root=self.root, seed=self.seed, use_rules=self.use_rules)
+            annotate(batch, root=self.root, seed=self.seed, treatment=self.treatment)
             for batch in batched(kept)
         ]
-        return {**_pack_dropped(dropped), **_pack_annotated(batches)}
+        return {
+            **_pack_counts(dropped, DROPPED),
+            **_pack_counts(removed, REMOVED),
+            **_pack_annotated(batches),
+        }
 
 
 def unpack_digests(cleaned: Arrays) -> Digests:
@@ -95,18 +103,21 @@ def unpack_digests(cleaned: Arrays) -> Digests:
 DIGEST_ARRAYS = tuple(f"digest_{each.name}" for each in fields(Digests))
 
 
-def _pack_dropped(dropped: Dropped) -> Arrays:
+DROPPED, REMOVED = "dropped", "removed"
+"""What `without_repeats` counts, as the arrays in a shard's annotated file are named."""
+
+
+def _pack_counts(counts: Counts, what: str) -> Arrays:
     return {
-        "dropped_sources": np.array([source for source, _ in dropped], np.int32),
-        "dropped_reasons": np.array([reason for _, reason in dropped], np.str_),
-        "dropped_counts": np.array(list(dropped.values()), np.int64),
+        f"{what}_sources": np.array([source for source, _ in counts], np.int32),
+        f"{what}_reasons": np.array([reason for _, reason in counts], np.str_),
+        f"{what}_counts": np.array(list(counts.values()), np.int64),
     }
 
 
-def unpack_dropped(annotated: Arrays) -> Dropped:
-    """The number of a shard's documents that were repetition, by (source, reason), in its annotated
-    file."""
-    names = ("dropped_sources", "dropped_reasons", "dropped_counts")
+def unpack_counts(annotated: Arrays, what: str) -> Counts:
+    """What `without_repeats` counted in a shard, DROPPED or REMOVED, by (source, reason)."""
+    names = (f"{what}_sources", f"{what}_reasons", f"{what}_counts")
     rows = zip(*(annotated[name].tolist() for name in names), strict=True)
     return Counter({(source, reason): count for source, reason, count in rows})
 
@@ -117,8 +128,11 @@ def _pack_annotated(batches: Sequence[AnnotatedBatch]) -> Arrays:
     seconds = _sum_seconds(batches)
     return {
         "sources": np.concatenate([np.array(each.sources, np.int32) for each in batches]),
+        "numbers": np.concatenate([np.array(each.numbers, np.int64) for each in batches]),
         "failed": np.concatenate([np.array(each.failed, np.str_) for each in batches]),
         **{name: np.concatenate([getattr(each, name) for each in batches]) for name in _COLUMNS},
+        "sample_sources": np.array([s for each in batches for s, _ in each.samples], np.int32),
+        "samples": np.array([text for each in batches for _, text in each.samples], np.str_),
         "stages": np.array(list(seconds), np.str_),
         "seconds": np.array(list(seconds.values())),
     }
@@ -137,6 +151,10 @@ def unpack_annotated(arrays: Arrays) -> AnnotatedBatch | None:
         return None
     return AnnotatedBatch(
         sources=arrays["sources"].tolist(),
+        numbers=arrays["numbers"].tolist(),
+        samples=list(
+            zip(arrays["sample_sources"].tolist(), arrays["samples"].tolist(), strict=True)
+        ),
         failed=arrays["failed"].tolist(),
         cpu_seconds=dict(zip(arrays["stages"].tolist(), arrays["seconds"].tolist(), strict=True)),
         **{name: arrays[name] for name in _COLUMNS},

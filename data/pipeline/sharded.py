@@ -27,17 +27,18 @@ from minigpt_search.data.common.package import source_files
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.common.versions import versions
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import bpe_files
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter
+from minigpt_search.data.filtering.treatment import Treatment
 from minigpt_search.data.pipeline.cluster import Cluster, prepare_environment
 from minigpt_search.data.pipeline.counts import CountingReader
-from minigpt_search.data.pipeline.document_table import DocumentTable
 from minigpt_search.data.pipeline.shard_stages import (
     DIGEST_ARRAYS,
+    DROPPED,
+    REMOVED,
     ShardStage,
     unpack_annotated,
+    unpack_counts,
     unpack_digests,
-    unpack_dropped,
 )
 from minigpt_search.data.pipeline.shards import (
     ANNOTATED,
@@ -48,6 +49,8 @@ from minigpt_search.data.pipeline.shards import (
     shard_file,
     write_raw_shards,
 )
+from minigpt_search.data.splitting.document_table import DocumentTable
+from minigpt_search.data.tokenizers.gpt2 import bpe_files
 
 INDEX = "index.json"
 """The file that says how many shards of raw text there are, and what was counted while they were
@@ -58,9 +61,9 @@ def read_sharded(
     spec: CorpusSpec,
     root: Path,
     cluster: Cluster,
-    sources: Sequence[Source],
     reader: CountingReader,
     table: DocumentTable,
+    treatment: Treatment,
     progress: Progress,
     workers: int | None,
 ) -> None:
@@ -72,7 +75,7 @@ def read_sharded(
     Raises:
         UserError: the sources, the cluster, or a file of a shard.
     """
-    folder = cluster.folder(spec.name) / _key(spec, sources, cluster.shard_bytes)
+    folder = cluster.folder(spec.name) / _key(spec, reader.sources, cluster.shard_bytes)
     folder.mkdir(parents=True, exist_ok=True)
     prepare_environment(cluster)
     from minigpt_search.data.pipeline.ray_tasks import (  # Ray takes a second
@@ -85,16 +88,17 @@ def read_sharded(
     with only_process(cluster.work / f".{spec.name}.lock", progress.say_waiting):
         with ray_session(cluster, workers):
             check_nodes(folder)
-            count = _write_shards(folder, root, cluster.shard_bytes, reader, progress)
+            files = bpe_files(root, progress) if treatment.needs_gpt2 else ()
+            count = _write_shards(folder, files, cluster.shard_bytes, reader, progress)
             for stage in (CLEANED, ANNOTATED):
                 if stage == ANNOTATED:  # all shards are clean
-                    _decide(folder, count)
+                    _decide(folder, count, treatment)
                 run = ShardStage(
                     name=stage,
                     folder=folder,
                     root=folder,  # the tokenizer's files have been copied into it
                     seed=spec.seed,
-                    use_rules=spec.quality_filter,
+                    treatment=treatment,
                 )
                 left = [n for n in range(count) if not shard_file(folder, stage, n).exists()]
                 with progress.bar(f"{stage} shards", total=count, initial=count - len(left)) as bar:
@@ -121,10 +125,15 @@ def _key(spec: CorpusSpec, sources: Sequence[Source], shard_bytes: int) -> str:
 
 
 def _write_shards(
-    folder: Path, root: Path, shard_bytes: int, reader: CountingReader, progress: Progress
+    folder: Path,
+    files: Sequence[Path],
+    shard_bytes: int,
+    reader: CountingReader,
+    progress: Progress,
 ) -> int:
     """Write the raw text in shards, unless a run before has; returns how many there are. Without
-    the index all are written again: only it says that none is missing."""
+    the index all are written again: only it says that none is missing. `files` are the tokenizer's,
+    to which workers elsewhere have no other way."""
     for left in (*folder.glob("*.tmp"), *folder.glob("tries-*")):  # of a run that was killed
         left.unlink(missing_ok=True)
     index = folder / INDEX
@@ -135,7 +144,7 @@ def _write_shards(
             raise UserError(f"{index}: damaged ({error}): remove {folder}") from None
         reader.set_input_counts(found["counts"])
         return int(found["shards"])
-    for path in bpe_files(root, progress):  # workers elsewhere have no other way to them
+    for path in files:
         copy = folder / "downloads" / path.parent.name / path.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(copy) as file:
@@ -148,10 +157,10 @@ def _write_shards(
     return count
 
 
-def _decide(folder: Path, count: int) -> None:
+def _decide(folder: Path, count: int, treatment: Treatment) -> None:
     """Write what is new in each shard, in order, since the first of each text is kept. After a kill
     the digests of all shards are read again: each decision rests on those before it."""
-    repeats = RepeatFilter()
+    repeats = RepeatFilter(treatment.without_repeats)
     for number in range(count):
         cleaned = load_arrays(shard_file(folder, CLEANED, number), *DIGEST_ARRAYS)
         decisions = repeats.decide(unpack_digests(cleaned))
@@ -166,7 +175,8 @@ def _append(folder: Path, count: int, reader: CountingReader, table: DocumentTab
     which they were read."""
     for number in range(count):
         arrays = load_arrays(shard_file(folder, ANNOTATED, number))
-        reader.dropped.update(unpack_dropped(arrays))
+        reader.dropped.update(unpack_counts(arrays, DROPPED))
+        reader.removed.update(unpack_counts(arrays, REMOVED))
         if batch := unpack_annotated(arrays):
             table.append(batch)
             reader.add_seconds(batch.cpu_seconds)

@@ -83,12 +83,13 @@ def write_raw_shards(documents: Iterable[RawDocument], folder: Path, shard_bytes
 def _pack_raw(documents: Sequence[RawDocument]) -> Arrays:
     texts = [
         text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-        for _, _, text in documents
+        for _, _, text, _ in documents
     ]
     return {
-        "sources": np.array([source for source, _, _ in documents], np.int32),
-        "forms": np.array([_FORMS.index(form) for _, form, _ in documents], np.uint8),
-        "are_bytes": np.array([isinstance(text, bytes) for _, _, text in documents], np.bool_),
+        "sources": np.array([each.source for each in documents], np.int32),
+        "numbers": np.array([each.number for each in documents], np.int64),
+        "forms": np.array([_FORMS.index(each.form) for each in documents], np.uint8),
+        "are_bytes": np.array([isinstance(each.text, bytes) for each in documents], np.bool_),
         **_pack_texts(texts),
     }
 
@@ -97,27 +98,29 @@ def read_raw_shard(path: Path) -> Iterator[RawDocument]:
     """Yield the documents of a raw shard in order."""
     arrays = load_arrays(path)
     rows = zip(
-        *(arrays[name].tolist() for name in ("sources", "forms", "are_bytes")),
+        *(arrays[name].tolist() for name in ("sources", "forms", "are_bytes", "numbers")),
         _texts(arrays),
         strict=True,
     )
-    for source, form, is_bytes, text in rows:
+    for source, form, is_bytes, number, text in rows:
         plain = text if is_bytes else text.decode("utf-8", "surrogatepass")
-        yield RawDocument(source, _FORMS[form], plain)
+        yield RawDocument(source, _FORMS[form], plain, number)
 
 
 def pack_clean(documents: Sequence[Document]) -> Arrays:
     """Turn clean documents into arrays."""
     return {
-        "sources": np.array([source for source, _ in documents], np.int32),
-        **_pack_texts([text.encode() for _, text in documents]),
+        "sources": np.array([each.source for each in documents], np.int32),
+        "numbers": np.array([each.number for each in documents], np.int64),
+        **_pack_texts([each.text.encode() for each in documents]),
     }
 
 
 def unpack_clean(arrays: Arrays) -> list[Document]:
     """Turn the arrays of `pack_clean` back into documents."""
     texts = (text.decode() for text in _texts(arrays))
-    return list(map(Document, arrays["sources"].tolist(), texts))
+    columns = (arrays["sources"].tolist(), texts, arrays["numbers"].tolist())
+    return list(map(Document, *columns))
 
 
 def _pack_texts(texts: Sequence[bytes]) -> Arrays:

@@ -16,7 +16,7 @@ from typing import Any
 
 from minigpt_search.data.cleaning.html import fragment_to_text
 from minigpt_search.data.common.downloads import open_archive, read_member
-from minigpt_search.data.sources.mediawiki import read_dump
+from minigpt_search.data.sources.readers.mediawiki import read_dump
 
 _ARTICLE_TITLE = re.compile(r"^ = [^=\n]+ = $", re.MULTILINE)
 _DOC_ELEMENT = re.compile(r"<doc [^>]*>\n(.*?)</doc>", re.DOTALL)

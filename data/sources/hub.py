@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
-from minigpt_search.data.common.documents import Source
+from minigpt_search.data.common.documents import Piece, Source
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.sources.local_files import text_of
+from minigpt_search.data.sources.readers.reading import Reading
+from minigpt_search.data.sources.readers.rows import Row, row_documents
 
 CHARACTERS_PER_TOKEN = 8
 """The characters read for each token that is wanted: English has 4.5, and a part is dropped."""
@@ -29,7 +31,7 @@ def check_hub(name: str, spec: CorpusSpec) -> None:
         raise UserError(f'{where}: needs the `datasets` library: pip install -e ".[hub]"') from None
 
 
-def hub_source(name: str, group: int, spec: CorpusSpec) -> Source:
+def hub_source(name: str, group: int, spec: CorpusSpec, root: Path) -> Source:
     """The train split of a hub data set, as much of its beginning as `spec.tokens` needs.
 
     Args:
@@ -38,35 +40,44 @@ def hub_source(name: str, group: int, spec: CorpusSpec) -> Source:
     path, _, config = name.partition("@")
     assert spec.tokens is not None  # see `check_hub`
     limit = CHARACTERS_PER_TOKEN * (spec.tokens + 2 * spec.eval_tokens)
+    reading = Reading(spec=spec, root=root)
     return Source(
         name=f"hub:{name}",
         title=name,
         kind="user",
         form="plain",
-        read=partial(_stream, path, config or None, spec.text_column, limit),
+        read=partial(_stream, path, config or None, reading, limit),
         group=group,
         licence="see the data set's page",
         attribution=path,
         url=f"https://huggingface.co/datasets/{path}",
+        notes=reading.notes,
+        passed_over=reading.passed_over,
     )
 
 
-def _stream(path: str, config: str | None, text_column: str, limit: int) -> Iterator[str]:
+def _stream(path: str, config: str | None, reading: Reading, limit: int) -> Iterator[str | Piece]:
     where = f"--source hub:{path}{f'@{config}' if config else ''}"
-    characters = 0
-    for row in _rows(path, config, where):
-        text = text_of(row, text_column, where)
+    reading.begin(())
+    characters, are_any = 0, False
+    for document in row_documents(_rows(path, config, where), reading):
+        are_any = True
+        yield document
+        text, ends = document if isinstance(document, Piece) else (document, True)
         characters += len(text)
-        yield text
-        if characters >= limit:
-            return
+        if ends and characters >= limit:
+            break
+    reading.end()
+    if not are_any and reading.first_bad_row is not None:
+        raise reading.first_bad_row
 
 
-def _rows(path: str, config: str | None, where: str) -> Iterator[dict[str, object]]:
+def _rows(path: str, config: str | None, where: str) -> Iterator[Row]:
     import datasets
 
     try:
-        yield from datasets.load_dataset(path, config, split="train", streaming=True)
+        for row in datasets.load_dataset(path, config, split="train", streaming=True):
+            yield where, row
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001  it lets through those of four libraries below it

@@ -1,80 +1,93 @@
-"""Text in files of the user's own: .txt, .jsonl, .parquet, .html, MediaWiki dumps, and folders.
+"""Text in files of the user's own, and in folders of them: `data/sources/formats.py` lists which.
 
-All are streamed. Formats by the end of the file's name:
-
-    .txt               one document, or several with lines `<|endoftext|>` between them
-    .jsonl             one JSON object a line, the text in the text column
-    .parquet           a string column, the text column
-    .html .htm         a web page
-    .xml .xml.bz2      a MediaWiki dump
+All are streamed. Text is kept to the character.
 """
 
 from __future__ import annotations
 
-import bz2
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from minigpt_search.data.common.documents import Form, Source
+from minigpt_search.data.common.documents import Piece, Source
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.sources.mediawiki import read_dump
+from minigpt_search.data.common.formatting import counted
+from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.sources.folders import File, find_files
+from minigpt_search.data.sources.formats import TOKEN_ENDING
+from minigpt_search.data.sources.readers.compressed import DAMAGES, open_content
+from minigpt_search.data.sources.readers.reading import NotText, Reading
+from minigpt_search.data.sources.readers.token_files import check_token_file
 
-SEPARATOR_LINE = "<|endoftext|>"
-PART_CHARACTERS = 50_000
-"""A longer .txt document is read in parts of this size, each a document, cut at a line's end where
-there is one: memory stays bounded, and a book in one file still gives three splits."""
-
-Reader = Callable[[Path, str], Iterator[str | bytes]]
+_FORM_NAMES = {"plain": "text", "html_page": "html", "wikitext": "wikitext"}
 
 
-def file_sources(path: Path, group: int, text_column: str) -> list[Source]:
-    """A file as one source; a folder as one source for each kind of text in it.
+def check_files(path: Path, flag: str) -> None:
+    """Check a file or folder as far as can be told by names and sizes.
 
     Raises:
-        UserError: as `files_by_format`.
+        UserError: as `find_files` and `check_token_file`.
     """
-    by_format = files_by_format(path)
-    sources = []
-    for ending, members in by_format.items():
-        form, reader = FORMATS[ending]
+    for files in find_files(path, flag).files.values():
+        for file, kind in files:
+            if kind.ending.startswith(TOKEN_ENDING):
+                check_token_file(file, f"{flag} {file}")
+
+
+def file_sources(
+    path: Path, group: int, spec: CorpusSpec, root: Path, flag: str = "--source"
+) -> list[Source]:
+    """A file as one source; a folder as one source for each form of text in it.
+
+    Args:
+        path: the file or folder.
+        group: the index of the flag that named it.
+        spec: how rows, separators and bad rows are read.
+        root: where the tokenizer's files are, for nanoGPT's .bin.
+        flag: the flag that named it.
+
+    Raises:
+        UserError: as `find_files`, or a file can't be opened.
+    """
+    found = find_files(path, flag)
+    sources: list[Source] = []
+    for form, files in found.files.items():
+        known = [found.note] if found.note and not sources else []
+        known += _note_of_tokens(files[0], spec)
+        reading = Reading(spec=spec, root=root, flag=flag)
+        name = path.name or str(path)
         sources.append(
             Source(
-                name=path.name if len(by_format) == 1 else f"{path.name} ({ending})",
-                title=f"{len(members)} {ending} files" if path.is_dir() else path.name,
+                name=name if len(found.files) == 1 else f"{name} ({_FORM_NAMES[form]})",
+                title=counted(len(files), "file") if path.is_dir() else path.name,
                 kind="user",
                 form=form,
-                read=partial(_read_all, members, reader, text_column),
+                read=partial(_read_all, files, path, reading, known),
                 group=group,
-                sha256=_hash_files(members),
+                sha256=_hash_files([file for file, _ in files], flag),
+                notes=reading.notes,
+                passed_over=reading.passed_over,
             )
         )
+        reading.notes[:] = known
     return sources
 
 
-def files_by_format(path: Path) -> dict[str, list[Path]]:
-    """Sort the file, or the folder's files, by ending.
-
-    Raises:
-        UserError: a kind of file that is not known, or a folder without any that is.
-    """
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    found: dict[str, list[Path]] = {}
-    for file in files:
-        if ending := _ending(file):
-            found.setdefault(ending, []).append(file)
-    if not found:
-        raise UserError(f"--source {path}: no file that ends in {', '.join(FORMATS)}")
-    return found
+def _note_of_tokens(first: File, spec: CorpusSpec) -> list[str]:
+    """A note where nanoGPT's validation tokens lie beside its train tokens and are not used."""
+    file, _ = first
+    if not file.name.lower().startswith("train.bin"):
+        return []
+    other = file.with_name(file.name.lower().replace("train", "val"))
+    used = {os.path.abspath(each) for each in (spec.validation, *spec.sources) if each}
+    if not other.exists() or os.path.abspath(other) in used:
+        return []
+    return [f"{other.name} beside {file.name} is not used: `--validation {other}` would"]
 
 
-def _ending(file: Path) -> str:
-    return next((ending for ending in FORMATS if file.name.lower().endswith(ending)), "")
-
-
-def _hash_files(files: Sequence[Path]) -> str:
+def _hash_files(files: Sequence[Path], flag: str) -> str:
     """The SHA-256 of a file; of several files, the SHA-256 over theirs in order."""
     digests = []
     for file in files:
@@ -82,117 +95,43 @@ def _hash_files(files: Sequence[Path]) -> str:
             with file.open("rb") as stream:
                 digests.append(hashlib.file_digest(stream, "sha256"))
         except OSError as error:
-            raise UserError(f"--source {file}: cannot be read ({error.strerror})") from None
+            raise UserError(f"{flag} {file}: cannot be read ({error.strerror})") from None
     if len(digests) == 1:
         return digests[0].hexdigest()
     return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
 
 
-def _read_all(files: Sequence[Path], reader: Reader, text_column: str) -> Iterator[str | bytes]:
-    for file in files:
+def _read_all(
+    files: Sequence[File], path: Path, reading: Reading, known: Sequence[str]
+) -> Iterator[str | bytes | Piece]:
+    """Yield the documents of files, one after another; files that are no text are passed over, as
+    long as they are fewer than the others."""
+    reading.begin(known)
+    without_text: list[NotText] = []
+    are_any = False
+    for file, kind in files:
+        name = str(file.relative_to(path)) if file != path else file.name
+        where = reading.where(file)
+        is_empty, passed_over = True, reading.passed_over.total()
         try:
-            yield from reader(file, text_column)
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"--source {file}: not UTF-8 ({error.reason}, byte "
-                f"0x{error.object[error.start]:02x}): convert it, for example with iconv"
-            ) from None
-        except (OSError, EOFError) as error:  # bz2 says "Invalid data stream", or EOFError if cut
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"--source {file}: cannot be read ({reason}): is it whole?") from None
-
-
-def _read_text(file: Path, text_column: str) -> Iterator[str]:
-    lines: list[str] = []
-    characters = 0
-    with file.open(encoding="utf-8-sig") as stream:
-        while line := stream.readline(PART_CHARACTERS):
-            ends = line.strip() == SEPARATOR_LINE
-            if ends or characters + len(line) > PART_CHARACTERS:
-                yield "".join(lines)
-                lines, characters = [], 0
-            if not ends:
-                lines.append(line)
-                characters += len(line)
-    yield "".join(lines)
-
-
-def _read_jsonl(file: Path, text_column: str) -> Iterator[str]:
-    with file.open(encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            where = f"--source {file}, line {number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(
-                    f"{where}: not JSON ({error}): expected one object a line"
-                ) from None
-            if not isinstance(row, dict):
-                raise UserError(f"{where}: expected an object, found a {type(row).__name__}")
-            # Half a surrogate pair, which JSON can spell, becomes U+FFFD.
-            units = text_of(row, text_column, where).encode("utf-16-le", "surrogatepass")
-            yield units.decode("utf-16-le", "replace")
-
-
-def text_of(row: dict[str, object], text_column: str, where: str) -> str:
-    """The text of a row; "" where the column is null.
-
-    Raises:
-        UserError: no such column, or no text in it.
-    """
-    if text_column not in row:
-        raise UserError(
-            f"{where}: no column {text_column!r}; there are {', '.join(map(repr, row)) or 'none'}: "
-            "name one with --text-column"
-        )
-    text = row[text_column]
-    if text is not None and not isinstance(text, str):
-        raise UserError(
-            f"{where}: column {text_column!r} holds a {type(text).__name__}, not text: "
-            "name another with --text-column"
-        )
-    return text or ""
-
-
-def _read_parquet(file: Path, text_column: str) -> Iterator[str]:
-    import pyarrow  # takes a while to import, only needed here
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(file) as opened:
-            names = opened.schema_arrow.names
-            where = f"--source {file}"
-            text_of(dict.fromkeys(names), text_column, where)
-            for batch in opened.iter_batches(batch_size=256, columns=[text_column]):
-                for text in batch.column(0).to_pylist():
-                    yield text_of({text_column: text}, text_column, where)
-    except pyarrow.ArrowException as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UserError(f"--source {file}: not a valid parquet file ({reason})") from None
-
-
-def _read_page(file: Path, text_column: str) -> Iterator[bytes]:
-    yield file.read_bytes()
-
-
-def _read_xml(file: Path, text_column: str) -> Iterator[str]:
-    with file.open("rb") as stream:
-        yield from read_dump(stream, f"--source {file}")
-
-
-def _read_packed_xml(file: Path, text_column: str) -> Iterator[str]:
-    with bz2.open(file) as stream:
-        yield from read_dump(stream, f"--source {file}")
-
-
-FORMATS: dict[str, tuple[Form, Reader]] = {
-    ".txt": ("plain", _read_text),
-    ".jsonl": ("plain", _read_jsonl),
-    ".parquet": ("plain", _read_parquet),
-    ".html": ("html_page", _read_page),
-    ".htm": ("html_page", _read_page),
-    ".xml": ("wikitext", _read_xml),
-    ".xml.bz2": ("wikitext", _read_packed_xml),
-}
+            with open_content(file) as stream:
+                for document in kind.read(stream, where, name, reading):
+                    is_empty, are_any = False, True
+                    yield document
+        except NotText as error:
+            without_text.append(error)
+            reading.passed_over["not_text"] += 1
+            reason = str(error).removeprefix(where).lstrip(":, ")
+            reading.tell("no text is in", f"{name} ({reason[:160]})")
+        except DAMAGES as error:  # bz2 says "Invalid data stream", or EOFError if cut
+            why = getattr(error, "strerror", None) or error
+            raise UserError(f"{where}: cannot be read ({why}): is it whole?") from None
+        if is_empty and passed_over == reading.passed_over.total():
+            reading.passed_over["empty_file"] += 1
+    reading.end()
+    if 2 * len(without_text) >= len(files) and without_text:
+        rest = len(without_text) - 1
+        more = f"; {counted(rest, 'other file')} can't be read as text either" if rest else ""
+        raise UserError(f"{without_text[0]}{more}")
+    if not are_any and reading.first_bad_row is not None:
+        raise reading.first_bad_row

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from minigpt_search.data.common.documents import Source
 from minigpt_search.data.common.downloads import Downloads
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.corpus.spec import NONE, WEB, CorpusSpec
 from minigpt_search.data.sources.builtin import builtin_sources, check_builtin
+from minigpt_search.data.sources.formats import KNOWN
 from minigpt_search.data.sources.hub import check_hub, hub_source
-from minigpt_search.data.sources.local_files import file_sources, files_by_format
+from minigpt_search.data.sources.local_files import check_files, file_sources
+from minigpt_search.data.sources.readers.rows import parse_template
 
+WEB_FORMS = ("html_page", "wikitext")
+"""The forms of text that go through the rules for web text by default, whoever's they are."""
 _WEIGHT = re.compile(r"(?P<source>.+):(?P<weight>\d+(?:\.\d+)?)")
 
 
@@ -42,24 +47,31 @@ def check_sources(spec: CorpusSpec) -> None:
     Raises:
         UserError: naming the first that can't be had.
     """
+    if spec.template is not None:
+        parse_template(spec.template)
     for argument in spec.sources:
-        name, _ = split_weight(argument)
-        if name.startswith("builtin:"):
-            check_builtin(name.partition(":")[2])
-        elif name.startswith("hub:"):
-            check_hub(name.removeprefix("hub:"), spec)
-        elif name and Path(name).exists():
-            files_by_format(Path(name))
-        elif name != "builtin":
-            raise UserError(
-                f"--source {name!r}: no such file or folder; give `builtin`, `hub:OWNER/NAME`, or "
-                "the path of a .txt, .jsonl, .parquet, .html or MediaWiki .xml(.bz2) file or a "
-                "folder of these"
-            )
+        _check(split_weight(argument)[0], "--source", spec)
+    if spec.validation is not None:
+        _check(spec.validation, "--validation", spec)
 
 
-def resolve_sources(spec: CorpusSpec, downloads: Downloads) -> list[Source]:
-    """The sources to read, in order; `downloads` begins with what has to be downloaded whole.
+def _check(name: str, flag: str, spec: CorpusSpec) -> None:
+    if name.startswith("builtin:"):
+        check_builtin(name.partition(":")[2])
+    elif name.startswith("hub:"):
+        check_hub(name.removeprefix("hub:"), spec)
+    elif name and Path(name).exists():
+        check_files(Path(name), flag)
+    elif name != "builtin":
+        raise UserError(
+            f"{flag} {name!r}: no such file or folder; give `builtin`, `hub:OWNER/NAME`, or "
+            f"the path of a folder or of one of {KNOWN}"
+        )
+
+
+def resolve_sources(spec: CorpusSpec, downloads: Downloads, root: Path) -> list[Source]:
+    """The sources to read, in order, that of the validation split last; `downloads` begins with
+    what has to be downloaded whole. `root` is where the tokenizer's files are.
 
     `check_sources` has been called.
 
@@ -69,13 +81,31 @@ def resolve_sources(spec: CorpusSpec, downloads: Downloads) -> list[Source]:
     sources: list[Source] = []
     for group, argument in enumerate(spec.sources):
         name, _ = split_weight(argument)
-        sources += _resolve(name, group, spec, downloads)
+        sources += _resolve(name, group, "--source", spec, downloads, root)
+    if spec.validation is not None:
+        group = len(spec.sources)
+        for source in _resolve(spec.validation, group, "--validation", spec, downloads, root):
+            sources.append(replace(source, is_validation=True))
     return sources
 
 
-def _resolve(name: str, group: int, spec: CorpusSpec, downloads: Downloads) -> list[Source]:
+def _resolve(
+    name: str, group: int, flag: str, spec: CorpusSpec, downloads: Downloads, root: Path
+) -> list[Source]:
+    is_web = True
     if name == "builtin" or name.startswith("builtin:"):
-        return builtin_sources(name.partition(":")[2], group, downloads)
-    if name.startswith("hub:"):
-        return [hub_source(name.removeprefix("hub:"), group, spec)]
-    return file_sources(Path(name), group, spec.text_column)
+        found = builtin_sources(name.partition(":")[2], group, downloads)
+    elif name.startswith("hub:"):
+        found = [hub_source(name.removeprefix("hub:"), group, spec, root)]
+    else:
+        found, is_web = file_sources(Path(name), group, spec, root, flag), False
+    return [replace(source, filter=_filter(source, is_web, spec)) for source in found]
+
+
+def _filter(source: Source, is_web: bool, spec: CorpusSpec) -> str:
+    """The rules that a source goes through: what `--filter` says, or what its kind needs."""
+    if len(spec.filters) == 1:
+        return spec.filters[0]
+    if source.group < len(spec.filters):
+        return spec.filters[source.group]
+    return WEB if is_web or source.form in WEB_FORMS else NONE

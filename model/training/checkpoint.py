@@ -15,6 +15,9 @@ import torch
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
+from minigpt_search.data.tokenizers.base import Tokenizer
+from minigpt_search.data.tokenizers.choose import restore_tokenizer
+from minigpt_search.data.tokenizers.gpt2 import GPT2Tokenizer
 from minigpt_search.model.config import ModelConfig, RunConfig
 from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.network.gpt import GPT
@@ -87,6 +90,31 @@ def load_model(path: Path) -> tuple[GPT, RunConfig, dict[str, Any]]:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: its weights don't fit its configuration: {reason}") from None
     return model.eval(), config, content
+
+
+def tokenizer_of(content: dict[str, Any], path: Path, root: Path) -> Tokenizer:
+    """The tokenizer of the model in the final weights at `path`, whose content this is: the one
+    that is kept in it, else GPT-2's, whose files are below `root`.
+
+    Raises:
+        UserError: it is damaged, or the model is of another vocabulary.
+    """
+    kept, entries = content.get("tokenizer"), content["config"]["model"]["vocab_size"]
+    try:
+        made: Tokenizer = (
+            GPT2Tokenizer(root)
+            if kept is None
+            else restore_tokenizer(kept["record"], kept["files"], root, str(path))
+        )
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: the tokenizer in it is damaged") from None
+    if made.vocab_size != entries:
+        which = "the one in it" if kept else "it has none in it, and GPT-2's"
+        raise UserError(
+            f"{path}: a model of {entries:,} tokens without its tokenizer: {which} has "
+            f"{made.vocab_size:,}"
+        )
+    return made
 
 
 def _check_weights(config: ModelConfig, weights: Any, path: Path) -> None:

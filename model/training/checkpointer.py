@@ -67,6 +67,8 @@ class Checkpointer:
     """Has the model, the optimizer, the gradient scaler and the sums."""
     generator: torch.Generator
     """Dropout's random stream."""
+    tokenizer: dict[str, Any] | None = None
+    """`Corpus.kept_tokenizer`: final weights go with the means to read and write text."""
 
     def save_step(self, state: TrainingState, folder: Path) -> Path:
         """Write all that the run needs to go on from `state` as a step checkpoint; its file."""
@@ -89,6 +91,8 @@ class Checkpointer:
             "val_loss_nats": val_loss_nats,
             "model": self._weights(),
         }
+        if self.tokenizer is not None:
+            content["tokenizer"] = self.tokenizer
         checkpoint.save_atomically(content, path)
         return CheckpointRef(path=path.name, sha256=checkpoint.sha256(path))
 

@@ -94,6 +94,7 @@ class Run:
             corpus_hash=corpus.content_hash,
             step=self.one_step,
             generator=generator,
+            tokenizer=corpus.kept_tokenizer,  # now: at the end the corpus may be gone
         )
         self.state = TrainingState()
         self._enable_divergence_check()  # before the checkpoint's sums, which know better

@@ -42,6 +42,10 @@ def val_loss(end: EpochRecord) -> float:
     return end.val_loss_nats
 
 
+def val_bits(end: EpochRecord) -> float:
+    return end.val_bits_per_byte
+
+
 def train_loss(end: EpochRecord) -> float:
     """What the assignment's report calls loss: it had no validation split."""
     return end.train_loss_nats
@@ -105,22 +109,29 @@ class Evidence:
         """The replicates of the baseline with these axes' values."""
         return self._replicates.get(apply_axes(self.baseline, values), [])
 
-    def level(self, replicates: Sequence[TrialRecord], measure: Measure) -> Interval:
-        """The mean over replicates, one at least."""
+    def level(
+        self, replicates: Sequence[TrialRecord], measure: Measure, nat: float = 1.0
+    ) -> Interval:
+        """The mean over replicates, one at least. A `nat` of validation loss is so much in what
+        `measure` gives: the spread between seeds is in nats."""
         known = estimate([measure(trial.final) for trial in replicates])
         if known.low is None or known.high is None:
-            return _interval(known.mean, self.spread_nats, self.spread_df)
+            return _interval(known.mean, self.spread_nats * nat, self.spread_df)
         return Interval(mean=known.mean, low=known.low, high=known.high)
 
     def difference(
-        self, one: Sequence[TrialRecord], other: Sequence[TrialRecord], measure: Measure
+        self,
+        one: Sequence[TrialRecord],
+        other: Sequence[TrialRecord],
+        measure: Measure,
+        nat: float = 1.0,
     ) -> Interval:
-        """Mean of `one` less the mean of `other`."""
+        """Mean of `one` less the mean of `other`; `nat` as for `level`."""
         first = [measure(trial.final) for trial in one]
         second = [measure(trial.final) for trial in other]
         mean = statistics.fmean(first) - statistics.fmean(second)
         if min(len(first), len(second)) < 2:
-            error = self.spread_nats * math.sqrt(1 / len(first) + 1 / len(second))
+            error = self.spread_nats * nat * math.sqrt(1 / len(first) + 1 / len(second))
             return _interval(mean, error, self.spread_df)
         return _interval(mean, *welch_error(first, second))
 

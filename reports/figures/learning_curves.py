@@ -26,39 +26,48 @@ from minigpt_search.reports.figures.style import (
     new_figure,
 )
 
+NATS, BITS = "nats", "bits per byte"
+LOSSES = {
+    NATS: ("train_loss_nats", "val_loss_nats", LOSS_LABEL),
+    BITS: ("train_bits_per_byte", "val_bits_per_byte", "loss (bits per byte)"),
+}
+"""Of each unit the columns of training and validation loss, and their axis."""
 
-def learning_curves(epochs: pd.DataFrame, against: str) -> Figure:
-    """Training (dashed, hollow) and validation loss (solid, filled) of each trial against
-    `tokens_seen` or `wall_seconds`."""
+
+def learning_curves(epochs: pd.DataFrame, against: str, unit: str = NATS) -> Figure:
+    """Training (dashed, hollow) and validation loss (solid, filled) of each trial, in a unit of
+    `LOSSES`, against `tokens_seen`, `bytes_seen` or `wall_seconds`."""
     figure, axes = new_figure()
     handles = []
-    scale, unit = _unit(epochs[against].max(), against)
-    for trial, label, style in _trials(epochs):
+    training, validation, loss_label = LOSSES[unit]
+    scale, count = _unit(epochs[against].max(), against)
+    for trial, label, style in _trials(epochs, validation):
         x = trial[against] / scale
         if label is not None:
-            axes.plot(x, trial["train_loss_nats"], linestyle="--", markerfacecolor="w", **style)
+            axes.plot(x, trial[training], linestyle="--", markerfacecolor="w", **style)
             handles.append(Line2D([], [], label=label, **style))
-        axes.plot(x, trial["val_loss_nats"], **style)
+        axes.plot(x, trial[validation], **style)
     styles = line_style("#333333", "o")
     handles += _rest_handle(epochs)
     handles.append(Line2D([], [], label="validation", **styles))
     handles.append(Line2D([], [], label="training", linestyle="--", markerfacecolor="w", **styles))
     axes.set_xlim(0, 1.04 * axes.dataLim.x1)  # room for the last marker
-    axes.set_xlabel(_AGAINST[against].format(unit))
-    axes.set_ylabel(LOSS_LABEL)
+    axes.set_xlabel(_AGAINST[against].format(count))
+    axes.set_ylabel(loss_label)
     add_legend(figure, handles)
     return figure
 
 
 _AGAINST = {
     "tokens_seen": "training tokens seen ({}repeats counted)",
+    "bytes_seen": "bytes of training text seen ({}repeats counted)",
     "wall_seconds": "time since the trial's start ({})",
 }
 
 
 def _unit(largest: float, against: str) -> tuple[float, str]:
     """What to divide an axis' values by, and the unit's name."""
-    if against == "tokens_seen":
+    if against != "wall_seconds":
         units = ((1e6, "millions, "), (1e3, "thousands, "), (1, ""))
         return next(pair for pair in units if largest >= pair[0] or pair[0] == 1)
     times = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))
@@ -85,17 +94,19 @@ def perplexity_by_epoch(epochs: pd.DataFrame) -> Figure:
     return figure
 
 
-def _trials(epochs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str | None, dict[str, Any]]]:
+def _trials(
+    epochs: pd.DataFrame, loss: str = "val_loss_nats"
+) -> Iterator[tuple[pd.DataFrame, str | None, dict[str, Any]]]:
     """Each trial's epochs, its label if the legend is to name it, and its style.
 
     With few trials each has a colour, in the order of their labels' first appearance; with many
-    only the best, above the others, the very best on top.
+    only the best by the column `loss`, above the others, the very best on top.
     """
     by_trial = dict(iter(epochs.sort_values("epoch").groupby("trial_id", sort=False)))
     order = list(epochs["trial_id"].unique())
     shown = order
     if len(order) > MANY:
-        final = {t: by_trial[t]["val_loss_nats"].iloc[-1] for t in order}
+        final = {t: by_trial[t][loss].iloc[-1] for t in order}
         # Of each configuration its best seed: three seeds of one configuration say less than three.
         configurations = {t: by_trial[t]["configuration"].iloc[0] for t in order}
         first = {configurations[t]: t for t in sorted(order, key=final.__getitem__, reverse=True)}
@@ -182,6 +193,28 @@ def learning_figures(epochs: pd.DataFrame) -> list[ReportFigure]:
     ]
 
 
+def bits_figures(epochs: pd.DataFrame) -> list[ReportFigure]:
+    """The same in bits per byte, against bytes and against seconds: of trials whose tokens are not
+    the same pieces of text. Takes the columns `train_bits_per_byte` and `bytes_seen` too."""
+    ends = _ends(epochs, BITS)
+    against = (
+        ("bytes_seen", "bits_by_bytes", "training text", "Lower is better."),
+        ("wall_seconds", "bits_by_seconds", "time", "The same against the clock."),
+    )
+    return [
+        ReportFigure(
+            name=name,
+            title=f"Bits per byte against {title}",
+            alt=f"Lines of training and validation loss in bits per byte against {title} for "
+            f"{_count(epochs)}. {ends}",
+            caption=f"{words} {ends} Training loss (dashed) is a mean over the whole epoch, "
+            "measured with dropout.",
+            png=png_of(learning_curves(epochs, column, BITS)),
+        )
+        for column, name, title, words in against
+    ]
+
+
 def perplexity_figure(epochs: pd.DataFrame) -> ReportFigure:
     best = epochs.sort_values("epoch").groupby("trial_id")["val_perplexity"].last().min()
     return ReportFigure(
@@ -216,8 +249,8 @@ def _count(epochs: pd.DataFrame) -> str:
     return counted(epochs["trial_id"].nunique(), "trial")
 
 
-def _ends(epochs: pd.DataFrame) -> str:
-    last = epochs.sort_values("epoch").groupby("trial_id")["val_loss_nats"].last()
+def _ends(epochs: pd.DataFrame, unit: str = NATS) -> str:
+    last = epochs.sort_values("epoch").groupby("trial_id")[LOSSES[unit][1]].last()
     if len(last) == 1:
-        return f"Validation loss ends at {last.iloc[0]:.3f} nats."
-    return f"Validation loss ends between {last.min():.3f} and {last.max():.3f} nats."
+        return f"Validation loss ends at {last.iloc[0]:.3f} {unit}."
+    return f"Validation loss ends between {last.min():.3f} and {last.max():.3f} {unit}."

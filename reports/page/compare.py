@@ -1,27 +1,43 @@
 """`python reports/generate.py A B C`: several searches on one page.
 
 What differs between them, the best of each with its interval and its distance from the best of
-all, and the curves of those trials together.
+all, and the curves of those trials together. Where their tokenizers differ a loss a token is of
+another piece of text in each: then all is in bits per byte (`reports/page/compare_scale.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from minigpt_search.data.common.formatting import one_line
-from minigpt_search.reports.claims.evidence import Evidence, val_loss
-from minigpt_search.reports.figures.learning_curves import gap_figure, learning_figures
+from minigpt_search.reports.claims.evidence import Evidence
+from minigpt_search.reports.figures.learning_curves import (
+    bits_figures,
+    gap_figure,
+    learning_figures,
+)
+from minigpt_search.reports.page.compare_scale import (
+    BITS,
+    NATS,
+    Scale,
+    bits_per_nat,
+    context,
+    different_text,
+    same_text,
+    same_tokenizer,
+    scale_cautions,
+)
 from minigpt_search.reports.page.findings import not_run_yet
 from minigpt_search.reports.page.page import Page
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.records.experiment import command_line
-from minigpt_search.search.results.configurations import mean_loss
 from minigpt_search.search.results.cost import trained_flop
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
@@ -39,16 +55,18 @@ def comparison_folder(root: Path, names: list[str]) -> Path:
 
 def compare_page(searches: list[Results]) -> Page:
     """The whole comparison."""
-    best = _best_table(searches)
-    finished = best.dropna(subset=["val_loss_nats"])
+    scale = NATS if same_tokenizer(searches) else BITS
+    best = _best_table(searches, scale)
+    finished = best.dropna(subset=[scale.column])
     text = "No result yet."
     marked = None
-    if len(finished) and not _same_text(searches):
-        text = "Trained on different corpora: there is no best among them."
+    if len(finished) and not same_text(searches):
+        different = "corpora" if scale is NATS else "text with different tokenizers"
+        text = f"Trained on different {different}: there is no best among them."
     elif len(finished):
-        marked = best["val_loss_nats"].tolist().index(finished["val_loss_nats"].min())
-        row = show(best.loc[[marked], ["search", "configuration", "val_loss_nats"]]).rows[0]
-        text = f"Best: {row[1]} of {row[0]} with a validation loss of {row[2]} nats per token."
+        marked = best[scale.column].tolist().index(finished[scale.column].min())
+        row = show(best.loc[[marked], ["search", "configuration", scale.column]]).rows[0]
+        text = f"Best: {row[1]} of {row[0]} {scale.phrase.format(row[2])}"
     sections = [
         Section(
             title="The best of each",
@@ -74,7 +92,10 @@ def compare_page(searches: list[Results]) -> Page:
     ]
     epochs = _epochs(searches)
     if len(epochs):
-        figures = [*learning_figures(epochs), gap_figure(epochs)]
+        in_nats = scale is NATS
+        figures = (
+            [*learning_figures(epochs), gap_figure(epochs)] if in_nats else bits_figures(epochs)
+        )
         sections.append(Section(title="Curves of the best", figures=figures))
     names = [one_line(each.experiment.name) for each in searches]
     return Page(
@@ -87,17 +108,23 @@ def compare_page(searches: list[Results]) -> Page:
     )
 
 
-def _same_text(searches: list[Results]) -> bool:
-    return len({each.experiment.corpus.content_hash for each in searches}) == 1
-
-
 def _cautions(searches: list[Results]) -> list[str]:
     notes = []
-    if not _same_text(searches):
+    of_one_kind = same_tokenizer(searches)
+    if not same_text(searches) and of_one_kind:
         notes.append(
             "They were trained on different corpora: their losses are not of the same text and "
             "can't be compared."
         )
+    elif not same_text(searches):
+        notes.append(
+            "They have different tokenizers, and not the same text in "
+            f"{' and '.join(different_text(searches))}: neither nats per token nor bits per byte "
+            "can be compared. Prepare the same sources with each --tokenizer, without --tokens, "
+            "which counts each one's own."
+        )
+    elif not of_one_kind:
+        notes += scale_cautions(searches)
     if len({each.experiment.space.base.train.val_tokens for each in searches}) > 1:
         notes.append("They were scored on different amounts of the validation split.")
     unfinished = [one_line(each.experiment.name) for each in searches if not_run_yet(each)]
@@ -106,36 +133,52 @@ def _cautions(searches: list[Results]) -> list[str]:
     return notes
 
 
-def _best_table(searches: list[Results]) -> pd.DataFrame:
+def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
     rows = []
     winners = (each.winner for each in searches)
     found = [best.trials(best.configuration) if best else () for best in winners]
-    means = [mean_loss(trials) if trials else math.inf for trials in found]
+    means = [
+        statistics.fmean([scale.measure(trial.final) for trial in trials]) if trials else math.inf
+        for trials in found
+    ]
     leader = found[means.index(min(means))]
     for each, trials in zip(searches, found, strict=True):
         row: dict[str, Any] = {
             "search": one_line(each.experiment.name),
             "configuration": None,
+            "tokenizer": one_line(each.experiment.corpus.tokenizer),
+            "vocab_size": each.experiment.corpus.vocab_size,
         }
         if (best := each.winner) is not None:
             evidence = Evidence(each)
-            level = evidence.level(trials, val_loss)
+            nat = 1.0 if scale is NATS else bits_per_nat(each, "val")
+            level = evidence.level(trials, scale.measure, nat)
             row |= {
                 "configuration": best.configuration.label,
                 "seeds": f"{len(trials)}{' fresh' * best.fresh}",
-                "val_loss_nats": level.mean,
-                "val_loss_interval": f"{level.low:.4f} to {level.high:.4f}",
-                "val_perplexity": math.exp(level.mean),
+                "context": context(each, trials[0].config.model.seq_len),
+                scale.column: level.mean,
+                scale.interval: f"{level.low:.4f} to {level.high:.4f}",
+                "val_perplexity": math.exp(level.mean) if scale is NATS else None,
                 "flop": trained_flop(trials[0]),
                 "total_seconds": trials[0].timing.total() / trials[0].pack,
             }
-            if trials is not leader and _same_text(searches):
-                behind = evidence.difference(trials, leader, val_loss)
+            if trials is not leader and same_text(searches):
+                behind = evidence.difference(trials, leader, scale.measure, nat)
                 row["behind"] = behind.text("{:+.4f}")
         rows.append(row)
-    names = ["search", "configuration", "seeds", "val_loss_nats", "val_loss_interval", "behind"]
-    names += ["val_perplexity", "total_seconds", "flop"]
-    return pd.DataFrame(rows, columns=names)
+    names = ["search", "configuration", "seeds", scale.column, scale.interval, "behind"]
+    if scale is NATS:
+        names.append("val_perplexity")
+    else:
+        names[2:2] = ["tokenizer", "vocab_size", "context"]
+    return pd.DataFrame(rows, columns=[*names, "total_seconds", "flop"])
+
+
+def narrow(best: pd.DataFrame) -> pd.DataFrame:
+    """The table of the best for a terminal, which hasn't room for all of one in bits per byte."""
+    in_bits = BITS.column in best
+    return best.drop(columns=[BITS.interval, "flop"]) if in_bits else best
 
 
 def _settings(searches: list[Results]) -> pd.DataFrame:
@@ -173,6 +216,7 @@ def _described(results: Results) -> dict[str, str]:
         "base seed": str(experiment.noise.base_seed),
         **axes,
         **fixed,
+        "tokenizer": one_line(corpus.tokenizer),
         "corpus": f"{corpus.manifest.get('name')} {corpus.content_hash[:12]}",
         "device": f"{machine.device}, {machine.hardware.get('processor', 'unknown')}",
         "trials at a time": str(machine.max_concurrent),
@@ -182,12 +226,17 @@ def _described(results: Results) -> dict[str, str]:
 
 
 def _epochs(searches: list[Results]) -> pd.DataFrame:
-    """The epochs of each search's best trial, under the search's name."""
+    """The epochs of each search's best trial, under the search's name; with what `bits_figures`
+    takes besides."""
     found = [pd.DataFrame()]
     for each in searches:
         name, best, epochs = each.experiment.name, each.winning_trial, each.epochs_frame
         if best is not None:
             epochs = epochs[epochs["trial_id"] == best.trial_id]
+            epochs = epochs.assign(
+                train_bits_per_byte=epochs["train_loss_nats"] * bits_per_nat(each, "train"),
+                bytes_seen=epochs["tokens_seen"] * each.experiment.corpus.bytes_per_token("train"),
+            )
             # By the search: the same trial may be in two of them.
             found.append(epochs.assign(trial_id=name, trial=one_line(name), configuration=name))
     return pd.concat(found, ignore_index=True)

@@ -44,7 +44,11 @@ def summary(results: Results) -> str:
     so_far = " so far" if not_run_yet(results) else ""
     if known.n > 1:
         seeds = f"{known.n} {'fresh ' * found.fresh}seeds"
-        numbers = f"a mean validation loss of {known.mean:.4f} nats per token over {seeds}"
+        bits = known.mean * final.val_bits_per_byte / final.val_loss_nats
+        numbers = (
+            f"a mean validation loss of {known.mean:.4f} nats per token, {bits:.4f} bits per byte, "
+            f"over {seeds}"
+        )
     else:
         numbers = (
             f"a validation loss of {final.val_loss_nats:.4f} nats per token, perplexity "

@@ -186,6 +186,7 @@ def training_data(experiment: Experiment) -> pd.DataFrame:
     epoch = counted_length(config, corpus)
     length, size = config.model.seq_len, config.train.batch_size
     limited = epoch.sequences < epoch.sequences_available
+    per_token = experiment.corpus.bytes_per_token("train")
     used = "limited by the preset, " if limited else ""
     rows = {
         "Training tokens in the corpus": f"{train['tokens']:,}",
@@ -195,8 +196,8 @@ def training_data(experiment: Experiment) -> pd.DataFrame:
         "Sequences an epoch": f"{epoch.sequences:,}",
         "Batches an epoch": f"{epoch.steps_per_epoch:,} (batch size {size})",
         "Quality filter": f"{corpus['retention']:.1%} of documents kept",
-        "Tokenizer": f"{corpus['tokenizer']['name']}, "
-        f"{corpus['tokenizer']['vocab_size']:,} entries",
+        "Tokenizer": f"{one_line(experiment.corpus.tokenizer)}, "
+        f"{experiment.corpus.vocab_size:,} entries, {per_token:.2f} bytes a token",
         "Storage": f"{len(train['files'])} segmented PyTorch files, "
         f"{storage(corpus['storage_bytes'])} with validation and test",
     }

@@ -100,6 +100,10 @@ COLUMNS = {
     # comparisons
     "search": Column(heading="Search"),
     "behind": Column(heading="Behind the best", numeric=True),
+    "tokenizer": Column(heading="Tokenizer"),
+    "vocab_size": _number("Vocabulary", "{:,.0f}"),
+    "context": Column(heading="Context"),
+    "val_bits_interval": Column(heading="95% interval", numeric=True),
     # reruns
     "command": Column(heading="Command"),
     "came_out": Column(heading="Came out the same"),

@@ -122,9 +122,11 @@ def make_experiment(
 
 
 def with_corpus(experiment: Experiment, corpus: Corpus) -> Experiment:
-    """`experiment` on this corpus. Raises `UserError` where nothing is within its limits."""
+    """`experiment` on this corpus, its models of that vocabulary. Raises `UserError` where nothing
+    is within its limits."""
     use = CorpusUse(content_hash=corpus.content_hash, manifest=corpus.manifest.to_dict())
-    return limited(experiment.replace(corpus=use))
+    base = experiment.space.base.replace(vocab_size=corpus.vocab_size)
+    return limited(experiment.replace(corpus=use, base=base))
 
 
 def on_corpus(experiment: Experiment, corpus: Corpus | None) -> Experiment:

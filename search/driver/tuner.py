@@ -268,6 +268,7 @@ class Search:
             run_trials,
             experiment_folder=self.folder,
             session=self.session,
+            uniform=math.log(experiment.space.base.model.vocab_size),
             alone=alone,
             storage=experiment.storage.uri,
         )

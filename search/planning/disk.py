@@ -16,12 +16,14 @@ from pathlib import Path
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import storage
 from minigpt_search.data.common.paths import existing
+from minigpt_search.data.tokenizers.record import GPT2_ENTRIES
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.training.checkpoint_files import (
     FINAL_BYTES_PER_PARAMETER,
     STEP_BYTES_PER_PARAMETER,
     STEP_CHECKPOINTS_KEPT,
+    TOKENIZER_BYTES_PER_ENTRY,
 )
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.space.axes import AXES, apply_axes
@@ -47,8 +49,10 @@ def parse_size(text: str) -> int:
 
 
 def final_bytes(config: RunConfig) -> int:
-    """Size of a trial's final weights."""
-    return FINAL_BYTES_PER_PARAMETER * parameter_count(config.model)
+    """Size of a trial's final weights, with the tokenizer where that is not GPT-2's."""
+    entries = config.model.vocab_size
+    tokenizer = 0 if entries == GPT2_ENTRIES else TOKENIZER_BYTES_PER_ENTRY * entries
+    return FINAL_BYTES_PER_PARAMETER * parameter_count(config.model) + tokenizer
 
 
 def largest_config(experiment: Experiment) -> RunConfig:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, storage
 from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.data.tokenizers.record import GPT2
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.planning.disk import disk_line
 from minigpt_search.search.planning.estimate import WORKER_BYTES, Estimator
@@ -71,6 +72,7 @@ def plan_lines(
         f"Machine    {', '.join(machine['gpus']) or machine['processor']}: "
         f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "
         f"{experiment.space.base.train.precision}",
+        *_tokenizer_line(experiment),
         *price_line(experiment, trials, length),
         cost,
         _memory_line(experiment, estimator),
@@ -88,6 +90,17 @@ def plan_lines(
                 f"{run.total_steps} steps, more than {WARMUP_SHARE_LIMIT:.0%}"
             )
     return lines
+
+
+def _tokenizer_line(experiment: Experiment) -> list[str]:
+    """How the corpus' text is cut, unless as GPT-2 does."""
+    corpus = experiment.corpus
+    if not corpus.manifest or corpus.tokenizer_kind == GPT2:
+        return []
+    return [
+        f"Tokenizer  {corpus.tokenizer}: {corpus.vocab_size:,} entries, "
+        f"{corpus.bytes_per_token('train'):.2f} bytes a token"
+    ]
 
 
 def _memory_line(experiment: Experiment, estimator: Estimator) -> str:
@@ -121,7 +134,8 @@ def _seed_seconds(experiment: Experiment, trial: Trial, tokens: int, estimator: 
         for axis in AXES.values()
         if axis.name in trial.values or axis.value(base) not in (None, axis.value(preset))
     }
-    config = apply_axes(PRESETS["full"], cell).replace(precision=base.train.precision)
+    full = PRESETS["full"].replace(vocab_size=base.model.vocab_size)
+    config = apply_axes(full, cell).replace(precision=base.train.precision)
     if base.train.tokens_per_epoch != preset.train.tokens_per_epoch:
         tokens = min(tokens, base.train.tokens_per_epoch or tokens)
     return config.train.epochs * tokens / estimator.speed_of(config).training

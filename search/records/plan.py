@@ -10,6 +10,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from minigpt_search.data.corpus.manifest import SPLITS
+from minigpt_search.data.tokenizers.record import GPT2, vocab_size_of
 from minigpt_search.search.space.axes import Value
 from minigpt_search.search.space.objective import parse_max_cost, parse_objectives
 from minigpt_search.search.storage.uri import check_uri
@@ -135,6 +137,52 @@ class CorpusUse:
     def name(self) -> str:
         """The corpus' folder name."""
         return str(self.manifest["name"])
+
+    @property
+    def tokenizer(self) -> str:
+        """The tokenizer's name, as `--tokenizer` had it."""
+        return str(self.manifest["tokenizer"].get("name", GPT2))
+
+    @property
+    def tokenizer_kind(self) -> str:
+        """One of gpt2, byte, char, bpe, file."""
+        return str(self.manifest["tokenizer"].get("kind", GPT2))
+
+    @property
+    def vocab_size(self) -> int:
+        """The tokenizer's entries, the separator included."""
+        return vocab_size_of(self.manifest["tokenizer"])
+
+    def bytes_per_token(self, split: str) -> float:
+        """The UTF-8 bytes of the split's text for each of its tokens."""
+        counts = self.manifest["splits"][split]
+        return float(counts["bytes"] / counts["tokens"])
+
+    def same_tokenizer(self, other: CorpusUse) -> bool:
+        """Whether text is the same tokens in both."""
+        return self._tokenizer_identity() == other._tokenizer_identity()
+
+    def _tokenizer_identity(self) -> tuple[Any, ...]:
+        kept = self.manifest["tokenizer"]
+        files = kept.get("files", {}) if self.tokenizer_kind != GPT2 else {}
+        return self.tokenizer_kind, self.vocab_size, files
+
+    def different_text(self, other: CorpusUse) -> tuple[str, ...]:
+        """The splits that are not known to be of the same text in both, whatever their tokens. A
+        corpus from before its manifest had hashes of the text has only its tokens to tell."""
+        if self.content_hash == other.content_hash:
+            return ()
+        mine, theirs = self._texts(), other._texts()
+        return tuple(name for name in mine if mine[name] is None or mine[name] != theirs[name])
+
+    def _texts(self) -> dict[str, Any]:
+        """What tells each split's text from another: its hash, None without one. A training text
+        without one is told by its documents and bytes: it is of the corpus of the others."""
+        splits = self.manifest["splits"]
+        found = {name: splits[name].get("text_sha256") for name in SPLITS}
+        if found["train"] is None:
+            found["train"] = [splits["train"]["documents"], splits["train"]["bytes"]]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from minigpt_search.model.hardware.device import versions
 from minigpt_search.search.records.experiment import Experiment
 
 DECIDING = (
-    "data/corpus",
+    *("data/corpus", "data/tokenizers/record.py"),
     *("model/batching", "model/hardware", "model/loss", "model/network", "model/training"),
     *("model/config.py", "model/model_size.py", "model/records.py", "model/run_length.py"),
     *("search/driver", "search/early_stopping", "search/machines", "search/planning"),

@@ -13,6 +13,7 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
 from minigpt_search.data.corpus.corpus import Corpus, verify_corpus
 from minigpt_search.data.corpus.manifest import MANIFEST_FILE, Manifest
+from minigpt_search.data.tokenizers.record import kept_files
 from minigpt_search.search.storage.base import Storage, StorageError
 
 AT_ONCE = 8
@@ -53,14 +54,17 @@ def push_corpus(storage: Storage, corpus: Corpus) -> None:
     Raises `UserError` if a corpus of that name with another content is.
     """
     there, name = whole_manifest(storage, corpus), corpus.manifest.name
-    home, files = corpus_key(name), corpus.manifest.files()
+    home = corpus_key(name)
     stored = {key: entry.size for key, entry in storage.list(home).items()}
-    if there is not None and all(
-        stored.get(f"{home}/{file.name}") == file.size_bytes for file in there.files()
+    if (
+        there is not None
+        and all(stored.get(f"{home}/{file.name}") == file.size_bytes for file in there.files())
+        and all(f"{home}/{kept}" in stored for kept in kept_files(there.tokenizer))
     ):
         return
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda f: storage.put(corpus.folder / f.name, f"{home}/{f.name}"), files))
+        files = _file_names(corpus.manifest)
+        list(pool.map(lambda file: storage.put(corpus.folder / file, f"{home}/{file}"), files))
     storage.put(corpus.folder / MANIFEST_FILE, f"{home}/{MANIFEST_FILE}")
 
 
@@ -88,7 +92,7 @@ def _fetch(storage: Storage, name: str, folder: Path) -> bool:
         shutil.rmtree(left_over, ignore_errors=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-", suffix=".part"))
     try:
-        names = [MANIFEST_FILE, *(file.name for file in manifest.files())]
+        names = [MANIFEST_FILE, *_file_names(manifest)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             came = pool.map(lambda n: storage.get(f"{corpus_key(name)}/{n}", made / n), names)
             for file, whole in zip(names, came, strict=True):
@@ -101,6 +105,11 @@ def _fetch(storage: Storage, name: str, folder: Path) -> bool:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return True
+
+
+def _file_names(manifest: Manifest) -> list[str]:
+    """The files of a corpus beside its manifest: segments, and what its tokenizer needs."""
+    return [*(file.name for file in manifest.files()), *kept_files(manifest.tokenizer)]
 
 
 def _is_there(folder: Path, content_hash: str | None) -> bool:

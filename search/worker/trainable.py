@@ -20,8 +20,7 @@ import torch
 from ray import tune
 
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus
-from minigpt_search.data.corpus.tokenizer import VOCAB_SIZE
-from minigpt_search.model.config import RunConfig
+from minigpt_search.model.config import ModelConfig, RunConfig
 from minigpt_search.model.hardware.device import describe_device, versions
 from minigpt_search.model.records import FAILED, STOPPED, CheckpointRef, Timing
 from minigpt_search.model.training.train import Hooks, TrainResult, train, train_packed
@@ -50,6 +49,8 @@ from minigpt_search.search.worker.faults import (
 )
 from minigpt_search.search.worker.reporting import last_report, tune_hooks
 
+UNIFORM_NATS = math.log(ModelConfig().vocab_size)
+
 
 def run_trials(
     tune_config: dict[str, Any],
@@ -57,6 +58,7 @@ def run_trials(
     session: str,
     alone: bool = False,
     storage: str | None = None,
+    uniform: float = UNIFORM_NATS,
 ) -> None:
     """Train the trials of `tune_config` and leave a record of each: several of a grid as a pack or
     from one trunk, a sampler's replicates one after the other.
@@ -69,6 +71,7 @@ def run_trials(
         session: names the driver's process.
         alone: whether the trial has the whole device, whatever the experiment says.
         storage: where the experiment is; None: in `experiment_folder`.
+        uniform: the loss in nats that stands for none, ln V: that of a uniform prediction.
     """
     if storage is not None:  # its machines count each for itself what was killed for memory
         session = f"{session}@{socket.gethostname()}"
@@ -82,8 +85,8 @@ def run_trials(
     except OSError as error:
         if not is_storage_fault(error):
             raise
-        uniform = math.log(VOCAB_SIZE)
-        tune.report({OBJECTIVE: uniform, "kind": "end", "status": NO_STORAGE, "error": str(error)})
+        no_storage = {OBJECTIVE: uniform, "kind": "end", "status": NO_STORAGE, "error": str(error)}
+        tune.report(no_storage)
         return
     tune.report(last_report([record for record in ends if record is not None]))
 

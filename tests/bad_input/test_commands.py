@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ import torch
 
 from minigpt_search.data.common.checked_json import seal, unseal
 from minigpt_search.data.corpus.manifest import MANIFEST_FILE
-from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.data.splitting.segments import save_segment
 from minigpt_search.model.training.checkpoint import FORMAT, load, save_atomically
 from minigpt_search.search.machines import machines
 
@@ -203,7 +204,7 @@ def test_search(attempt: Any, words: tuple[str, ...], named: str) -> None:
         (("--source", "PROSE", "--tokens", "-5"), "--tokens -5"),
         (("--source", "PROSE", "--tokens", "many"), "--tokens: invalid int value: 'many'"),
         (("--source", "PROSE", "--tokens", "1" + "0" * 30), "--tokens 1000"),
-        (("--source", "PROSE", "--tokens", "5"), "--segments 8: train has only 5 tokens"),
+        (("--source", "PROSE", "--tokens", "5"), "too little text: train has 5 tokens"),
         (("--source", "PROSE", "--eval-tokens", "0"), "--eval-tokens 0"),
         (("--source", "PROSE", "--segments", "0"), "--segments 0"),
         (("--source", "PROSE", "--segments", "101"), "--segments 101"),
@@ -222,17 +223,31 @@ def test_search(attempt: Any, words: tuple[str, ...], named: str) -> None:
         (("--source", "FILE/number.jsonl"), "column 'text' holds a int, not text"),
         (("--source", "FILE/list.jsonl"), "expected an object, found a list"),
         (("--source", "FILE/column.jsonl"), "no column 'text'; there are 'body'"),
-        (
-            ("--source", "FILE/half.jsonl", "--no-quality-filter"),
-            "1 documents are left",
-        ),
-        (("--source", "FILE/latin.txt"), "latin.txt: not UTF-8"),
+        (("--source", "FILE/half.jsonl"), "29 bytes of text are left, too few"),
+        (("--source", "PROSE", "--filter", "all"), "--filter all: give web or none"),
+        (("--source", "PROSE", *("--filter", "web") * 3), "--filter: 3 of them for 1 sources"),
+        (("--source", "PROSE", "--duplicates", "no"), "--duplicates no: give keep, exact or near"),
+        (("--source", "PROSE", "--bad-rows", "no"), "--bad-rows no: give refuse or skip"),
+        (("--source", "PROSE", "--separator", ""), "--separator: must not be empty"),
+        (("--source", "PROSE", "--validation", "absent.txt"), "--validation 'absent.txt'"),
+        (("--source", "PROSE", "--validation-share", "0.9"), "--validation-share 0.9"),
+        (("--source", "PROSE", "--tokenizer", "bpe:2"), "--tokenizer bpe:2"),
+        (("--source", "PROSE", "--tokenizer", "absent"), "--tokenizer absent"),
+        (("--source", "PROSE", "--template", "{open"), "--template"),
         (("--source", "FILE/empty.txt"), "no text in it"),
-        (("--source", "FILE/zeros.txt"), "no text in it"),
+        (("--source", "FILE/zeros.txt"), "zeros.txt: byte 0 is NUL: a binary file, not text"),
         (("--source", "FILE/bad.parquet"), "bad.parquet: not a valid parquet file"),
         (("--source", "FILE/cut.xml"), "cut.xml: not well-formed XML"),
         (("--source", "FILE/bad.xml.bz2"), "bad.xml.bz2: cannot be read"),
-        (("--source", "FILE/a.pdf"), "a.pdf: no file that ends in .txt"),
+        (("--source", "FILE/a.pdf"), "a.pdf: its ending says none of .txt, .md"),
+        (("--source", "FILE/a.zip"), "a.zip: an archive of files: unpack it"),
+        (("--source", "FILE/cyrillic.txt"), "cyrillic.txt, line 2, byte 6: 0xcc is not UTF-8"),
+        (("--source", "FILE/cut.txt.gz"), "cut.txt.gz: cannot be read"),
+        (("--source", "FILE/cut.csv"), "cut.csv, line 2: not a row of a table"),
+        (("--source", "FILE/list.json"), "list.json, line 1: expected an object, found a int"),
+        (("--source", "FILE/train.bin"), "train.bin: meta.pkl beside it"),
+        (("--source", "PROSE", "--validation", "FILE/no.txt"), "--validation '"),
+        (("--source", "PROSE", "--template", "{a.b!r}"), "--template '{a.b!r}': only a column"),
         (("--source", "FILE"), "--source"),
     ],
 )
@@ -255,7 +270,13 @@ BAD_SOURCES = {
     "list.jsonl": b"[1]\n",
     "column.jsonl": b'{"body": "x"}\n',
     "half.jsonl": b'{"text": "half a pair \\ud800 of surrogates"}\n',
-    "latin.txt": b"caf\xe9 " * 100,
+    "cyrillic.txt": "first\n\u041c\u0438\u0440 \u043c\u0438\u0440\u0443".encode("cp1251"),
+    "cut.txt.gz": gzip.compress(b"some text " * 100)[:-9],
+    "cut.csv": b'text,id\n"never closed,1\n',
+    "list.json": b"[1, 2]",
+    "train.bin": bytes(100),
+    "meta.pkl": b"",
+    "a.zip": b"PK",
     "empty.txt": b"",
     "zeros.txt": bytes(1000),
     "bad.parquet": b"PAR1junk",

@@ -136,7 +136,8 @@ def test_export(lasting_attempt: Any, given_words: list[str], name: str) -> None
 
 PREPARE_FLAGS = (
     *("--source", "--name", "--tokens", "--eval-tokens", "--segments", "--seed", "--text-column"),
-    *("--no-quality-filter", "--out", "--quiet", "--verify"),
+    *("--filter", "--duplicates", "--separator", "--tokenizer", "--validation", "--template"),
+    *("--validation-share", "--bad-rows", "--out", "--quiet", "--verify"),
 )
 
 

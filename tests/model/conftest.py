@@ -12,7 +12,7 @@ import torch
 
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.data.corpus.manifest import Manifest, Split
-from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.data.splitting.segments import save_segment
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 
 MakeCorpus = Callable[..., Corpus]

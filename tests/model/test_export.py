@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from minigpt_search.data.common.errors import UserError, run_command
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, get_encoding
+from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, get_encoding
 from minigpt_search.model.export import export, main
 from minigpt_search.model.training.checkpoint import load_model
 
@@ -108,7 +108,7 @@ def test_an_export_that_fails_leaves_nothing(
     def fail(*args: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("minigpt_search.model.export.shutil.copyfile", fail)
+    monkeypatch.setattr("minigpt_search.model.export.save_file", fail)
     with pytest.raises(OSError, match="no space"):
         export(make_checkpoint(embed_dim=8), tmp_path / "exported", shared_home)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigpt_search.data.corpus.manifest import Manifest, Split, write_manifest
-from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.data.splitting.segments import save_segment
 
 VOCAB_SIZE = 300
 CHUNK = 10_000_000

@@ -37,7 +37,7 @@ from ray_nodes import RayNodes
 
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.corpus.manifest import Manifest, read_manifest
-from minigpt_search.data.corpus.tokenizer import bpe_files
+from minigpt_search.data.tokenizers.gpt2 import bpe_files
 
 ROOT = Path(__file__).resolve().parents[3]
 CODE = """

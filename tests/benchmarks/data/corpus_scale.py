@@ -32,13 +32,13 @@ from process_memory import memory_of
 
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.corpus.spec import CorpusSpec
-from minigpt_search.data.corpus.tokenizer import VOCAB_SIZE
 from minigpt_search.data.filtering.annotate import AnnotatedBatch
 from minigpt_search.data.filtering.exact_duplicates import Digests, RepeatFilter
 from minigpt_search.data.filtering.near_duplicates import PERMUTATIONS, first_of_each
-from minigpt_search.data.pipeline.document_table import DocumentTable
-from minigpt_search.data.pipeline.segments import SegmentWriter
-from minigpt_search.data.pipeline.splits import choose_splits
+from minigpt_search.data.splitting.document_table import DocumentTable
+from minigpt_search.data.splitting.segments import SegmentWriter
+from minigpt_search.data.splitting.splits import choose_splits
+from minigpt_search.data.tokenizers.gpt2 import VOCAB_SIZE
 
 CHANGED = 0.15
 """Of a near-copy's signature."""
@@ -106,7 +106,7 @@ def run(folder: Path, documents: int, args: argparse.Namespace, meter: Meter) ->
         with meter.stage("imports"):
             pass
         with meter.stage("repeats"):
-            repeats = RepeatFilter()
+            repeats = RepeatFilter(range(9))
             for count in counts:
                 repeats.decide(digests(generator, count, args.paragraphs))
             del repeats

@@ -43,10 +43,10 @@ from minigpt_search.data.common.progress import Progress  # noqa: E402
 from minigpt_search.data.corpus.corpus import verify_corpus  # noqa: E402
 from minigpt_search.data.corpus.manifest import Manifest, read_manifest  # noqa: E402
 from minigpt_search.data.corpus.spec import CorpusSpec  # noqa: E402
-from minigpt_search.data.corpus.tokenizer import SEPARATOR_TOKEN, bpe_files, get_encoding  # noqa: E402
 from minigpt_search.data.filtering.exact_duplicates import RepeatFilter  # noqa: E402
 from minigpt_search.data.pipeline import build  # noqa: E402
 from minigpt_search.data.sources.resolve import resolve_sources  # noqa: E402
+from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, bpe_files, get_encoding  # noqa: E402
 
 QUICK_SOURCE = "builtin:c4"
 
@@ -95,7 +95,7 @@ def time_stages(spec: CorpusSpec, root: Path) -> dict[str, float]:
     started = time.perf_counter()
     with (
         patch.object(build, "resolve_sources", timed_sources),
-        patch.object(build, "choose_splits", watch.call("split", build.choose_splits)),
+        patch.object(build, "write_splits", watch.call("split and write", build.write_splits)),
         patch.object(RepeatFilter, "_new_parts", watch.call("exact duplicates", _new_parts)),
     ):
         folder = build.prepare_corpus(spec, root, quiet=True, workers=1)
@@ -112,8 +112,8 @@ def time_stages(spec: CorpusSpec, root: Path) -> dict[str, float]:
         "MinHash": work["minhash"],
         "quality rules": work["quality"],
         "encode": work["encode"],
-        "near-duplicates": walls["near_duplicates"],
-        "split": seen["split"],
+        "duplicates": walls["duplicates"],
+        "split, encode excerpts": seen["split and write"] - walls["write"],
         "write, hash, sync": walls["write"],
     }
     rest = whole - sum(stages.values())
@@ -129,10 +129,10 @@ def kept_texts(folder: Path, manifest: Manifest, root: Path) -> list[str]:
     texts = []
     for split in manifest.splits.values():
         tokens = np.concatenate([torch.load(folder / file.name).numpy() for file in split.files])
-        ends = np.flatnonzero(tokens == SEPARATOR_TOKEN)
+        ends = np.append(np.flatnonzero(tokens == SEPARATOR_TOKEN), len(tokens))
         for start, end in zip([0, *(ends[:-1] + 1)], ends, strict=True):
             texts.append(encoding.decode(tokens[start:end].tolist()))
-    return texts
+    return [text for text in texts if text]
 
 
 def run_command(spec: CorpusSpec, root: Path) -> Manifest:
@@ -147,7 +147,7 @@ def run_command(spec: CorpusSpec, root: Path) -> Manifest:
 def download(spec: CorpusSpec, root: Path) -> None:
     """Fetch what `spec` needs and is not there."""
     with Downloads(root / "downloads", Progress(quiet=True)) as downloads:
-        resolve_sources(spec, downloads)
+        resolve_sources(spec, downloads, root)
         bpe_files(root)
 
 

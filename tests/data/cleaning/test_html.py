@@ -33,6 +33,24 @@ PAGE = """<!doctype html><html><head><title>Bees</title><script>track()</script>
         ("it is {{convert|5|km|mi}} long", "it is 5 km long"),
         ("{{lang|fr|bonjour}} there", "bonjour there"),
         ("1914{{ndash}}18", "1914\u201318"),
+        ("by {{w|Ada Lovelace}} and {{w|Charles Babbage|him}}", "by Ada Lovelace and him"),
+        ("{{formatnum:1234567}} people, {{formatnum: 5 |R}}", "1234567 people, 5"),
+        ("{{formatnum:{{nowrap|1234}}}} of {{uc:abc}}", "1234 of ABC"),
+        ("{{nowrap|1=a = b}}, {{nowrap|c {{small|d}}}}", "a = b, c d"),
+        ("{{lang-fr|bonjour}}, {{langx|de|Hallo}}", "bonjour, Hallo"),
+        (
+            "{{As of|2014|3|lc=y}} and {{as of|2014|3|5|df=US}}",
+            "as of March 2014 and As of March 5, 2014",
+        ),
+        ("{{convert|5|to|10|km|mi}}, {{cvt|3|-|4|m}}", "5 to 10 km, 3\u20134 m"),
+        ("{{quote|text=To be.|author=S}}{{Quote|Or not.|S}}", "To be.Or not."),
+        ("{{abbr|e.g.|for example}} {{ill|Name|de}} {{interlanguage_link|N|fr}}", "e.g. Name N"),
+        ("{{circa|1900|1910}}, {{US$|5}}, {{frac|3|1|2}}", "c. 1900 \u2013 c. 1910, US$5, 3 1/2"),
+        (
+            "{{chem|H|2|O}} in {{HMS|Beagle|1820|6}}{{nbsp}}{{sic|hte}}",
+            "H2O in HMS Beagle hte [sic]",
+        ),
+        ("{{citation needed|date=May 2015}}a{{sfn|B|1995}} {{cite book|title=T}}", "a"),
         ("A ({{IPA|x}}, plural ''As'')", "A (plural As)"),
         ("gone ({{IPA|x}}) now", "gone now"),
         ("before\n{| class=x\n|-\n| cell\n|}\nafter", "before\n\nafter"),
@@ -64,6 +82,23 @@ def test_page_keeps_the_article_and_drops_what_is_around_it() -> None:
 def test_page_without_text_is_empty() -> None:
     assert page_to_text(b"") == ""
     assert page_to_text(b"<html><body></body></html>") == ""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "The first line of a text.\nAnd a second one.\n\nA third, after a blank line.",
+        "Text with a <b>bold</b> word.\n\n<p>A paragraph.\n\nThe rest of it &amp; the end.",
+        "<p>The same again.</p><p>The same again.</p>",
+        "<html><body><p>Hello.</p></body></html>",
+        "<html><body><table><tr><td>Hello</td></tr></table></body></html>",
+        '<?xml version="1.0" encoding="utf-8"?><html><body><p>Caf\u00e9.</p></body></html>',
+    ],
+)
+def test_short_and_untagged_pages_keep_all_of_their_text(page: str) -> None:
+    every_word = re.sub("<[^>]*>", " ", page.replace("&amp;", "&")).split()
+    assert page_to_text(page).split() == every_word
+    assert page_to_text(page.encode()).split() == every_word
 
 
 def test_page_in_another_encoding() -> None:

@@ -15,7 +15,22 @@ from minigpt_search.data.cleaning.wikitext import PROSE
 from minigpt_search.data.cleaning.wikitext_parser import Heading, Prose, read_nodes
 
 PIECES = ("word ", "{{", "}}", "|", "[[", "]]", "<ref>", "</ref>", "<ref name=a/>", "''", "<!--")
-PIECES += ("-->", "{|", "|}", "\n", "\n== H ==\n", "lang", "convert", "cite", "<br>", "<i>", "</i>")
+PIECES += (
+    "-->",
+    "{|",
+    "|}",
+    "\n",
+    "\n== H ==\n",
+    "lang",
+    "convert",
+    "cite",
+    "formatnum:",
+    "2=",
+    "text",
+    "<br>",
+    "<i>",
+    "</i>",
+)
 PIECES += (
     "&amp;",
     "&#65;",
@@ -48,8 +63,18 @@ def node_on_tree(node: Any, prose: Prose) -> str:
         case nodes.Tag():
             return prose.tag(str(node.tag).strip().lower(), on_tree(node.contents, prose))
         case nodes.Template():
-            unnamed = [on_tree(each.value, prose) for each in node.params if not each.showkey]
-            return prose.template(str(node.name).strip().lower(), unnamed)
+            head, colon, first = on_tree(node.name, prose).partition(":")
+            name, given, unnamed = str(node.name).strip().lower(), {}, 0
+            if colon and f"{head.strip().lower()}:" in prose.functions:
+                name, given, unnamed = f"{head.strip().lower()}:", {"1": first.strip()}, 1
+            for each in node.params:
+                value = on_tree(each.value, prose)
+                if each.showkey:
+                    given[on_tree(each.name, prose).strip()] = value.strip()
+                else:
+                    unnamed += 1
+                    given[str(unnamed)] = value
+            return prose.template(name, given)
         case nodes.HTMLEntity():
             return node.normalize()
         case nodes.Heading():

@@ -14,14 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.corpus.dataset import SegmentedTextDataset
-from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.data.corpus.dataset import (
+    SegmentedTextDataset,
+    largest_token,
+    open_segment,
+)
+from minigpt_search.data.splitting.segments import save_segment
+from minigpt_search.data.tokenizers.base import token_dtype
 
 
-def save(folder: Path, *segments: list[int]) -> list[Path]:
+def save(
+    folder: Path, *segments: list[int], dtype: type[np.uint16 | np.uint32] = np.uint16
+) -> list[Path]:
     paths = [folder / f"segment_{number:02d}.pt" for number in range(len(segments))]
     for path, tokens in zip(paths, segments, strict=True):
-        save_segment(path, np.array(tokens, np.uint16))
+        save_segment(path, np.array(tokens, dtype))
     return paths
 
 
@@ -30,19 +37,23 @@ def save(folder: Path, *segments: list[int]) -> list[Path]:
     sizes=st.lists(st.integers(2, 70), min_size=1, max_size=4),
     seq_len=st.integers(1, 20),
     seed=st.integers(0, 9),
+    entries=st.sampled_from([257, 50_257, 65_536, 65_537, 131_072, 1_000_000]),
 )
 def test_examples_are_the_slices_of_the_assignment(
-    sizes: list[int], seq_len: int, seed: int
+    sizes: list[int], seq_len: int, seed: int, entries: int
 ) -> None:
+    """Whatever the width of the ids; the largest is always among them."""
     generator = np.random.default_rng(seed)
-    segments = [generator.integers(0, 50_257, size).tolist() for size in sizes]
+    segments = [[entries - 1, *generator.integers(0, entries, n - 1).tolist()] for n in sizes]
     expected = [
         (segment[k : k + seq_len], segment[k + 1 : k + 1 + seq_len])
         for segment in segments
         for k in range(0, (len(segment) - 1) // seq_len * seq_len, seq_len)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        dataset = SegmentedTextDataset(save(Path(folder), *segments), seq_len)
+        files = save(Path(folder), *segments, dtype=token_dtype(entries).type)
+        assert {largest_token(open_segment(file)) for file in files} == {entries - 1}
+        dataset = SegmentedTextDataset(files, seq_len)
         assert len(dataset) == sum((size - 1) // seq_len for size in sizes) == len(expected)
         assert dataset.tokens == sum(sizes)
         for index, (x, y) in enumerate(expected):

@@ -66,7 +66,7 @@ def test_unknown_keys_of_a_later_writer_are_ignored(tmp_path: Path, manifest: Ma
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 3}, "newer than this program's 2"),
+        ({"schema_version": 4}, "newer than this program's 3"),
         ({"schema_version": True}, "'schema_version' is a bool"),
         ({"documents_in": "many"}, "'documents_in' is a str, expected int"),
         ({"schema_version": 2}, "its checksum is missing"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from minigpt_search.data.corpus.tokenizer import get_encoding
 from minigpt_search.data.filtering.quality import RULES, Rule, failed_rules, text_statistics
 from minigpt_search.data.filtering.word_table import WordTable
+from minigpt_search.data.tokenizers.gpt2 import get_encoding
 
 PROSE = (
     "The history of the harbour begins with a small market that was held below the castle. "
@@ -61,6 +62,15 @@ def test_rule_tells_its_two_texts_apart(table: WordTable, rule: Rule) -> None:
 def test_prose_meets_all_rules(table: WordTable) -> None:
     assert failed_rule(table, PROSE) == ""
     assert failed_rule(table, SPEECH) == ""
+
+
+def test_a_hard_wrapped_text_comes_to_the_same_verdict(table: WordTable) -> None:
+    texts = [*(text for pair in CASES.values() for text in pair[:1]), SPEECH, PROSE, PROSE[:150]]
+    for text in texts:
+        paragraphs = text.split("\n")
+        plain = "\n\n".join(paragraphs)
+        wrapped = "\n\n".join(textwrap.fill(each, 40) for each in paragraphs)
+        assert failed_rule(table, wrapped) == failed_rule(table, plain)
 
 
 def test_the_first_rule_that_fails_is_named(table: WordTable) -> None:

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigpt_search.data.corpus.tokenizer import get_encoding
 from minigpt_search.data.filtering import word_table as words_module
 from minigpt_search.data.filtering.quality import PASSAGE_WORDS, text_statistics
 from minigpt_search.data.filtering.shingles import SHINGLE_WORDS, combine, shingles
 from minigpt_search.data.filtering.word_table import STOP_WORDS, WordTable
+from minigpt_search.data.tokenizers.gpt2 import get_encoding
 
 PIECES = ("the", "The", "a.b", "don't", "'s", "42", "3.5", "#", "\u00e9t\u00e9", "\u4e2d\u6587")
 PIECES += (

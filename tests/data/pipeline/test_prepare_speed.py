@@ -17,7 +17,7 @@ def test_quick(root: Path, text_file: Path, tmp_path: Path) -> None:
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     numbers = json.loads(out.read_text())
     stages = numbers["stage_seconds_one_process"]
-    assert {"read, extract", "clean", "quality rules", "encode", "split"} <= stages.keys()
+    assert {"read, extract", "clean", "quality rules", "encode", "duplicates"} <= stages.keys()
     assert all(seconds >= 0 for seconds in stages.values())
     median = numbers["median"]
     assert median["whole_to_floor"] == median["whole"] / median["floor"]

@@ -29,6 +29,7 @@ from minigpt_search.data.filtering.exact_duplicates import (
     digest,
     without_repeats,
 )
+from minigpt_search.data.filtering.treatment import treatment_of
 from minigpt_search.data.pipeline import ray_tasks, shards
 from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.data.pipeline.cluster import Cluster, cluster_of
@@ -39,6 +40,7 @@ RAW_DOCUMENTS = st.builds(
     st.integers(0, 9),
     st.sampled_from(["plain", "news", "html_page"]),
     st.text(max_size=40) | st.binary(max_size=40) | st.just("\ud800 half a pair"),
+    st.integers(0, 2**40),
 )
 
 
@@ -74,23 +76,22 @@ def one_by_one(documents: Sequence[Document]) -> tuple[list[Document], list[str]
     texts: set[str] = set()
     paragraphs: set[str] = set()
     kept, dropped = [], []
-    for source, text in documents:
+    for source, text, number in documents:
         if not text or text in texts:
             dropped.append("exact_duplicate" if text else "empty")
             continue
         texts.add(text)
-        lines, long_left = [], 0
+        lines: list[str] = []
         for line in text.split("\n"):
             if len(line) >= 80 and line in paragraphs:
                 continue
             if len(line) >= 80:
                 paragraphs.add(line)
-                long_left += 1
             lines.append(line)
-        if len(lines) < len(text.split("\n")) and not long_left:
+        if not "\n".join(lines).strip():
             dropped.append("repeated_paragraphs")
         else:
-            kept.append(Document(source, "\n".join(lines).strip()))
+            kept.append(Document(source, "\n".join(lines).strip(), number))
     return kept, dropped
 
 
@@ -101,12 +102,13 @@ LINES = st.sampled_from(["a", "b", "c" * 79, "d" * 80, "e" * 90, "f" * 81, "é" 
 @given(st.lists(st.lists(LINES, max_size=5).map("\n".join), max_size=12), st.integers(1, 5))
 def test_repeats_against_the_plain_rule(texts: list[str], batch: int) -> None:
     documents = [Document(0, text) for text in texts]
-    repeats = RepeatFilter()
+    repeats = RepeatFilter(range(9))
     kept, dropped = [], []
     for start in range(0, len(documents), batch):
         part = documents[start : start + batch]
         digests = digest(part)
-        new, reasons = without_repeats(part, digests, repeats.decide(digests))
+        decisions = repeats.decide(digests)
+        new, reasons, _ = without_repeats(part, digests, decisions, {0})
         kept += new
         dropped += [reason for _, reason in reasons.elements()]
     expected, reasons_expected = one_by_one(documents)
@@ -285,7 +287,8 @@ def test_no_such_cluster_or_folder_is_one_line(
 
 
 def test_a_node_with_other_libraries_says_so(tmp_path: Path) -> None:
-    stage = ShardStage(name="cleaned", folder=tmp_path, root=tmp_path, seed=0, use_rules=True)
+    nothing = treatment_of(CorpusSpec(), [])
+    stage = ShardStage(name="cleaned", folder=tmp_path, root=tmp_path, seed=0, treatment=nothing)
     wanted = {**ray_tasks.versions(), "numpy": "1.0"}
     done = ray_tasks.run_on_shard({"shard": 0}, stage=stage, wanted=wanted)
     assert re.search(r"node \S+ has numpy \S+ where this machine has 1\.0", done["error"])

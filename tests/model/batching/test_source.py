@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
-from minigpt_search.data.pipeline.segments import save_segment
+from minigpt_search.data.splitting.segments import save_segment
+from minigpt_search.data.tokenizers.base import token_dtype
 from minigpt_search.model.batching import source as batch_source
 from minigpt_search.model.batching.order import epoch_order
 from minigpt_search.model.batching.source import MappedBatches, ResidentBatches
@@ -19,13 +20,14 @@ from minigpt_search.model.batching.source import batch_source as choose
 SOURCES = [MappedBatches, ResidentBatches]
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> SegmentedTextDataset:
-    """Three segments, one too short for an example, with ids on both sides of int16's end."""
+@pytest.fixture(params=[50_257, 128_256])
+def dataset(tmp_path: Path, request: pytest.FixtureRequest) -> SegmentedTextDataset:
+    """Three segments, one too short for an example, with ids on both sides of int16's end; of a
+    vocabulary that needs 16 bits, and of one that needs more."""
     generator = np.random.default_rng(0)
     sizes = (151, 5, 140)
     for number, size in enumerate(sizes):
-        tokens = generator.integers(0, 50_257, size).astype(np.uint16)
+        tokens = generator.integers(0, request.param, size).astype(token_dtype(request.param))
         save_segment(tmp_path / f"{number}.pt", tokens)
     return SegmentedTextDataset([tmp_path / f"{n}.pt" for n in range(len(sizes))], seq_len=8)
 

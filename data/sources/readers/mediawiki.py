@@ -7,6 +7,7 @@ from typing import IO
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.sources.readers.reading import NotText
 
 CHUNK_BYTES = 1 << 20
 
@@ -56,12 +57,12 @@ def _check_prolog(prolog: bytes, where: str) -> None:
     start = prolog.find(b"<mediawiki")
     head = prolog if start < 0 else prolog[:start]
     if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
-        raise UserError(f"{where}: has a document type declaration, which no MediaWiki dump has")
+        raise NotText(f"{where}: has a document type declaration, which no MediaWiki dump has")
 
 
 def _checked_root(element: Element, where: str) -> Element:
     if _name(element) != "mediawiki":
-        raise UserError(
+        raise NotText(
             f"{where}: begins with <{_name(element)}>, a MediaWiki dump begins with <mediawiki>"
         )
     return element

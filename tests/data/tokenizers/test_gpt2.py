@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tiktoken
 
-from minigpt_search.data.corpus.tokenizer import (
+from minigpt_search.data.tokenizers.gpt2 import (
     SEPARATOR_TOKEN,
     VOCAB_SIZE,
     bpe_files,
@@ -23,7 +23,7 @@ from pathlib import Path
 def refuse(*args, **kwargs):
     raise AssertionError("a socket was opened")
 socket.socket.connect = refuse
-from minigpt_search.data.corpus.tokenizer import get_encoding
+from minigpt_search.data.tokenizers.gpt2 import get_encoding
 print(get_encoding(Path(sys.argv[1])).encode_ordinary("Hello world"))
 """
 

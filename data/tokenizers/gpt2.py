@@ -9,19 +9,24 @@ the one that holds the merges: tiktoken reads both in 0.15 s, which each worker 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from minigpt_search.data.common.downloads import Package, fetch, read_member
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.progress import Progress
+from minigpt_search.data.tokenizers.base import END_OF_TEXT, Tokens
+from minigpt_search.data.tokenizers.record import GPT2, GPT2_ENTRIES
 
 if TYPE_CHECKING:
     import tiktoken
 
-VOCAB_SIZE = 50_257
+VOCAB_SIZE = GPT2_ENTRIES
 SEPARATOR_TOKEN = 50_256
 """The id of `<|endoftext|>`, which stands after each document."""
 
@@ -44,6 +49,39 @@ CACHE_NAMES = {
 }
 
 
+class GPT2Tokenizer:
+    """GPT-2's encoding, with its files below a root."""
+
+    name = kind = GPT2
+    vocab_size = VOCAB_SIZE
+    separator = END_OF_TEXT
+    separator_token = SEPARATOR_TOKEN
+
+    def __init__(self, root: Path) -> None:
+        """`root` is the artifacts' folder, whose downloads/ has the files or gets them."""
+        self.root = root
+
+    def encode(self, text: str) -> Tokens:
+        return np.array(get_encoding(self.root).encode_ordinary(text), np.uint32)
+
+    def decode_bytes(self, tokens: Sequence[int]) -> bytes:
+        text = [token for token in tokens if token != SEPARATOR_TOKEN]
+        return get_encoding(self.root).decode_bytes(text)
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "vocab_size": VOCAB_SIZE,
+            "separator_token": SEPARATOR_TOKEN,
+            "files": FILE_HASHES,
+        }
+
+    def transformers_files(self) -> dict[str, bytes]:
+        encoder_json, vocab_bpe = bpe_files(self.root)
+        return {"vocab.json": encoder_json.read_bytes(), "merges.txt": vocab_bpe.read_bytes()}
+
+
 def get_encoding(root: Path, progress: Progress | None = None) -> tiktoken.Encoding:
     """GPT-2's encoding. Use its `encode_ordinary`, which takes `<|endoftext|>` in a text as text.
 
@@ -61,7 +99,7 @@ def _encoding(vocab_bpe: Path) -> tiktoken.Encoding:
         name="gpt2",
         pat_str=PATTERN,
         mergeable_ranks=_ranks(vocab_bpe.read_text("utf-8")),
-        special_tokens={"<|endoftext|>": SEPARATOR_TOKEN},
+        special_tokens={END_OF_TEXT: SEPARATOR_TOKEN},
         explicit_n_vocab=VOCAB_SIZE,
     )
 

@@ -1,7 +1,8 @@
-"""Token ids to segment files: 1-D uint16 tensors for `torch.load`, hashed, flushed to disk.
+"""Token ids to segment files: 1-D uint16 or uint32 tensors for `torch.load`, hashed, flushed to
+disk.
 
 They are written without torch, whose import takes 0.9 s. Its `torch.save` would write files that
-hold the same (`tests/data/pipeline/test_segments.py`).
+hold the same (`tests/data/splitting/test_segments.py`).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import numpy.typing as npt
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.corpus.manifest import SegmentFile, Split
-from minigpt_search.data.pipeline.document_table import DocumentTable
-from minigpt_search.data.pipeline.splits import Selection
+from minigpt_search.data.splitting.encode import Encoded
+from minigpt_search.data.splitting.splits import Pieces
 
 
 class SegmentWriter:
@@ -33,14 +34,12 @@ class SegmentWriter:
     """
 
     def __init__(
-        self, folder: Path, table: DocumentTable, count_bytes: Callable[[list[int]], int]
+        self, folder: Path, separator: int, count_bytes: Callable[[list[int]], int]
     ) -> None:
-        """`count_bytes` gives the UTF-8 bytes of the text that some token ids stand for."""
+        """`separator` is the token after each document; `count_bytes` gives the UTF-8 bytes of the
+        text that some token ids stand for."""
         self._folder = folder
-        self._tokens = table.tokens()
-        self._lengths = table.lengths
-        self._offsets = np.cumsum(table.lengths) - table.lengths
-        self._text_bytes = table.text_bytes
+        self._separator = separator
         self._count_bytes = count_bytes
         self._hash = hashlib.sha256()
 
@@ -50,70 +49,93 @@ class SegmentWriter:
         on how they are divided into files."""
         return self._hash.hexdigest()
 
-    def write(self, split: str, selection: Selection, segments: int, progress: Any) -> Split:
+    def write(
+        self,
+        split: str,
+        pieces: Pieces,
+        encoded: Encoded,
+        taken: npt.NDArray[np.int64],
+        segments: int,
+        text_sha256: str,
+        progress: Any,
+    ) -> Split:
         """Write one split as `segments` files of equal length (but for one token).
 
         Files are `segment_00.pt` ... for train, `val.pt` and `test.pt` else.
 
+        Args:
+            pieces: the text of the split, M pieces.
+            encoded: their tokens.
+            taken: (M,) how many tokens of each are taken, its separator among them.
+            text_sha256: for the manifest.
+
         Raises:
             UserError: fewer than two tokens a file, so that it could hold no example.
         """
-        if selection.tokens < 2 * segments:
+        total = int(taken.sum())
+        if total < 2 * segments:
             raise UserError(
-                f"--segments {segments}: {split} has only {selection.tokens} tokens, "
+                f"--segments {segments}: {split} has only {total} tokens, "
                 f"too few for {segments} files: give more text or fewer segments"
             )
-        self._hash.update(f"{split} {selection.tokens}\n".encode())
-        bounds = np.linspace(0, selection.tokens, segments + 1).astype(np.int64)
-        ends = np.cumsum(selection.lengths)
+        self._hash.update(f"{split} {total}\n".encode())
+        bounds = np.linspace(0, total, segments + 1).astype(np.int64)
+        ends = np.cumsum(taken)
         files = []
         for number in range(segments):
-            tokens = self._gather(selection, ends, bounds[number], bounds[number + 1])
+            tokens = self._gather(encoded, taken, ends, bounds[number], bounds[number + 1])
             self._hash.update(tokens.tobytes())
             name = f"segment_{number:02d}.pt" if split == "train" else f"{split}.pt"
             files.append(save_segment(self._folder / name, tokens))
             progress.update(len(tokens))
+        _, document = np.unique(pieces.numbers, return_inverse=True)
         return Split(
-            documents=len(selection.documents),
-            tokens=selection.tokens,
-            bytes=self._count_text(selection),
+            documents=pieces.documents,
+            tokens=total,
+            bytes=self._count_text(pieces, encoded, taken),
             files=tuple(files),
+            text_sha256=text_sha256,
+            largest_document=int(np.bincount(document, weights=taken).max()),
         )
 
     def _gather(
-        self, selection: Selection, ends: npt.NDArray[np.int64], start: int, stop: int
-    ) -> npt.NDArray[np.uint16]:
-        """The tokens from `start` to `stop` of a split's documents laid end to end.
+        self,
+        encoded: Encoded,
+        taken: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        start: int,
+        stop: int,
+    ) -> npt.NDArray[Any]:
+        """The tokens from `start` to `stop` of a split's pieces laid end to end.
 
         Args:
-            ends: where each document ends in that row of tokens.
+            ends: where each piece ends in that row of tokens.
         """
-        tokens = np.empty(stop - start, np.uint16)
+        tokens = np.full(stop - start, self._separator, encoded.tokens.dtype)
         filled = 0
         index = int(np.searchsorted(ends, start, side="right"))
         while filled < len(tokens):
-            row, length = selection.documents[index], selection.lengths[index]
-            skipped = max(0, start - (ends[index] - length))  # in the segment before this one
-            piece = min(length - skipped, len(tokens) - filled)
-            first = self._offsets[row] + skipped
-            tokens[filled : filled + piece] = self._tokens[first : first + piece]
-            filled += piece
+            skipped = max(0, start - (ends[index] - taken[index]))  # in the segment before this
+            count = min(taken[index] - skipped, len(tokens) - filled)
+            own = max(0, min(count, encoded.lengths[index] - skipped))  # the rest is the separator
+            first = encoded.offsets[index] + skipped
+            tokens[filled : filled + own] = encoded.tokens[first : first + own]
+            filled += count
             index += 1
         return tokens
 
-    def _count_text(self, selection: Selection) -> int:
-        """The UTF-8 bytes of a split's text. Of a document that was cut they are counted anew."""
-        rows = selection.documents
-        whole = selection.lengths == self._lengths[rows]
-        count = int(self._text_bytes[rows[whole]].sum())
-        for row, length in zip(rows[~whole], selection.lengths[~whole], strict=True):
-            first = self._offsets[row]
-            count += self._count_bytes(self._tokens[first : first + length].tolist())
+    def _count_text(self, pieces: Pieces, encoded: Encoded, taken: npt.NDArray[np.int64]) -> int:
+        """The UTF-8 bytes of a split's text. Of a piece that was cut they are counted anew."""
+        whole = taken >= encoded.lengths
+        count = int((pieces.stops - pieces.starts)[whole].sum())
+        for index in np.flatnonzero(~whole):
+            first = encoded.offsets[index]
+            count += self._count_bytes(encoded.tokens[first : first + taken[index]].tolist())
         return count
 
 
-def save_segment(path: Path, tokens: npt.NDArray[np.uint16]) -> SegmentFile:
-    """Save token ids as a 1-D uint16 tensor, and see them on the disk before returning."""
+def save_segment(path: Path, tokens: npt.NDArray[np.uint16 | np.uint32]) -> SegmentFile:
+    """Save token ids as a 1-D tensor of their type, and see them on the disk before returning."""
     content = tensor_file(tokens)
     with atomic_file(path) as file:
         file.write(content)
@@ -127,12 +149,12 @@ _HEADER_BYTES = 30
 """The fixed part of a member's header in a zip archive, before its name and its extra field."""
 
 
-def tensor_file(tokens: npt.NDArray[np.uint16]) -> memoryview:
-    """Make the content of a file that `torch.load` reads as a 1-D uint16 tensor: a zip archive that
-    holds the tensor's data, and a pickle that says what they are."""
+def tensor_file(tokens: npt.NDArray[np.uint16 | np.uint32]) -> memoryview:
+    """Make the content of a file that `torch.load` reads as a 1-D tensor of the same type: a zip
+    archive that holds the tensor's data, and a pickle that says what they are."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), _pickle(len(tokens)))
+        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), _pickle(tokens))
         archive.writestr(zipfile.ZipInfo("archive/byteorder"), sys.byteorder)
         data = zipfile.ZipInfo("archive/data/0")
         before = packed.tell() + _HEADER_BYTES + len(data.filename) + 4
@@ -143,16 +165,17 @@ def tensor_file(tokens: npt.NDArray[np.uint16]) -> memoryview:
     return packed.getbuffer()
 
 
-def _pickle(length: int) -> bytes:
+def _pickle(tokens: npt.NDArray[np.uint16 | np.uint32]) -> bytes:
     """Write a pickle of `_rebuild_tensor_v3(storage "0", offset 0, (length,), stride (1,), no
     gradient, no hooks, torch.uint16)`, opcode by opcode: `pickle` itself would import torch."""
+    length = len(tokens)
     storage = b"".join(
         [
             pickle.MARK + _text("storage"),
             _global("torch.storage", "UntypedStorage"),
             _text("0"),
             _text("cpu"),
-            _int(2 * length),
+            _int(tokens.nbytes),
             pickle.TUPLE + pickle.BINPERSID,
         ]
     )
@@ -164,7 +187,7 @@ def _pickle(length: int) -> bytes:
             storage + _int(0),
             _int(length) + pickle.TUPLE1,
             _int(1) + pickle.TUPLE1,
-            pickle.NEWFALSE + hooks + _global("torch", "uint16"),
+            pickle.NEWFALSE + hooks + _global("torch", tokens.dtype.name),
             pickle.TUPLE + pickle.REDUCE + pickle.STOP,
         ]
     )

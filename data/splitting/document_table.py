@@ -12,12 +12,17 @@ import numpy.typing as npt
 from minigpt_search.data.filtering.annotate import AnnotatedBatch
 from minigpt_search.data.filtering.near_duplicates import PERMUTATIONS
 
+MOST_SAMPLES = 50
+"""The samples kept of each source."""
+
 
 class DocumentTable:
     """Columns of all documents that were annotated, in the order they were read.
 
-    Memory: 41 bytes a document. Tokens (2 bytes each) and signatures (500 bytes a document) are
-    spooled to files in `folder` and mapped for reading.
+    A long document comes in parts, each a row; `numbers` says which rows are of one document.
+
+    Memory: 57 bytes a row. Tokens (2 bytes each) and signatures (500 bytes a row) are spooled to
+    files in `folder` and mapped for reading.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,7 +31,10 @@ class DocumentTable:
         self._tokens_file = self._tokens_path.open("wb")
         self._signatures_file = self._signatures_path.open("wb")
         self._sources, self._verdicts = array("i"), array("i")
+        self._numbers, self._characters = array("q"), array("q")
         self._keys, self._bytes, self._lengths = array("Q"), array("q"), array("q")
+        self.samples: dict[int, list[str]] = {}
+        """The beginnings of some of each source's dropped documents."""
         self.rules: list[str] = [""]
         """The names of the rules that documents failed, after an empty one."""
 
@@ -49,6 +57,12 @@ class DocumentTable:
                 self.rules.append(rule)
             self._verdicts.append(self.rules.index(rule))
         self._sources.extend(batch.sources)
+        self._numbers.extend(batch.numbers)
+        self._characters.extend(batch.characters.tolist())
+        for source, text in batch.samples:
+            kept = self.samples.setdefault(source, [])
+            if len(kept) < MOST_SAMPLES:
+                kept.append(text)
         self._keys.extend(batch.order_keys.tolist())
         self._bytes.extend(batch.text_bytes.tolist())
         self._lengths.extend(batch.lengths.tolist())
@@ -69,6 +83,17 @@ class DocumentTable:
         return np.frombuffer(self._sources, np.int32).astype(np.int64)
 
     @property
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """(N,) The number of the document that each row belongs to, which is that of the rows
+        before it or higher."""
+        return np.frombuffer(self._numbers, np.int64)
+
+    @property
+    def characters(self) -> npt.NDArray[np.int64]:
+        """(N,) The characters of each text."""
+        return np.frombuffer(self._characters, np.int64)
+
+    @property
     def verdicts(self) -> npt.NDArray[np.int32]:
         """(N,) The index in `rules` of the rule that each document failed; 0 for none."""
         return np.frombuffer(self._verdicts, np.int32)
@@ -85,7 +110,7 @@ class DocumentTable:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """(N,) The tokens of each document, its separator included."""
+        """(N,) The tokens of each row, without separators; 0 where it failed a rule."""
         return np.frombuffer(self._lengths, np.int64)
 
     def signatures(self) -> npt.NDArray[np.uint32]:

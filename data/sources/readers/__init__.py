@@ -1,0 +1,1 @@
+"""Readers: the bytes of one file of a kind to its documents."""

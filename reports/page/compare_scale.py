@@ -1,0 +1,107 @@
+"""What the losses of several searches can be compared in.
+
+A loss in nats is of a token. Where tokenizers differ, a token is another piece of text in each, and
+only bits per byte are of the same thing: nats a token over ln 2 and the bytes of a token. Source:
+Gao et al. 2020 (The Pile, arXiv 2101.00027), section 3.1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from minigpt_search.data.common.formatting import one_line, storage
+from minigpt_search.data.corpus.manifest import SPLITS
+from minigpt_search.reports.claims.evidence import Measure, val_bits, val_loss
+from minigpt_search.search.results.results import Results
+
+MUCH_MORE_TEXT = 1.1
+"""Times as much text as another search has seen: less is not worth a caution."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A measure of validation loss, and how the page shows it."""
+
+    measure: Measure
+    column: str
+    """The column of the loss in the table of the best."""
+    interval: str
+    """The column of its interval."""
+    phrase: str
+    """How the summary has the number."""
+
+
+NATS = Scale(
+    measure=val_loss,
+    column="val_loss_nats",
+    interval="val_loss_interval",
+    phrase="with a validation loss of {} nats per token.",
+)
+BITS = Scale(
+    measure=val_bits,
+    column="val_bits_per_byte",
+    interval="val_bits_interval",
+    phrase="with {} bits per byte of validation text. Their tokenizers differ, so they are ranked "
+    "by bits per byte and never by nats per token, which are of other pieces of text in each.",
+)
+
+
+def different_text(searches: list[Results]) -> list[str]:
+    """The splits whose text is not the same in all of them."""
+    first = searches[0].experiment.corpus
+    found = {name for each in searches for name in first.different_text(each.experiment.corpus)}
+    return [name for name in SPLITS if name in found]
+
+
+def same_text(searches: list[Results]) -> bool:
+    """Whether all were trained and scored on the same text."""
+    return not different_text(searches)
+
+
+def same_tokenizer(searches: list[Results]) -> bool:
+    """Whether text is the same tokens in all of them."""
+    first = searches[0].experiment.corpus
+    return all(first.same_tokenizer(each.experiment.corpus) for each in searches[1:])
+
+
+def bits_per_nat(results: Results, split: str) -> float:
+    """A nat a token of this split in bits per byte."""
+    return 1 / math.log(2) / results.experiment.corpus.bytes_per_token(split)
+
+
+def context(results: Results, seq_len: int) -> str:
+    """A context of `seq_len` tokens in tokens and bytes: `64 tokens, 246 bytes`."""
+    in_bytes = seq_len * results.experiment.corpus.bytes_per_token("train")
+    return f"{seq_len} tokens, {in_bytes:,.0f} bytes"
+
+
+def scale_cautions(searches: list[Results]) -> list[str]:
+    """What a reader must know who compares bits per byte: numbers of tokens in a recipe are other
+    amounts of text for each tokenizer."""
+    notes = []
+    if any(map(_is_scored_in_part, searches)):
+        notes.append(
+            "Validation was scored on a part of the split, so many tokens of it, which is not the "
+            "same text for each tokenizer: bits per byte are comparable but for that."
+        )
+    found = {
+        one_line(each.experiment.name): best.final.tokens_seen
+        * each.experiment.corpus.bytes_per_token("train")
+        for each in searches
+        if (best := each.winning_trial) is not None
+    }
+    if found and max(found.values()) > MUCH_MORE_TEXT * min(found.values()):
+        amounts = ", ".join(f"{name} {storage(seen)}" for name, seen in found.items())
+        notes.append(
+            f"The best of each has seen other amounts of training text, repeats counted: {amounts} "
+            "(--tokens-per-epoch counts tokens)."
+        )
+    return notes
+
+
+def _is_scored_in_part(results: Results) -> bool:
+    """Whether validation was scored on fewer tokens than the split has."""
+    experiment = results.experiment
+    scored = experiment.space.base.train.val_tokens
+    return scored is not None and scored < experiment.corpus.manifest["splits"]["val"]["tokens"]
