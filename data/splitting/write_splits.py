@@ -21,7 +21,8 @@ from minigpt_search.data.splitting.document_table import DocumentTable
 from minigpt_search.data.splitting.encode import TableText, encode_pieces
 from minigpt_search.data.splitting.holdout import Documents
 from minigpt_search.data.splitting.segments import SegmentWriter
-from minigpt_search.data.splitting.splits import Pieces, choose_held_out, choose_train
+from minigpt_search.data.splitting.splits import Pieces, choose_held_out
+from minigpt_search.data.splitting.train import choose_train
 from minigpt_search.data.tokenizers.base import token_dtype
 from minigpt_search.data.tokenizers.choose import make_tokenizer
 from minigpt_search.data.tokenizers.gpt2 import get_encoding
@@ -100,7 +101,7 @@ def write_splits(
         }
     lengths = {name: encoded[name].lengths + pieces[name].closes for name in SPLITS}
     chosen, taken, notes = choose_train(
-        spec, held.train, lengths["train"], group_of[table.sources[held.train.rows]], weights
+        spec, lengths["train"], group_of[table.sources[held.train.rows]], weights
     )
     pieces["train"] = held.train.take(chosen)
     encoded["train"] = encoded["train"].take(chosen)

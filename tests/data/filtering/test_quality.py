@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minigpt_search.data.filtering.quality import RULES, Rule, failed_rules, text_statistics
+from minigpt_search.data.filtering.quality import RULES, Rule, failed_rules
+from minigpt_search.data.filtering.text_statistics import text_statistics
 from minigpt_search.data.filtering.word_table import WordTable
 from minigpt_search.data.tokenizers.gpt2 import get_encoding
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt_search.data.filtering import word_table as words_module
-from minigpt_search.data.filtering.quality import PASSAGE_WORDS, text_statistics
 from minigpt_search.data.filtering.shingles import SHINGLE_WORDS, combine, shingles
+from minigpt_search.data.filtering.text_statistics import PASSAGE_WORDS, text_statistics
 from minigpt_search.data.filtering.word_table import STOP_WORDS, WordTable
 from minigpt_search.data.tokenizers.gpt2 import get_encoding
 

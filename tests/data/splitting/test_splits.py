@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.splitting.holdout import Documents
-from minigpt_search.data.splitting.splits import HeldOut, choose_held_out, choose_train
+from minigpt_search.data.splitting.splits import HeldOut, choose_held_out
+from minigpt_search.data.splitting.train import choose_train
 
 COUNT = 400
 SPEC = CorpusSpec(sources=("a", "b"), eval_tokens=2_000)
@@ -146,7 +147,7 @@ def train(
     if lengths is None:
         lengths = np.random.default_rng(0).integers(20, 300, count)
     groups = pieces.rows % 2
-    return (*choose_train(spec, pieces, lengths, groups, weights), groups)
+    return (*choose_train(spec, lengths, groups, weights), groups)
 
 
 def test_train_is_exactly_as_long_as_asked() -> None:
