@@ -18,10 +18,15 @@ if __name__ == "__main__":  # run as a file: the project's root on the path, not
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root, check_writable
 from minigpt_search.data.corpus.corpus import verify_corpus
+from minigpt_search.data.corpus.manifest import read_manifest
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.data.pipeline.cluster import cluster_of
 from minigpt_search.data.sources.resolve import split_weight
+
+LEAST_FOR_FULL = 2_000_000
+"""With fewer train tokens the warm-up of the `full` preset, a GPU's default, would be more than a
+fifth of a run, or longer than it."""
 
 DESCRIPTION = """\
 Prepare a corpus: read, clean, drop duplicates, filter, encode, split by document, write segments.
@@ -166,10 +171,12 @@ def main() -> int:
     cluster = cluster_of(arguments.address, arguments.work, root)
     if cluster is not None:
         check_writable(cluster.work, "--work")
-    prepare_corpus(spec, root, arguments.quiet, arguments.workers, cluster)
+    folder = prepare_corpus(spec, root, arguments.quiet, arguments.workers, cluster)
     if not arguments.quiet:
         out = [] if root == artifacts_root() else ["--out", str(root)]
-        words = ["python", "search/run.py", "--grid", "lr", "--corpus", spec.name, *out]
+        small = read_manifest(folder).splits["train"].tokens < LEAST_FOR_FULL
+        preset = ["--preset", "quick"] if small else []
+        words = ["python", "search/run.py", "--grid", "lr", *preset, "--corpus", spec.name, *out]
         print(f"search     {shlex.join(words)}")
     return 0
 

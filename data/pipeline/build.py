@@ -43,6 +43,7 @@ from minigpt_search.data.pipeline.sharded import read_sharded
 from minigpt_search.data.pipeline.source_lines import (
     cautions,
     check_each_source_gives,
+    plan_line,
     source_line,
 )
 from minigpt_search.data.pipeline.workers import Workers
@@ -143,6 +144,8 @@ def _build(
             treatment = treatment_of(spec, sources)
             if treatment.needs_gpt2:
                 bpe_files(root, progress)  # small, and here while archives are coming
+            if not progress.quiet:
+                print(plan_line(spec, sources), flush=True)
             reader = CountingReader(sources)
             with progress.stage("read_clean_encode"):
                 if cluster is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minigpt_search.data.common.documents import Source
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.data.corpus.spec import WEB
+from minigpt_search.data.corpus.spec import FILTERS, NONE, WEB, CorpusSpec
 from minigpt_search.data.filtering.exact_duplicates import CHARACTERS_REMOVED, LINES_REMOVED
 from minigpt_search.data.filtering.language import language_of
 from minigpt_search.data.filtering.quality import RULES
@@ -16,6 +17,17 @@ MOST_LOST = 0.5
 """A source that loses more of its documents than this gets a caution."""
 
 Entry = dict[str, Any]
+
+
+def plan_line(spec: CorpusSpec, sources: Sequence[Source]) -> str:
+    """What is going to be done with the sources."""
+    names = {
+        rules: ", ".join(dict.fromkeys(each.name for each in sources if each.filter == rules))
+        for rules in FILTERS
+    }
+    parts = [f"rules for web text: {names[WEB]}"] if names[WEB] else []
+    parts += [f"kept as it is: {names[NONE]}"] if names[NONE] else []
+    return f"plan       {'; '.join(parts)} (--filter chooses); tokens: {spec.tokenizer}"
 
 
 def source_line(entry: Entry) -> str:

@@ -29,8 +29,9 @@ from minigpt_search.data.tokenizers.gpt2 import get_encoding
 
 Ints = npt.NDArray[np.int64]
 
-CONTEXT_TOKENS = 64
-"""The context that a search trains with."""
+LEAST_TOKENS = {"train": 4 * 64 + 1, "val": 64 + 1, "test": 64 + 1}
+"""The fewest tokens of each split that a search with the `quick` preset takes: a batch of four
+examples, and an example; each has its last target after it."""
 SEGMENT_TOKENS = 1_000
 """Each segment of a small corpus has at least so many tokens, in fewer segments than asked for."""
 
@@ -142,12 +143,12 @@ def write_splits(
 
 
 def _check_lengths(lengths: dict[str, Ints]) -> None:
-    """Raise `UserError` where a split has no example of the usual context."""
+    """Raise `UserError` where a split is too small for any search."""
     for name, own in lengths.items():
-        if (tokens := int(own.sum())) <= CONTEXT_TOKENS:
+        if (tokens := int(own.sum())) < LEAST_TOKENS[name]:
             raise UserError(
-                f"too little text: {name} has {tokens} tokens, and one example of a search takes "
-                f"{CONTEXT_TOKENS + 1}: give more text or more "
+                f"too little text: {name} has {tokens} tokens, and a search takes at least "
+                f"{LEAST_TOKENS[name]}: give more text or more "
                 f"{'--tokens' if name == 'train' else '--eval-tokens'}, or --tokenizer byte, which "
                 "makes more tokens of it"
             )

@@ -26,9 +26,13 @@ from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.data.corpus.manifest import read_manifest, write_manifest
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.pipeline.build import prepare_corpus
+from minigpt_search.data.prepare import LEAST_FOR_FULL
 from minigpt_search.data.sources.builtin import BUILTIN
+from minigpt_search.data.splitting.write_splits import LEAST_TOKENS
 from minigpt_search.data.tokenizers.choose import load_tokenizer
 from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN, get_encoding
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT, run_length
+from minigpt_search.search.space.presets import PRESETS
 
 PREPARE = "data/prepare.py"
 RunHere = Callable[..., Any]
@@ -194,7 +198,7 @@ def test_a_second_call_does_nothing_and_says_so(
     assert done.status == 0
     told, command = done.out.splitlines()
     assert told == f"corpus tiny is already prepared: {folder}"
-    assert command.endswith(f"search/run.py --grid lr --corpus tiny --out {root}")
+    assert command.endswith(f"search/run.py --grid lr --preset quick --corpus tiny --out {root}")
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
@@ -240,13 +244,25 @@ def test_text_of_four_kilobytes_makes_a_corpus_with_a_caution(
     done = run_here(PREPARE, "--out", str(root), "--source", str(source))
     assert done.status == 0 and "caution: 4,096 bytes are a small corpus" in done.out
     command = shlex.split(done.out.splitlines()[-1].removeprefix("search"))[1:]
+    assert command[1:3] == ["--grid", "lr"] and "quick" in command
     planned = run_here(*command, "--dry-run")
     assert planned.status == 0 and "Dry run" in planned.out
     source.write_text(make_prose(1, sentences=200)[:2_050])
     words = ("--source", str(source), "--name", "less")
     refused = run_here(PREPARE, "--out", str(root), *words)
-    refused.refused("too little text: val has ")
+    refused.refused("too little text: train has ")
     assert run_here(PREPARE, "--out", str(root), *words, "--tokenizer", "byte").status == 0
+
+
+def test_a_command_is_for_a_preset_that_takes_the_corpus() -> None:
+    least = LEAST_FOR_FULL // 64
+    for sequences, is_short in ((least, True), (least * 3 // 4, False)):
+        length = run_length(PRESETS["full"], sequences)
+        assert (length.warmup_steps <= WARMUP_SHARE_LIMIT * length.total_steps) == is_short
+    quick = PRESETS["quick"]
+    assert run_length(quick, (LEAST_TOKENS["train"] - 1) // 64).total_steps == 1
+    with pytest.raises(UserError, match="batch_size"):
+        run_length(quick, (LEAST_TOKENS["train"] - 2) // 64)
 
 
 def test_a_damaged_segment_is_named(root: Path, text_file: Path, run_here: RunHere) -> None:
@@ -390,10 +406,10 @@ def test_a_source_that_loses_more_than_half_gets_a_caution(
     words = ("--source", str(source), "--filter", "web")
     done = run_here(PREPARE, "--out", str(root), *words)
     lines = done.out.splitlines()
-    assert lines[0].startswith(
+    assert lines[1].startswith(
         "source     half.txt (rules for web text): 50 documents read, 20 kept"
     )
-    assert lines[0].endswith("dropped 30 word_count")
+    assert lines[1].endswith("dropped 30 word_count")
     assert any("caution: half.txt loses 30 of its documents: 30 word_count" in x for x in lines)
     (entry,) = open_corpus(root / "corpus" / "half").manifest.sources
     assert entry["filter"] == "web" and entry["characters_kept"] < entry["characters_in"]
