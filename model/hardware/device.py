@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.common.machine import usable_cores
+from minigpt_search.data.common.machine import usable_cores, usable_memory
 from minigpt_search.model.records import Device
 
 TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -87,13 +86,12 @@ def processor_name() -> str:
 
 def hardware() -> dict[str, Any]:
     """The machine as an experiment keeps it: `processor`, `cores` that this process may use,
-    `memory_gb` (10^9 bytes) and the names of the `gpus`."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    `memory_gb` (10^9 bytes) that it may fill, and the names of the `gpus`."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "processor": processor_name(),
         "cores": usable_cores(),
-        "memory_gb": round(memory / 1e9, 1),
+        "memory_gb": round(usable_memory() / 1e9, 1),
         "gpus": gpus,
     }
 
