@@ -57,5 +57,5 @@ def test_a_ray_of_our_own(root: Path, text_file: Path) -> None:
     command += ["--out", str(root), "--address", "local", "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("tokens ")
+    assert done.stdout.startswith("plan ") and "\ntokens " in done.stdout
     assert sorted(path.name for path in root.iterdir()) == ["corpus", "downloads"]
