@@ -98,7 +98,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--separator",
         metavar="TEXT",
         default=CorpusSpec.separator,
-        help="ends a document in a file (<|endoftext|>); `none`: nothing does",
+        help="ends a document in a file (<|endoftext|>; \\n is a line's end); `none`: nothing does",
     )
     parser.add_argument(
         "--filter",
@@ -153,7 +153,11 @@ def main() -> int:
         text_column=arguments.text_column,
         template=arguments.template,
         bad_rows=arguments.bad_rows,
-        separator=None if arguments.separator == "none" else arguments.separator,
+        separator=(
+            None
+            if arguments.separator == "none"
+            else arguments.separator.replace("\\n", "\n").replace("\\t", "\t")
+        ),
         filters=tuple(arguments.filter or ()),
         duplicates=arguments.duplicates,
         tokenizer=arguments.tokenizer,

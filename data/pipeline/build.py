@@ -43,6 +43,7 @@ from minigpt_search.data.pipeline.sharded import read_sharded
 from minigpt_search.data.pipeline.source_lines import (
     cautions,
     check_each_source_gives,
+    check_enough_text,
     plan_line,
     source_line,
 )
@@ -161,6 +162,7 @@ def _build(
         kept = np.flatnonzero(reasons_of_rows(table, exact, near) == 0)
         empty = reader.manifest_counts(table, exact, near, np.zeros(len(sources), np.int64))
         check_each_source_gives(empty["sources"], table.samples)
+        check_enough_text(empty["sources"], int(table.text_bytes[kept].sum()))
         corpus = write_splits(spec, root, work, table, kept, sources, progress)
     shutil.rmtree(spool)
     counts = reader.manifest_counts(table, exact, near, corpus.source_tokens)

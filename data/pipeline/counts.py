@@ -132,6 +132,7 @@ class CountingReader:
             "name": source.name,
             "title": source.title,
             "kind": source.kind,
+            "form": source.form,
             "filter": source.filter,
             "licence": source.licence,
             "attribution": source.attribution,

@@ -6,10 +6,12 @@ import hashlib
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.data.corpus.manifest import MANIFEST_FILE, Manifest, read_manifest
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.sources.local_files import file_sources
 from minigpt_search.data.sources.resolve import split_weight
+from minigpt_search.data.tokenizers.choose import load_tokenizer
 
 FIRST_WITH_EXCERPTS = 3
 """The version of the manifest since which splits are as they are now."""
@@ -40,6 +42,8 @@ def is_prepared(spec: CorpusSpec, root: Path, folder: Path, quiet: bool) -> bool
             f"{', '.join(f'{key}={made.get(key)!r}' for key in differ)}, this asks for "
             f"{', '.join(f'{key}={wanted[key]!r}' for key in differ)}: {OTHERWISE}"
         )
+    open_corpus(folder)  # all files are there
+    load_tokenizer(manifest.tokenizer, folder, root)
     missing = _check_sources(spec, root, manifest, folder)
     if not quiet:
         gone = f"; {', '.join(missing)} to compare with is not there any more" if missing else ""

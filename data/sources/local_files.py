@@ -66,7 +66,7 @@ def file_sources(
                 form=form,
                 read=partial(_read_all, files, path, reading, known),
                 group=group,
-                sha256=_hash_files([file for file, _ in files], flag),
+                sha256=_hash_files([file for file, _ in files], path, flag),
                 notes=reading.notes,
                 passed_over=reading.passed_over,
             )
@@ -87,8 +87,9 @@ def _note_of_tokens(first: File, spec: CorpusSpec) -> list[str]:
     return [f"{other.name} beside {file.name} is not used: `--validation {other}` would"]
 
 
-def _hash_files(files: Sequence[Path], flag: str) -> str:
-    """The SHA-256 of a file; of several files, the SHA-256 over theirs in order."""
+def _hash_files(files: Sequence[Path], path: Path, flag: str) -> str:
+    """The SHA-256 of a file; of the files of a folder, the SHA-256 over their names in it and
+    theirs, in order."""
     digests = []
     for file in files:
         try:
@@ -96,9 +97,12 @@ def _hash_files(files: Sequence[Path], flag: str) -> str:
                 digests.append(hashlib.file_digest(stream, "sha256"))
         except OSError as error:
             raise UserError(f"{flag} {file}: cannot be read ({error.strerror})") from None
-    if len(digests) == 1:
+    if not path.is_dir():
         return digests[0].hexdigest()
-    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+    whole = hashlib.sha256()
+    for file, digest in zip(files, digests, strict=True):
+        whole.update(os.fsencode(file.relative_to(path)) + b"\0" + digest.digest())
+    return whole.hexdigest()
 
 
 def _read_all(

@@ -89,7 +89,8 @@ class HeldOut:
     train: Pieces
     """All that may be trained on, in the order of training."""
     unused: int
-    """The bytes around excerpts that are in no split."""
+    """The bytes around excerpts that are in no split; of text that is for validation alone, what is
+    not used has a note of its own."""
     notes: list[str]
     """What the user should know."""
 
@@ -139,14 +140,12 @@ def choose_held_out(
     held = [excerpt for excerpts in exact.values() for excerpt in excerpts]
     train = _rest(ordinary, held)
     splits = {split: _pieces(exact[split], documents) for split in ("val", "test")}
-    for split, pieces in splits.items():
-        if not len(pieces):
-            raise UserError(f"--source: too little text for {split}: give more")
-    used = train.bytes + sum(pieces.bytes for pieces in splits.values())
+    is_own = bool(is_validation.any())
+    used = train.bytes + splits["test"].bytes + (0 if is_own else splits["val"].bytes)
     return HeldOut(
         splits=splits,
         train=train,
-        unused=int(documents.sizes.sum()) - used,
+        unused=total - used,
         notes=notes,
     )
 

@@ -11,6 +11,9 @@ from minigpt_search.data.corpus.spec import CorpusSpec
 
 Ints = npt.NDArray[np.int64]
 
+WORTH_SAYING = 0.001
+"""The share of a source's train tokens that may be left out without a line: shares are rounded."""
+
 
 def choose_train(
     spec: CorpusSpec,
@@ -42,6 +45,10 @@ def choose_train(
                 f"{spec.sources[group] if len(weights) > 1 else 'the sources'}: {available:,} "
                 f"train tokens where {wanted:,} were asked for: all kept, none repeated"
             )
+        elif wanted + WORTH_SAYING * available < available:
+            name = spec.sources[group] if len(weights) > 1 else "the sources"
+            asked = f"--tokens {spec.tokens}" if spec.tokens is not None else "the weights"
+            notes.append(f"{name}: {wanted:,} of {available:,} train tokens are used, by {asked}")
         before = np.cumsum(lengths[members]) - lengths[members]
         members, before = members[before < wanted], before[before < wanted]
         chosen.append(members)

@@ -20,6 +20,7 @@ from minigpt_search.data.sources.resolve import source_weights
 from minigpt_search.data.splitting.document_table import DocumentTable
 from minigpt_search.data.splitting.encode import TableText, encode_pieces
 from minigpt_search.data.splitting.holdout import Documents
+from minigpt_search.data.splitting.overlap import WORTH_SAYING, overlap
 from minigpt_search.data.splitting.segments import SegmentWriter
 from minigpt_search.data.splitting.splits import Pieces, choose_held_out
 from minigpt_search.data.splitting.train import choose_train
@@ -80,6 +81,15 @@ def write_splits(
     def train_texts() -> Iterator[str]:
         return (text.of_piece(held.train, index) for index in range(len(held.train)))
 
+    notes_on_overlap = []
+    if spec.validation is not None:
+        val = held.splits["val"]
+        share = overlap((text.of_piece(val, k) for k in range(len(val))), train_texts())
+        if share > WORTH_SAYING:
+            notes_on_overlap.append(
+                f"caution: {share:.0%} of the text of --validation {spec.validation} is in the "
+                "training text too: its loss says little about other text"
+            )
     with progress.stage("tokenizer"):
         tokenizer = make_tokenizer(spec.tokenizer, root, train_texts, work)
     dtype = token_dtype(tokenizer.vocab_size)
@@ -107,7 +117,7 @@ def write_splits(
     pieces["train"] = held.train.take(chosen)
     encoded["train"] = encoded["train"].take(chosen)
     lengths["train"] = taken
-    _check_lengths(lengths)
+    _check_lengths(spec, lengths)
     train_tokens = int(taken.sum())
     segments = {"train": max(1, min(spec.segments, train_tokens // SEGMENT_TOKENS))}
     writer = SegmentWriter(work, tokenizer.separator_token, _counter(tokenizer))
@@ -134,6 +144,7 @@ def write_splits(
         tokenizer=tokenizer,
         source_tokens=_by_source(table, pieces, lengths, len(sources)),
         notes=[
+            *notes_on_overlap,
             *held.notes,
             *notes,
             *_notes_on_segments(spec, segments["train"], train_tokens),
@@ -142,15 +153,26 @@ def write_splits(
     )
 
 
-def _check_lengths(lengths: dict[str, Ints]) -> None:
+def _flag(spec: CorpusSpec, split: str) -> str:
+    """What decides the size of a split, as far as flags do."""
+    if split == "val" and spec.validation is not None:
+        return f"--validation {spec.validation}"
+    if split == "val" and spec.validation_share is not None:
+        return f"--validation-share {spec.validation_share}"
+    if split == "train":
+        return "--source" if spec.tokens is None else f"--tokens {spec.tokens}"
+    is_default = spec.eval_tokens == CorpusSpec.eval_tokens
+    return "--source" if is_default else f"--eval-tokens {spec.eval_tokens}"
+
+
+def _check_lengths(spec: CorpusSpec, lengths: dict[str, Ints]) -> None:
     """Raise `UserError` where a split is too small for any search."""
     for name, own in lengths.items():
         if (tokens := int(own.sum())) < LEAST_TOKENS[name]:
             raise UserError(
-                f"too little text: {name} has {tokens} tokens, and a search takes at least "
-                f"{LEAST_TOKENS[name]}: give more text or more "
-                f"{'--tokens' if name == 'train' else '--eval-tokens'}, or --tokenizer byte, which "
-                "makes more tokens of it"
+                f"{_flag(spec, name)}: too little text: {name} has {tokens} tokens, and a search "
+                f"takes at least {LEAST_TOKENS[name]}: give more, or --tokenizer byte, which makes "
+                "more tokens of it"
             )
 
 
@@ -196,8 +218,8 @@ def _notes_on_splits(spec: CorpusSpec, splits: dict[str, Split], unused: int) ->
     notes = []
     if unused:
         notes.append(
-            f"{unused:,} bytes around the excerpts for validation and test are in no split, so "
-            "that nothing near them is trained on"
+            f"{unused:,} bytes around the excerpts for validation and test are in no split, to "
+            "keep the text beside them out of training"
         )
     for name in ("val", "test"):
         if splits[name].tokens > spec.eval_tokens and spec.validation_share is None:

@@ -64,7 +64,7 @@ def template(
     (home / "downloads").symlink_to(shared_home / "downloads", target_is_directory=True)
     spec = CorpusSpec(name="small", sources=(str(prose),), eval_tokens=700)
     prepare_corpus(spec, home, quiet=True, workers=1)
-    one = dataclasses.replace(spec, name="tiny", tokens=200, eval_tokens=200, segments=1)
+    one = dataclasses.replace(spec, name="tiny", tokens=300, eval_tokens=200, segments=1)
     prepare_corpus(one, home, quiet=True, workers=1)
     experiment = plan(home, "--grid", "lr", "--name", EXPERIMENT)
     folder = home / "experiments" / EXPERIMENT

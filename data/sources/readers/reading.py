@@ -10,6 +10,8 @@ from pathlib import Path
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.spec import SKIP, CorpusSpec
 
+COLUMNS_TOLD = 10
+"""The most columns that a note names."""
 NAMES_TOLD = 3
 """The most files that a note names."""
 
@@ -34,6 +36,8 @@ class Reading:
     """As in `Source`."""
     first_bad_row: UserError | None = None
     """Why the first row was passed over."""
+    unused_columns: dict[str, None] = field(default_factory=dict)
+    """The columns of rows that no text was made of, in the order in which they came."""
     _told: dict[str, list[str]] = field(default_factory=dict)
     """For each kind of note the first names that it is about, and the last one."""
     _times: Counter[str] = field(default_factory=Counter)
@@ -47,6 +51,7 @@ class Reading:
         self.notes[:] = notes
         self.passed_over.clear()
         self._told.clear()
+        self.unused_columns.clear()
         self._times.clear()
         self.first_bad_row = None
 
@@ -61,6 +66,11 @@ class Reading:
 
     def end(self) -> None:
         """Write the notes of all that was told."""
+        if self.unused_columns:
+            names = list(self.unused_columns)
+            rest = len(names) - COLUMNS_TOLD
+            more = f" and {rest:,} more" if rest > 0 else ""
+            self.notes.append(f"columns not used: {', '.join(names[:COLUMNS_TOLD])}{more}")
         for what, names in self._told.items():
             some = ", ".join(names[:NAMES_TOLD])
             rest = self._times[what] - NAMES_TOLD

@@ -206,6 +206,11 @@ def _row_text(row: object, rules: RowText, where: str, reading: Reading) -> str:
             text = rules.text(row, where)
             if told := rules.told(row, where):
                 reading.tell(told)
+            if len(row) > 1:
+                used = rules.columns(row, where)
+                reading.unused_columns |= dict.fromkeys(
+                    name for name in row if name not in used and row[name] is not None
+                )
         case _:
             kind = type(row).__name__
             raise UserError(f"{where}: expected an object, found a {kind}")

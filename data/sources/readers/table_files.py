@@ -132,6 +132,7 @@ def _parquet_rows(stream: IO[bytes], where: str, reading: Reading) -> Iterator[R
             columns = RowText(reading.spec).columns(names, where)
         except UserError as error:
             raise NotText(str(error)) from None
+        reading.unused_columns |= dict.fromkeys(n for n in names if n not in columns)
         number = 0
         for batch in opened.iter_batches(batch_size=_batch_rows(opened), columns=list(columns)):
             for row in batch.to_pylist():

@@ -100,6 +100,11 @@ def _tokens(stream: IO[bytes], where: str) -> Iterator[np.ndarray]:
                 f"of GPT-2, whose last is {VOCAB_SIZE - 1:,}: a .bin is read as nanoGPT writes it, "
                 "two bytes a token; give the text itself"
             )
+        if len(tokens) >= FEW_TOKENS and not tokens[1::2].any():
+            raise UserError(
+                f"{where}: every second number is 0, as in a file of four bytes a token; two bytes "
+                "each are expected: give the text itself"
+            )
         largest = max(largest, int(tokens.max(initial=0)))
         if len(tokens) >= FEW_TOKENS and largest < BYTE_TOKENS:
             raise UserError(

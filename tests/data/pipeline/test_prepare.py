@@ -219,11 +219,41 @@ def test_sources_that_have_changed_are_refused(root: Path, tmp_path: Path, text_
     with pytest.raises(UserError, match=message):
         prepare(root, notes)
     (notes / "b.txt").unlink()
+    (notes / "a.txt").rename(notes / "a.md")
+    with pytest.raises(UserError, match=message):
+        prepare(root, notes)
+    (notes / "a.md").rename(notes / "a.txt")
     (notes / "a.txt").write_text(text_file.read_text() + ".")
     with pytest.raises(UserError, match=message):
         prepare(root, notes)
     shutil.rmtree(notes)
     assert prepare(root, notes).name == "tiny"  # there is nothing to compare with
+
+
+def test_validation_that_is_trained_on_gets_a_caution(
+    root: Path, tmp_path: Path, text_file: Path, make_prose: Callable[..., str]
+) -> None:
+    own = tmp_path / "val.txt"
+    own.write_text(text_file.read_text().replace("<|endoftext|>\n", "")[5_000:15_000])
+    manifest = open_corpus(prepare(root, text_file, validation=str(own))).manifest
+    said = r"caution: [89]\d% of the text of --validation \S+val.txt is in the training"
+    assert re.match(said, manifest.notes[0]), manifest.notes
+    own.write_text("\n".join(make_prose(number) for number in range(500, 510)))
+    manifest = open_corpus(prepare(root, text_file, name="b", validation=str(own))).manifest
+    assert not any("caution" in note for note in manifest.notes)
+    assert manifest.splits["val"].documents == 1
+    assert manifest.splits["val"].bytes == own.stat().st_size
+
+
+def test_a_corpus_that_is_not_whole_is_not_called_prepared(root: Path, text_file: Path) -> None:
+    folder = prepare(root, text_file, tokenizer="bpe:300")
+    (folder / "tokenizer.json").rename(folder / "kept.json")
+    with pytest.raises(UserError, match="tokenizer"):
+        prepare(root, text_file, tokenizer="bpe:300")
+    (folder / "kept.json").rename(folder / "tokenizer.json")
+    (folder / "val.pt").unlink()
+    with pytest.raises(UserError, match=r"val.pt: segment file is missing"):
+        prepare(root, text_file, tokenizer="bpe:300")
 
 
 def test_a_corpus_of_an_earlier_version_is_not_taken_for_this_one(
@@ -318,7 +348,7 @@ def test_tokens_and_weights(root: Path, tmp_path: Path, make_prose: Callable[...
     manifest = open_corpus(prepare(root, *sources, tokens=4_000, eval_tokens=500)).manifest
     assert manifest.splits["train"].tokens == 4_000
     assert [source["name"] for source in manifest.sources] == ["a.txt", "b.txt"]
-    notes = "; ".join(manifest.notes)
+    notes = "; ".join(note for note in manifest.notes if "are used" not in note)
     assert re.fullmatch(r"train is in 4 segments.*; [\d,]+ bytes around the excerpts.*", notes)
 
 
@@ -389,7 +419,7 @@ def test_a_source_that_gives_nothing_is_named_with_the_rule(
     with pytest.raises(UserError, match=r"stop_words; it reads as Spanish; .*`--filter none`"):
         prepare(root, spanish, filters=("web",), duplicates="exact")
     source.write_text("a line of five words\n" * 20)
-    with pytest.raises(UserError, match=r"420 bytes of text are left, too few"):
+    with pytest.raises(UserError, match=r"420 bytes of text are left of junk.txt, too few"):
         prepare(root, source)
     source.write_text("")
     with pytest.raises(UserError, match=r"--source junk.txt: no text in it"):

@@ -92,10 +92,14 @@ def test_chats_and_instructions(
     write_rows(tmp_path / name, [row, row])
     found = read(tmp_path / name)
     assert found.documents == [text, text]
+    unused = [note for note in found.notes if note.startswith("columns not used: ")]
+    notes = [note for note in found.notes if note not in unused]
+    expected = ["columns not used: question, answer"] if made_of is None else []
+    assert unused == (["columns not used: id"] if "id" in row else expected)
     if made_of is None:
-        assert found.notes == []
+        assert notes == []
     else:
-        assert len(found.notes) == 1 and made_of in found.notes[0]
+        assert len(notes) == 1 and made_of in notes[0]
 
 
 @pytest.mark.parametrize("name", FILES)
