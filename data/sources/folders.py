@@ -74,6 +74,8 @@ def _in_folder(path: Path, where: str) -> Found:
     told += [f"left out: {_listed(left_out)}"] if left_out else []
     if not files:
         told[0] = f"holds none of {KNOWN}"
+        if TOKEN_ENDING in others:
+            told.append(f"a {TOKEN_ENDING} is read where it is named itself, not in a folder")
         raise UserError(f"{where}: {'; '.join(told)}")
     return Found(files, f"{path.name or path}/: {'; '.join(told)}")
 
