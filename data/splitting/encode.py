@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,20 +31,27 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """The tokens of M pieces, in a file that is mapped."""
+    """The tokens of M pieces."""
 
     tokens: npt.NDArray[Any]
-    """All tokens in a row."""
+    """Tokens in a row, in a file that is mapped."""
+    extra: npt.NDArray[Any]
+    """Tokens of the few pieces that are not there."""
     offsets: Ints
-    """(M,) Where those of each piece begin."""
+    """(M,) Where those of each piece begin, counted through both."""
     lengths: Ints
     """(M,) How many each piece has, without a separator."""
 
     def take(self, chosen: Ints) -> Encoded:
         """Those of some of the pieces, in the order of the indices."""
-        return Encoded(
-            tokens=self.tokens, offsets=self.offsets[chosen], lengths=self.lengths[chosen]
-        )
+        return replace(self, offsets=self.offsets[chosen], lengths=self.lengths[chosen])
+
+    def part(self, start: int, count: int) -> npt.NDArray[Any]:
+        """So many tokens of one piece, from `start` on."""
+        held = len(self.tokens)
+        if start >= held:
+            return self.extra[start - held : start - held + count]
+        return self.tokens[start : start + count]
 
 
 class TableText:
@@ -93,22 +100,41 @@ def encode_pieces(
             need to be encoded.
         progress: a bar that counts bytes of text.
     """
+    if table_has_tokens:
+        return _with_row_tokens(pieces, table, text, encoder, dtype, progress)
     offsets, lengths = np.zeros(len(pieces), np.int64), np.zeros(len(pieces), np.int64)
-    row_tokens, row_lengths = table.tokens(), table.lengths
-    row_offsets = np.cumsum(row_lengths) - row_lengths
-    is_whole = (pieces.starts == 0) & (pieces.stops == table.text_bytes[pieces.rows])
     written = 0
     with path.open("wb") as file:
         for index in range(len(pieces)):
-            row = pieces.rows[index]
-            if table_has_tokens and is_whole[index]:
-                first = row_offsets[row]
-                tokens = row_tokens[first : first + row_lengths[row]]
-            else:
-                tokens = np.asarray(encoder.encode(text.of_piece(pieces, index)))
+            tokens = np.asarray(encoder.encode(text.of_piece(pieces, index)))
             file.write(tokens.astype(dtype, copy=False).tobytes())
             offsets[index], lengths[index] = written, len(tokens)
             written += len(tokens)
             progress.update(int(pieces.stops[index] - pieces.starts[index]))
-    mapped = np.memmap(path, dtype, "r") if written else np.empty(0, dtype)
-    return Encoded(tokens=mapped, offsets=offsets, lengths=lengths)
+    nothing = np.empty(0, dtype)
+    mapped = np.memmap(path, dtype, "r") if written else nothing
+    return Encoded(tokens=mapped, extra=nothing, offsets=offsets, lengths=lengths)
+
+
+def _with_row_tokens(
+    pieces: Pieces,
+    table: DocumentTable,
+    text: TableText,
+    encoder: Encoder,
+    dtype: npt.DTypeLike,
+    progress: Any,
+) -> Encoded:
+    """The tokens that the table has for whole rows, and those of pieces of rows, encoded here."""
+    row_tokens, row_lengths = table.tokens(), table.lengths
+    offsets = (np.cumsum(row_lengths) - row_lengths)[pieces.rows]
+    lengths = row_lengths[pieces.rows]
+    is_whole = (pieces.starts == 0) & (pieces.stops == table.text_bytes[pieces.rows])
+    extra = [np.empty(0, dtype)]
+    after = len(row_tokens)
+    for index in np.flatnonzero(~is_whole).tolist():
+        tokens = np.asarray(encoder.encode(text.of_piece(pieces, index))).astype(dtype)
+        extra.append(tokens)
+        offsets[index], lengths[index] = after, len(tokens)
+        after += len(tokens)
+    progress.update(pieces.bytes)
+    return Encoded(tokens=row_tokens, extra=np.concatenate(extra), offsets=offsets, lengths=lengths)

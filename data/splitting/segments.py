@@ -119,7 +119,7 @@ class SegmentWriter:
             count = min(taken[index] - skipped, len(tokens) - filled)
             own = max(0, min(count, encoded.lengths[index] - skipped))  # the rest is the separator
             first = encoded.offsets[index] + skipped
-            tokens[filled : filled + own] = encoded.tokens[first : first + own]
+            tokens[filled : filled + own] = encoded.part(first, own)
             filled += count
             index += 1
         return tokens
@@ -130,7 +130,7 @@ class SegmentWriter:
         count = int((pieces.stops - pieces.starts)[whole].sum())
         for index in np.flatnonzero(~whole):
             first = encoded.offsets[index]
-            count += self._count_bytes(encoded.tokens[first : first + taken[index]].tolist())
+            count += self._count_bytes(encoded.part(first, taken[index]).tolist())
         return count
 
 
