@@ -30,15 +30,16 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 
 from process_memory import memory_of
 
+from minigpt_search.data.common.documents import Source
+from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.filtering.annotate import AnnotatedBatch
 from minigpt_search.data.filtering.exact_duplicates import Digests, RepeatFilter
 from minigpt_search.data.filtering.near_duplicates import PERMUTATIONS, first_of_each
 from minigpt_search.data.splitting.document_table import DocumentTable
-from minigpt_search.data.splitting.segments import SegmentWriter
-from minigpt_search.data.splitting.splits import choose_splits
-from minigpt_search.data.tokenizers.gpt2 import VOCAB_SIZE
+from minigpt_search.data.splitting.write_splits import write_splits
+from minigpt_search.data.tokenizers.gpt2 import VOCAB_SIZE, get_encoding
 
 CHANGED = 0.15
 """Of a near-copy's signature."""
@@ -101,8 +102,13 @@ def run(folder: Path, documents: int, args: argparse.Namespace, meter: Meter) ->
     generator = np.random.default_rng(0)
     per_shard = 16_000_000 // (4 * args.document)  # about 4.4 bytes a token, and the tags
     counts = [min(per_shard, documents - done) for done in range(0, documents, per_shard)]
-    spec = CorpusSpec()
-    with DocumentTable(folder) as table:
+    root = artifacts_root(None)
+    encoding = get_encoding(root)
+    # words of four bytes, so that the tokens are those of some text of a known size
+    texts = map(encoding.decode_single_token_bytes, range(VOCAB_SIZE - 1))
+    words = np.array([k for k, text in enumerate(texts) if len(text) == 4 and text.isascii()])
+    (folder / "spool").mkdir()
+    with DocumentTable(folder / "spool") as table:
         with meter.stage("imports"):
             pass
         with meter.stage("repeats"):
@@ -112,29 +118,21 @@ def run(folder: Path, documents: int, args: argparse.Namespace, meter: Meter) ->
             del repeats
         with meter.stage("table"):
             for count in counts:
-                table.append(annotated(generator, count, args.document, args.near_copies))
+                first = len(table)
+                table.append(annotated(generator, first, count, words, args))
             table.flush()
         with meter.stage("near-duplicates"):
             new = first_of_each(table.signatures())
-        with meter.stage("splits"):
-            selections, _ = choose_splits(
-                spec,
-                kept=np.flatnonzero(new & (table.verdicts == 0)),
-                lengths=table.lengths,
-                keys=table.order_keys,
-                sources=table.sources,
-                groups=np.zeros(len(table), np.int64),
-                weights=None,
+        with meter.stage("splits, segments"):
+            kept = np.flatnonzero(new & (table.verdicts == 0))
+            source = Source(
+                name="made up", title="", kind="user", form="plain", read=lambda: iter(()), group=0
             )
-        with meter.stage("segments"):
-            writer = SegmentWriter(folder, table, lambda tokens: 4 * len(tokens))
-            with Progress(quiet=True).bar("write", total=1) as bar:
-                for split, selection in selections.items():
-                    segments = spec.segments if split == "train" else 1
-                    writer.write(split, selection, segments, bar)
-    kept = sum(selection.tokens for selection in selections.values())
-    print(f"{1 - new.mean():.1%} of the documents are near-duplicates; {kept:,} tokens written")
-    return sum(path.stat().st_size for path in folder.iterdir())
+            progress = Progress(quiet=True)
+            written = write_splits(CorpusSpec(), root, folder, table, kept, [source], progress)
+    tokens = sum(split.tokens for split in written.splits.values())
+    print(f"{1 - new.mean():.1%} of the documents are near-duplicates; {tokens:,} tokens written")
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def digests(generator: np.random.Generator, count: int, paragraphs: int) -> Digests:
@@ -147,21 +145,29 @@ def digests(generator: np.random.Generator, count: int, paragraphs: int) -> Dige
 
 
 def annotated(
-    generator: np.random.Generator, count: int, length: int, near_copies: float
+    generator: np.random.Generator,
+    first: int,
+    count: int,
+    words: np.ndarray,
+    args: argparse.Namespace,
 ) -> AnnotatedBatch:
-    """Of a shard."""
+    """Of a shard whose documents have the numbers from `first` on."""
+    length = args.document
     rows: Any = generator.integers(0, 2**32, (count, PERMUTATIONS), np.uint32)
-    copies = np.flatnonzero(generator.random(count - 1) < near_copies) + 1
+    copies = np.flatnonzero(generator.random(count - 1) < args.near_copies) + 1
     kept = generator.random((len(copies), PERMUTATIONS)) >= CHANGED
     rows[copies] = np.where(kept, rows[copies - 1], rows[copies])
     return AnnotatedBatch(
         sources=[0] * count,
+        numbers=list(range(first, first + count)),
         failed=[""] * count,
         order_keys=generator.integers(0, 2**64, count, np.uint64),
         text_bytes=np.full(count, 4 * length),
+        characters=np.full(count, 4 * length),
         signatures=rows,
         lengths=np.full(count, length),
-        tokens=generator.integers(0, VOCAB_SIZE, count * length, np.uint16),
+        tokens=generator.choice(words, count * length).astype(np.uint16),
+        samples=[],
         cpu_seconds={},
     )
 

@@ -105,7 +105,7 @@ def _callbacks(
 
 
 def _sampler(experiment: Experiment, records: Sequence[TrialRecord]) -> dict[str, float]:
-    from minigpt_search.search.samplers.from_ledger import told
+    from minigpt_search.search.samplers.from_ledger import observation_of
     from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch
 
     found = {}
@@ -118,7 +118,7 @@ def _sampler(experiment: Experiment, records: Sequence[TrialRecord]) -> dict[str
             space=experiment.space,
             sampler=name,
             base_seed=0,
-            finished=[told(experiment, [record]) for record in records],
+            finished=[observation_of(experiment, [record]) for record in records],
             unfinished=[],
         )
         if name == "tpe":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -55,3 +58,24 @@ def test_other_code_than_that_which_runs_does_not_travel(copy: Path) -> None:
     assert run(copy, SEND).returncode == 0  # copies of the same, as a submitted job has them
     (copy / "model" / "config.py").write_text("x = 1\n")
     assert "model/config.py" in run(copy, SEND).stderr
+
+
+def test_what_the_benchmarks_import_is_there() -> None:
+    """They are run by hand, so that a name that has gone would be noticed late."""
+    missing = []
+    for path in (Path(__file__).parents[2] / "benchmarks").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+            if isinstance(node, ast.ImportFrom) and module.startswith("minigpt_search"):
+                gone = [each.name for each in node.names if not _is_there(module, each.name)]
+                missing += [f"{path.name}: {module}.{name}" for name in gone]
+    assert missing == []
+
+
+def _is_there(module: str, name: str) -> bool:
+    try:
+        return hasattr(importlib.import_module(module), name) or bool(
+            importlib.util.find_spec(f"{module}.{name}")
+        )
+    except ImportError:
+        return False
