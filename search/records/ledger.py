@@ -32,6 +32,8 @@ from minigpt_search.model.records import (
 )
 
 SCHEMA_VERSION = 2
+OUT_OF_MEMORY = "out of memory"
+"""How the error of a trial begins that failed for lack of memory: it is tried again, alone."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -75,6 +77,11 @@ class TrialRecord:
     """Of `timing`, what these took there: `timing` is that of the whole run from its start."""
     rungs: tuple[RungRecord, ...] = ()
     """Validations on the way, in order; none without `--stop`."""
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether it failed for lack of memory."""
+        return self.status == FAILED and (self.error or "").startswith(OUT_OF_MEMORY)
 
     @property
     def final(self) -> EpochRecord:

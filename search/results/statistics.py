@@ -1,10 +1,10 @@
-"""How sure a number or an order is: intervals, Welch's test, the probability of being the best.
+"""How sure a number or an order is: intervals, Welch's test, the spread between seeds.
 
 Pure functions over the final losses of replicates (nats). One replicate says nothing of the
-spread, so for it there is no interval, no test and no probability: `None`.
+spread, so for it there is no interval and no test: `None`.
 
 Sources: Student 1908 (t-interval); Welch 1947 (unequal variances), with Satterthwaite's degrees of
-freedom; Efron & Tibshirani 1993, chapters 6.5 (parametric bootstrap), 12.5 (bootstrap-t) and 16.
+freedom.
 """
 
 from __future__ import annotations
@@ -13,21 +13,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 CONFIDENCE = 0.95
 ALPHA = 0.05
 """Probability of calling two equal configurations different, over a whole decision."""
 POOLED = 5
 """The spread is pooled over this many of the best groups: those that compete. A rate far too high
 has a spread of its own kind."""
-OWN_SPREAD_FROM = 6
-"""From so many replicates on a group's spread is its own, no longer the pooled one."""
-COMPARED = 200
-"""Of more groups than this only the best are drawn: memory for the others is not worth their
-chance."""
-DRAWS = 20_000
-"""Of a bootstrap: its own error is then below 0.4 percentage points."""
+PRIOR_SD = 0.04
+"""Nats between seeds where nothing was measured: about the largest of the built-in corpus at
+`quick`, 0.044 of lr=0.001 in docs/results/lr-confirm (others: 0.009 to 0.038)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +102,8 @@ def level(looks: int, competitors: int, alpha: float = ALPHA) -> float:
     return alpha / (max(1, looks) * max(1, competitors))
 
 
-def separated(a: Sequence[float], b: Sequence[float], alpha: float) -> bool:
-    """Whether Welch's test tells them apart at level `alpha`; never with one replicate."""
-    test = welch(a, b)
+def separates(test: Welch | None, alpha: float) -> bool:
+    """Whether the test tells the two apart at level `alpha`; never without a test."""
     return test is not None and test.p <= alpha
 
 
@@ -131,35 +124,3 @@ def pool(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
     df = sum(len(losses) - 1 for losses in several)
     squares = math.fsum(_variance(losses) * (len(losses) - 1) for losses in several)
     return math.sqrt(squares / df), df
-
-
-def probability_best(
-    groups: Sequence[Sequence[float]], draws: int = DRAWS, seed: int = 0
-) -> list[float] | None:
-    """How probable it is for each group that its true mean is the lowest; None if nothing is known
-    of the spread.
-
-    A parametric, studentised bootstrap over replicates: each draw gives each group the mean it has,
-    plus the error of a mean of its n replicates, the standard deviation drawn anew too. Drawing
-    replicates with replacement would do for dozens; of two or three it understates the spread
-    by the factor sqrt((n - 1) / n) and leaves out that the spread itself is hardly known
-    (`tests/reports/test_statistics.py` shows both).
-    """
-    pooled = pooled_spread(groups)
-    if pooled is None:
-        return None
-    rng = np.random.default_rng(seed)
-    sd, df = pooled
-    shared = sd * np.sqrt(df / rng.chisquare(df, draws))
-    order = sorted(range(len(groups)), key=lambda i: sum(groups[i]) / len(groups[i]))[:COMPARED]
-    drawn = np.empty((len(order), draws))
-    for row, losses in enumerate(groups[i] for i in order):
-        n, spread = len(losses), shared
-        if n >= OWN_SPREAD_FROM:
-            spread = math.sqrt(_variance(losses)) * np.sqrt((n - 1) / rng.chisquare(n - 1, draws))
-        error = rng.standard_normal(draws) * spread / math.sqrt(n)
-        drawn[row] = math.fsum(losses) / n + error
-    lowest = drawn == drawn.min(axis=0)
-    shares = np.zeros(len(groups))
-    shares[order] = (lowest / lowest.sum(axis=0)).mean(axis=1)
-    return shares.tolist()

@@ -349,7 +349,7 @@ def test_rerun_and_report(attempt: Any, script: str, words: tuple[str, ...], nam
     ("words", "named"),
     [
         ((RERUN, "done", "begun"), "unrecognized arguments: begun"),
-        ((RERUN, "done", "--trial", "nothing"), "--trial nothing: no complete trial"),
+        ((RERUN, "done", "--trial", "nothing"), "--trial nothing: no trial"),
         ((REPORT, "done", "done"), "done done: an experiment is named twice"),
         ((REPORT, "done", "begun", "--watch"), "--watch is for one experiment"),
         ((REPORT, "done", "never"), "no experiment 'never'"),
