@@ -147,10 +147,10 @@ def _more(found: Sequence[Configuration]) -> str:
 
 
 def _rule(best: Winner, digits: int) -> str:
-    """`p ≤ 0.017 separates: 5% shared by 3 comparisons (Bonferroni)`."""
+    """`p ≤ 0.017 separates: 5% shared by 3 pairs (Bonferroni)`."""
     rule = f"p ≤ {best.alpha:.{digits}g} separates"
-    comparisons = round(ALPHA / (best.alpha * best.looks))
-    counts = ((best.looks, "look"), (comparisons, "comparison"))
+    pairs = round(ALPHA / (best.alpha * best.looks))
+    counts = ((best.looks, "look"), (pairs, "pair"))
     shared = " and ".join(counted(count, noun) for count, noun in counts if count > 1)
     return f"{rule}: {ALPHA:.0%} shared by {shared} (Bonferroni)" if shared else rule
 

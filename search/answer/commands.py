@@ -81,6 +81,6 @@ def _same(experiment: Experiment) -> list[str]:
     return words
 
 
-def more_trials(samples: int) -> list[str]:
-    """The flag that gives a sampler half as many trials again."""
-    return ["--trials", str(samples + -(-samples // 2))]
+def more_samples(samples: int) -> int:
+    """Half as many trials of a sampler again."""
+    return samples + -(-samples // 2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 
-from minigpt_search.search.answer.commands import Commands, Step, more_trials
+from minigpt_search.search.answer.commands import Commands, Step, more_samples
+from minigpt_search.search.answer.next_values import with_values
 from minigpt_search.search.results.configurations import Configuration, losses
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.statistics import PRIOR_SD, pooled_spread
@@ -16,8 +17,8 @@ MOST_SEEDS = 64
 CONFIRMED = 3
 """The most configurations that are advised to be confirmed."""
 CLOSE = 3.0
-"""Standard errors of a difference: luck puts one of two equal configurations further behind in 3 of
-1,000 pairs. What is worth fresh seeds lies within them."""
+"""Standard errors of a difference: with normal losses of that spread luck puts one of two equal
+configurations further behind in 3 of 1,000 pairs. What is worth fresh seeds lies within them."""
 
 
 def separate(results: Results, best: Winner, make: Commands) -> list[Step]:
@@ -41,15 +42,14 @@ def separate(results: Results, best: Winner, make: Commands) -> list[Step]:
         return [Step(why=why, command=make.extend("--confirm", k))]
     if plan.sampler is None or plan.samples is None:
         return []
-    words = more_trials(plan.samples)
-    if int(words[1]) > results.experiment.space.size():
+    if more_samples(plan.samples) > results.experiment.space.size():
         return []
     next_best = best.rivals[0]
     why = (
         f"the next is {best.behind(next_best):.2f} nats behind, where seeds seldom make "
         f"{_most_by_luck(best, next_best, sd):.2f}: try more configurations"
     )
-    return [Step(why=why, command=make.extend(*words))]
+    return [Step(why=why, command=with_values(results, best, None, (), make))]
 
 
 def seed_spread(results: Results) -> float:

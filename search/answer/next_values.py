@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.search.answer.commands import Commands, Step, flag_words, more_trials
+from minigpt_search.search.answer.commands import Commands, Step, flag_words, more_samples
 from minigpt_search.search.results.barriers import short_of
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.winner import Winner
@@ -23,7 +23,7 @@ def short_of_barriers(results: Results, best: Winner, make: Commands) -> list[St
         if not new:
             continue
         why = f"{barrier.text}: try between {axis.show(barrier.inner)} and that"
-        command = _with_values(results, best, axis, new, make)
+        command = with_values(results, best, axis, new, make)
         found.append(Step(why=why, command=command))
     return found
 
@@ -40,7 +40,7 @@ def beyond_edges(results: Results, best: Winner, make: Commands) -> list[Step]:
             continue  # as below one epoch
         end = "upper" if edge.upper else "lower"
         why = f"the best {axis.label} is at the {end} edge of what was tried: go beyond it"
-        found.append(Step(why=why, command=_with_values(results, best, axis, [beyond], make)))
+        found.append(Step(why=why, command=with_values(results, best, axis, [beyond], make)))
     return found
 
 
@@ -53,11 +53,11 @@ def _is_possible(best: Winner, axis: Axis, value: Value) -> bool:
     return True
 
 
-def _with_values(
-    results: Results, best: Winner, axis: Axis, new: Sequence[Value], make: Commands
+def with_values(
+    results: Results, best: Winner, axis: Axis | None, new: Sequence[Value], make: Commands
 ) -> str:
-    """The search again with `new` values on the axis, and without what failed on any: what lies
-    beyond a barrier would fail in every new cell too."""
+    """The search again with `new` values on the axis (None for a sampler that goes on), and without
+    what failed on any: what lies beyond a barrier would fail in every new cell too."""
     experiment = results.experiment
     space, plan = experiment.space, experiment.plan
     words: list[str] = []
@@ -82,5 +82,7 @@ def _with_values(
             words += flag_words(each, values)
     if plan.sampler is not None:
         assert plan.samples is not None
-        words += more_trials(plan.samples)
-    return make.extend(*words) if space.named_grid is None else make.along(axis, words, best)
+        words += ["--trials", str(more_samples(plan.samples))]
+    if axis is None or space.named_grid is None:
+        return make.extend(*words)
+    return make.along(axis, words, best)

@@ -4,7 +4,7 @@ The number that a configuration was chosen by is too good: it was chosen for its
 decision and the winner's number rest on fresh replicates alone, those from `experiment.seeds` on.
 They are given in rounds: two each, then as many again to the leader and to each that is not
 separated from it, and so on up to `--confirm-seeds`. After each round Welch's test looks at the
-leader and every other; the looks and the competitors share the 5%
+leader and every other; the looks and the pairs of candidates share the 5%
 (`search.results.statistics.level`), so that looking often does not find differences where there are
 none (`tests/search/results/test_confirm.py` draws 2,000 searches).
 
@@ -83,7 +83,7 @@ def confirmation_state(
         }
         for each in candidates
     }
-    alpha = level(len(counts), len(candidates) - 1)
+    alpha = level(len(counts), len(candidates))
     racing, leader, still = candidates, None, candidates
     tests: dict[RunConfig, Welch | None] = {}
     due: list[tuple[Configuration, int]] = []

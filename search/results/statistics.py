@@ -20,8 +20,10 @@ POOLED = 5
 """The spread is pooled over this many of the best groups: those that compete. A rate far too high
 has a spread of its own kind."""
 PRIOR_SD = 0.04
-"""Nats between seeds where nothing was measured: about the largest of the built-in corpus at
-`quick`, 0.044 of lr=0.001 in docs/results/lr-confirm (others: 0.009 to 0.038)."""
+"""Nats between seeds where no configuration had several. With the built-in corpus at `quick` it is
+0.027 over the 12 configurations of docs/results/claims-quick (0.003 to 0.055 each, three seeds) and
+0.044 for the winner of docs/results/lr-confirm: rounded up, since to confirm one too many is the
+lesser ill."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +94,21 @@ def welch_error(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     return math.sqrt(va + vb), df
 
 
-def level(looks: int, competitors: int, alpha: float = ALPHA) -> float:
-    """What each single comparison may spend of `alpha`, so that all of them together do not call
-    equal configurations different more often than that.
+def pair_count(compared: int) -> int:
+    """Pairs of so many configurations, one at least."""
+    return max(1, compared * (compared - 1) // 2)
 
-    Bonferroni over the competitors and over the looks: the linear spending function of Lan & DeMets
-    (1983), each look's share tested by itself, which is on the safe side.
+
+def level(looks: int, compared: int, alpha: float = ALPHA) -> float:
+    """What each single test may spend of `alpha`, so that all of them together do not call equal
+    ones of the `compared` configurations different more often than that.
+
+    Bonferroni over the pairs and over the looks. Over all pairs, though the winner alone is
+    compared: it was chosen as the lowest, so its distance to the highest is that of the widest
+    pair. Over the looks it is the linear spending function of Lan & DeMets (1983), each look's
+    share tested by itself, which is on the safe side.
     """
-    return alpha / (max(1, looks) * max(1, competitors))
+    return alpha / (max(1, looks) * pair_count(compared))
 
 
 def separates(test: Welch | None, alpha: float) -> bool:

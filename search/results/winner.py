@@ -108,7 +108,7 @@ def find_winner(
     rivals = [each for each in rivals if each not in unsteady]
     mine = losses(trials(best))
     tests = {each.config: welch(mine, losses(trials(each))) for each in rivals}
-    looks, alpha = 1, level(1, len(rivals))
+    looks, alpha = 1, level(1, 1 + len(rivals))
     if confirmed:
         tests, looks, alpha = dict(confirmed.tests), confirmed.looks, confirmed.alpha
     still = [each for each in rivals if not separates(tests.get(each.config), alpha)]

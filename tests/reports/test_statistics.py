@@ -51,9 +51,26 @@ def test_equal_bits_are_told_apart_only_if_they_differ() -> None:
     assert other is not None and other.p == 0 and other.t == -math.inf
 
 
-def test_the_levels_of_all_looks_and_competitors_add_up_to_alpha() -> None:
-    assert level(1, 1) == 0.05
-    assert 7 * 2 * level(7, 2) == pytest.approx(0.05)
+def test_the_levels_of_all_looks_and_pairs_add_up_to_alpha() -> None:
+    assert level(1, 1) == level(1, 2) == 0.05
+    assert 7 * 3 * level(7, 3) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("compared", "seeds"), [(2, 4), (4, 8), (12, 3), (12, 8)])
+def test_of_equal_configurations_the_lowest_is_separated_in_5_of_100_at_most(
+    compared: int, seeds: int
+) -> None:
+    """At 5% shared by the eleven that the lowest of twelve is compared with, it would be in 12 of
+    100: it was chosen."""
+    rng = np.random.default_rng(compared + seeds)
+    wrong = 0
+    for _ in range(1000):
+        groups = rng.standard_normal((compared, seeds))
+        groups = groups[np.argsort(groups.mean(axis=1))]
+        widest = welch(groups[0].tolist(), groups[-1].tolist())
+        tests = [widest, *(welch(groups[0].tolist(), g.tolist()) for g in groups[1:3])]
+        wrong += any(separates(test, level(1, compared)) for test in tests)
+    assert wrong <= 65  # 50 at the most are expected; 65 or fewer with probability 0.98
 
 
 def test_the_spread_is_pooled_over_those_that_compete() -> None:

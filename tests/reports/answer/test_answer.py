@@ -68,7 +68,7 @@ def test_a_clear_winner_is_separated(made: Any) -> None:
     experiment, ledger = made({"lr": RATES}, losses, seeds=3)
     found = answer(Results(experiment, ledger))
     assert "; separated from lr=0.002 (0.2000 nats behind, p = 1.6e-05), lr=0.0005 (" in found.loss
-    assert found.loss.endswith("; p ≤ 0.025 separates: 5% shared by 2 comparisons (Bonferroni)")
+    assert found.loss.endswith("; p ≤ 0.017 separates: 5% shared by 3 pairs (Bonferroni)")
     assert "not separable" not in " ".join(found.lines())
     assert "of the corpus: look around the winner" not in found.steps[0].why  # whole corpus here
     assert found.steps[0].command == "python search/rerun.py lr-quick"
@@ -151,7 +151,7 @@ def test_p_is_of_the_one_that_is_named_and_it_is_among_those_to_confirm(made: An
     p = stats.ttest_ind(losses[1e-3], losses[5e-4], equal_var=False).pvalue
     assert f"not separable from lr=0.0005 (0.1000 nats behind, p = {p:.2g}), " in found.loss
     p = stats.ttest_ind(losses[1e-3], losses[2e-3], equal_var=False).pvalue
-    assert f"separated from lr=0.002 (0.0100 nats behind, p = {p:.2g}); p ≤ 0.025" in found.loss
+    assert f"separated from lr=0.002 (0.0100 nats behind, p = {p:.2g}); p ≤ 0.017" in found.loss
     assert found.steps[0].command.endswith("--confirm 3")
 
 

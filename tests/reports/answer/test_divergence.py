@@ -103,6 +103,16 @@ def test_a_samplers_range_ends_short_of_what_diverged(
     read_back(answer(results))
 
 
+def test_more_trials_of_a_sampler_keep_short_of_what_diverged_too(build: Any, made: Any) -> None:
+    experiment, ledger = made(
+        {"lr": (1e-4, 1.0)}, {1e-3: [7.0], 2e-2: [7.6]}, sampler="tpe", samples=3
+    )
+    ledger.append(build.trial(experiment, {"lr": 0.9}, (), DIVERGED))
+    step = answer(Results(experiment, ledger)).steps[0]
+    assert "try more configurations" in step.why
+    assert step.command.endswith("--space lr=0.0001:0.61:log --trials 5")
+
+
 def test_of_a_samplers_axes_the_rate_is_blamed_first(build: Any, made: Any) -> None:
     axes = {"embed_dim": (32, 256), "lr": (1e-4, 1.0)}
     experiment = build.plan(axes, sampler="tpe", samples=3)
