@@ -110,7 +110,7 @@ def test_more_trials_of_a_sampler_keep_short_of_what_diverged_too(build: Any, ma
     ledger.append(build.trial(experiment, {"lr": 0.9}, (), DIVERGED))
     step = answer(Results(experiment, ledger)).steps[0]
     assert "try more configurations" in step.why
-    assert step.command.endswith("--space lr=0.0001:0.61:log --trials 5")
+    assert step.command.endswith("--space lr=0.0001:0.62:log --trials 5")
 
 
 def test_of_a_samplers_axes_the_rate_is_blamed_first(build: Any, made: Any) -> None:
