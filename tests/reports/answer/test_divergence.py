@@ -31,12 +31,12 @@ def test_between_the_best_and_what_diverged_rates_are_tried(
     ledger.append(build.trial(experiment, {"lr": 1.0}, (), DIVERGED))
     results = Results(experiment, ledger)
     found = answer(results)
-    assert found.steps[0].why == "lr from 1 up diverged: try between 0.002 and that"
+    assert found.steps[0].why == "lr=1 and above diverged: try between 0.002 and that"
     axes, _ = read_back(found)[0]
     assert axes == {"lr": (5e-4, 1e-3, 2e-3, 0.016, 0.13)}  # thirds, in logarithms
     [alarm] = found.alarms
     assert alarm == (
-        "lr from 1 up diverged, next to the best at 0.002: a better one may lie between"
+        "lr=1 and above diverged, next to the best at 0.002: a better one may lie between"
     )
     assert results.edges == [] and whole(results)
 
@@ -99,7 +99,7 @@ def test_a_samplers_range_ends_short_of_what_diverged(
     step = answer(results).steps[0]
     words = shlex.split(step.command)
     assert words[-4:] == ["--space", "lr=0.0001:0.077:log", "--trials", "6"]
-    assert step.why == "lr from 0.09 up diverged: try between 0.02 and that" and whole(results)
+    assert step.why == "lr=0.09 and above diverged: try between 0.02 and that" and whole(results)
     read_back(answer(results))
 
 

@@ -40,7 +40,7 @@ def test_a_rate_that_is_too_high_is_a_result_and_rates_below_it_come_next(
     assert "Diverged   1 trial, at an end of what was tried" in done.stdout
 
     advised = re.search(r"^Command +python (.*)$", done.stdout, re.MULTILINE)
-    assert advised is not None and "lr from 1 up diverged: try between 0.02" in done.stdout
+    assert advised is not None and "lr=1 and above diverged: try between 0.02" in done.stdout
     script, *words = shlex.split(advised[1])
     rates = words[words.index("--lr") + 1].split(",")
     assert rates[:2] == ["0.002", "0.02"] and all(float(rate) < 1 for rate in rates)
@@ -56,7 +56,7 @@ def test_a_rate_that_is_too_high_is_a_result_and_rates_below_it_come_next(
 
     rerun = run_script("search/rerun.py", "diverging", "--trial", bad.trial_id)
     assert rerun.returncode == 2
-    where = f"it diverged at step {bad.steps}, in epoch 1 of 1: step {bad.steps}: loss or gradient"
+    where = f"it diverged at step {bad.steps}, in epoch 1 of 1: loss or gradient"
     assert where in rerun.stderr and "nats" in rerun.stderr
 
 
