@@ -34,7 +34,7 @@ from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.hardware.device import best_device, versions
-from minigpt_search.model.records import COMPLETE, STOPPED, CheckpointRef
+from minigpt_search.model.records import COMPLETE, STOPPED, CheckpointRef, EpochRecord
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
@@ -45,9 +45,11 @@ from minigpt_search.search.records.experiment import (
     read_experiment,
 )
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, open_ledger
+from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.space.axes import configuration_label
 
+EPOCH_LINES = 20
+"""Epochs at most that a log has a line of."""
 PROMPT = "The president of the United States"
 
 
@@ -65,11 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{folder.name}: {results.why_no_winner}; {mend}")
         if experiment.machine.device == "cuda" and best_device() != "cuda":
             raise UserError(f"{folder.name} was trained on CUDA, and there is no such device here")
+        _say("verifying the corpus")
         verify_corpus(experiment.corpus_folder(folder))
         corpus = open_corpus(experiment.corpus_folder(folder))
         if corpus.content_hash != experiment.corpus.content_hash:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
-        label = configuration_label(best.config, list(experiment.space.axes))
+        label = trial_label(experiment, best.config, best.replicate)
         print(f"Rerun      {folder.name}: {label}", flush=True)
         if (missing := results.missing_trials) > 0:
             print(f"Warning    {missing} of {results.trials_so_far} trials have not run yet")
@@ -107,19 +110,36 @@ def _ending(trial: TrialRecord) -> str:
     return f"it {was}{trial.status} at step {trial.steps:,}, in epoch {epoch} of {epochs}: {why}"
 
 
+def _say(phase: str) -> None:
+    """What is done now, on standard error: each phase may take a minute."""
+    print(phase, file=sys.stderr, flush=True)
+
+
 def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainResult:
     """The trial once more, from its own seed and with the threads it had."""
     assert best.device is not None
     torch.set_num_threads(best.device.threads)
-    interval = 0.5 if sys.stderr.isatty() else 10
-    with tqdm(desc="training", unit=" steps", mininterval=interval, file=sys.stderr) as bar:
+    is_log = not sys.stderr.isatty()
+    if is_log:
+        _say("training")
+    with tqdm(
+        desc="training", unit=" steps", mininterval=0.5, file=sys.stderr, disable=is_log
+    ) as bar:
 
         def show(progress: Progress) -> None:
             bar.total = progress.total_steps
             bar.set_postfix_str(f"loss {progress.train_loss_nats:.3f}", refresh=False)
             bar.update(progress.step - bar.n)
 
-        hooks = Hooks(on_progress=show)
+        def show_epoch(end: EpochRecord) -> None:
+            every = -(-best.config.train.epochs // EPOCH_LINES)
+            if is_log and end.epoch % every == 0:
+                _say(
+                    f"epoch {end.epoch} of {best.config.train.epochs}, validation loss "
+                    f"{end.val_loss_nats:.4f} nats, training loss {end.train_loss_nats:.4f}"
+                )
+
+        hooks = Hooks(on_progress=show, on_epoch=show_epoch)
         result = train(best.config, corpus, device=device, checkpoint_dir=home, hooks=hooks)
     for path in step_files(home):
         path.unlink()
@@ -129,6 +149,7 @@ def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainR
 def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -> RerunRecord:
     """Compare with the ledger's record, and look at test."""
     assert result.checkpoint is not None
+    _say("scoring the test split")
     model, config, _ = load_model(home / result.checkpoint.path)
     test_loss = evaluate(model, corpus.dataset("test", config.model.seq_len))
     val_loss = result.epochs[-1].val_loss_nats
@@ -166,6 +187,7 @@ def _print(record: RerunRecord, evaluations: int, folder: Path, root: Path) -> N
     verdict = "the same bits" if record.same_bits else f"different by {difference:+.2e} nats"
     machine = "the same machine" if record.same_machine else "another device or other versions"
     model = folder / record.checkpoint.path
+    _say("sampling")
     loaded, _, content = load_model(model)
     sample = sample_text(loaded, tokenizer_of(content, model, root), PROMPT, tokens=60)
     print(

@@ -45,10 +45,10 @@ from minigpt_search.search.records.experiment import (
 )
 from minigpt_search.search.records.ledger import Ledger, open_ledger
 from minigpt_search.search.records.provenance import check_resume_compatible
+from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.reuse.warm_start import take_over_warm
-from minigpt_search.search.space.axes import configuration_label
 from minigpt_search.search.storage.base import StorageError
 from minigpt_search.search.sync.mirror import Mirror
 from minigpt_search.search.sync.resume_from import mirror_of, place_of, resumed_name
@@ -202,7 +202,7 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
     results = Results(experiment, ledger)
     failed = [record for record in ledger.trials if record.status == FAILED]
     for record in failed:
-        label = configuration_label(record.config, list(experiment.space.axes))
+        label = trial_label(experiment, record.config, record.replicate)
         log = folder / "checkpoints" / record.trial_id / "error.log"
         see = f"; see {log}" if log.exists() else ""
         print(f"Failed     {label}: {record.error}{see}")

@@ -16,8 +16,9 @@ def sentence(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that fits: `42.3 s`, `11.2 min`, `1.25 h` or `3.1 days`."""
-    if seconds < 59.95:  # 59.95 would be written as 60.0 s
+    """Seconds in the unit that fits: `94.3 s` (below two minutes), `11.2 min`, `1.25 h` or `3.1
+    days`."""
+    if seconds < 119.95:  # 119.95 would be written as 120.0 s
         return f"{seconds:.1f} s"
     if seconds < 59.95 * 60:
         return f"{seconds / 60:.1f} min"

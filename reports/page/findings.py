@@ -7,10 +7,7 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, perplexity, sentence, times
 from minigpt_search.search.answer.endings import not_run_yet, progress
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.objective import counted_length
 
 
@@ -33,17 +30,7 @@ def summary(results: Results) -> str:
             f"a validation loss of {final.val_loss_nats:.4f} nats per token, perplexity "
             f"{perplexity(final.val_perplexity)}, {final.val_bits_per_byte:.4f} bits per byte"
         )
-    return (
-        f"Best{so_far}: {_best_label(results.experiment, found)} with {numbers} "
-        f"({progress(results)})."
-    )
-
-
-def _best_label(experiment: Experiment, found: Winner) -> str:
-    trial = found.trial
-    if found.estimate.n > 1:
-        return found.configuration.label
-    return trial_label(experiment, trial.config, trial.replicate)
+    return f"Best{so_far}: {found.configuration.label} with {numbers} ({progress(results)})."
 
 
 def headline(results: Results) -> dict[str, str]:
@@ -54,7 +41,7 @@ def headline(results: Results) -> dict[str, str]:
         bits_per_nat = found.trial.final.val_bits_per_byte / found.trial.final.val_loss_nats
         of = f" (mean of {seeds} seeds)" if seeds > 1 else ""
         tiles = {
-            "Best": _best_label(results.experiment, found),
+            "Best": found.configuration.label,
             "Validation loss": f"{mean:.4f} nats{of}",
             "Perplexity": perplexity(math.exp(mean)),
             "Bits per byte": f"{bits_per_nat * mean:.4f}",

@@ -12,7 +12,7 @@ from minigpt_search.model.records import COMPLETE, STATUSES
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import by_configuration, losses
 from minigpt_search.search.results.cost import trained_flop
-from minigpt_search.search.results.labels import row_label, short_label
+from minigpt_search.search.results.labels import short_label, trial_label
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.statistics import estimate
 
@@ -68,7 +68,7 @@ def rerun_commands(results: Results, order: list[str], start: str) -> pd.DataFra
             came_out = "to the bit" if again[-1].same_bits else f"{difference:+.2e} nats"
         rows.append(
             {
-                "trial": row_label(results.experiment, trial.config, trial.replicate),
+                "trial": trial_label(results.experiment, trial.config, trial.replicate),
                 "came_out": came_out,
                 "command": f"{start} --trial {trial_id}",
             }

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import datetime
-import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
-from tqdm import tqdm
 
-from minigpt_search.data.common.formatting import duration
+from minigpt_search.data.common.formatting import counted, duration
 from minigpt_search.model.records import COMPLETE, STOPPED
+from minigpt_search.search.driver.screen import SOONEST_SECONDS, Screen
+from minigpt_search.search.driver.status_line import Status, time_left
+from minigpt_search.search.driver.work_done import WorkDone
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.configurations import configurations_of, mean_loss
+from minigpt_search.search.results.confirm import confirmation_state, is_fresh
+from minigpt_search.search.results.labels import short_label, trial_label
 from minigpt_search.search.trials.length import steps_flops
 from minigpt_search.search.trials.reports import MEMBER_END
 from minigpt_search.search.trials.trial import ReportedTrials, Trial, trials_of
 
-_SHOWN = 4
-"""Running trials named on the line; more don't fit."""
-_BAR = "{{desc}} {{percentage:3.0f}}%|{{bar:{width}}}| {{elapsed}}{{postfix}}"
-_WIDEST, _NARROWEST = 20, 5
-"""Columns of the bar."""
+EPOCH_LINES = 20
+"""Epochs of a trial at most that a log has a line of."""
 _ENOUGH = 0.01
 """Share of the work that must be done before the time left is worth saying."""
 
 
 class ProgressLine(tune.Callback):
-    """Redraws a bar at each report, and prints one line for each trial that ends.
+    """Keeps the screen at what is reported, and tells of each trial that ends.
 
     Work is counted in floating-point operations, so that wide and long trials weigh what they
     cost and the time left is right for grids over width.
@@ -64,21 +64,20 @@ class ProgressLine(tune.Callback):
         self.done = WorkDone(work, planned, ledger.ended())
         self.announced: set[str] = set()
         """Ids of the trials whose end was printed."""
+        self.labels: dict[str, str] = {}
         self.running: dict[str, str] = {}
+        """Training losses by trial id, as `labels` are."""
         self.steps_seen: dict[str, tuple[int, float]] = {}
         self.rates: dict[str, float] = {}
         self.begun: tuple[float, float] | None = None
         """When the first step was heard of, and the share done then: what the time left is
         reckoned from, so that the start-up doesn't count."""
-        self.bar = tqdm(
-            total=1.0,
-            initial=self._share_done(),
-            bar_format=_BAR.format(width=_WIDEST),
-            file=sys.stderr,
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 10,
-        )
-        self._redraw()
+        self.confirmed = self._confirmed()
+        self.screen = Screen(self._status)
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        """Tune pickles its callbacks into a file that nobody reads."""
+        return tune.Callback, ()
 
     def _share_done(self) -> float:
         if self.budget is not None:
@@ -90,7 +89,9 @@ class ProgressLine(tune.Callback):
     ) -> None:
         if result["kind"] == MEMBER_END:
             self._tell_end(self.reported(trial.config, result))
-            self._redraw()
+            self.screen.draw()
+        if result["kind"] == "epoch" and not self.screen.is_terminal:
+            self._tell_epoch(self.reported(trial.config, result), result)
         if result["kind"] != "progress":
             return
         known = self.reported(trial.config, result)
@@ -107,8 +108,10 @@ class ProgressLine(tune.Callback):
             self.done.add(name, steps_flops(known.config, result["total_steps"]))
         shared = self.shared.get(name, 0)
         self.done.note(name, max(0, step - shared) / (result["total_steps"] - shared))
-        self.running[name] = f"{known.label} {result['train_loss_nats']:.2f}"
-        self._redraw()
+        if name not in self.labels:
+            self.labels[name] = self._label(known)
+        self.running[name] = f"{result['train_loss_nats']:.2f}"
+        self.screen.draw(SOONEST_SECONDS)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._end(trial)
@@ -117,19 +120,33 @@ class ProgressLine(tune.Callback):
         self._end(trial)
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        labels = "; ".join(t.label for t in trials_of(self.experiment, trial.config))
-        tqdm.write(f"  {labels}: its process was lost, it is started again", file=sys.stderr)
+        labels = "; ".join(self._label(t) for t in trials_of(self.experiment, trial.config))
+        self.screen.say(f"{labels}: its process was lost, it is started again")
 
     def _end(self, tune_trial: Any) -> None:
         for trial in trials_of(self.experiment, tune_trial.config):
             if trial.trial_id not in self.announced:
                 self._tell_end(trial)
             self.reported.forget(trial)
-        self._redraw()
+        self.screen.draw()
+
+    def _label(self, trial: Trial) -> str:
+        return trial_label(self.experiment, trial.config, trial.replicate)
+
+    def _tell_epoch(self, trial: Trial, result: dict[str, Any]) -> None:
+        """A line of a log, for at most EPOCH_LINES of a trial's epochs. The last one's numbers are
+        in the line of the trial's end."""
+        epoch, epochs = result["epoch"], trial.config.train.epochs
+        if epoch < epochs and epoch % -(-epochs // EPOCH_LINES) == 0:
+            self.screen.say(
+                f"{self._label(trial)}: epoch {epoch} of {epochs}, validation loss "
+                f"{result['val_loss_nats']:.4f} nats, training loss {result['train_loss_nats']:.4f}"
+            )
 
     def _tell_end(self, trial: Trial) -> None:
         self.announced.add(trial.trial_id)
         self.running.pop(trial.trial_id, None)
+        self.labels.pop(trial.trial_id, None)
         self.rates.pop(trial.trial_id, None)
         self.done.note(trial.trial_id, 1.0)
         record = self.ledger.newest(trial.trial_id)
@@ -141,119 +158,71 @@ class ProgressLine(tune.Callback):
                 self.best = record
             text = (
                 f"validation loss {end.val_loss_nats:.4f} nats, perplexity "
-                f"{end.val_perplexity:,.1f}, {record.timing.total():,.0f} s"
+                f"{end.val_perplexity:,.1f}, {duration(record.timing.total())}"
             )
         elif record.status == STOPPED:
             text = str(record.error)
         else:
             text = f"{record.status}: {record.error}"
-        tqdm.write(f"  {trial.label}: {text}", file=sys.stderr)
+        self.screen.say(f"{self._label(trial)}: {text}")
+        if is_fresh(self.experiment, record):
+            self.confirmed = self._confirmed()
 
-    def _redraw(self) -> None:
+    def _confirmed(self) -> tuple[str, str] | None:
+        """The number of `--confirm`'s leader and whose it is: the mean of its fresh seeds, as in
+        the answer. None before there is one."""
+        if self.experiment.noise.confirm is None:
+            return None
+        found = configurations_of(self.experiment, self.ledger.trials)
+        state = confirmation_state(self.experiment, found)
+        if state is None or state.leader is None:
+            return None
+        seeds = counted(len(state.leader.fresh), "fresh seed")
+        name = short_label(self.experiment, state.leader.config)
+        return f"confirmed {mean_loss(state.leader.fresh):.4f}", f"{name}, {seeds}"
+
+    def _best(self) -> tuple[str, str] | tuple[None, None]:
+        """The best number so far and whose it is."""
+        if self.confirmed is not None:
+            return self.confirmed
+        if self.best is None:
+            return None, None
+        label = trial_label(self.experiment, self.best.config, self.best.replicate)
+        return f"best {self.best.final.val_loss_nats:.4f}", label
+
+    def _status(self) -> Status:
         ended = self.ledger.ended_count
         planned = f"/{self.planned}" if self.budget is None else ""
-        self.bar.set_description_str(f"{ended}{planned} trials", refresh=False)
-        rate = f"{sum(self.rates.values()):.1f} steps/s" if self.rates else "starting"
-        rate = "done" if ended == self.planned else rate
-        losses = list(self.running.values())[:_SHOWN]
+        rates = list(self.rates.values())  # at once: a thread draws too
+        speed = f"{sum(rates):.1f} steps/s" if rates else "starting"
         share = self._share_done()
-        best = [f"best {self.best.final.val_loss_nats:.4f}"] if self.best else []
-        words = [*self._time_left(share), *best, rate, *losses]
-        self.bar.set_postfix_str(self._fit(words), refresh=False)
-        self.bar.update(max(0.0, share - self.bar.n))
+        left, ends = self._time_left(share) or (None, None)
+        best, best_of = self._best()
+        running = [(self.labels.get(name, ""), loss) for name, loss in list(self.running.items())]
+        return Status(
+            counted=f"{ended}{planned} trials",
+            share=share,
+            left=left,
+            ends=ends,
+            best=best,
+            best_of=best_of,
+            speed="done" if ended == self.planned else speed,
+            running=tuple(running),
+        )
 
-    def _fit(self, words: list[str]) -> str:
-        """The first ones of `words`, as many as the screen has room for, and the bar's width. What
-        tqdm cuts off itself it cuts inside of a number."""
-        screen = self.bar.format_dict
-        if screen["ncols"] is None:
-            return "; ".join(words)
-        beside = f"{self.bar.desc} 100%|| {tqdm.format_interval(screen['elapsed'])}, "
-        room = screen["ncols"] - len(beside)
-        while words and len("; ".join(words)) > room - _NARROWEST:
-            words = words[:-1]
-        text = "; ".join(words)
-        width = min(_WIDEST, max(_NARROWEST, room - len(text)))
-        self.bar.bar_format = _BAR.format(width=width)
-        return text
-
-    def _time_left(self, share: float) -> list[str]:
+    def _time_left(self, share: float) -> tuple[str, str] | None:
         if self.budget is not None:
-            return _until(self.budget - self.clock.used(), "at most ")
+            return time_left(self.budget - self.clock.used(), "at most ")
         if not self.steps_seen:
-            return []
+            return None
         now = time.monotonic()
         if self.begun is None:
             self.begun = now, share
         began, share_then = self.begun
         if share - share_then < _ENOUGH:
-            return []
-        return _until((now - began) * (1 - share) / (share - share_then))
+            return None
+        return time_left((now - began) * (1 - share) / (share - share_then))
 
     def close(self) -> None:
         """Leave the line as it is and go to the next."""
-        self.bar.close()
-
-
-def _until(seconds: float, most: str = "") -> list[str]:
-    """The time left and the clock's at its end; the day too, unless it is today."""
-    seconds = max(0.0, seconds)
-    now = datetime.datetime.now()
-    end = now + datetime.timedelta(seconds=seconds)
-    at = f"{end:%H:%M}" if end.date() == now.date() else f"{end:%a %H:%M}"
-    return [f"{most}{duration(seconds)} left, ends {at}"]
-
-
-class WorkDone:
-    """Trials' work in floating-point operations, and how much of each is done.
-
-    Of trials whose work isn't known yet, the mean of the others' is taken.
-    """
-
-    def __init__(self, work: Mapping[str, float], planned: int, ended: Iterable[str]) -> None:
-        """
-        Args:
-            work: of each known trial, by its id.
-            planned: trials of the whole search.
-            ended: ids of the trials that need no more.
-        """
-        self.planned = planned
-        self._work, self._shares = dict(work), dict.fromkeys(ended, 1.0)
-        self._all = sum(self._work.values())
-        self._done = sum(self._work.get(name, 0.0) for name in self._shares)
-        self._done_of_unknown = float(sum(name not in self._work for name in self._shares))
-
-    def knows(self, name: str) -> bool:
-        """Whether the trial's work is known."""
-        return name in self._work
-
-    def add(self, name: str, work: float) -> None:
-        """The work of a trial that was not known."""
-        before = self._shares.get(name)
-        self._forget(name)
-        self._work[name] = work
-        self._all += work
-        if before is not None:
-            self.note(name, before)
-
-    def note(self, name: str, share: float) -> None:
-        """This share of the trial is done by now."""
-        self._forget(name)
-        self._shares[name] = share
-        if name in self._work:
-            self._done += share * self._work[name]
-        else:
-            self._done_of_unknown += share
-
-    def _forget(self, name: str) -> None:
-        share = self._shares.pop(name, 0.0)
-        if name in self._work:
-            self._done -= share * self._work[name]
-        else:
-            self._done_of_unknown -= share
-
-    def share(self) -> float:
-        """The share of the whole search's work that is done, from 0 to 1."""
-        mean = self._all / len(self._work) if self._work else 1.0
-        total = self._all + mean * max(0, self.planned - len(self._work))
-        return (self._done + mean * self._done_of_unknown) / total
+        self.screen.close()

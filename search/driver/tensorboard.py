@@ -19,6 +19,7 @@ from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.trials.trial import ReportedTrials, trials_of
 
 
@@ -71,7 +72,8 @@ class TensorBoardEvents(tune.Callback):
             return
         known = self.reported(trial.config, result)
         if known.trial_id not in self.files:
-            name = f"{known.label.replace(' ', ',')}-{known.trial_id[:6]}"
+            label = trial_label(self.experiment, known.config, known.replicate)
+            name = f"{label.replace(', ', ',').replace(' ', ',')}-{known.trial_id[:6]}"
             self.files[known.trial_id] = EventFile(self.folder / "tensorboard" / name)
         file = self.files[known.trial_id]
         if kind == "progress":

@@ -8,10 +8,8 @@ Tuner for the unfinished trials, and each trial goes on from its own newest chec
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import sys
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +25,7 @@ from tqdm import tqdm
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.driver.interruption import InterruptHandler, NoStorage
+from minigpt_search.search.driver.live_study import LiveStudy
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
@@ -92,6 +91,7 @@ class Search:
         self.clock, self.estimator, self.mirror = clock, estimator, mirror or Mirror()
         self.machines = machines or LocalMachines()
         self.session = uuid.uuid4().hex
+        self.study = LiveStudy(experiment, folder, ledger)
         self.tried_alone: set[str] = set()
         self.held, self.rounds = ExitStack(), 0
         self.here: RunningRay | None = None
@@ -102,33 +102,29 @@ class Search:
 
     def run(self) -> None:
         """Raises KeyboardInterrupt, or one of CANNOT_GO_ON."""
-        with self.held:
-            if self._missing() > 0:
-                self._run_round(self._of_the_search)
-            while due := self._due():
-                self._run_round(self._due)
-                if self._due() == due:  # nothing of it ended: another round would not either
-                    break
+        try:
+            with self.held:
+                if self._missing() > 0:
+                    self._run_round(self._of_the_search)
+                while due := self._due():
+                    self._run_round(self._due)
+                    if self._due() == due:  # nothing of it ended: another round would not either
+                        break
+        finally:
+            self.study.stop()
 
     @contextmanager
     def _ray(self) -> Iterator[RunningRay]:
         """A Ray that stays for the next round, unless something went wrong here: a start and an
         end take seconds."""
         if self.here is None:
-            self._load_meanwhile()
+            self.study.start()
             self.here = self.held.enter_context(self.machines.ray(self.experiment, self.folder))
         try:
             yield self.here
         except BaseException:
             self._end_ray()
             raise
-
-    def _load_meanwhile(self) -> None:
-        """Import what study.db and the answer need at the end while Ray and the first workers
-        start: 0.4 s that nobody then waits for."""
-        loading = threading.Thread(target=_import_late_modules)
-        loading.start()
-        self.held.callback(loading.join)
 
     def _end_ray(self) -> None:
         self.here = None
@@ -297,9 +293,3 @@ class Search:
         )
         if not experiment.machine.is_capped:
             limited.max_concurrent = max(1, room)
-
-
-def _import_late_modules() -> None:
-    study_db = "minigpt_search.search.samplers.study_db"
-    for name in (study_db, "sqlalchemy.orm", "alembic.command", "scipy.special"):
-        importlib.import_module(name)

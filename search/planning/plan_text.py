@@ -12,6 +12,7 @@ from minigpt_search.search.planning.disk import disk_line
 from minigpt_search.search.planning.estimate import WORKER_BYTES, Estimator
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.confirm import FIRST_ROUND
+from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.space.axes import AXES, CHOICES, apply_axes
 from minigpt_search.search.space.objective import BUILTIN_TOKENS
 from minigpt_search.search.space.presets import PRESETS
@@ -85,8 +86,9 @@ def plan_lines(
     for trial in trials if experiment.plan.sampler is None else []:
         run = length(trial)
         if run.warmup_steps > WARMUP_SHARE_LIMIT * run.total_steps:
+            label = trial_label(experiment, trial.config, trial.replicate)
             lines.append(
-                f"Warning    {trial.label}: its warm-up is {run.warmup_steps} of "
+                f"Warning    {label}: its warm-up is {run.warmup_steps} of "
                 f"{run.total_steps} steps, more than {WARMUP_SHARE_LIMIT:.0%}"
             )
     return lines

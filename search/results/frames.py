@@ -18,7 +18,7 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.cost import trained_flop, within_limit
 from minigpt_search.search.results.edges import warmup_share
-from minigpt_search.search.results.labels import row_label, short_label
+from minigpt_search.search.results.labels import short_label, trial_label
 from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.objective import parse_max_cost
 
@@ -79,7 +79,7 @@ def trials_frame(
 def _trial_row(experiment: Experiment, trial: TrialRecord, best: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "trial_id": trial.trial_id,
-        "trial": row_label(experiment, trial.config, trial.replicate),
+        "trial": trial_label(experiment, trial.config, trial.replicate),
         "replicate": trial.replicate,
         "status": trial.status,
         "epochs": trial.config.train.epochs,
@@ -114,7 +114,7 @@ def epochs_frame(experiment: Experiment, complete: Iterable[TrialRecord]) -> pd.
     rows = [
         {
             "trial_id": trial.trial_id,
-            "trial": row_label(experiment, trial.config, trial.replicate),
+            "trial": trial_label(experiment, trial.config, trial.replicate),
             "configuration": short_label(experiment, trial.config),
             **vars(epoch),
         }

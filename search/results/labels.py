@@ -7,11 +7,6 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.space.axes import AXES, configuration_label
 
 
-def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
-    """The cell, and the seed's number where there are several: `lr=0.001, seed 2`."""
-    return configuration_label(config, list(experiment.space.axes)) + _seed(experiment, replicate)
-
-
 def _seed(experiment: Experiment, replicate: int) -> str:
     """Those of `--confirm` are fresh ones."""
     if replicate >= experiment.noise.seeds:
@@ -37,6 +32,7 @@ def short_label(experiment: Experiment, config: RunConfig) -> str:
     return configuration_label(config, apart) if apart else "baseline"
 
 
-def row_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
-    """`short_label`, with the seed's number as in `trial_label`."""
+def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> str:
+    """A trial wherever it is named, on the screen, in tables, figures and errors: `short_label`,
+    with the seed's number where there are several: `lr=0.001, seed 2`; `lr=0.001, fresh seed 1`."""
     return short_label(experiment, config) + _seed(experiment, replicate)

@@ -1,120 +1,94 @@
 """`study.db`: the experiment in Optuna's own format, for `optuna-dashboard` and its plots.
 
-Written whole from the ledger, never used as the search's state (a database written while
-trials run is ahead of the executor after a kill).
+Each state of the file is the ledger's at some moment, and it is never read back: the ledger is the
+search's memory. It grows while the search runs (`search/driver/live_study.py`) and is written whole
+when a run begins and ends. SQLite's rollback journal makes each change whole or undone, also after
+a kill, for whoever opens the file next.
 """
 
 from __future__ import annotations
 
-import datetime
-import warnings
-from contextlib import suppress
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
-import optuna
-from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import URL
-from sqlalchemy.exc import SQLAlchemyError
-
 from minigpt_search.data.common.files import atomic_file
-from minigpt_search.model.records import COMPLETE, STOPPED
-from minigpt_search.search.early_stopping.rungs import record_curve
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.results.cost import cost_of_record, tokens_seen
-from minigpt_search.search.samplers.optuna_samplers import distribution
-from minigpt_search.search.space.axes import AXES
-from minigpt_search.search.space.objective import (
-    COSTS,
-    FLOP,
-    LOSS,
-    PARAMETERS,
-    SECONDS,
-    parse_max_cost,
-)
+from minigpt_search.search.samplers.study_rows import StudyRows, empty_study
 
-_STATES = {COMPLETE: TrialState.COMPLETE, STOPPED: TrialState.PRUNED}
-"""Every other status is a failure to Optuna."""
-_METRICS = {
-    LOSS: "val_loss_nats",
-    FLOP: FLOP,
-    SECONDS: "training_seconds",
-    PARAMETERS: "parameters",
-}
+FILE = "study.db"
+PATIENCE_SECONDS = 2.0
+"""How long a reader that locks the file is waited for."""
 
 
 def write_study(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
-    """Replace `study.db` by one that holds the ledger's trials. Raises OSError if it can't be."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with atomic_file(folder / "study.db") as file:  # an empty file is an empty database
-            _write(experiment, Path(file.name), ledger)
-    except (SQLAlchemyError, StorageInternalError) as error:
-        reason = getattr(error.__cause__ or error, "orig", None) or error
-        raise OSError(f"{folder / 'study.db'}: {reason}") from None
-    finally:
-        for left_over in folder.glob("study.db.*.tmp*"):
-            with suppress(OSError):
-                left_over.unlink()
+    """Make `study.db` hold the ledger's trials and nothing else. Raises OSError if it can't be."""
+    StudyFile(experiment, folder).write(ledger.trials)
 
 
-def _write(experiment: Experiment, path: Path, ledger: Ledger) -> None:
-    url = URL.create("sqlite", database=str(path))  # a path may hold a `?` or `#`
-    storage = optuna.storages.RDBStorage(url.render_as_string())
-    try:
-        study = optuna.create_study(
-            storage=storage,
-            study_name=experiment.name,
-            directions=["minimize"] * len(experiment.plan.objectives),
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([_METRICS[name] for name in experiment.plan.objectives])
-        if experiment.plan.max_cost is not None:
-            study.set_user_attr("max_cost", experiment.plan.max_cost)
-        study.add_trials([_frozen(experiment, record) for record in ledger.trials])
-    finally:
-        storage.engine.dispose()
+class StudyFile:
+    """The `study.db` of one experiment, to which trials are added."""
+
+    def __init__(self, experiment: Experiment, folder: Path) -> None:
+        self.experiment, self.path = experiment, folder / FILE
+        self.rows = StudyRows(experiment)
+
+    def write(self, records: Sequence[TrialRecord]) -> None:
+        """Replace what it holds by these trials. Raises OSError if it can't be."""
+        try:
+            with empty_study(self.experiment) as study:
+                self.rows.insert(study, records, 0)
+                study.commit()
+                self._replace(study)
+        except sqlite3.Error as error:
+            raise OSError(f"{self.path}: {error}") from None
+        finally:
+            for left_over in self.path.parent.glob(f"{FILE}.*.tmp*"):
+                with suppress(OSError):
+                    left_over.unlink()
+
+    def _replace(self, study: sqlite3.Connection) -> None:
+        """In place, for a dashboard that has the file open; or else by another file."""
+        try:
+            _copy(study, self.path)
+        except sqlite3.Error:  # damaged, not to be written to, or locked for long
+            with atomic_file(self.path) as file:  # an empty file is an empty database
+                _copy(study, Path(file.name))
+                # It would undo in the new file what was left half-done in the old one.
+                self.path.with_name(f"{FILE}-journal").unlink(missing_ok=True)
+
+    def add(self, records: Sequence[TrialRecord], first: int) -> None:
+        """Append these trials, the first with the number `first`, all or none. Raises OSError if
+        they can't be, or if the file holds another number of trials than `first`."""
+        try:
+            with closing(_connect(self.path, "rw")) as study, study:
+                # To wait for the disk takes twice the processor that the rest does. A kill finds
+                # it whole all the same; a power cut may not, and the next run makes it anew.
+                study.execute("PRAGMA synchronous = OFF")
+                study.execute("BEGIN IMMEDIATE")
+                (count,) = study.execute("SELECT COUNT(*) FROM trials").fetchone()
+                if count != first:
+                    raise OSError(f"{self.path}: holds {count} trials instead of {first}")
+                self.rows.insert(study, records, first)
+        except sqlite3.Error as error:
+            raise OSError(f"{self.path}: {error}") from None
 
 
-def _frozen(experiment: Experiment, record: TrialRecord) -> FrozenTrial:
-    state = _STATES.get(record.status, TrialState.FAIL)
-    limit = parse_max_cost(experiment.plan.max_cost)
-    costs = {unit: cost_of_record(record, unit) for unit in COSTS}
-    result = None
-    if state == TrialState.COMPLETE:
-        further = experiment.plan.objectives[1:]
-        result = [record.final.val_loss_nats, *(costs[unit] for unit in further)]
-    trial = optuna.trial.create_trial(
-        state=state,
-        values=result,
-        params={name: AXES[name].value(record.config) for name in experiment.space.axes},
-        distributions={
-            name: distribution(experiment.space, name)
-            if experiment.plan.sampler
-            else CategoricalDistribution(values)
-            for name, values in experiment.space.axes.items()
-        },
-        intermediate_values=record_curve(record),
-        user_attrs={
-            "trial_id": record.trial_id,
-            "status": record.status,
-            "replicate": record.replicate,
-            "error": record.error,
-            "seconds": record.timing.total(),
-            "training_seconds": costs[SECONDS],
-            "flop": costs[FLOP],
-            "parameters": costs[PARAMETERS],
-            "tokens": tokens_seen(record),
-            "peak_memory_mb": max((e.peak_memory_mb for e in record.epochs), default=None),
-        },
-        # In Optuna's older form, the one that optuna-dashboard shows as "infeasible".
-        system_attrs={} if limit is None else {"constraints": [costs[limit.unit] - limit.most]},
-    )
-    # Optuna's own would be the moment at which this file is written.
-    ended = datetime.datetime.fromisoformat(record.ended_at).replace(tzinfo=None)
-    trial.datetime_complete = ended
-    trial.datetime_start = ended - datetime.timedelta(seconds=record.timing.total())
-    return trial
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    """`mode` is SQLite's: `rw` for a file that is there, `rwc` makes one."""
+    address = f"{path.absolute().as_uri()}?mode={mode}"  # a path may hold a `?` or `#`
+    return sqlite3.connect(address, uri=True, timeout=PATIENCE_SECONDS)
+
+
+def _copy(study: sqlite3.Connection, path: Path) -> None:
+    """Make the database at `path` what `study` is, in one transaction. Raises `sqlite3.Error`,
+    also where a reader locks it for long."""
+
+    def give_up(status: int, remaining: int, total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):  # Python would wait for ever
+            raise sqlite3.OperationalError("database is locked")
+
+    with closing(_connect(path, "rwc")) as target:
+        study.backup(target, progress=give_up)

@@ -31,6 +31,7 @@ LEDGER = "ledger.jsonl"
 OWN_FILES = ("experiment.json", LEDGER, CLOCK_FILE)
 """What the driver writes while it runs."""
 AT_THE_END = (*OWN_FILES, "study.db")
+"""The study is not sent while it grows: it would go up whole each time."""
 AT_ONCE = 16
 """Small files that are fetched at a time."""
 PUSHED_BYTES_A_SECOND = 200_000.0

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig, trial_id
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.space.axes import Value, apply_axes, configuration_label, grid_cells
+from minigpt_search.search.space.axes import Value, apply_axes, grid_cells
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,12 +27,6 @@ class Trial:
     config: RunConfig
     """Complete, with the replicate's own seed."""
     trial_id: str
-
-    @property
-    def label(self) -> str:
-        """How it is called on the screen."""
-        label = configuration_label(self.config, list(self.values))
-        return f"{label} #{self.replicate + 1}" if self.replicate else label
 
 
 def make_trial(experiment: Experiment, values: Mapping[str, Value], replicate: int) -> Trial:

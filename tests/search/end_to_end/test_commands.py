@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,30 @@ def test_no_word_of_rays_is_on_the_screen(
     assert len(re.split(r"[\r\n]+", undisturbed.stderr)) < 60
 
 
+def test_without_a_terminal_the_screen_is_a_log(
+    undisturbed: subprocess.CompletedProcess[str],
+) -> None:
+    assert "\r" not in undisturbed.stderr and "%|" not in undisturbed.stderr
+    assert "  0/4 trials, 0%, 00:00: starting\n" in undisturbed.stderr
+    assert undisturbed.stderr.count(": validation loss ") == 4
+
+
+def test_a_killed_search_has_a_study_of_what_had_ended(end_when: Run, search_root: Path) -> None:
+    folder = folder_of(search_root, "killed")
+    words = ("--grid", "lr", "--epochs", "8", "--name", "killed", *SMALL)
+
+    def holds_a_trial() -> bool:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(folder / "study.db")) as study:
+            return study.execute("SELECT COUNT(*) FROM trials").fetchone() > (0,)
+        return False
+
+    end_when(lambda: (folder / "study.db").exists() and holds_a_trial(), *words, *ONE_AT_A_TIME)
+    study = optuna.load_study(study_name="killed", storage=f"sqlite:///{folder / 'study.db'}")
+    ended = [record.trial_id for record in Ledger(folder / "ledger.jsonl").trials]
+    in_study = [trial.user_attrs["trial_id"] for trial in study.trials]
+    assert in_study and in_study == ended[: len(in_study)]
+
+
 def test_nothing_of_rays_is_left_and_events_and_study_are_there(
     undisturbed: subprocess.CompletedProcess[str], search_root: Path
 ) -> None:
@@ -110,6 +136,8 @@ def test_the_rerun_has_the_same_bits_and_its_export_is_named(
     rerun = run_script("search/rerun.py", "lr")
     assert rerun.returncode == 0, rerun.stderr
     assert "the same bits, on the same machine" in rerun.stdout
+    phases = [line for line in rerun.stderr.splitlines() if not line.startswith("epoch ")]
+    assert phases == ["verifying the corpus", "training", "scoring the test split", "sampling"]
     folder = folder_of(search_root, "lr")
     [record] = Ledger(folder / "ledger.jsonl").reruns
     assert record.same_bits and record.val_loss_nats == record.ledger_val_loss_nats

@@ -23,6 +23,7 @@ from minigpt_search.model.training.train import train
 from minigpt_search.search.records.experiment import read_experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.records.trial_folder import trial_folder
+from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.trials.trial import Trial, grid_trials
 
 SMALL = ("--corpus", "small", "--embed-dim", "16", "--epochs", "2", "--tokens-per-epoch", "4096")
@@ -156,7 +157,8 @@ def test_a_failed_trial_stops_no_other_and_is_tried_again_on_resume(
     folder, done, trial = search_root / "experiments" / "running", seen.ended, seen.failing
     experiment, home = read_experiment(folder), trial_folder(folder, trial.trial_id)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"Failed     {trial.label}: IsADirectoryError" in done.stdout
+    label = trial_label(experiment, trial.config, trial.replicate)
+    assert f"Failed     {label}: IsADirectoryError" in done.stdout
     assert str(home / "error.log") in done.stdout
     assert "Traceback" in (home / "error.log").read_text()
     assert "search/run.py --resume running" in done.stdout
