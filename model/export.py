@@ -26,6 +26,7 @@ from torch import Tensor
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.common.screen import keep_going
 from minigpt_search.data.tokenizers.base import END_OF_TEXT, Tokenizer
 from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN
 from minigpt_search.data.tokenizers.record import GPT2
@@ -155,6 +156,7 @@ def main() -> int:
         help="its downloads/ has GPT-2's tokenizer ($MINIGPT_HOME, or ./artifacts)",
     )
     args = parser.parse_args()
+    keep_going()
     try:
         export(args.checkpoint, args.folder, artifacts_root(args.out))
     except (OSError, SafetensorError) as error:  # the latter for a full disk

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.hardware.device import best_device, versions
@@ -61,6 +62,7 @@ def main() -> int:
     folder = find_experiment(root, args.name)
     experiment = read_experiment(folder)
     with only_driver(folder):
+        keep_going(folder / LOG)
         ledger = open_ledger(folder, args.skip_damaged)
         results = Results(experiment, ledger)
         best = _named(ledger, args.trial) if args.trial else results.winning_trial

@@ -15,6 +15,7 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
 
 from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root, check_writable
+from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.records import DIVERGED, FAILED
 from minigpt_search.model.run_length import RunLength
@@ -50,6 +51,7 @@ from minigpt_search.search.trials.trial import Trial
 
 
 def main() -> int:
+    keep_going()
     parser = make_parser()
     args = parser.parse_args()
     root = artifacts_root(args.out)
@@ -102,6 +104,7 @@ def run(
     flags += ["--skip-damaged"] if skip_damaged else []
     again = command_line("search/run.py", "--resume", place_of(experiment), *flags, root=root)
     with only_driver(folder), mirror_of(experiment, folder, skip_damaged) as mirror:
+        keep_going(folder / LOG)
         ledger = open_ledger(folder, skip_damaged)
         if ledger.trials:
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
