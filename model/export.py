@@ -1,5 +1,6 @@
 """Write a checkpoint as a folder that `transformers` loads offline, model and tokenizer.
 
+    python model/export.py exported                             # the newest rerun's model
     python model/export.py artifacts/experiments/NAME/rerun/TRIAL/final.pt exported
 
     GPT2LMHeadModel.from_pretrained("exported"); AutoTokenizer.from_pretrained("exported")
@@ -31,6 +32,7 @@ from minigpt_search.data.tokenizers.base import END_OF_TEXT, Tokenizer
 from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN
 from minigpt_search.data.tokenizers.record import GPT2
 from minigpt_search.model.config import ModelConfig
+from minigpt_search.model.generate import newest_model
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 
@@ -146,19 +148,25 @@ def main() -> int:
     """Export as the command line says. Returns the exit status."""
     parser = ArgumentParser(
         prog="python model/export.py",
-        description="example: python model/export.py final.pt exported",
+        description="example: python model/export.py exported",
     )
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="the newest rerun's model")
     parser.add_argument("folder", type=Path, help="new, for transformers' from_pretrained")
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help="its downloads/ has GPT-2's tokenizer ($MINIGPT_HOME, or ./artifacts)",
+        help="has the newest model and GPT-2's tokenizer ($MINIGPT_HOME, or ./artifacts)",
     )
     args = parser.parse_args()
+    root = artifacts_root(args.out)
+    if args.checkpoint is None:
+        if args.folder.suffix == ".pt":
+            raise UserError(f"{args.folder}: looks like a checkpoint; name a new folder after it")
+        args.checkpoint = newest_model(root)
+        print(f"Model      {args.checkpoint}", file=sys.stderr)
     keep_going()
     try:
-        export(args.checkpoint, args.folder, artifacts_root(args.out))
+        export(args.checkpoint, args.folder, root)
     except (OSError, SafetensorError) as error:  # the latter for a full disk
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{args.folder}: cannot be written ({reason})") from None
