@@ -19,6 +19,7 @@ if __name__ == "__main__":  # run as a file: the project's root on the path, not
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
 from minigpt_search.data.common.invocation import command_line, program
 from minigpt_search.data.common.paths import artifacts_root, check_writable
+from minigpt_search.data.common.screen import keep_going
 from minigpt_search.data.corpus.corpus import verify_corpus
 from minigpt_search.data.corpus.manifest import read_manifest
 from minigpt_search.data.corpus.spec import CorpusSpec
@@ -178,6 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cluster = cluster_of(arguments.address, arguments.work, root)
     if cluster is not None:
         check_writable(cluster.work, "--work")
+    keep_going()
     folder = prepare_corpus(spec, root, arguments.quiet, arguments.workers, cluster)
     if not arguments.quiet:
         small = read_manifest(folder).splits["train"].tokens < LEAST_FOR_FULL

@@ -1,5 +1,6 @@
 """Write a checkpoint as a folder that `transformers` loads offline, model and tokenizer.
 
+    python model/export.py exported                             # the newest rerun's model
     python model/export.py artifacts/experiments/NAME/rerun/TRIAL/final.pt exported
 
     GPT2LMHeadModel.from_pretrained("exported"); AutoTokenizer.from_pretrained("exported")
@@ -33,10 +34,12 @@ from torch import Tensor
 
 from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.common.screen import keep_going
 from minigpt_search.data.tokenizers.base import END_OF_TEXT, Tokenizer
 from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN
 from minigpt_search.data.tokenizers.record import GPT2
 from minigpt_search.model.config import ModelConfig
+from minigpt_search.model.generate import newest_model
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 
@@ -151,8 +154,15 @@ def export(checkpoint: Path, folder: Path, root: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Export as the command line says. Returns the exit status."""
     args = export_parser().parse_args(argv)
+    root = artifacts_root(args.out)
+    if args.checkpoint is None:
+        if args.folder.suffix == ".pt":
+            raise UserError(f"{args.folder}: looks like a checkpoint; name a new folder after it")
+        args.checkpoint = newest_model(root)
+        print(f"Model      {args.checkpoint}", file=sys.stderr)
+    keep_going()
     try:
-        export(args.checkpoint, args.folder, artifacts_root(args.out))
+        export(args.checkpoint, args.folder, root)
     except (OSError, SafetensorError) as error:  # the latter for a full disk
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{args.folder}: cannot be written ({reason})") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from minigpt_search.data.common.errors import ArgumentParser
 from minigpt_search.data.common.invocation import program
 
-_OUT = "its downloads/ has GPT-2's tokenizer ($MINIGPT_HOME, or ./artifacts)"
+_OUT = "has the newest model and GPT-2's tokenizer ($MINIGPT_HOME, or ./artifacts)"
 
 
 def generate_parser() -> argparse.ArgumentParser:
@@ -18,10 +18,10 @@ def generate_parser() -> argparse.ArgumentParser:
     prog = shlex.join(program("model/generate.py"))
     parser = ArgumentParser(
         prog=prog,
-        description=f'example: {prog} final.pt "The president said" --tokens 50',
+        description=f'example: {prog} "The president said" --tokens 50',
     )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("prompt", nargs="?", default="")
+    parser.add_argument("checkpoint", nargs="?", default="", help="the newest rerun's model")
+    parser.add_argument("prompt", nargs="?", help="the text to go on from (a new document)")
     parser.add_argument("--tokens", type=int, default=100, metavar="N", help="at most (100)")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (0.8)")
     parser.add_argument("--top-k", type=int, metavar="K", help="keep the K likeliest (all)")
@@ -34,8 +34,8 @@ def generate_parser() -> argparse.ArgumentParser:
 def export_parser() -> argparse.ArgumentParser:
     """The parser of `model/export.py`."""
     prog = shlex.join(program("model/export.py"))
-    parser = ArgumentParser(prog=prog, description=f"example: {prog} final.pt exported")
-    parser.add_argument("checkpoint", type=Path)
+    parser = ArgumentParser(prog=prog, description=f"example: {prog} exported")
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="the newest rerun's model")
     parser.add_argument("folder", type=Path, help="new, for transformers' from_pretrained")
     parser.add_argument("--out", metavar="FOLDER", help=_OUT)
     return parser

@@ -30,6 +30,7 @@ from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.common.screen import keep_going
 from minigpt_search.data.corpus.manifest import Manifest
 from minigpt_search.reports.page.compare import compare_page, comparison_folder, narrow
 from minigpt_search.reports.page.findings import summary
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status; raises `UserError` for what the user can mend."""
     options = report_parser().parse_intermixed_args(arguments)
     names, root = options.names, artifacts_root(options.out)
+    if not options.watch:  # which ends with its reader
+        keep_going()
     if len(names) < 2:
         return _one(options, find_experiment(root, names[0] if names else None))
     if len(set(names)) < len(names) or options.watch:

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.hardware.device import best_device, versions
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = find_experiment(root, args.name)
     experiment = read_experiment(folder)
     with only_driver(folder):
+        keep_going(folder / LOG)
         ledger = open_ledger(folder, args.skip_damaged)
         results = Results(experiment, ledger)
         best = _named(ledger, args.trial) if args.trial else results.winning_trial

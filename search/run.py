@@ -23,6 +23,7 @@ from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.common.paths import artifacts_root, check_writable
+from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
@@ -57,6 +58,7 @@ from minigpt_search.search.trials.trial import Trial
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    keep_going()
     parser = make_parser()
     words = with_config(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
@@ -111,6 +113,7 @@ def run(
     flags += ["--skip-damaged"] if skip_damaged else []
     again = command_line("search/run.py", "--resume", place_of(experiment), *flags, root=root)
     with only_driver(folder), mirror_of(experiment, folder, skip_damaged) as mirror:
+        keep_going(folder / LOG)
         ledger = open_ledger(folder, skip_damaged)
         if ledger.trials:
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")

@@ -104,16 +104,19 @@ def torment(search: Search, faults: list[str], chance: random.Random, span: floa
         try:
             driver.wait(timeout=chance.uniform(0, 0.8 * span))
         except subprocess.TimeoutExpired:
+            assert driver.stdout is not None
             target = Target(
                 driver=psutil.Process(driver.pid),
                 folder=search.folder,
                 home=search.root,
                 chance=chance,
+                screen=driver.stdout,
             )
             undo = FAULTS[fault](target)
             if fault in SURVIVED:
                 moments.append(take_moment(search.folder))
                 finish(driver, may_fail=False)
+                undo()
                 continue
             finish(driver, may_fail=True)
             undo()

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from minigpt_search.data.common.own_ray import scratches_of
 from minigpt_search.model.records import COMPLETE
-from minigpt_search.search.machines.local_ray import MARK, scratch_folder
+from minigpt_search.search.machines.local_ray import MARK
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.trial_folder import Start, read_outcome, read_started
 
@@ -116,7 +117,8 @@ def check_end(folder: Path, expected: Losses) -> None:
         if ".tmp" in path.name or path.name.startswith((f".{folder.name}-", "step_"))
     ]
     assert not rubbish, f"left on disk: {rubbish}"
-    assert not scratch_folder(folder).exists(), f"left on disk: {scratch_folder(folder)}"
+    scratches = scratches_of(str(folder), folder.parents[1])
+    assert not scratches, f"left on disk: {scratches}"
     assert not processes_of(folder), f"left running: {processes_of(folder)}"
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -33,6 +34,8 @@ class Target:
     home: Path
     """The file system that holds it."""
     chance: random.Random
+    screen: IO[str]
+    """The pipe that the driver prints into."""
 
 
 def nothing() -> None:
@@ -159,6 +162,22 @@ def _named(target: Target, beginning: str) -> list[psutil.Process]:
     return found
 
 
+def close_screen(target: Target) -> Undo:
+    """Nobody reads any more what the driver prints. Its log must have the rest of it."""
+    os.set_blocking(target.screen.fileno(), False)
+    seen = b""
+    with suppress(BlockingIOError):
+        seen = os.read(target.screen.fileno(), 2**20)
+    target.screen.close()
+
+    def check_log() -> None:
+        log = target.folder / "screen.log"
+        told = seen + (log.read_bytes() if log.exists() else b"")
+        assert b"\nTime " in told, f"neither screen nor log has the end:\n{told.decode()}"
+
+    return check_log
+
+
 FAULTS: dict[str, Callable[[Target], Undo]] = {
     "SIGKILL to the driver": kill_driver,
     "SIGTERM to the driver": terminate_driver,
@@ -167,7 +186,8 @@ FAULTS: dict[str, Callable[[Target], Undo]] = {
     "SIGKILL to the raylet": kill_raylet,
     "disk full": fill_disk,
     "folder read-only": make_read_only,
+    "screen's pipe closed": close_screen,
     "power cut, newest file truncated": truncate_newest,
 }
-SURVIVED = ("SIGKILL to a worker", "SIGKILL to the raylet")
+SURVIVED = ("SIGKILL to a worker", "SIGKILL to the raylet", "screen's pipe closed")
 """What the driver goes on after by itself."""

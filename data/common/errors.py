@@ -8,7 +8,10 @@ import gc
 import io
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
+
+from minigpt_search.data.common.screen import ReaderGone, watched_screen
 
 _REFUSED_BY_THE_MACHINE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
@@ -53,23 +56,35 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal's encoding may lack a character
             stream.reconfigure(errors="backslashreplace")
+    with watched_screen():
+        status = _status_of(main)
+    gc.freeze()  # nothing is collected at exit: torch's and Ray's modules took it about a second
+    sys.exit(status)
+
+
+def _status_of(main: Callable[[], int]) -> int:
+    """The exit status of `main`, after the line that says why it isn't `main`'s own."""
     try:
-        status = main()
+        return main()
     except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        status = 2
+        _say(f"error: {one_line(error)}")
+        return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = 1
-    except BrokenPipeError:  # `command | head`: the reader has had enough
-        status = 0
+        _say("interrupted")
+        return 1
+    except ReaderGone:  # `command | head`: the reader has had enough
+        return 0
     except OSError as error:
         if error.errno not in _REFUSED_BY_THE_MACHINE:
             raise
-        print(f"error: {one_line(refusal(error))}", file=sys.stderr)
-        status = 2
-    gc.freeze()  # nothing is collected at exit: torch's and Ray's modules took it about a second
-    sys.exit(status)
+        _say(f"error: {one_line(refusal(error))}")
+        return 2
+
+
+def _say(line: str) -> None:
+    """Print to standard error; where it is gone too the status has to be enough."""
+    with suppress(ReaderGone, OSError):
+        print(line, file=sys.stderr)
 
 
 def refusal(error: OSError) -> str:

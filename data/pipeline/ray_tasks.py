@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from minigpt_search.data.common.errors import UserError, refusal
 from minigpt_search.data.common.machine import usable_cores
+from minigpt_search.data.common.own_ray import make_scratch, own_token, remove_scratches
 from minigpt_search.data.common.package import package_to_send
 from minigpt_search.data.common.ray_connection import first_line, joined
 from minigpt_search.data.common.versions import version_differences, versions
@@ -49,13 +49,19 @@ def ray_session(cluster: Cluster, workers: int | None) -> Iterator[None]:
     data_log = logging.getLogger("ray.data")  # has handlers of its own, one writes to the screen
     data_log.handlers = [each for each in data_log.handlers if "Session" in type(each).__name__]
     ray.data.DataContext.get_current().enable_progress_bars = False
-    with tempfile.TemporaryDirectory(prefix="minigpt-ray-") as scratch:
-        options: dict[str, Any] = {}
-        if cluster.address == LOCAL:
-            cores = workers or usable_cores()
-            options = {"num_cpus": cores, "include_dashboard": False, "_temp_dir": scratch}
-        with joined(cluster.address, [package_to_send()], {}, **options):
+    if cluster.address != LOCAL:
+        with joined(cluster.address, [package_to_send()], {}):
             yield
+        return
+    options: dict[str, Any] = {"num_cpus": workers or usable_cores(), "include_dashboard": False}
+    owner = str(cluster.work.absolute())
+    remove_scratches(owner, cluster.work)
+    scratch = make_scratch(owner, cluster.work)
+    try:
+        with own_token(), joined(LOCAL, [package_to_send()], {}, _temp_dir=str(scratch), **options):
+            yield
+    finally:
+        remove_scratches(owner, cluster.work)
 
 
 def check_nodes(folder: Path) -> None:

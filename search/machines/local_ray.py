@@ -2,17 +2,14 @@
 
 After a kill of the driver Ray's processes live on for seconds, its agents for a minute, and its
 folder for ever (ray 2.60); the next run of the same experiment removes them first. They are known
-by a variable of their environment, and the folder by the experiment's path.
+by a variable of their environment, and the folder by a file in it that names the experiment.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import shutil
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +22,7 @@ from unittest import mock
 import psutil
 import ray
 
+from minigpt_search.data.common.own_ray import make_scratch, own_token, remove_scratches
 from minigpt_search.data.common.ray_connection import silence_prints
 from minigpt_search.search.machines.machines import Node, RayNotStarted
 from minigpt_search.search.records.experiment import Experiment
@@ -36,9 +34,6 @@ NEEDED = ("gcs_server", "raylet")
 """Ray's processes without which nothing goes on."""
 END_SECONDS = 10.0
 """How long a killed process is waited for; it takes milliseconds."""
-LONGEST_TEMPORARY = 24
-"""Characters of the system's temporary folder; with Ray's own names below it, a socket's path must
-stay below 104."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +64,24 @@ def local_ray(experiment: Experiment, folder: Path) -> Iterator[LocalRay]:
     """Start a Ray for the experiment in `folder`, whose lock must be held; end it at the end."""
     owner = folder if experiment.storage.uri is None else _stored(experiment)
     end_left_overs(owner)
-    scratch = scratch_folder(owner)
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
+    root = folder.parents[1]
+    remove_scratches(str(owner), root)
+    scratch = make_scratch(str(owner), root)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     os.environ[MARK] = str(owner)
     try:
-        _start(experiment, scratch)
-        needed = {p.name(): p.pid for p in psutil.Process().children() if p.name() in NEEDED}
-        yield LocalRay(scratch=scratch / "tune", processes=needed)
+        with own_token():
+            try:
+                _start(experiment, scratch)
+                children = psutil.Process().children()
+                needed = {p.name(): p.pid for p in children if p.name() in NEEDED}
+                yield LocalRay(scratch=scratch / "tune", processes=needed)
+            finally:
+                ray.shutdown()
     finally:
-        ray.shutdown()
         del os.environ[MARK]
         end_left_overs(owner)
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_scratches(str(owner), root)
 
 
 def _start(experiment: Experiment, scratch: Path) -> None:
@@ -131,13 +130,6 @@ def _belongs(process: psutil.Process, folder: Path | str) -> bool:
         return process.pid != os.getpid() and process.environ().get(MARK) == str(folder)
     except (psutil.Error, OSError):  # it ended meanwhile, or is somebody else's
         return False
-
-
-def scratch_folder(folder: Path | str) -> Path:
-    """Where Ray and Tune keep their files while the experiment in `folder` runs."""
-    name = f"minigpt-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
-    home = tempfile.gettempdir()
-    return Path(home if len(home) <= LONGEST_TEMPORARY else "/tmp") / name
 
 
 @contextmanager

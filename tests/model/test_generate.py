@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +19,13 @@ from torch import Tensor
 from minigpt_search.data.common.errors import run_command
 from minigpt_search.data.tokenizers.gpt2 import GPT2Tokenizer
 from minigpt_search.model.config import ModelConfig
-from minigpt_search.model.generate import generate, main, sample_text, sample_token
+from minigpt_search.model.generate import (
+    generate,
+    main,
+    sample_text,
+    sample_token,
+    threads_that_help,
+)
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.checkpoint import load_model
 
@@ -165,6 +173,62 @@ def test_the_command_prints_the_prompt_and_what_follows(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("The president said")
+
+
+@pytest.mark.parametrize(
+    ("width", "context", "threads"), [(128, 64, 1), (512, 256, 1), (768, 1024, 4)]
+)
+def test_only_large_models_get_more_than_one_thread(
+    width: int, context: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minigpt_search.model.generate.usable_cores", lambda: 64)
+    config = ModelConfig(vocab_size=50257, seq_len=context, embed_dim=width, n_layers=6, n_heads=8)
+    with torch.device("meta"):
+        assert threads_that_help(GPT(config)) == threads
+    monkeypatch.setattr("minigpt_search.model.generate.usable_cores", lambda: 2)
+    with torch.device("meta"):
+        assert threads_that_help(GPT(config)) == min(2, threads)
+
+
+def test_the_text_is_that_of_one_thread_and_the_threads_are_as_before(
+    make_checkpoint: MakeCheckpoint, shared_home: Path
+) -> None:
+    model, _, _ = load_model(make_checkpoint(embed_dim=8))
+    gpt2 = GPT2Tokenizer(shared_home)
+    ids = generate(model, gpt2.encode("The").tolist(), separator=gpt2.separator_token, tokens=20)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        text = sample_text(model, gpt2, "The", tokens=20)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert text == gpt2.decode_bytes(ids).decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("words", "prompt"), [(["The river"], "The river"), ([], ""), (["data"], "data")]
+)
+def test_without_a_checkpoint_it_is_the_model_that_was_kept_last(
+    make_checkpoint: MakeCheckpoint,
+    root: Path,
+    run_here: Callable[..., Any],
+    words: list[str],
+    prompt: str,
+) -> None:
+    kept = [root / "experiments" / name / "rerun" / "t" / "final.pt" for name in ("b", "a")]
+    for seconds, path in enumerate(kept):
+        path.parent.mkdir(parents=True)
+        shutil.copy(make_checkpoint(embed_dim=8), path)
+        os.utime(path, (seconds, seconds))
+    flags = ["--tokens", "3", "--out", str(root)]
+    done = run_here("model/generate.py", *words, *flags)
+    assert done.status == 0 and done.err == f"Model      {kept[1]}\n"
+    named = run_here("model/generate.py", str(kept[1]), prompt, *flags)
+    assert (named.status, named.err, named.out) == (0, "", done.out)
+    assert done.out.startswith(prompt)
+    exported = run_here("model/export.py", str(root / "exported"), "--out", str(root))
+    assert exported.status == 0 and exported.err == f"Model      {kept[1]}\n"
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -17,7 +17,7 @@ from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
 from minigpt_search.search.cli.parser import make_parser
-from minigpt_search.search.machines.local_ray import MARK, LocalRay, end_left_overs, scratch_folder
+from minigpt_search.search.machines.local_ray import MARK, LocalRay, end_left_overs
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import OUT_OF_MEMORY
 from minigpt_search.search.records.trial_folder import read_outcome, read_started, trial_folder
@@ -228,13 +228,6 @@ def test_a_process_that_is_gone_or_not_yet_buried_is_lost() -> None:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie
         assert ray.find_lost() == "raylet"
     assert ray.find_lost() == "raylet"
-
-
-def test_an_experiment_s_scratch_leaves_room_for_a_socket_s_path(tmp_path: Path) -> None:
-    a, b = scratch_folder(tmp_path / "a"), scratch_folder(tmp_path / "b")
-    assert a != b and a == scratch_folder(tmp_path / "a")
-    ray_s_own = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
-    assert len(str(a)) + len(ray_s_own) < 104
 
 
 def test_an_atomic_file_is_the_old_one_after_an_exception(tmp_path: Path) -> None:
