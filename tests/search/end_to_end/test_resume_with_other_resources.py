@@ -41,7 +41,17 @@ def test_a_trial_that_was_cut_goes_on_with_other_threads_and_its_record_says_so(
     run_script: Run, end_when: Run, search_root: Path
 ) -> None:
     folder = search_root / "experiments" / "cut-threads"
-    words = ("--grid", "lr", "--lr", "1e-3,2e-3", *SMALL, "--epochs", "40")
+    words = (
+        "--grid",
+        "lr",
+        "--lr",
+        "1e-3,2e-3",
+        *SMALL,
+        "--epochs",
+        "8",
+        "--tokens-per-epoch",
+        "4096",
+    )
     resources = ("--max-concurrent", "1", "--cpus-per-trial", "2", "--checkpoint-every", "0.2")
     ended = end_when(
         lambda: any(folder.glob("checkpoints/*/step_*.pt")),
