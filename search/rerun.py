@@ -160,7 +160,9 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -
         val_loss_nats=val_loss,
         ledger_val_loss_nats=best.final.val_loss_nats,
         same_bits=val_loss == best.final.val_loss_nats,
-        same_machine=result.device == best.device and versions() == best.versions,
+        same_machine=result.device == best.device
+        and versions() == best.versions
+        and not best.threads_of_attempts,
         test_loss_nats=test_loss,
         test_perplexity=perplexity(test_loss),
         test_bits_per_byte=bits_per_byte(test_loss, corpus.bytes_per_token("test")),
@@ -187,7 +189,9 @@ def _print(record: RerunRecord, evaluations: int, folder: Path, root: Path) -> N
     """The comparison, the test score, a sample, and the commands that use the model."""
     difference = record.val_loss_nats - record.ledger_val_loss_nats
     verdict = "the same bits" if record.same_bits else f"different by {difference:+.2e} nats"
-    machine = "the same machine" if record.same_machine else "another device or other versions"
+    machine = (
+        "the same machine" if record.same_machine else "another device, other threads or versions"
+    )
     model = folder / record.checkpoint.path
     _say("sampling")
     loaded, _, content = load_model(model)

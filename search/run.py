@@ -6,9 +6,11 @@ python search/run.py --grid lr --preset quick --device cpu      # a laptop's siz
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
@@ -31,12 +33,13 @@ from minigpt_search.search.cli.config_file import with_config
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.plan_search import begin
+from minigpt_search.search.cli.resume_flags import changes_of, keep_changes
 from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.budget import freeze_plan
 from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.estimate import keep_real_speeds, make_estimator
-from minigpt_search.search.planning.plan_text import end_line
+from minigpt_search.search.planning.plan_text import end_line, watch_lines
 from minigpt_search.search.records.clock import Clock, process_start
 from minigpt_search.search.records.experiment import (
     Experiment,
@@ -71,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_writable(root)
     if args.resume is not None:
         name = resumed_name(root, args.resume, args.storage)
-        return resume(root, name, args.address, args.skip_damaged)
+        return resume(root, name, args)
     started = process_start()
     with machines_at(args.address) as machines:
         begun = begin(args, root, started, machines)
@@ -81,8 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(experiment, folder, length_in(corpus), started, machines)
 
 
-def resume(root: Path, name: str, address: str | None, skip_damaged: bool) -> int:
-    """Finish the experiment called `name`, on this machine or on the cluster at `address`."""
+def resume(root: Path, name: str, args: argparse.Namespace) -> int:
+    """Finish the experiment called `name`, on this machine or on the cluster at `--address`, with
+    what the options change of it."""
+    address = args.address
     folder = find_experiment(root, name)
     experiment = read_experiment(folder)
     if address is not None and experiment.storage.uri is None:
@@ -92,10 +97,14 @@ def resume(root: Path, name: str, address: str | None, skip_damaged: bool) -> in
     assert corpus is not None
     started = process_start()
     with machines_at(address) as machines:
-        experiment = machines.fit(experiment)
+        changes = changes_of(args, experiment, machines)
+        experiment = machines.fit(experiment.replace(**changes))
+        if changes:
+            check_trials(experiment, length_in(corpus))
         if experiment.storage.uri is not None:
             machines.check_storage(experiment.storage.uri)
-        return run(experiment, folder, length_in(corpus), started, machines, skip_damaged)
+        length = length_in(corpus)
+        return run(experiment, folder, length, started, machines, args.skip_damaged, changes)
 
 
 def run(
@@ -105,9 +114,14 @@ def run(
     started: float,
     machines: Machines,
     skip_damaged: bool = False,
+    changes: Mapping[str, Any] | None = None,
 ) -> int:
-    """Train what is missing, then print the table. 0 if every trial ended well. `started`: when the
-    command was, in seconds since 1970."""
+    """Train what is missing, then print the table. 0 if every trial ended well.
+
+    Args:
+        started: when the command was, in seconds since 1970.
+        changes: what a resume changes of the experiment as its folder has it.
+    """
     root = folder.parents[1]
     flags = ["--address", machines.address] if machines.address is not None else []
     flags += ["--skip-damaged"] if skip_damaged else []
@@ -115,13 +129,19 @@ def run(
     with only_driver(folder), mirror_of(experiment, folder, skip_damaged) as mirror:
         keep_going(folder / LOG)
         ledger = open_ledger(folder, skip_damaged)
+        has_ended = bool(ledger.trials) and Results(experiment, ledger).missing_trials == 0
         if ledger.trials:
             print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
+        if changes:
+            keep_changes(changes, folder, ledger)
         if experiment.reuse.extends is not None:
             take_over(experiment, folder, ledger)
         take_over_warm(experiment, folder, ledger)
         mirror.push_plan()
-        clock, trained_before = Clock(folder, started), {t.trial_id for t in ledger.trials}
+        if not has_ended:
+            print("\n".join(watch_lines(experiment, folder)), flush=True)
+        clock = Clock(folder, started, counts=not has_ended)
+        trained_before = {trial.trial_id for trial in ledger.trials}
 
         def say_how_to_go_on(reason: str) -> None:
             done = _done(experiment, ledger)
@@ -150,7 +170,7 @@ def run(
         if (reason := _keep(mirror)) is not None:
             print(f"{reason}; every trial is in the ledger here. Keep it there with: {again}")
             return 1
-        print(end_line(experiment, clock.used()), flush=True)
+        print(end_line(experiment, clock.searched(), clock.used()), flush=True)
     return _say_what_failed(experiment, folder, ledger, again)
 
 
@@ -209,6 +229,9 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
         log = folder / "checkpoints" / record.trial_id / "error.log"
         see = f"; see {log}" if log.exists() else ""
         print(f"Failed     {label}: {record.error}{see}")
+    if any(record.is_out_of_memory for record in failed):
+        share = "--trials-per-gpu" if experiment.machine.device == "cuda" else "--cpus-per-trial"
+        print(f"Memory     {again} --max-concurrent 1 has one at a time; {share} may change too")
     diverged = divergence(results)
     if diverged is not None:
         print(f"Diverged   {diverged[0]}")

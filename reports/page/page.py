@@ -56,7 +56,7 @@ def build_page(results: Results, out: str | None = None) -> Page:
             steps=[dataclasses.replace(step, why=sentence(step.why)) for step in found.steps],
         ),
         sections.architecture_section(experiment),
-        sections.training_section(experiment),
+        sections.training_section(experiment, results.trials),
         sections.data_section(experiment),
         sections.trials_section(results),
         sections.front_section(results),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import times
 from minigpt_search.data.common.invocation import command_line
@@ -17,6 +18,7 @@ from minigpt_search.search.answer.endings import not_run_yet, without_result
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.answer.text_table import trials_table
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.labels import short_label, trial_label, varies_one_axis
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, configuration_label
@@ -44,12 +46,12 @@ def architecture_section(experiment: Experiment) -> Section:
     return Section(title="Architecture and parameters", paragraphs=paragraphs, tables=[table])
 
 
-def training_section(experiment: Experiment) -> Section:
+def training_section(experiment: Experiment, trials: Sequence[TrialRecord]) -> Section:
     recipe = Table(name="recipe", caption="Training recipe", frame=setup_tables.recipe(experiment))
     provenance = Table(
         name="provenance",
         caption="Machine, versions and command",
-        frame=setup_tables.provenance(experiment),
+        frame=setup_tables.provenance(experiment, trials),
     )
     return Section(title="Training", tables=[recipe, provenance])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from minigpt_search.data.common.invocation import recorded_command
 from minigpt_search.model.config import RunConfig, TrainConfig
 from minigpt_search.model.model_size import parameter_count, parameter_table
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.records.plan import Noise
 from minigpt_search.search.space.axes import AXES, CHOICES
 from minigpt_search.search.space.objective import counted_length
@@ -100,8 +102,9 @@ def _batch(experiment: Experiment) -> str:
     return f"{size} sequences of {length} tokens = {size * length:,} tokens"
 
 
-def provenance(experiment: Experiment) -> pd.DataFrame:
-    """What is needed to run it again: command, machine, versions, commit, corpus."""
+def provenance(experiment: Experiment, trials: Sequence[TrialRecord] = ()) -> pd.DataFrame:
+    """What is needed to run it again: command, machine, versions, commit, corpus; and the threads
+    of these `trials`, in the order they ended, where not all had the same."""
     machine, hardware = experiment.machine, experiment.machine.hardware
     processor = f"{hardware.get('processor', 'unknown')}, {hardware.get('cores', 'unknown')} cores"
     gpus = f"{machine.gpus_per_trial:g} GPU" if machine.device == "cuda" else "no GPU"
@@ -115,12 +118,32 @@ def provenance(experiment: Experiment) -> pd.DataFrame:
         "GPUs": _plain(hardware.get("gpus")),
         "Trials ran on": f"{machine.device}, {machine.max_concurrent}{packs} at a time, "
         f"{counted(machine.threads_per_trial, 'thread')} and {gpus} each",
+        **_threads(experiment, trials),
         **_limit(experiment),
         "Versions": _plain(experiment.provenance.versions),
         "Commit": experiment.provenance.git_commit or "unknown (not a checkout)",
         "Corpus": f"{experiment.corpus.name}, SHA-256 {experiment.corpus.content_hash}",
     }
     return _settings(rows)
+
+
+def _threads(experiment: Experiment, trials: Sequence[TrialRecord]) -> dict[str, str]:
+    """A row where a resume changed the threads: on a CPU they alter a loss' last bits."""
+    had = [
+        trial.threads_of_attempts or (trial.device.threads,)
+        for trial in trials
+        if trial.device is not None
+    ]
+    if len(set(had)) < 2 and all(len(threads) == 1 for threads in had):
+        return {}
+    texts, first = [], 1
+    for threads, group in itertools.groupby(had):
+        last = first + len(list(group)) - 1
+        which = f"trial {first}" if first == last else f"trials {first} to {last}"
+        texts.append(f"{which} with {', then '.join(map(str, threads))}")
+        first = last + 1
+    note = "; the last bits of a loss depend on them" if experiment.machine.device == "cpu" else ""
+    return {"Threads": f"by the order of their ends, {', '.join(texts)}{note}"}
 
 
 def _limit(experiment: Experiment) -> dict[str, str]:

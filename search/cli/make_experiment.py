@@ -30,6 +30,7 @@ from minigpt_search.search.records.provenance import code_hashes, git_commit
 from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.space.objective import parse_objectives
 from minigpt_search.search.space.presets import PRESETS, default_preset
+from minigpt_search.search.space.space import Space
 from minigpt_search.search.storage.uri import check_uri
 from minigpt_search.search.trials.feasible import limited
 
@@ -65,8 +66,7 @@ def make_experiment(
     `machines`. Raises `UserError`."""
     machines = machines or LocalMachines()
     preset = args.preset or default_preset(device)[0]
-    recipe = PRESETS[preset].replace(precision=machines.precision(device))
-    space = (claims_space if args.grid == CLAIMS else read_space)(args, recipe)
+    space = _space(args, preset, machines.precision(device))
     trials = args.seeds * (args.trials or (MOST_TRIALS if args.search else space.grid_size))
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
@@ -102,7 +102,7 @@ def make_experiment(
             is_capped=args.max_concurrent is not None,
             threads_per_trial=threads,
             gpus_per_trial=gpus,
-            checkpoint_every_seconds=args.checkpoint_every,
+            checkpoint_every_seconds=args.checkpoint_every or MachineUse.checkpoint_every_seconds,
         ),
         storage=StorageUse(
             uri=None if args.storage is None else check_uri(args.storage),
@@ -117,6 +117,17 @@ def make_experiment(
             "trunk, which none of them can leave early; leave --stop out"
         )
     return made
+
+
+def _space(args: argparse.Namespace, preset: str, precision: str) -> Space:
+    recipe = PRESETS[preset].replace(precision=precision)
+    return (claims_space if args.grid == CLAIMS else read_space)(args, recipe)
+
+
+def with_preset(args: argparse.Namespace, experiment: Experiment, preset: str) -> Experiment:
+    """What the same options make with another preset, still without its corpus."""
+    space = _space(args, preset, experiment.space.base.train.precision)
+    return experiment.replace(preset=preset, space=space)
 
 
 def with_corpus(experiment: Experiment, corpus: Corpus) -> Experiment:

@@ -24,7 +24,11 @@ example:
   PROGRAM --search tpe --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
   PROGRAM --resume lr-quick-20261122-180000   go on after a kill
 """
-WITH_RESUME = ("resume", "out", "skip_damaged", "storage", "address", "words")
+RESOURCES = ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "trials_per_gpu")
+WITH_RESUME = (
+    *("resume", "out", "skip_damaged", "storage", "address", "trials", "words"),
+    *(*RESOURCES, "checkpoint_every", "max_disk"),
+)
 """What is given with `--resume`: everything else is the experiment's."""
 
 
@@ -55,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--trials",
         type=int,
         metavar="N",
-        help="configurations a sampler tries, those taken over included",
+        help="configurations a sampler tries, those taken over included; with --resume: in all",
     )
     what.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="replicates of each configuration (1)"
@@ -72,7 +76,9 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--resume",
         metavar="NAME",
-        help="finish an experiment that was cut short; or its URI in a storage, on any machine",
+        help="finish an experiment that was cut short; or its URI in a storage, on any machine; "
+        "--max-concurrent, --cpus-per-trial, --gpus-per-trial, --trials-per-gpu, "
+        "--checkpoint-every, --max-disk and a sampler's --trials may change",
     )
     where.add_argument(
         "--skip-damaged",
@@ -88,7 +94,6 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--checkpoint-every",
         type=float,
-        default=MachineUse.checkpoint_every_seconds,
         metavar="SECONDS",
         help=f"how much training a kill may cost ({MachineUse.checkpoint_every_seconds:g})",
     )
@@ -137,7 +142,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--seed {args.seed}: give a number from 0 to 2147483647")
     if args.gpus_per_trial is not None and not 0 < args.gpus_per_trial < math.inf:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
-    if not 0 < args.checkpoint_every < math.inf:
+    if args.checkpoint_every is not None and not 0 < args.checkpoint_every < math.inf:
         raise UserError(f"--checkpoint-every {args.checkpoint_every}: give seconds above 0")
     if args.pack not in (None, "auto") and not is_count(args.pack):
         raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
@@ -163,7 +168,7 @@ def check_options(args: argparse.Namespace) -> None:
     space_flags.check_flags(args)
     if args.search is not None and args.trials is None and args.budget is None:
         raise UserError("--search needs --trials N: how many configurations to try; or --budget")
-    if args.search is None and args.trials is not None:
+    if args.search is None and args.trials is not None and args.resume is None:
         raise UserError("--trials goes with --search; a grid tries all its cells")
     if args.search is not None and args.pack is not None:
         raise UserError("--pack goes with a grid; a sampler's trials train alone")

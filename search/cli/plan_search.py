@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.formatting import duration
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.cli.config_file import CONFIG_FILE, config_text
@@ -17,15 +19,16 @@ from minigpt_search.search.cli.make_experiment import (
     on_corpus,
     prepare_builtin,
     with_corpus,
+    with_preset,
 )
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.budget import before_it_is_known, within_budget
-from minigpt_search.search.planning.calibration import Speed, write_cache
+from minigpt_search.search.planning.calibration import Speed, speeds_of_others, write_cache
 from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.choose_pack import choose_pack
 from minigpt_search.search.planning.choose_sharing import choose_trials_per_gpu
 from minigpt_search.search.planning.disk import check_limit, check_space
-from minigpt_search.search.planning.estimate import make_estimator
+from minigpt_search.search.planning.estimate import Estimator, make_estimator
 from minigpt_search.search.planning.plan_text import confirm_line, plan_lines
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.reuse.take_over import (
@@ -70,28 +73,34 @@ def begin(
         head = []
     experiment = _shared(args, experiment, corpus, machines)
     if corpus is None and experiment.plan.budget_seconds is not None and not args.dry_run:
-        corpus = prepare_builtin(root)  # what that takes is a part of the budget
+        corpus = _prepare(root)  # what that takes is a part of the budget
         experiment = on_corpus(experiment, corpus)
-    experiment, lines, measured = _plan(experiment, corpus, root, started, machines)
+    experiment, lines, measured = _plan(args, experiment, corpus, root, started, machines)
     print("\n".join([*head, *lines]), flush=True)
     if args.dry_run:
         print("Dry run: nothing was downloaded or trained.")
         return None
-    began = time.time()
     if corpus is None:
-        corpus = prepare_builtin(root)
+        corpus = _prepare(root)
         experiment = with_corpus(experiment, corpus)
-    assert experiment.plan.predicted_seconds is not None
-    # Nobody can tell before what a download takes.
-    predicted = experiment.plan.predicted_seconds + time.time() - began
-    experiment = experiment.replace(predicted_seconds=predicted)
     experiment = with_failed_points(root, with_known_points(root, experiment))
     experiment = experiment.replace(mixed=is_mixed(root, experiment))
     check_trials(experiment, length_in(corpus))
     repeat = config_text(args.words, experiment.name, root)
     experiment.write(folder, {CONFIG_FILE: repeat})
-    write_cache(root, measured)
+    write_cache(root, measured)  # ROOT may not have been there when they were measured
     return experiment, folder, corpus
+
+
+def _prepare(root: Path) -> Corpus:
+    """The built-in corpus, with what it took said: nobody can tell before what a download takes."""
+    began = time.time()
+    corpus = prepare_builtin(root)
+    print(
+        f"Corpus     prepared in {duration(time.time() - began)}, not a part of the cost",
+        flush=True,
+    )
+    return corpus
 
 
 def _check(
@@ -143,6 +152,7 @@ def _shared(
 
 
 def _plan(
+    args: argparse.Namespace,
     experiment: Experiment,
     corpus: Corpus | None,
     root: Path,
@@ -159,11 +169,33 @@ def _plan(
     check_limit(expected)
     taken = _taken_over(experiment, corpus, root)
     seconds = estimator.search(expected, trials, taken)
-    lines += plan_lines(expected, trials, corpus, estimator, seconds)
+    full = _full_seconds(args, expected, corpus, root, estimator)
+    lines += plan_lines(expected, trials, corpus, estimator, seconds, full)
     if experiment.noise.confirm is not None:
         lines.append(confirm_line(experiment, [estimator.seconds(trial) for trial in trials]))
-    planned = experiment.replace(predicted_seconds=used + seconds)
+    planned = experiment.replace(predicted_seconds=seconds)
     return planned, lines, estimator.speed_of.new
+
+
+def _full_seconds(
+    args: argparse.Namespace,
+    experiment: Experiment,
+    corpus: Corpus | None,
+    root: Path,
+    estimator: Estimator,
+) -> float | None:
+    """What the same command takes with `--preset full`, as its own plan would say it with the
+    speeds known by now; None where that is no other or impossible, or is made to fit a budget."""
+    is_other = experiment.preset != "full" and experiment.space.named_grid is None
+    if not is_other or experiment.plan.budget_seconds is not None:
+        return None
+    with suppress(UserError):
+        full = on_corpus(with_preset(args, experiment, "full"), corpus)
+        trials = check_trials(full, estimator.length)
+        speed_of = speeds_of_others(full, [t.config for t in trials], root, estimator.speed_of)
+        there = Estimator(full, speed_of, estimator.validation_tokens, estimator.length)
+        return there.search(full, trials, _taken_over(full, corpus, root))
+    return None
 
 
 def _taken_over(experiment: Experiment, corpus: Corpus | None, root: Path) -> set[RunConfig]:

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any
 
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.files import atomic_file
+from minigpt_search.data.common.formatting import duration
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.machines.machines import Machines
@@ -31,6 +33,10 @@ FILE = "calibration.json"
 MOST_SHAPES = 3
 TRAINING_SECONDS = 2.0
 SCORING_SECONDS = 1.0
+PROCESS_SECONDS = 5.0
+"""Of the measuring processes' start and their models' first steps (2026-11-29, 2 cores)."""
+MOST_SECONDS = 45.0
+"""After which no other shape is measured: beside other work a probe can take many times as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,18 +113,36 @@ def speeds(
     experiment: Experiment, configs: Sequence[RunConfig], root: Path, machines: Machines
 ) -> Speeds:
     """The speeds for trials of `configs`; those that ROOT doesn't hold yet are measured on one of
-    `machines`, which takes some seconds. Nothing is written."""
+    `machines`, which takes some seconds, and kept where ROOT is there."""
     shapes = _chosen(configs)
     known = read_cache(root)
     new: dict[str, Speed] = {}
     missing = [shape for shape in shapes if shape_key(shape, experiment) not in known]
     if missing:
-        if sys.stderr.isatty():  # some seconds without a sign of life
-            print("Measuring  how fast models of this shape train here", file=sys.stderr)
-        measured = zip(missing, machines.call(measure, experiment, missing), strict=True)
+        print(_announcement(missing), file=sys.stderr, flush=True)  # seconds without a sign of life
+        measured = zip(missing, machines.call(measure, experiment, missing), strict=False)
         new = {shape_key(shape, experiment): speed for shape, speed in measured}
+        write_cache(root, new)  # also a command that trains nothing has waited for them
     known |= new
-    return Speeds({shape: known[shape_key(shape, experiment)] for shape in shapes}, new)
+    keys = {shape: shape_key(shape, experiment) for shape in shapes}
+    return Speeds({shape: known[key] for shape, key in keys.items() if key in known}, new)
+
+
+def speeds_of_others(
+    experiment: Experiment, configs: Sequence[RunConfig], root: Path, known: Speeds
+) -> Speeds:
+    """Those that `speeds` gives for another experiment without measuring: what ROOT holds, and for
+    the rest those `known` of nearby shapes."""
+    there, shapes = read_cache(root), _chosen(configs)
+    keys = {shape: shape_key(shape, experiment) for shape in shapes}
+    found = {shape: there[key] for shape, key in keys.items() if key in there}
+    return Speeds(found if len(found) == len(shapes) else known.measured | found)
+
+
+def _announcement(missing: Sequence[RunConfig]) -> str:
+    seconds = PROCESS_SECONDS + len(missing) * (TRAINING_SECONDS + SCORING_SECONDS)
+    which = "this shape train" if len(missing) == 1 else f"{len(missing)} shapes train"
+    return f"Measuring  how fast models of {which} here: about {seconds:.0f} s"
 
 
 def _model_and_batch(config: RunConfig) -> tuple[Any, ...]:
@@ -135,15 +159,24 @@ def _chosen(configs: Sequence[RunConfig]) -> list[RunConfig]:
 
 
 def measure(experiment: Experiment, configs: Sequence[RunConfig]) -> list[Speed]:
-    """Each configuration's speed, the mean of the processes that do the same at a time."""
+    """Each configuration's speed, the mean of the processes that do the same at a time. After
+    `MOST_SECONDS` those that are left aren't measured: their speeds are missing at the end."""
     machine = experiment.machine
     with ExitStack() as stack:
         probes = [
             stack.enter_context(ProbeProcess(machine.device, machine.threads_per_trial))
             for _ in range(processes_together(experiment))
         ]
-        measured = []
+        measured: list[Speed] = []
+        began = time.monotonic()
         for config in configs:
+            if measured and time.monotonic() - began > MOST_SECONDS:
+                print(
+                    f"Measuring  took {duration(time.monotonic() - began)} for {len(measured)} of "
+                    f"{len(configs)} shapes: the others' speed is reckoned from theirs",
+                    file=sys.stderr,
+                )
+                break
             prepare(probes, config, machine.pack)
             training = measure_together(probes, "train", TRAINING_SECONDS)
             scoring = measure_together(probes, "score", SCORING_SECONDS)

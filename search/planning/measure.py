@@ -7,6 +7,7 @@ What a search's trials will do at a time is measured at a time, each in a proces
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,14 @@ from minigpt_search.model.config import RunConfig
 
 SIZES = (1, 2, 4, 8)
 """How many trials on a GPU, or in a pack, `auto` tries."""
+PATIENCE_SECONDS = 20.0
+"""After which it is said what is waited for, again and again."""
+SLOW = {
+    "build": "is waiting for a model's first steps",
+    "train": "is waiting for training steps to end",
+    "score": "is waiting for an evaluation to end",
+}
+"""By what a process was asked for."""
 LEAST_GAIN = 1.05
 """More trials together that gain less than this are not worth their memory."""
 
@@ -29,6 +38,7 @@ class ProbeProcess:
     """
 
     def __init__(self, device: str, threads: int) -> None:
+        self.doing = "build"
         spec = json.dumps({"device": device, "threads": threads})
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("probe.py")), spec],
@@ -45,6 +55,7 @@ class ProbeProcess:
         self.process.communicate()
 
     def ask(self, **request: Any) -> None:
+        self.doing = str(request.get("what", "build"))
         assert self.process.stdin is not None
         try:
             print(json.dumps(request), file=self.process.stdin, flush=True)
@@ -55,6 +66,8 @@ class ProbeProcess:
         """`memory_mb`, the peak of the process; `reserved_bytes`, what its device must hold for
         it; `tokens_per_second` of all members together, if that was asked for."""
         assert self.process.stdout is not None
+        while not select.select([self.process.stdout], [], [], PATIENCE_SECONDS)[0]:
+            print(f"Measuring  {SLOW[self.doing]}: this machine is slow or busy", file=sys.stderr)
         line = self.process.stdout.readline()
         if not line:
             raise _ended_early()

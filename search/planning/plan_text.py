@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from minigpt_search.data.common.formatting import duration, storage
+from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.data.tokenizers.record import GPT2
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
@@ -13,9 +17,7 @@ from minigpt_search.search.planning.estimate import WORKER_BYTES, Estimator
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.confirm import FIRST_ROUND
 from minigpt_search.search.results.labels import trial_label
-from minigpt_search.search.space.axes import AXES, CHOICES, apply_axes
-from minigpt_search.search.space.objective import BUILTIN_TOKENS
-from minigpt_search.search.space.presets import PRESETS
+from minigpt_search.search.space.axes import AXES, CHOICES
 from minigpt_search.search.storage.uri import experiment_uri
 from minigpt_search.search.trials.feasible import left_out_lines
 from minigpt_search.search.trials.groups import price_line, shared_steps
@@ -24,6 +26,8 @@ from minigpt_search.search.trials.trial import Trial
 
 DRIVER_BYTES = 900e6
 """The driver with Ray's own processes (2026-11-24)."""
+LEAST_BEFORE_SECONDS = 1.0
+"""Before a search that is worth a word at its end."""
 
 
 def plan_lines(
@@ -32,11 +36,12 @@ def plan_lines(
     corpus: Corpus | None,
     estimator: Estimator,
     seconds: float,
+    full_seconds: float | None = None,
 ) -> list[str]:
     """What will be trained, on what machine, and how long it will take, a line each.
 
     A sampler's `trials` are a sample of its space; the plan is scaled from them. `seconds` is
-    what all is predicted to take.
+    what all is predicted to take, `full_seconds` what it would with the preset `full`.
     """
     machine, parallel, length = (
         experiment.machine.hardware,
@@ -53,12 +58,10 @@ def plan_lines(
         "at most " if experiment.plan.stopper in ("asha", "median") else ""
     )  # nobody knows who stops
     cost = f"Cost       {most}about {duration(seconds)} here"
-    if experiment.preset != "full" and experiment.space.named_grid is None:
-        in_split = corpus.manifest.splits["train"].tokens if corpus else BUILTIN_TOKENS
-        there = sum(
-            share * _seed_seconds(experiment, trial, in_split, estimator) for trial, share in pairs
-        )
-        cost += f"; with --preset full about {duration(scale * there / parallel)}"
+    cost += " without confirming" if experiment.noise.confirm is not None else ""
+    cost += " and the time to prepare the corpus" if corpus is None else ""
+    if full_seconds is not None:
+        cost += f"; with --preset full about {duration(full_seconds)}"
     sampler = f" by {experiment.plan.sampler}" if experiment.plan.sampler else ""
     goal = (
         ""
@@ -127,33 +130,37 @@ def _axes_text(experiment: Experiment) -> str:
     return "; ".join(texts) or "one configuration"
 
 
-def _seed_seconds(experiment: Experiment, trial: Trial, tokens: int, estimator: Estimator) -> float:
-    """Training time of the same trial under the `full` preset, whose epoch is the corpus of
-    `tokens`; what the command line fixed stays fixed."""
-    preset, base = PRESETS[experiment.preset], experiment.space.base
-    cell = {
-        axis.name: axis.value(trial.config)
-        for axis in AXES.values()
-        if axis.name in trial.values or axis.value(base) not in (None, axis.value(preset))
-    }
-    full = PRESETS["full"].replace(vocab_size=base.model.vocab_size)
-    config = apply_axes(full, cell).replace(precision=base.train.precision)
-    if base.train.tokens_per_epoch != preset.train.tokens_per_epoch:
-        tokens = min(tokens, base.train.tokens_per_epoch or tokens)
-    return config.train.epochs * tokens / estimator.speed_of(config).training
+def watch_lines(experiment: Experiment, folder: Path) -> list[str]:
+    """How to look on while the search in `folder` runs, by what is installed here."""
+    page = command_line("reports/generate.py", experiment.name, "--watch", root=folder.parents[1])
+    commands = [page]
+    if shutil.which("tensorboard") is not None:
+        commands.append(shlex.join(["tensorboard", "--logdir", str(folder / "tensorboard")]))
+    if shutil.which("optuna-dashboard") is not None:
+        study = f"sqlite:///{(folder / 'study.db').absolute()}"
+        commands.append(shlex.join(["optuna-dashboard", study]))
+    return [f"{'' if n else 'Watch':<10} {command}" for n, command in enumerate(commands)]
 
 
-def end_line(experiment: Experiment, used: float) -> str:
-    """The predicted time against the real one."""
-    text = f"Time       {duration(used)}"
-    if experiment.noise.confirm is not None and experiment.plan.predicted_seconds is not None:
-        text += f"; {duration(experiment.plan.predicted_seconds)} were predicted without confirming"
-    elif experiment.plan.predicted_seconds is not None:
-        off = used / experiment.plan.predicted_seconds - 1
+def end_line(experiment: Experiment, searched: float, used: float) -> str:
+    """The real time against the predicted one.
+
+    Args:
+        searched: seconds of what was predicted (`Clock.searched`).
+        used: seconds from the commands' starts (`Clock.used`).
+    """
+    text, predicted = f"Time       {duration(searched)}", experiment.plan.predicted_seconds
+    if experiment.noise.confirm is not None and predicted is not None:
+        text += f" with confirming; {duration(predicted)} were predicted without it"
+    elif predicted is not None:
+        off = searched / predicted - 1
         most = "at most " if experiment.plan.stopper in ("asha", "median") else ""
-        text += f"; predicted were {most}{duration(experiment.plan.predicted_seconds)} ({off:+.0%})"
+        text += f"; predicted were {most}{duration(predicted)} ({off:+.0%})"
+    if used - searched >= LEAST_BEFORE_SECONDS:
+        text += f"; {duration(used - searched)} before it, to start, measure and prepare"
     if experiment.plan.budget_seconds is not None:
-        text += f"; the budget was {duration(experiment.plan.budget_seconds)}"
+        budget = duration(experiment.plan.budget_seconds)
+        text += f"; in all {duration(used)}, the budget was {budget}"
     return text
 
 

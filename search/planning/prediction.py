@@ -55,7 +55,8 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
 
 
 def search_seconds(seconds: Iterable[float], workers: int) -> float:
-    """From the plan's lines to the command's end."""
+    """From the plan's lines to the command's end: what the plan says, what `plan.predicted_seconds`
+    keeps and what `Clock.searched` is compared with."""
     return START_SECONDS + makespan(seconds, workers) + END_SECONDS
 
 

@@ -27,7 +27,8 @@ from minigpt_search.model.training.evaluate import SEQUENCES_PER_BATCH
 from minigpt_search.model.training.packed_step import PackedStep
 from minigpt_search.model.training.step import Step
 
-WARM_UP_STEPS = 5
+WARM_UP_STEPS, MOST_WARM_UP_SECONDS = 5, 5.0
+"""Whichever ends first: steps can take seconds each, of a large model or beside other work."""
 MOST_STEPS_AT_ONCE = 32
 """Between two looks at the clock, which wait for the device; in training it is waited for as
 seldom."""
@@ -44,7 +45,11 @@ class Probe:
         self.tokens = torch.randint(config.model.vocab_size, shape)
         self.scored = self.tokens[:1].expand(SEQUENCES_PER_BATCH, -1).to(device)
         self.lr = config.train.lr_peak
-        self._train(WARM_UP_STEPS)
+        began = time.perf_counter()
+        for _ in range(WARM_UP_STEPS):
+            self._train(1)
+            if time.perf_counter() - began > MOST_WARM_UP_SECONDS:
+                break
         self._score(1)
 
     def trained_per_second(self, seconds: float) -> float:

@@ -77,6 +77,9 @@ class TrialRecord:
     """Of `timing`, what these took there: `timing` is that of the whole run from its start."""
     rungs: tuple[RungRecord, ...] = ()
     """Validations on the way, in order; none without `--stop`."""
+    threads_of_attempts: tuple[int, ...] = ()
+    """Threads of each attempt that its weights went through, if they changed on the way; else they
+    are the device's all along."""
 
     @property
     def is_out_of_memory(self) -> bool:

@@ -41,7 +41,9 @@ class Plan:
     """From the command's start, resumed parts added up; None: no limit. Then a sampler's `samples`
     are at most so many, and when the budget is spent those that there were."""
     predicted_seconds: float | None = None
-    """What the command was predicted to take."""
+    """What the plan said that the search takes, from the plan to the command's end: without the
+    command's start, measuring and preparing the corpus before it, and without confirming. None
+    after a resume that changed the plan or what trials have of the machine."""
 
     def __post_init__(self) -> None:
         if self.sampler not in (None, *SAMPLERS):

@@ -37,6 +37,8 @@ class Start:
     """The optimizer step it went on from; None if it was lost before it knew."""
     memory_kills: int | None = None
     """How many processes the machine had killed for memory by then; None if it doesn't say."""
+    threads: int | None = None
+    """With how many it trained; None in a file from before they could change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,17 @@ class Started:
     """The axes' values."""
     replicate: int
     starts: tuple[Start, ...] = ()
+
+    def threads_of_attempts(self) -> tuple[int, ...]:
+        """The threads of the starts that its weights went through, from the newest at step 0 on,
+        oldest first; none if they are the same all along."""
+        trained: list[int] = []
+        for start in reversed(self.starts):
+            if start.from_step is not None and start.threads is not None:
+                trained.insert(0, start.threads)
+                if start.from_step == 0:
+                    break
+        return tuple(trained) if len(set(trained)) > 1 else ()
 
 
 def trial_folder(experiment_folder: Path, trial_id: str) -> Path:

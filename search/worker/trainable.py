@@ -35,6 +35,7 @@ from minigpt_search.search.records.trial_folder import (
     Start,
     note_start,
     read_outcome,
+    read_started,
     trial_folder,
     write_outcome,
 )
@@ -102,12 +103,13 @@ def _train_what_is_left(
     """Train those without an outcome and write theirs. Raises OSError if it can't be written."""
     folders = {t.trial_id: trial_folder(files.folder, t.trial_id) for t in trials}
     left = [t for t in trials if read_outcome(folders[t.trial_id]) is None]
-    start = Start(session=session, memory_kills=memory_kills())
+    threads = experiment.machine.threads_per_trial
+    start = Start(session=session, memory_kills=memory_kills(), threads=threads)
     starts = [note_start(folders[t.trial_id], t.values, t.replicate, start).starts for t in left]
     for trial in left:
         files.wrote(folders[trial.trial_id] / STARTED_FILE)
     # Workers are reused between trials, so whatever is global is set at each start.
-    torch.set_num_threads(experiment.machine.threads_per_trial)
+    torch.set_num_threads(threads)
     gc.freeze()  # modules stay: the collection after a trial took 0.17 s to go over them
     hold_to_share(experiment.machine.device, 1.0 if alone else experiment.machine.gpus_per_trial)
     killed = not alone and any(_was_killed_for_memory(known) for known in starts)
@@ -124,6 +126,9 @@ def _train_what_is_left(
         results = zip(left, _train(experiment, left, files), strict=True)
     for trial, result in results:
         record = make_record(trial, result, attempts[trial.trial_id], experiment.machine.device)
+        if (started := read_started(folders[trial.trial_id])) is not None:
+            threads_of_attempts = started.threads_of_attempts()
+            record = dataclasses.replace(record, threads_of_attempts=threads_of_attempts)
         write_outcome(folders[trial.trial_id], record)
         files.ended(trial.trial_id)
         if (branches or one_by_one) and trial is not left[-1]:  # that one's is the end's report

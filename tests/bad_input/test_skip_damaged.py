@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from minigpt_search.search import run
+from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.driver.recorder import collect_outcomes
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.trial_folder import trial_folder, write_outcome
@@ -49,7 +50,8 @@ def test_a_resume_has_it_to_run(
         return "Interrupted"
 
     monkeypatch.setattr(run, "_search", note)
-    assert run.resume(home, "done", None, skip_damaged=True) == 1
+    args = make_parser().parse_args(["--resume", "done", "--skip-damaged"])
+    assert run.resume(home, "done", args) == 1
     assert missing == {damaged.trial_id}
     printed = capsys.readouterr().out
     assert printed.count("line 2 is damaged") == 1

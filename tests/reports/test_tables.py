@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from minigpt_search.data.common.formatting import duration, one_line, share, storage
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
+from minigpt_search.model.records import Device
 from minigpt_search.reports.page import findings, setup_tables, tables
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.answer.endings import without_result
@@ -199,3 +201,20 @@ def test_text_for_a_terminal_is_narrow_and_harmless(reason: str, label: str) -> 
     assert all(line.isprintable() for line in text.split("\n"))
     kept = "".join(text.split())
     assert all(word[:1] in kept for word in one_line(reason).split())
+
+
+def test_threads_are_told_where_a_resume_changed_them(build: Any) -> None:
+    experiment = build.plan({"lr": (1e-4, 3e-4, 1e-3, 3e-3)})
+
+    def row(*threads: int, of_last: tuple[int, ...] = ()) -> str | None:
+        devices = [Device(kind="cpu", name="EPYC", threads=number) for number in threads]
+        trials = [build.trial(experiment, {"lr": 1e-4}, (8.0,) * 3, device=d) for d in devices]
+        trials[-1] = dataclasses.replace(trials[-1], threads_of_attempts=of_last)
+        frame = setup_tables.provenance(experiment, trials)
+        return dict(frame.itertuples(index=False, name=None)).get("Threads")
+
+    assert row(1, 1, 1) is None
+    changed = row(2, 2, 2, 1)
+    assert changed is not None and "trials 1 to 3 with 2, trial 4 with 1; the last bits" in changed
+    cut = row(1, 1, of_last=(2, 1))
+    assert cut is not None and "trial 1 with 1, trial 2 with 2, then 1" in cut

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import random
+import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.formatting import duration
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.cli.make_experiment import make_experiment
@@ -36,7 +41,6 @@ from minigpt_search.search.planning.calibration import (
     Speeds,
     read_cache,
     speeds,
-    write_cache,
 )
 from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.estimate import Estimator
@@ -139,7 +143,7 @@ def test_a_shape_that_was_not_measured_has_the_speed_of_the_nearest_by_its_opera
 
 
 def test_speeds_are_measured_once_and_a_damaged_file_counts_as_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured: list[int] = []
 
@@ -152,10 +156,13 @@ def test_speeds_are_measured_once_and_a_damaged_file_counts_as_none(
     widths = [experiment.space.base.replace(embed_dim=width) for width in (32, 64, 96, 128, 256)]
     first = speeds(experiment, widths, tmp_path, LocalMachines())
     assert measured == [32, 96, 256]
-    assert not list(tmp_path.iterdir())
-    write_cache(tmp_path, first.new)
+    assert capsys.readouterr().err.startswith("Measuring  how fast models of 3 shapes train here")
+    assert read_cache(tmp_path) == first.new  # also a dry run, or one that is refused, keeps them
     again = speeds(experiment, widths, tmp_path, LocalMachines())
-    assert measured == [32, 96, 256] and not again.new
+    assert measured == [32, 96, 256] and not again.new and capsys.readouterr().err == ""
+    speeds(experiment, widths, tmp_path / "no root", LocalMachines())
+    assert not (tmp_path / "no root").exists()
+    del measured[3:]
     other = experiment.replace(threads_per_trial=7)
     speeds(other, widths[:1], tmp_path, LocalMachines())
     assert measured == [32, 96, 256, 32]
@@ -269,24 +276,85 @@ def test_the_clock_goes_on_from_where_the_run_before_was_noted(tmp_path: Path) -
     now.time = 5000.0
     second = Clock(tmp_path, started=4999.0, now=now)
     assert second.used() == 41.0
+    assert (first.searched(), second.searched()) == (4000.0, 30.0)
+    second.note()
+    idle = Clock(tmp_path, started=4999.0, now=now, counts=False)
+    now.time = 6000.0
+    idle.note()
+    assert (idle.used(), idle.searched()) == (41.0, 30.0)
     (tmp_path / "clock.json").write_text("{")
-    assert Clock(tmp_path, started=4999.0, now=now).used() == 1.0
+    assert Clock(tmp_path, started=5999.0, now=now).used() == 1.0
+    older = checked_json.seal({"used_seconds": 41.0})  # its prediction was of all of it
+    (tmp_path / "clock.json").write_text(json.dumps(older))
+    assert Clock(tmp_path, started=5999.0, now=now).searched() == 41.0
 
 
 def test_the_last_line_has_both_times() -> None:
     experiment = plan("--grid", "lr").replace(predicted_seconds=200.0)
-    assert end_line(experiment, 250.0) == "Time       4.2 min; predicted were 3.3 min (+25%)"
+    line = end_line(experiment, 250.0, 250.5)
+    assert line == "Time       4.2 min; predicted were 3.3 min (+25%)"
+    assert end_line(experiment, 250.0, 262.0).endswith(
+        "(+25%); 12.0 s before it, to start, measure and prepare"
+    )
     limited = experiment.replace(budget_seconds=300.0)
-    assert end_line(limited, 190.0).endswith("(-5%); the budget was 5.0 min")
+    assert end_line(limited, 190.0, 190.0).endswith("(-5%); in all 3.2 min, the budget was 5.0 min")
+    unknown = experiment.replace(predicted_seconds=None)
+    assert end_line(unknown, 250.0, 250.0) == "Time       4.2 min"
+    confirmed = experiment.replace(confirm=2)
+    assert "4.2 min with confirming; 3.3 min were predicted without" in end_line(
+        confirmed, 250.0, 250.0
+    )
 
 
-def test_the_plan_names_time_memory_and_disk_and_the_seed_preset_keeps_what_was_given() -> None:
+def test_what_the_plan_says_is_kept_as_what_was_predicted(
+    search_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--grid", "lr", "--corpus", "small", "--tokens-per-epoch", "4096", "--preset", "quick")
+    words += ("--name", "kept")
+    monkeypatch.setattr(sys, "argv", ["search/run.py", *words])
+
+    def measure(experiment: Experiment, configs: list[RunConfig]) -> list[Speed]:
+        return [dataclasses.replace(SPEED, training=1234.0)] * len(configs)
+
+    monkeypatch.setattr(calibration, "measure", measure)
+    args = make_parser().parse_args(words)
+    long_ago = time.time() - 1000.0  # a start and a measuring that took their time
+    begun = begin(args, search_root, long_ago, LocalMachines())
+    assert begun is not None and begun[0].plan.predicted_seconds is not None
+    cost = f"Cost       about {duration(begun[0].plan.predicted_seconds)} here"
+    assert cost in capsys.readouterr().out
+
+
+def test_the_full_preset_beside_a_quick_plan_takes_what_its_own_plan_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(experiment: Experiment, configs: list[RunConfig]) -> list[Speed]:
+        return [dataclasses.replace(SPEED, training=99.0 * c.train.batch_size) for c in configs]
+
+    monkeypatch.setattr(calibration, "measure", measure)
+
+    def said(*words: str) -> str:
+        words = ("--grid", "lr,epochs", "--dry-run", *words)
+        words += ("--max-concurrent", "2", "--cpus-per-trial", "1")
+        monkeypatch.setattr(sys, "argv", ["search/run.py", *words])
+        assert begin(make_parser().parse_args(words), tmp_path, time.time(), machines) is None
+        return capsys.readouterr().out
+
+    machines = LocalMachines()
+    [own] = re.findall("Cost       about (.*) here", said("--preset", "full"))
+    assert f"; with --preset full about {own}\n" in said("--preset", "quick")
+    assert "--preset full about" not in said("--preset", "quick", "--budget", "50h")
+
+
+def test_the_plan_names_time_memory_and_disk_and_the_full_preset_beside_it() -> None:
     words = "--grid", "lr", "--tokens-per-epoch", "25600"
     experiment, trials, estimator = estimated(*words)
-    lines = "\n".join(plan_lines(experiment, trials, None, estimator, 120.0))
+    lines = "\n".join(plan_lines(experiment, trials, None, estimator, 120.0, 156.0))
     assert "102,400 training tokens" in lines
-    # 4 rates × 3 epochs × 25,600 tokens at 1,000 a second, two at a time
-    assert "Cost       about 2.0 min here; with --preset full about 2.6 min" in lines
+    assert (
+        "Cost       about 2.0 min here and the time to prepare the corpus; with --preset" in lines
+    )
+    assert "with --preset full about 2.6 min" in lines
     assert "Memory     about 2.7 GB at most, 900.0 MB for each trial" in lines
     assert "Disk " in lines
 
