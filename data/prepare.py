@@ -10,12 +10,14 @@ import argparse
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: the project's root on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.invocation import command_line, program
 from minigpt_search.data.common.paths import artifacts_root, check_writable
 from minigpt_search.data.corpus.corpus import verify_corpus
 from minigpt_search.data.corpus.manifest import read_manifest
@@ -48,19 +50,20 @@ alone, the corpus is as large as the shares allow. Nothing is ever repeated.
 """
 EXAMPLE = """\
 example:
-  python data/prepare.py --source enwiki.xml.bz2:2 --source my_notes/:1 --tokens 5000000 --name mix
+  PROGRAM --source enwiki.xml.bz2:2 --source my_notes/:1 --tokens 5000000 --name mix
 
 a large corpus, on a Ray cluster (the same corpus to the byte; a killed run goes on where it was):
-  python data/prepare.py --source enwiki.xml.bz2 --address auto --work /shared/work
+  PROGRAM --source enwiki.xml.bz2 --address auto --work /shared/work
 """
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    prog = shlex.join(program("data/prepare.py"))
     parser = ArgumentParser(
-        prog="python data/prepare.py",
+        prog=prog,
         description=DESCRIPTION,
-        epilog=EXAMPLE,
+        epilog=EXAMPLE.replace("PROGRAM", prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--source", action="append", metavar="SOURCE[:WEIGHT]", help="see above")
@@ -130,7 +133,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--work", metavar="FOLDER", help="with --address: one that all nodes see")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     parser.add_argument("--verify", action="store_true", help="hash the files of the corpus again")
-    return parser.parse_args(arguments)
+    return parser
 
 
 def default_name(source: str) -> str:
@@ -139,9 +142,9 @@ def default_name(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "corpus"
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    arguments = parse_arguments()
+    arguments = make_parser().parse_args(argv)
     sources = tuple(arguments.source or CorpusSpec.sources)
     spec = CorpusSpec(
         name=default_name(sources[0]) if arguments.name is None else arguments.name,
@@ -177,11 +180,10 @@ def main() -> int:
         check_writable(cluster.work, "--work")
     folder = prepare_corpus(spec, root, arguments.quiet, arguments.workers, cluster)
     if not arguments.quiet:
-        out = [] if root == artifacts_root() else ["--out", str(root)]
         small = read_manifest(folder).splits["train"].tokens < LEAST_FOR_FULL
         preset = ["--preset", "quick"] if small else []
-        words = ["python", "search/run.py", "--grid", "lr", *preset, "--corpus", spec.name, *out]
-        print(f"search     {shlex.join(words)}")
+        words = ["--grid", "lr", *preset, "--corpus", spec.name]
+        print(f"search     {command_line('search/run.py', *words, root=root)}")
     return 0
 
 

@@ -13,18 +13,25 @@ import json
 import math
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
+from minigpt_search.data.common.invocation import parse_first
+from minigpt_search.model.parsers import export_parser
+
+if __name__ == "__main__":  # --help needs nothing of what is imported below
+    parse_first(export_parser().parse_args)
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.tokenizers.base import END_OF_TEXT, Tokenizer
 from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN
@@ -141,20 +148,9 @@ def export(checkpoint: Path, folder: Path, root: Path) -> None:
         made.rename(folder)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Export as the command line says. Returns the exit status."""
-    parser = ArgumentParser(
-        prog="python model/export.py",
-        description="example: python model/export.py final.pt exported",
-    )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("folder", type=Path, help="new, for transformers' from_pretrained")
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="its downloads/ has GPT-2's tokenizer ($MINIGPT_HOME, or ./artifacts)",
-    )
-    args = parser.parse_args()
+    args = export_parser().parse_args(argv)
     try:
         export(args.checkpoint, args.folder, artifacts_root(args.out))
     except (OSError, SafetensorError) as error:  # the latter for a full disk

@@ -9,15 +9,22 @@ Source of nucleus sampling (--top-p): Holtzman et al. 2020 (arXiv 1904.09751).
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
+from minigpt_search.data.common.invocation import parse_first
+from minigpt_search.model.parsers import generate_parser
+
+if __name__ == "__main__":  # --help needs nothing of what is imported below
+    parse_first(generate_parser().parse_intermixed_args)
+
 import torch
 from torch import Tensor
 
-from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.tokenizers.base import Tokenizer
 from minigpt_search.model.network.gpt import GPT
@@ -100,25 +107,9 @@ def sample_text(
     return tokenizer.decode_bytes(ids).decode(errors="replace")
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Sample as the command line says, and print prompt and text. Returns the exit status."""
-    parser = ArgumentParser(
-        prog="python model/generate.py",
-        description='example: python model/generate.py final.pt "The president said" --tokens 50',
-    )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("prompt", nargs="?", default="")
-    parser.add_argument("--tokens", type=int, default=100, metavar="N", help="at most (100)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (0.8)")
-    parser.add_argument("--top-k", type=int, metavar="K", help="keep the K likeliest (all)")
-    parser.add_argument("--top-p", type=float, default=0.95, help="keep this probability (0.95)")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing (0)")
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="its downloads/ has GPT-2's tokenizer ($MINIGPT_HOME, or ./artifacts)",
-    )
-    args = parser.parse_intermixed_args()  # the prompt may stand after flags
+    args = generate_parser().parse_intermixed_args(argv)
     for flag, ok, right in (
         ("tokens", args.tokens >= 1, "1 or more"),
         ("temperature", 0 <= args.temperature < float("inf"), "0 or more"),

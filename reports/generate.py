@@ -20,7 +20,13 @@ from pathlib import Path
 if __name__ == "__main__":  # the checkout in place of this folder, whose names are not for import
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.invocation import needed_out, parse_first
+from minigpt_search.reports.parser import report_parser
+
+if __name__ == "__main__":  # --help needs nothing of what is imported below
+    parse_first(report_parser().parse_intermixed_args)
+
+from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.paths import artifacts_root
@@ -65,37 +71,9 @@ def _write_all(folder: Path, contents: dict[str, bytes]) -> None:
             file.write(content)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = ArgumentParser(
-        prog="python reports/generate.py",
-        description="Write the report of an experiment: report.html, report.md, figures, tables.",
-        epilog="example: python reports/generate.py lr-quick",
-    )
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="the experiment (default: the newest); several are compared",
-    )
-    parser.add_argument(
-        "--watch",
-        action="store_true",
-        help="write it again whenever a trial ends, until all have or Ctrl-C",
-    )
-    parser.add_argument(
-        "--skip-damaged", action="store_true", help="pass over damaged lines of the ledger"
-    )
-    parser.add_argument(
-        "--out",
-        metavar="ROOT",
-        help="folder that holds experiments/ (default: MINIGPT_HOME or ./artifacts)",
-    )
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status; raises `UserError` for what the user can mend."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = report_parser().parse_intermixed_args(arguments)
     names, root = options.names, artifacts_root(options.out)
     if len(names) < 2:
         return _one(options, find_experiment(root, names[0] if names else None))
@@ -127,7 +105,7 @@ def _one(options: argparse.Namespace, folder: Path) -> int:
         with _mistakes(folder):
             results = _read(folder, options.skip_damaged)
             with _whose_fault(results.experiment, folder):
-                page = build_page(results, options.out)
+                page = build_page(results, needed_out(folder.parents[1]))
             paths = write_report(page, folder / "report", refresh_seconds)
         if refresh_seconds is None:
             _print_summary(results, paths)

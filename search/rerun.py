@@ -12,16 +12,24 @@ from __future__ import annotations
 
 import datetime
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
+from minigpt_search.data.common.invocation import parse_first
+from minigpt_search.search.cli.rerun_parser import rerun_parser
+
+if __name__ == "__main__":  # --help needs nothing of what is imported below
+    parse_first(rerun_parser().parse_args)
+
 import torch
 from tqdm import tqdm
 
-from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
@@ -32,7 +40,6 @@ from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
 from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
 from minigpt_search.search.records.experiment import (
-    command_line,
     find_experiment,
     only_driver,
     read_experiment,
@@ -44,19 +51,8 @@ from minigpt_search.search.space.axes import configuration_label
 PROMPT = "The president of the United States"
 
 
-def main() -> int:
-    parser = ArgumentParser(
-        prog="python search/rerun.py",
-        description="Train the best configuration of an experiment again and keep its model. "
-        "example: python search/rerun.py lr-quick-20261122-180000",
-    )
-    parser.add_argument("name", nargs="?", help="of the experiment (the newest)")
-    parser.add_argument("--trial", metavar="ID", help="another trial than the best")
-    parser.add_argument(
-        "--skip-damaged", action="store_true", help="pass over damaged lines of the ledger"
-    )
-    parser.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
-    args = parser.parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    args = rerun_parser().parse_args(argv)
     root = artifacts_root(args.out)
     folder = find_experiment(root, args.name)
     experiment = read_experiment(folder)

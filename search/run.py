@@ -7,20 +7,27 @@ python search/run.py --grid lr --preset quick --device cpu      # a laptop's siz
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
+from minigpt_search.data.common.invocation import parse_first
+from minigpt_search.search.cli.parser import check_options, make_parser
+
+if __name__ == "__main__":  # --help needs nothing of what is imported below
+    parse_first(make_parser().parse_args)
+
 from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.common.paths import artifacts_root, check_writable
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.records import DIVERGED, FAILED
 from minigpt_search.model.run_length import RunLength
+from minigpt_search.search.cli.config_file import with_config
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
-from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.plan_search import begin
 from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
@@ -31,7 +38,6 @@ from minigpt_search.search.planning.plan_text import end_line
 from minigpt_search.search.records.clock import Clock, process_start
 from minigpt_search.search.records.experiment import (
     Experiment,
-    command_line,
     find_experiment,
     only_driver,
     read_experiment,
@@ -49,12 +55,14 @@ from minigpt_search.search.trials.length import length_in
 from minigpt_search.search.trials.trial import Trial
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser()
-    args = parser.parse_args()
+    words = with_config(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(words)
     root = artifacts_root(args.out)
     if args.extend is not None and args.resume is None:
-        args = extended_arguments(parser, root, args.extend, sys.argv[1:])
+        args = extended_arguments(parser, root, args.extend, words)
+    args.words = tuple(words)
     check_options(args)
     if not args.dry_run:
         check_writable(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -50,3 +51,19 @@ def only_process(path: Path, busy: Callable[[], None]) -> Iterator[None]:
         # again with a new one.
         path.unlink(missing_ok=True)
         lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock `path`, as `only_process` does. The file is neither made nor
+    taken away."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
 
+ANOTHER_ROOT = "name another root with --out or MINIGPT_HOME"
+"""What to do where something is not in ROOT, which is the working folder's unless it is named."""
+
 
 def artifacts_root(out: str | None = None) -> Path:
     """The root folder as an absolute path; `out` is the value of `--out`. Nothing is created."""

@@ -15,6 +15,7 @@ from typing import Any
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
+from minigpt_search.data.corpus.spec import how_to_prepare
 
 SCHEMA_VERSION = 3
 """Version 2 added the checksum; version 3 splits that are excerpts, and what each source lost."""
@@ -166,7 +167,7 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise UserError(
             f"{folder}: no {MANIFEST_FILE}, so this is not a finished corpus: "
-            "make one with `python data/prepare.py`"
+            f"{how_to_prepare(folder.name, folder.absolute().parents[1])}"
         ) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.invocation import command_line
+from minigpt_search.data.common.paths import ANOTHER_ROOT
 
 MOST_TOKENS = 10**12
 """The most tokens of a corpus: with more, a flag has a digit too many."""
@@ -109,3 +112,10 @@ class CorpusSpec:
     def options(self) -> dict[str, Any]:
         """The fields as they stand in the manifest."""
         return json.loads(json.dumps(asdict(self)))
+
+
+def how_to_prepare(name: str, root: Path) -> str:
+    """What to do where `root` has no corpus called `name`, for the end of a message."""
+    words = [] if name == CorpusSpec.name else ["--name", name, "--source", "..."]
+    command = command_line("data/prepare.py", *words, root=root)
+    return f"make it with `{command}`, or {ANOTHER_ROOT}"

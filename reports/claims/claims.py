@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from minigpt_search.data.common.formatting import counted
+from minigpt_search.data.common.invocation import command_line
 from minigpt_search.reports.claims import verdicts as claim_tests
 from minigpt_search.reports.claims.evidence import NOT_RUN, UNTOLD, Evidence
 from minigpt_search.reports.claims.verdicts import Finding
 from minigpt_search.search.answer.commands import corpus_words
-from minigpt_search.search.records.experiment import command_line
 
 ARITHMETIC = "arithmetic"
 

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from minigpt_search.data.common.formatting import one_line
+from minigpt_search.data.common.invocation import recorded_command
 from minigpt_search.reports.claims.evidence import Evidence
 from minigpt_search.reports.figures.learning_curves import (
     bits_figures,
@@ -37,7 +38,6 @@ from minigpt_search.reports.page.findings import not_run_yet
 from minigpt_search.reports.page.page import Page
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.columns import show
-from minigpt_search.search.records.experiment import command_line
 from minigpt_search.search.results.cost import trained_flop
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
@@ -208,7 +208,7 @@ def _described(results: Results) -> dict[str, str]:
         if field not in {AXES[name].field for name in experiment.space.axes}
     }
     return {
-        "command": command_line(*experiment.command),
+        "command": recorded_command(experiment.command),
         "preset": experiment.preset,
         "sampler": experiment.plan.sampler or "grid",
         "trials finished": f"{len(results.complete)} of {results.trials_so_far}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from minigpt_search.data.common.formatting import times
+from minigpt_search.data.common.invocation import command_line
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.reports.claims.claims import claims_table
 from minigpt_search.reports.claims.evidence import Evidence
@@ -14,7 +15,7 @@ from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.reports.page.seed_tables import configurations_table, rerun_commands
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.answer.text_table import trials_table
-from minigpt_search.search.records.experiment import Experiment, command_line
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.labels import short_label, trial_label, varies_one_axis
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, configuration_label

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from minigpt_search.data.common.formatting import counted, day_and_time, one_line, storage
+from minigpt_search.data.common.invocation import recorded_command
 from minigpt_search.model.config import RunConfig, TrainConfig
 from minigpt_search.model.model_size import parameter_count, parameter_table
-from minigpt_search.search.records.experiment import Experiment, command_line
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.plan import Noise
 from minigpt_search.search.space.axes import AXES, CHOICES
 from minigpt_search.search.space.objective import counted_length
@@ -106,7 +107,7 @@ def provenance(experiment: Experiment) -> pd.DataFrame:
     gpus = f"{machine.gpus_per_trial:g} GPU" if machine.device == "cuda" else "no GPU"
     packs = f" packs of up to {machine.pack} trials" if machine.pack > 1 else ""
     rows = {
-        "Command": command_line(*experiment.command),
+        "Command": recorded_command(experiment.command),
         "Preset": experiment.preset,
         "Begun": day_and_time(experiment.created_at),
         "Processor": processor,

@@ -104,6 +104,11 @@ COLUMNS = {
     "vocab_size": _number("Vocabulary", "{:,.0f}"),
     "context": Column(heading="Context"),
     "val_bits_interval": Column(heading="95% interval", numeric=True),
+    # the list of experiments
+    "experiment": Column(heading="Experiment"),
+    "state": Column(heading="State"),
+    "age": Column(heading="Age", write=duration, numeric=True),
+    "size": Column(heading="Size", write=storage, numeric=True),
     # reruns
     "command": Column(heading="Command"),
     "came_out": Column(heading="Came out the same"),

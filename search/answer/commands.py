@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from minigpt_search.search.records.experiment import Experiment, command_line
+from minigpt_search.data.common.invocation import command_line
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, Axis, Value
 from minigpt_search.search.space.presets import PRESETS, recipe_words

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.common.invocation import command_line, needed_out
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.answer.text_table import as_text, trials_table
-from minigpt_search.search.records.experiment import Experiment, command_line
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.results.results import Results
 
@@ -21,8 +21,7 @@ def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
         print(as_text(trials_table(results)))
         print()
     _print_front(results)
-    out = None if root == artifacts_root() else str(root)
-    print("\n".join(answer(results, out).lines()) + "\n")
+    print("\n".join(answer(results, needed_out(root)).lines()) + "\n")
     name = experiment.name
     print(f"Ledger     {ledger.path}")
     print(f"Report     {command_line('reports/generate.py', name, root=root)}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import sys
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
-from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.corpus.spec import CorpusSpec, how_to_prepare
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.search.cli.search_flags import parse_budget, warm_starts
 from minigpt_search.search.cli.space_flags import MOST_TRIALS, claims_space, read_space
@@ -47,8 +46,7 @@ def corpus_if_prepared(root: Path, name: str) -> Corpus | None:
         return open_corpus(folder)
     if name != CorpusSpec().name:
         raise UserError(
-            f"--corpus {name}: not prepared in {folder.parent}; make it with "
-            f"`python data/prepare.py --name {name} --source ...`"
+            f"--corpus {name}: not prepared in {folder.parent}: {how_to_prepare(name, root)}"
         )
     return None
 
@@ -80,7 +78,7 @@ def make_experiment(
     made = Experiment(
         name=check_name(f"{kind}-{preset}-{now:%Y%m%d-%H%M%S}" if args.name is None else args.name),
         created_at=now.isoformat(timespec="seconds"),
-        command=("search/run.py", *sys.argv[1:]),
+        command=("search/run.py", *args.words),
         preset=preset,
         space=space,
         plan=Plan(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, is_count
+from minigpt_search.data.common.invocation import program
 from minigpt_search.search.cli import recipe_flags, search_flags, space_flags
 from minigpt_search.search.records.plan import SAMPLERS, MachineUse
 from minigpt_search.search.space.axes import AXES
@@ -15,21 +17,22 @@ DESCRIPTION = """\
 Search learning rate, epochs, width and context length of a small GPT.
 
 example:
-  python search/run.py --grid lr                           the assignment's four learning rates
-  python search/run.py --grid lr,embed_dim --lr 5e-4,1e-3  a product, with values of your own
-  python search/run.py --grid claims                       the runs that test its report's claims
-  python search/run.py --search tpe --trials 20            Optuna over lr, epochs and embed_dim
-  python search/run.py --search tpe --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
-  python search/run.py --resume lr-quick-20261122-180000   go on after a kill
+  PROGRAM --grid lr                           the assignment's four learning rates
+  PROGRAM --grid lr,embed_dim --lr 5e-4,1e-3  a product, with values of your own
+  PROGRAM --grid claims                       the runs that test its report's claims
+  PROGRAM --search tpe --trials 20            Optuna over lr, epochs and embed_dim
+  PROGRAM --search tpe --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
+  PROGRAM --resume lr-quick-20261122-180000   go on after a kill
 """
-WITH_RESUME = ("resume", "out", "skip_damaged", "storage", "address")
+WITH_RESUME = ("resume", "out", "skip_damaged", "storage", "address", "words")
 """What is given with `--resume`: everything else is the experiment's."""
 
 
 def make_parser() -> argparse.ArgumentParser:
+    prog = shlex.join(program("search/run.py"))
     parser = ArgumentParser(
-        prog="python search/run.py",
-        description=DESCRIPTION,
+        prog=prog,
+        description=DESCRIPTION.replace("PROGRAM", prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -89,6 +92,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help=f"how much training a kill may cost ({MachineUse.checkpoint_every_seconds:g})",
     )
+    where.add_argument(
+        "--config",
+        metavar="FILE.toml",
+        help="flags from a file, such as the experiment.toml of an experiment; those of the "
+        "command line win",
+    )
     where.add_argument("--dry-run", action="store_true", help="print the plan and its cost only")
     where.add_argument("--device", choices=("cpu", "cuda"), help="cuda if there is a GPU")
     where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at a time")
@@ -108,6 +117,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="of the experiment's folder, such as 2GB: losers' weights go first (no limit)",
     )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
+    parser.set_defaults(words=())  # the command line with what --config gives: search/run.py
     return parser
 
 

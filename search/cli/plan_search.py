@@ -10,6 +10,7 @@ from pathlib import Path
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.config import RunConfig
+from minigpt_search.search.cli.config_file import CONFIG_FILE, config_text
 from minigpt_search.search.cli.make_experiment import (
     corpus_if_prepared,
     make_experiment,
@@ -83,7 +84,8 @@ def begin(
     experiment = with_known_points(root, experiment)
     experiment = experiment.replace(mixed=is_mixed(root, experiment))
     check_trials(experiment, length_in(corpus))
-    experiment.write(folder)
+    repeat = config_text(args.words, experiment.name, root)
+    experiment.write(folder, {CONFIG_FILE: repeat})
     write_cache(root, measured)
     return experiment, folder, corpus
 

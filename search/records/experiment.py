@@ -9,8 +9,7 @@ import dataclasses
 import datetime
 import json
 import re
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any, NoReturn, get_type_hints
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file, only_process
-from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.common.invocation import command_line
+from minigpt_search.data.common.paths import ANOTHER_ROOT
 from minigpt_search.search.records.plan import (
     CorpusUse,
     MachineUse,
@@ -33,6 +33,8 @@ from minigpt_search.search.records.plan import (
 from minigpt_search.search.space.presets import PRESETS
 from minigpt_search.search.space.space import Space
 
+LOCK_FILE = ".lock"
+"""In an experiment's folder; its driver holds it."""
 SCHEMA_VERSION = 2
 """2: its fields are in sections; 1 had them side by side."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -95,14 +97,17 @@ class Experiment:
         confirmed = min(noise.confirm or 0, self.planned_trials // noise.seeds)
         return self.planned_trials + confirmed * noise.confirm_seeds
 
-    def write(self, folder: Path) -> None:
-        """Make `folder` with its `experiment.json`, whole or not at all. Raises `UserError`."""
+    def write(self, folder: Path, beside: Mapping[str, str] | None = None) -> None:
+        """Make `folder` with its `experiment.json`, and the texts of `beside` as files of these
+        names, whole or not at all. Raises `UserError`."""
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
                 made = Path(temporary) / "made"
                 made.mkdir()
                 replace_experiment(made, self)
+                for name, text in (beside or {}).items():
+                    (made / name).write_bytes(text.encode(errors="surrogateescape"))
                 made.rename(folder)
         except OSError as error:
             raise UserError(
@@ -187,15 +192,6 @@ def check_name(name: str, flag: str = "--name") -> str:
     return name
 
 
-def command_line(*words: str, root: Path | None = None, out: str | None = None) -> str:
-    """A command to print, quoted for a shell and with `python` before a script; with `--out OUT`,
-    or with the one that is needed to find `root`."""
-    python = ["python"] if words and words[0].endswith(".py") else []
-    if root is not None and root != artifacts_root():
-        out = str(root)
-    return shlex.join([*python, *words, *(["--out", out] if out else [])])
-
-
 def find_experiment(root: Path, name: str | None) -> Path:
     """The folder of experiment `name`, or of the newest. Raises `UserError` if there is none."""
     home = root / "experiments"
@@ -203,11 +199,13 @@ def find_experiment(root: Path, name: str | None) -> Path:
         folder = home / check_name(name, "experiment")
         if not (folder / "experiment.json").is_file():
             there = ", ".join(sorted(p.parent.name for p in home.glob("*/experiment.json")))
-            raise UserError(f"no experiment {name!r} in {home}; there are: {there or 'none'}")
+            there = there or f"none; {ANOTHER_ROOT}"
+            raise UserError(f"no experiment {name!r} in {home}; there are: {there}")
         return folder
     folders = [path.parent for path in home.glob("*/experiment.json")]
     if not folders:
-        raise UserError(f"no experiment in {home}: begin with `python search/run.py --grid lr`")
+        begin = command_line("search/run.py", "--grid", "lr", root=root)
+        raise UserError(f"no experiment in {home}: begin with `{begin}`, or {ANOTHER_ROOT}")
     return max(folders, key=lambda folder: ((folder / "experiment.json").stat().st_mtime, folder))
 
 
@@ -220,7 +218,7 @@ def only_driver(folder: Path) -> Iterator[None]:
 
     with ExitStack() as held:
         try:
-            held.enter_context(only_process(folder / ".lock", busy))
+            held.enter_context(only_process(folder / LOCK_FILE, busy))
         except OSError as error:
             raise UserError(f"{folder}: can't be written to ({error.strerror})") from None
         yield

@@ -7,10 +7,11 @@ Where a copy of the checkout has folders or files in place of the links, the che
 
 from pathlib import Path
 
+__version__ = "0.1.0"
 _ROOMS = ("data", "model", "search", "reports")
 _HERE = Path(__file__).resolve().parent
 _CHECKOUT = _HERE.parents[1]
 if (_CHECKOUT / "search" / "run.py").is_file() and any(
     (_HERE / room).resolve() != _CHECKOUT / room for room in _ROOMS
 ):
-    __path__ = [str(_CHECKOUT)]
+    __path__ = [str(_CHECKOUT), str(_HERE)]

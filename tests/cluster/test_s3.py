@@ -191,7 +191,7 @@ def test_a_server_that_is_gone_ends_the_search_which_goes_on_when_it_is_back(
     finally:
         s3.start()
     assert f"The search can't go on: {HOME}: network connection" in said
-    assert f"python search/run.py --resume {place}" in said
+    assert f"search/run.py --resume {place}" in said
     finish(start("--resume", place, out=search_root, node=tmp_path / "node"), 0)
     assert losses(folder) == undisturbed()
 

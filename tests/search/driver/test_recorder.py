@@ -15,7 +15,7 @@ from minigpt_search.model.records import COMPLETE, FAILED, Device, EpochRecord, 
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
-from minigpt_search.search.records.experiment import Experiment, command_line
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.trial_folder import (
     Start,
@@ -204,12 +204,3 @@ def test_a_study_holds_any_grid_in_any_folder(
     assert study.best_params == trials[0].values
     assert [t.state.name for t in study.trials] == ["COMPLETE"] * len(trials) + ["FAIL"]
     assert sorted(p.name for p in folder.iterdir()) == ["ledger.jsonl", "study.db"]
-
-
-def test_printed_commands_are_quoted_and_find_their_root(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MINIGPT_HOME", str(tmp_path))
-    assert command_line("a.py", "x y", root=tmp_path) == "python a.py 'x y'"
-    other = tmp_path / "other"
-    assert command_line("a.py", root=other) == f"python a.py --out {other}"

@@ -53,7 +53,7 @@ def test_the_main_job_trains_four_rates_and_says_what_is_next(
     out = undisturbed.stdout
     assert "no GPU" in out and "--preset full about" in out
     assert str(folder / "ledger.jsonl") in out
-    assert "python search/rerun.py lr" in out
+    assert "search/rerun.py lr" in out
     best = ledger.best()
     assert best is not None and f"{best.final.val_loss_nats:.4f}" in out
 
@@ -90,7 +90,7 @@ def test_packs_leave_the_same_trials_and_curves_also_when_they_were_ended(
     if cut:  # while the second pack trains
         ended = end_when((folder / "ledger.jsonl").exists, *words, sent=signal.SIGTERM)
         assert ended.returncode == 1 and "Traceback" not in ended.stderr
-        assert f"python search/run.py --resume {name}" in ended.stdout
+        assert f"search/run.py --resume {name}" in ended.stdout
         assert len(Ledger(folder / "ledger.jsonl").trials) < 4
         words = ("--resume", name)
     done = run_script("search/run.py", *words)

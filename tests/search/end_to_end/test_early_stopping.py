@@ -31,7 +31,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does_with_the_rungs_of_its_
     words = *rates, "--stop", "asha", *ONE_AT_A_TIME, "--name", "stopping", *SMALL
     ended = end_when((folder / "ledger.jsonl").exists, *words, sent=signal.SIGINT)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
-    assert "python search/run.py --resume stopping" in ended.stdout
+    assert "search/run.py --resume stopping" in ended.stdout
     resumed = run_script("search/run.py", "--resume", "stopping")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     trials = Ledger(folder / "ledger.jsonl").trials

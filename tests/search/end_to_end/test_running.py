@@ -159,7 +159,7 @@ def test_a_failed_trial_stops_no_other_and_is_tried_again_on_resume(
     assert f"Failed     {trial.label}: IsADirectoryError" in done.stdout
     assert str(home / "error.log") in done.stdout
     assert "Traceback" in (home / "error.log").read_text()
-    assert "python search/run.py --resume running" in done.stdout
+    assert "search/run.py --resume running" in done.stdout
     ledger = Ledger(folder / "ledger.jsonl")
     assert [t.trial_id for t in ledger.trials if t.status == FAILED] == [trial.trial_id]
     assert len(ledger.complete()) == 3

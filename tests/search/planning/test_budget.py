@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -213,7 +212,6 @@ def test_what_max_cost_left_out_of_the_plan_does_not_come_back_when_it_is_trimme
 ) -> None:
     words = ("--lr", "1e-3,2e-3", "--embed-dim", "16,32", "--epochs", "6", "--preset", "quick")
     words += ("--corpus", "small", "--budget", "60s", "--max-cost", "4e11flop", "--name", "trimmed")
-    monkeypatch.setattr(sys, "argv", ["search/run.py", *words])
     monkeypatch.setattr(calibration, "measure", lambda experiment, configs: [SPEED] * len(configs))
     args = make_parser().parse_args(words)
     begun = begin(args, search_root, time.time(), LocalMachines())

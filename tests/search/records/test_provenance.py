@@ -22,7 +22,8 @@ UNDECIDING = (
     *("data/cleaning", "data/filtering", "data/pipeline", "data/sources", "data/splitting"),
     "data/prepare.py",
     "data/tokenizers",  # but what a manifest says of one
-    *("search/rerun.py", "model/generate.py"),  # what is done with a finished search
+    # What is done with a finished search.
+    *("search/rerun.py", "model/generate.py", "model/parsers.py"),
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,11 +46,11 @@ CORPUS = {"content_hash": "abc", "manifest": {"name": "builtin"}}
 
 def plan(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Experiment:
     """The experiment that `search/run.py` makes of these words."""
-    monkeypatch.setattr(sys, "argv", ["search/run.py", *words])
     parser = make_parser()
     args = parser.parse_args(words)
     if args.extend is not None:
         args = extended_arguments(parser, root, args.extend, words)
+    args.words = words
     check_options(args)
     return make_experiment(args, args.device or "cpu").replace(**CORPUS)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -42,11 +41,11 @@ SAMPLER = ("--search", "tpe", "--trials", "9", "--preset", "quick")
 
 def plan(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Experiment:
     """The experiment that `search/run.py` makes of these words."""
-    monkeypatch.setattr(sys, "argv", ["search/run.py", *words])
     parser = make_parser()
     args = parser.parse_args(words)
     if args.extend is not None:
         args = extended_arguments(parser, root, args.extend, words)
+    args.words = words
     check_options(args)
     return make_experiment(args, "cpu").replace(**CORPUS)
 
