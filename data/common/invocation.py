@@ -102,4 +102,7 @@ def _script_file(script: str) -> Path:
 
 def _in_checkout(script: str) -> bool:
     """Whether the working folder is the checkout that this program runs from."""
-    return (Path.cwd() / script).resolve() == _script_file(script)
+    try:
+        return (Path.cwd() / script).resolve() == _script_file(script)
+    except OSError:  # a working folder that is gone
+        return False

@@ -111,6 +111,8 @@ def _texts(value: Any, action: argparse.Action, where: str) -> list[str]:
 
 def _text(value: Any, may_be_number: bool, where: str) -> str:
     if isinstance(value, str):
+        if "\0" in value:  # as no word of a command line can have
+            raise UserError(f"{where}: give text without the character 0")
         return value
     if may_be_number and isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)

@@ -175,6 +175,11 @@ HEADS = (*TPE, "--grid", "embed_dim,n_heads")
         (("--grid", "lr", "--corpus", "../corpus/small"), "--corpus '../corpus/small'"),
         (("--grid", "lr", "--corpus", "x" * 5000), "--corpus 'xxx"),
         (("--resume", "never"), "no experiment 'never'"),
+        (("--config", "none.toml"), "--config none.toml: can't be read"),
+        (("--config", "HOME"), "can't be read (Is a directory)"),
+        (("--config", "HOME/calibration.json"), "no TOML"),
+        (("--config", "HOME/final.pt"), "no TOML"),
+        (("--config", ""), "--config ."),
         (("--resume", "../done"), "--resume '../done': use letters"),
         (("--resume", ""), "--resume '': use letters"),
         (("--resume", "done", "--lr", "1e-3"), "leave out --lr"),
@@ -190,8 +195,8 @@ HEADS = (*TPE, "--grid", "embed_dim,n_heads")
         ((*LR, "--out", "x" * 5000), "File name too long"),
     ],
 )
-def test_search(attempt: Any, words: tuple[str, ...], named: str) -> None:
-    attempt(RUN, *words).refused(named)
+def test_search(attempt: Any, home: Path, words: tuple[str, ...], named: str) -> None:
+    attempt(RUN, *(word.replace("HOME", str(home)) for word in words)).refused(named)
 
 
 @pytest.mark.parametrize(

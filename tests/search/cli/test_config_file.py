@@ -62,6 +62,7 @@ def test_a_key_is_a_flag(tmp_path: Path, text: str, words: str) -> None:
         ('checkpoint-every = "9"', "'checkpoint-every': give a number"),
         ("dry_run = 1", "'dry_run': give true or false"),
         ("name = 5", "'name': give text in quotes"),
+        (r'out = "a\u0000b"', "'out': give text without the character 0"),
         ('name = ["a"]', "'name': give text"),
         ("budget = 09:00:00", "'budget': give text"),
         ('search = "guess"', "'search': --search: invalid choice"),
