@@ -72,6 +72,9 @@ class ProgressLine(tune.Callback):
         self.begun: tuple[float, float] | None = None
         """When the first step was heard of, and the share done then: what the time left is
         reckoned from, so that the start-up doesn't count."""
+        self.ends: tuple[float, float] | None = None
+        """The share done when it last grew, and the moment of the end as reckoned then: between two
+        reports the time left falls by the clock."""
         self.confirmed = self._confirmed()
         self.screen = Screen(self._status)
 
@@ -221,7 +224,9 @@ class ProgressLine(tune.Callback):
         began, share_then = self.begun
         if share - share_then < _ENOUGH:
             return None
-        return time_left((now - began) * (1 - share) / (share - share_then))
+        if self.ends is None or self.ends[0] != share:
+            self.ends = share, now + (now - began) * (1 - share) / (share - share_then)
+        return time_left(self.ends[1] - now)
 
     def close(self) -> None:
         """Leave the line as it is and go to the next."""
