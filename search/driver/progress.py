@@ -15,7 +15,7 @@ from minigpt_search.search.driver.status_line import Status, time_left
 from minigpt_search.search.driver.work_done import WorkDone
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.results.configurations import configurations_of, mean_loss
 from minigpt_search.search.results.confirm import confirmation_state, is_fresh
 from minigpt_search.search.results.labels import short_label, trial_label
@@ -57,7 +57,10 @@ class ProgressLine(tune.Callback):
         self.clock = clock
         in_time = experiment.plan.sampler is not None and experiment.plan.budget_seconds is not None
         self.budget = experiment.plan.budget_seconds if in_time else None
-        self.best = ledger.best()
+        self.best: TrialRecord | None = None
+        """Of the search itself: fresh seeds of `--confirm` count by their configuration's mean."""
+        for record in ledger.complete():
+            self._note_best(experiment, record)
         self.experiment, self.ledger, self.planned = experiment, ledger, planned
         self.shared = shared
         self.reported = ReportedTrials(experiment)
@@ -146,6 +149,12 @@ class ProgressLine(tune.Callback):
                 f"{result['val_loss_nats']:.4f} nats, training loss {result['train_loss_nats']:.4f}"
             )
 
+    def _note_best(self, experiment: Experiment, record: TrialRecord) -> None:
+        if is_fresh(experiment, record):
+            return
+        if self.best is None or record.final.val_loss_nats < self.best.final.val_loss_nats:
+            self.best = record
+
     def _tell_end(self, trial: Trial) -> None:
         self.announced.add(trial.trial_id)
         self.running.pop(trial.trial_id, None)
@@ -157,8 +166,7 @@ class ProgressLine(tune.Callback):
             return
         if record.status == COMPLETE:
             end = record.final
-            if self.best is None or end.val_loss_nats < self.best.final.val_loss_nats:
-                self.best = record
+            self._note_best(self.experiment, record)
             text = (
                 f"validation loss {end.val_loss_nats:.4f} nats, perplexity "
                 f"{end.val_perplexity:,.1f}, {duration(record.timing.total())}"

@@ -204,6 +204,16 @@ def test_while_confirming_the_number_is_that_of_the_fresh_seeds(
     for trial, loss in zip(trials, (7.0, 7.1, 8.0, 9.0), strict=True):
         end(trial, loss)
     assert progress._best() == ("best 7.0000", "lr=0.0003")
+    end(make_trial(experiment, trials[0].values, 3), 6.5)  # one lucky fresh seed is no best
+    assert progress._best() == ("best 7.0000", "lr=0.0003")
+    progress.close()
+    progress, _ = progress_of(experiment, tmp_path)  # nor when the search is resumed
+    assert progress._best() == ("best 7.0000", "lr=0.0003")
+    (tmp_path / "two").mkdir()
+    progress.close()
+    progress, _ = progress_of(experiment, tmp_path / "two")
+    for trial, loss in zip(trials, (7.0, 7.1, 8.0, 9.0), strict=True):
+        end(trial, loss)
     for trial, loss in zip(trials[:2], (7.3, 7.2), strict=True):
         for replicate in (1, 2):
             end(make_trial(experiment, trial.values, replicate), loss + replicate / 100)
