@@ -114,6 +114,8 @@ class ProgressLine(tune.Callback):
             self.done.add(name, steps_flops(known.config, result["total_steps"]))
         shared = self.shared.get(name, 0)
         self.done.note(name, max(0, step - shared) / (result["total_steps"] - shared))
+        if self.begun is None:  # here, since a log is not drawn for a minute
+            self.begun = now, self._share_done()
         if name not in self.labels:
             self.labels[name] = self._label(known)
         self.running[name] = f"{result['train_loss_nats']:.2f}"
@@ -224,11 +226,9 @@ class ProgressLine(tune.Callback):
     def _time_left(self, share: float) -> tuple[str, str] | None:
         if self.budget is not None:
             return time_left(self.budget - self.clock.used(), "at most ")
-        if not self.steps_seen:
+        if self.begun is None:
             return None
         now = time.monotonic()
-        if self.begun is None:
-            self.begun = now, share
         began, share_then = self.begun
         if share - share_then < _ENOUGH:
             return None

@@ -160,12 +160,14 @@ def test_a_log_has_a_line_each_minute_and_each_epoch(
     tell(progress, trials[0], "progress", step=1, total_steps=9)
     for epoch in (1, 2, 3):
         tell(progress, trials[0], "epoch", epoch=epoch, val_loss_nats=7.5)
+    tell(progress, trials[0], "progress", step=2, total_steps=9)
     time.sleep(1.05)
     progress.close()
     lines = log.getvalue().splitlines()
     assert "\r" not in log.getvalue()
     each_minute = [line for line in lines if re.match(r"  0/4 trials, \d%, 00:0", line)]
     assert len(each_minute) + 2 == len(lines) and 3 <= len(each_minute) <= 5
+    assert " left, ends " in each_minute[-1]  # told from the first step on
     assert [line for line in lines if "epoch" in line] == [
         f"  lr=0.0003: epoch {n} of 3, validation loss 7.5000 nats, training loss 8.1234"
         for n in (1, 2)
