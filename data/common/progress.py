@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,20 @@ use."""
 
 class _Bar(tqdm):
     """A bar that is wiped from the screen when what it counts fails, where the error's one line is
-    to stand."""
+    to stand. In a log each of its states is a line."""
+
+    @staticmethod
+    def status_printer(file: Any) -> Callable[[str], None]:
+        """What draws a state of the bar on `file`."""
+        if file.isatty():
+            return tqdm.status_printer(file)
+
+        def write_line(state: str) -> None:
+            if state.strip():
+                file.write(f"{state.strip()}\n")
+                file.flush()
+
+        return write_line
 
     def __exit__(self, kind: type[BaseException] | None, *details: Any) -> None:
         self.leave = self.leave and kind is None

@@ -24,7 +24,7 @@ from minigpt_search.data.common.documents import Document, batched
 from minigpt_search.data.common.downloads import Downloads
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
-from minigpt_search.data.common.formatting import counted
+from minigpt_search.data.common.formatting import counted, duration
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.common.versions import TEXT_LIBRARIES, versions
 from minigpt_search.data.corpus.manifest import (
@@ -240,6 +240,6 @@ def _summary(manifest: Manifest, folder: Path, seconds: float) -> str:
         f"documents  {manifest.documents_kept:,} of {manifest.documents_in:,} kept; validation "
         f"rests on {splits['val'].documents:,} of them, the test on {splits['test'].documents:,}",
         *(f"note       {note}" for note in manifest.notes),
-        f"corpus     {folder} ({seconds:.0f} s)",
+        f"corpus     {folder} ({duration(seconds)})",
     ]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from minigpt_search.search.driver.status_line import Status, time_left
 from minigpt_search.search.driver.work_done import WorkDone
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.results.configurations import configurations_of, mean_loss
 from minigpt_search.search.results.confirm import confirmation_state, is_fresh
 from minigpt_search.search.results.labels import short_label, trial_label
@@ -57,7 +57,10 @@ class ProgressLine(tune.Callback):
         self.clock = clock
         in_time = experiment.plan.sampler is not None and experiment.plan.budget_seconds is not None
         self.budget = experiment.plan.budget_seconds if in_time else None
-        self.best = ledger.best()
+        self.best: TrialRecord | None = None
+        """Of the search itself: fresh seeds of `--confirm` count by their configuration's mean."""
+        for record in ledger.complete():
+            self._note_best(experiment, record)
         self.experiment, self.ledger, self.planned = experiment, ledger, planned
         self.shared = shared
         self.reported = ReportedTrials(experiment)
@@ -72,6 +75,9 @@ class ProgressLine(tune.Callback):
         self.begun: tuple[float, float] | None = None
         """When the first step was heard of, and the share done then: what the time left is
         reckoned from, so that the start-up doesn't count."""
+        self.ends: tuple[float, float] | None = None
+        """The share done when it last grew, and the moment of the end as reckoned then: between two
+        reports the time left falls by the clock."""
         self.confirmed = self._confirmed()
         self.screen = Screen(self._status)
 
@@ -108,6 +114,8 @@ class ProgressLine(tune.Callback):
             self.done.add(name, steps_flops(known.config, result["total_steps"]))
         shared = self.shared.get(name, 0)
         self.done.note(name, max(0, step - shared) / (result["total_steps"] - shared))
+        if self.begun is None:  # here, since a log is not drawn for a minute
+            self.begun = now, self._share_done()
         if name not in self.labels:
             self.labels[name] = self._label(known)
         self.running[name] = f"{result['train_loss_nats']:.2f}"
@@ -143,6 +151,12 @@ class ProgressLine(tune.Callback):
                 f"{result['val_loss_nats']:.4f} nats, training loss {result['train_loss_nats']:.4f}"
             )
 
+    def _note_best(self, experiment: Experiment, record: TrialRecord) -> None:
+        if is_fresh(experiment, record):
+            return
+        if self.best is None or record.final.val_loss_nats < self.best.final.val_loss_nats:
+            self.best = record
+
     def _tell_end(self, trial: Trial) -> None:
         self.announced.add(trial.trial_id)
         self.running.pop(trial.trial_id, None)
@@ -154,8 +168,7 @@ class ProgressLine(tune.Callback):
             return
         if record.status == COMPLETE:
             end = record.final
-            if self.best is None or end.val_loss_nats < self.best.final.val_loss_nats:
-                self.best = record
+            self._note_best(self.experiment, record)
             text = (
                 f"validation loss {end.val_loss_nats:.4f} nats, perplexity "
                 f"{end.val_perplexity:,.1f}, {duration(record.timing.total())}"
@@ -213,15 +226,15 @@ class ProgressLine(tune.Callback):
     def _time_left(self, share: float) -> tuple[str, str] | None:
         if self.budget is not None:
             return time_left(self.budget - self.clock.used(), "at most ")
-        if not self.steps_seen:
+        if self.begun is None:
             return None
         now = time.monotonic()
-        if self.begun is None:
-            self.begun = now, share
         began, share_then = self.begun
         if share - share_then < _ENOUGH:
             return None
-        return time_left((now - began) * (1 - share) / (share - share_then))
+        if self.ends is None or self.ends[0] != share:
+            self.ends = share, now + (now - began) * (1 - share) / (share - share_then)
+        return time_left(self.ends[1] - now)
 
     def close(self) -> None:
         """Leave the line as it is and go to the next."""

@@ -13,8 +13,10 @@ _SHOWN = 4
 """Running trials named on a line; more don't fit."""
 _WIDEST, _NARROWEST = 20, 5
 """Columns of the bar."""
-_LABELS = (24, 12, 6)
+_LABELS = range(40, 5, -2)
 """Columns that a running trial's label is cut to where all of it doesn't fit."""
+_WORTH_A_BAR = 12
+"""Columns of a label that the bar leaves at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def _from_long_to_short(status: Status) -> Iterator[tuple[list[str], bool]]:
         yield _words(shorter, status.running[:1]), True
     first = status.running[:1]
     cut = {at: tuple((_cut(label, at), loss) for label, loss in first) for at in _LABELS}
-    for at in _LABELS[:-1]:
+    for at in filter(lambda at: at >= _WORTH_A_BAR, _LABELS):
         yield _words(shorter, cut[at]), True
     for running in (first, *cut.values(), tuple(("loss", loss) for _, loss in first)):
         yield _words(shorter, running), False

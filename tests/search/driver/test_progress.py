@@ -160,12 +160,14 @@ def test_a_log_has_a_line_each_minute_and_each_epoch(
     tell(progress, trials[0], "progress", step=1, total_steps=9)
     for epoch in (1, 2, 3):
         tell(progress, trials[0], "epoch", epoch=epoch, val_loss_nats=7.5)
+    tell(progress, trials[0], "progress", step=2, total_steps=9)
     time.sleep(1.05)
     progress.close()
     lines = log.getvalue().splitlines()
     assert "\r" not in log.getvalue()
     each_minute = [line for line in lines if re.match(r"  0/4 trials, \d%, 00:0", line)]
     assert len(each_minute) + 2 == len(lines) and 3 <= len(each_minute) <= 5
+    assert " left, ends " in each_minute[-1]  # told from the first step on
     assert [line for line in lines if "epoch" in line] == [
         f"  lr=0.0003: epoch {n} of 3, validation loss 7.5000 nats, training loss 8.1234"
         for n in (1, 2)
@@ -204,6 +206,16 @@ def test_while_confirming_the_number_is_that_of_the_fresh_seeds(
     for trial, loss in zip(trials, (7.0, 7.1, 8.0, 9.0), strict=True):
         end(trial, loss)
     assert progress._best() == ("best 7.0000", "lr=0.0003")
+    end(make_trial(experiment, trials[0].values, 3), 6.5)  # one lucky fresh seed is no best
+    assert progress._best() == ("best 7.0000", "lr=0.0003")
+    progress.close()
+    progress, _ = progress_of(experiment, tmp_path)  # nor when the search is resumed
+    assert progress._best() == ("best 7.0000", "lr=0.0003")
+    (tmp_path / "two").mkdir()
+    progress.close()
+    progress, _ = progress_of(experiment, tmp_path / "two")
+    for trial, loss in zip(trials, (7.0, 7.1, 8.0, 9.0), strict=True):
+        end(trial, loss)
     for trial, loss in zip(trials[:2], (7.3, 7.2), strict=True):
         for replicate in (1, 2):
             end(make_trial(experiment, trial.values, replicate), loss + replicate / 100)
