@@ -115,8 +115,8 @@ def _memory_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
     usable = experiment.machine.hardware["memory_gb"] * 1e9
     if total > usable:
         lines.append(
-            f"Warning    that is more than the {storage(usable)} that this process may use; "
-            "--max-concurrent 1 takes the least"
+            f"Warning    that is more than the {storage(usable)} that this process may use"
+            + ("; --max-concurrent 1 takes the least" if trials > 1 else "")
         )
     return lines
 
