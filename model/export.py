@@ -39,8 +39,8 @@ from minigpt_search.data.tokenizers.base import END_OF_TEXT, Tokenizer
 from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN
 from minigpt_search.data.tokenizers.record import GPT2
 from minigpt_search.model.config import ModelConfig
-from minigpt_search.model.generate import newest_model
 from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.newest_model import newest_model
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 
 _OUTER_NAMES = {

@@ -31,11 +31,11 @@ import torch
 from torch import Tensor
 
 from minigpt_search.data.common.errors import UserError, run_command
-from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.common.machine import usable_cores
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.tokenizers.base import Tokenizer
 from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.newest_model import newest_model
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 
 FLOPS_PER_THREAD = 2e10
@@ -120,15 +120,6 @@ def sample_text(
             **options,  # type: ignore[arg-type]
         )
     return tokenizer.decode_bytes(ids).decode(errors="replace")
-
-
-def newest_model(root: Path) -> Path:
-    """The model that a rerun kept last, of all experiments below `root`. Raises `UserError`."""
-    models = list((root / "experiments").glob("*/rerun/*/final.pt"))
-    if not models:
-        rerun = command_line("search/rerun.py", root=root)
-        raise UserError(f"no model in {root}: name a checkpoint, or keep a model with `{rerun}`")
-    return max(models, key=lambda path: (path.stat().st_mtime, path))
 
 
 def threads_that_help(model: GPT) -> int:

@@ -200,7 +200,7 @@ def _search(
         return "Interrupted"
     try:
         Search(experiment, folder, ledger, length, clock, estimator, mirror, machines).run()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter by Ray's handler, while Ray starts
         return "Interrupted"
     except CANNOT_GO_ON as error:
         return f"The search can't go on: {str(error).strip().splitlines()[-1]}"

@@ -61,7 +61,7 @@ def _forget_token() -> None:
 def make_scratch(owner: str, root: Path) -> Path:
     """A new folder that only this user enters, marked as `owner`'s.
 
-    It is in the system's temporary folder, or in `root` where nobody may write there. Raises
+    It is in the system's temporary folder, or where that can't be written to in `root`. Raises
     `UserError` where there is none that can be written to and is short enough for a socket.
     """
     for home in _homes(root):
@@ -97,6 +97,6 @@ def _is(path: Path, owner: str) -> bool:
 
 def _homes(root: Path) -> list[Path]:
     """Where a scratch folder may be, the best place first."""
-    places = [os.environ.get("TMPDIR"), "/tmp", "/var/tmp", str(root)]
+    places = [os.environ.get("TMPDIR"), "/tmp", "/var/tmp", str(root), "/dev/shm"]
     absolute = [Path(place).absolute() for place in places if place]
     return [home for home in dict.fromkeys(absolute) if len(str(home)) <= LONGEST_HOME]

@@ -79,7 +79,7 @@ def plan_lines(
         *_tokenizer_line(experiment),
         *price_line(experiment, trials, length),
         cost,
-        _memory_line(experiment, estimator),
+        *_memory_lines(experiment, estimator),
         disk_line(experiment, [trial.config for trial in trials]),
         *left_out_lines(experiment),
         f"Experiment {experiment.name}",
@@ -108,14 +108,22 @@ def _tokenizer_line(experiment: Experiment) -> list[str]:
     ]
 
 
-def _memory_line(experiment: Experiment, estimator: Estimator) -> str:
-    """The peak of the processes measured, and what a worker and the driver add."""
+def _memory_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
+    """The peak of the processes measured, and what a worker and the driver add; a warning where
+    that is more than there is."""
     each, trials = estimator.speed_of.memory_mb * 1e6, experiment.machine.max_concurrent
     if experiment.machine.device == "cuda":
-        return f"Memory     about {storage(each)} of a GPU for each of {trials} at a time"
+        return [f"Memory     about {storage(each)} of a GPU for each of {trials} at a time"]
     each += WORKER_BYTES
     total = trials * each + DRIVER_BYTES
-    return f"Memory     about {storage(total)} at most, {storage(each)} for each trial at a time"
+    lines = [f"Memory     about {storage(total)} at most, {storage(each)} for each trial at a time"]
+    usable = experiment.machine.hardware["memory_gb"] * 1e9
+    if total > usable:
+        lines.append(
+            f"Warning    that is more than the {storage(usable)} that this process may use"
+            + ("; --max-concurrent 1 takes the least" if trials > 1 else "")
+        )
+    return lines
 
 
 def _axes_text(experiment: Experiment) -> str:

@@ -161,9 +161,13 @@ def node_home() -> Path:
     """The node's own folder; only this user enters it. Raises `UserError` where somebody else owns
     it."""
     given = os.environ.get("MINIGPT_NODE_HOME")
-    home = Path(given or Path(tempfile.gettempdir()) / f"minigpt-node-{getpass.getuser()}")
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = str(os.getuid())
+    home = Path(given or Path(tempfile.gettempdir()) / f"minigpt-node-{name}")
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if home.stat().st_uid != os.getuid():
+    if home.lstat().st_uid != os.getuid():  # nor a link that somebody else put there
         raise UserError(f"{home}: is somebody else's; set MINIGPT_NODE_HOME to a folder of yours")
     return home.absolute()
 

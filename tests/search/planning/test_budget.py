@@ -359,6 +359,16 @@ def test_the_plan_names_time_memory_and_disk_and_the_full_preset_beside_it() -> 
     assert "Disk " in lines
 
 
+def test_a_plan_that_needs_more_memory_than_there_is_says_so() -> None:
+    experiment, trials, estimator = estimated("--grid", "lr", "--tokens-per-epoch", "25600")
+    for gigabytes, is_said in ((2.0, True), (4.0, False)):
+        hardware = {**experiment.machine.hardware, "memory_gb": gigabytes}
+        limited = experiment.replace(hardware=hardware)
+        lines = "\n".join(plan_lines(limited, trials, None, estimator, 120.0))
+        told = "Warning    that is more than the 2.0 GB that this process may use" in lines
+        assert told == is_said
+
+
 # --- the gate
 
 

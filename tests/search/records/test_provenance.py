@@ -23,7 +23,7 @@ UNDECIDING = (
     "data/prepare.py",
     "data/tokenizers",  # but what a manifest says of one
     # What is done with a finished search.
-    *("search/rerun.py", "model/generate.py", "model/parsers.py"),
+    *("search/rerun.py", "model/generate.py", "model/parsers.py", "model/newest_model.py"),
 )
 
 

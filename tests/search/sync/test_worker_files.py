@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.records import COMPLETE, FAILED, RungRecord
 from minigpt_search.search.early_stopping.rule import RungHistory
 from minigpt_search.search.early_stopping.rungs import write_rungs
@@ -18,7 +20,7 @@ from minigpt_search.search.records.trial_folder import Start, note_start, write_
 from minigpt_search.search.storage.base import StorageError
 from minigpt_search.search.storage.folder import FolderStorage
 from minigpt_search.search.sync import worker_files as place_module
-from minigpt_search.search.sync.worker_files import SyncedWorkerFiles
+from minigpt_search.search.sync.worker_files import SyncedWorkerFiles, node_home
 
 HOME = "experiments/x/checkpoints"
 Record = Callable[..., TrialRecord]
@@ -252,3 +254,23 @@ def test_others_rungs_are_read_once_each(
     assert sorted(reads) == [f"{HOME}/{trial}/rungs.json" for trial in ("a", "b")]
     storage.put_bytes(b"damaged", f"{HOME}/b/rungs.json")
     assert [scored.rungs for scored in place.scored("none")] == [(rung,)]
+
+
+def test_a_node_s_own_folder_needs_no_user_s_name_and_follows_nobody_s_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("MINIGPT_NODE_HOME", raising=False)
+    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    home = node_home()
+    assert home == tmp_path / f"minigpt-node-{os.getuid()}"
+    home.rmdir()
+    (tmp_path / "mine").mkdir()
+    home.symlink_to(tmp_path / "mine")
+    if os.geteuid() == 0:
+        os.chown(home, 1234, 1234, follow_symlinks=False)
+        with pytest.raises(UserError, match="is somebody else's"):
+            node_home()
