@@ -28,6 +28,7 @@ from minigpt_search.search.records.experiment import (
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.records.trial_folder import read_started
 from minigpt_search.search.space.axes import AXES
+from minigpt_search.search.trials.feasible import limited
 
 _WORDS = {
     "max_concurrent": "{} at a time",
@@ -125,6 +126,7 @@ def _check_sampler(trials: int, experiment: Experiment) -> None:
             f"--trials {trials}: the budget of {experiment.name} decides how many; begin another "
             f"with --extend {experiment.name} --trials {trials}"
         )
+    limited(experiment.replace(samples=trials))  # raises where there are not so many
 
 
 def _resources(

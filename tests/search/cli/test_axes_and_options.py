@@ -89,7 +89,7 @@ def test_a_sampler_takes_ranges_and_leaves_out_what_is_fixed() -> None:
         (["--resume", "x", "--grid", "lr"], "leave out --grid"),
         (["--resume", "x", "--dry-run"], "leave out --dry-run"),
         (["--resume", "x", "--seeds", "5"], "leave out --seeds"),
-        (["--resume", "x", "--max-concurrent", "1"], "leave out --max-concurrent"),
+        (["--resume", "x", "--pack", "2"], "leave out --pack"),
     ],
 )
 def test_a_mistake_is_named(words: list[str], named: str) -> None:

@@ -22,6 +22,9 @@ from minigpt_search.search.worker.trainable import make_record
 
 GRID = ("--grid", "lr", "--max-concurrent", "1", "--cpus-per-trial", "1", "--name", "x")
 
+THREE = ("--lr", "1e-3", "--embed-dim", "8", "--epochs", "1,3")
+"""A space of three configurations."""
+
 
 def plan(monkeypatch: pytest.MonkeyPatch, *words: str) -> Experiment:
     monkeypatch.setattr(sys, "argv", ["search/run.py", *words])
@@ -56,6 +59,22 @@ def test_threads_stay_unless_they_are_given(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (GRID, ("--trials", "9"), "is a grid, which tries all its cells; add values with --extend"),
         (("--search", "tpe", "--budget", "5m"), ("--trials", "9"), "the budget of .* decides"),
+        (
+            (
+                "--search",
+                "tpe",
+                "--trials",
+                "2",
+                "--lr",
+                "1e-3",
+                "--embed-dim",
+                "8",
+                "--epochs",
+                "1,3",
+            ),
+            ("--trials", "9"),
+            "there are only 3 configurations",
+        ),
         (GRID, ("--cpus-per-trial", "9"), "1 at a time with 9 threads each find no room here"),
         (GRID, ("--max-concurrent", "5"), "there is room for 4"),
         (GRID, ("--trials-per-gpu", "2"), "train on the CPU"),
