@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from minigpt_search.data.common.own_ray import scratches_of
+from minigpt_search.data.ray.own_ray import scratches_of
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.machines.local_ray import MARK
 from minigpt_search.search.records.ledger import Ledger, TrialRecord

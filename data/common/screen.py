@@ -127,12 +127,13 @@ def keep_going(log: Path | None = None) -> None:
     `log` gets the text that the screen can't, also what was lost before; give it as soon as its
     folder is there.
     """
+    if not isinstance(sys.stdout, _Stream):  # called as a function: the process is another's
+        return
     with suppress(ValueError, AttributeError):  # not in the main thread; Windows has none
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if isinstance(sys.stdout, _Stream):
-        screen = sys.stdout.screen
-        screen.goes_on = True
-        if log is not None:
-            screen.log = log
-            if screen._waiting:
-                screen.write("")
+    screen = sys.stdout.screen
+    screen.goes_on = True
+    if log is not None:
+        screen.log = log
+        if screen._waiting:
+            screen.write("")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.common.ray_address import is_address, token_variables
+from minigpt_search.data.ray.address import is_address, token_variables
 
 LOCAL = "local"
 """The address of a Ray of our own, on this machine, for as long as the preparation lasts."""

@@ -21,12 +21,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from minigpt_search.data.common.errors import UserError, refusal
 from minigpt_search.data.common.machine import usable_cores
-from minigpt_search.data.common.own_ray import make_scratch, own_token, remove_scratches
 from minigpt_search.data.common.package import package_to_send
-from minigpt_search.data.common.ray_connection import first_line, joined
 from minigpt_search.data.common.versions import version_differences, versions
 from minigpt_search.data.pipeline.cluster import LOCAL, Cluster
 from minigpt_search.data.pipeline.shard_stages import ShardStage
+from minigpt_search.data.ray.connection import first_line, joined
+from minigpt_search.data.ray.own_ray import make_scratch, own_token, remove_scratches
 
 NODE_CHECK_SECONDS = 120.0
 """The longest that a node may take to get the code and look at the folder. The first task of a node

@@ -6,7 +6,7 @@ import argparse
 import re
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.common.ray_address import is_address
+from minigpt_search.data.ray.address import is_address
 from minigpt_search.search.records.experiment import check_name
 from minigpt_search.search.records.plan import STOPPERS, Noise
 from minigpt_search.search.results.confirm import FIRST_ROUND

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.package import package_to_send
-from minigpt_search.data.common.ray_connection import check_reachable, first_line, joined
+from minigpt_search.data.ray.connection import check_reachable, first_line, joined
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.search.machines.environment import WORKER_VARIABLES
 from minigpt_search.search.machines.machines import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from minigpt_search.data.common.package import package_folder
-from minigpt_search.data.common.ray_address import token_variables
+from minigpt_search.data.ray.address import token_variables
 
 _OF_TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old output prints nothing at verbosity 0

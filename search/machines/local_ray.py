@@ -22,8 +22,8 @@ from unittest import mock
 import psutil
 import ray
 
-from minigpt_search.data.common.own_ray import make_scratch, own_token, remove_scratches
-from minigpt_search.data.common.ray_connection import silence_prints
+from minigpt_search.data.ray.connection import silence_prints
+from minigpt_search.data.ray.own_ray import make_scratch, own_token, remove_scratches
 from minigpt_search.search.machines.machines import Node, RayNotStarted
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.storage.uri import experiment_uri

@@ -11,7 +11,7 @@ import pytest
 from ray._private import worker as ray_worker
 from ray._private.node import Node as RayNode
 
-from minigpt_search.data.common.ray_connection import silence_prints
+from minigpt_search.data.ray.connection import silence_prints
 from minigpt_search.model.records import EpochRecord
 from minigpt_search.model.training.train import Progress
 from minigpt_search.search.cli.make_experiment import make_experiment

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt_search.data.common.own_ray import scratches_of
+from minigpt_search.data.ray.own_ray import scratches_of
 from minigpt_search.search.records.ledger import Ledger
 
 SMALL = ("--corpus", "small", "--embed-dim", "16", "--tokens-per-epoch", "4096")

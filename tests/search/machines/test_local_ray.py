@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from minigpt_search.data.common.own_ray import scratches_of
+from minigpt_search.data.ray.own_ray import scratches_of
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.machines.local_ray import MARK, local_ray

@@ -17,7 +17,13 @@ from minigpt_search.search.records.provenance import DECIDING, ONLY_SHOWN, code_
 ENTRIES = ("search.run", "search.rerun", "search.worker.trainable", "search.driver.tuner")
 """What trains, and what decides which trials there are, which end early, and which is best."""
 UNDECIDING = (
-    *("data/common", "search/cli", "search/answer", "search/storage"),  # files; flags; sentences
+    *(
+        "data/common",
+        "data/ray",
+        "search/cli",
+        "search/answer",
+        "search/storage",
+    ),  # files; flags; sentences
     # How a corpus is made: what it holds has a hash of its own.
     *("data/cleaning", "data/filtering", "data/pipeline", "data/sources", "data/splitting"),
     "data/prepare.py",

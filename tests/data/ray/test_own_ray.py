@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from minigpt_search.data.common import own_ray
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.common.own_ray import (
+from minigpt_search.data.ray import own_ray
+from minigpt_search.data.ray.own_ray import (
     LONGEST_HOME,
     make_scratch,
     own_token,

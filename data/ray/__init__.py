@@ -1,0 +1,2 @@
+"""Ray as a search and a preparation use it: addresses, connections, one of our own on this
+machine."""
