@@ -19,6 +19,7 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
@@ -29,7 +30,13 @@ from minigpt_search.model.hardware.device import best_device, versions
 from minigpt_search.model.records import COMPLETE, CheckpointRef
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 from minigpt_search.model.training.checkpoint_files import step_files
-from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
+from minigpt_search.model.training.document_losses import losses_by_document
+from minigpt_search.model.training.evaluate import (
+    bits_per_byte,
+    evaluate,
+    perplexity,
+    scored_windows,
+)
 from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
 from minigpt_search.search.records.experiment import (
     command_line,
@@ -123,7 +130,9 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -
     """Compare with the ledger's record, and look at test."""
     assert result.checkpoint is not None
     model, config, _ = load_model(home / result.checkpoint.path)
-    test_loss = evaluate(model, corpus.dataset("test", config.model.seq_len))
+    test, losses = corpus.dataset("test", config.model.seq_len), list[Tensor]()
+    test_loss = evaluate(model, test, token_losses=losses)
+    documents = corpus.documents("test")
     val_loss = result.epochs[-1].val_loss_nats
     return RerunRecord(
         trial_id=best.trial_id,
@@ -138,6 +147,9 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -
             path=f"rerun/{home.name}/{result.checkpoint.path}", sha256=result.checkpoint.sha256
         ),
         wall_seconds=result.timing.total(),
+        test_documents=losses_by_document(documents, scored_windows(test, None), losses)
+        if documents
+        else None,
         ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 

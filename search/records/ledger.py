@@ -26,6 +26,7 @@ from minigpt_search.model.records import (
     STATUSES,
     CheckpointRef,
     Device,
+    DocumentLosses,
     EpochRecord,
     RungRecord,
     Timing,
@@ -75,6 +76,9 @@ class TrialRecord:
     """Of `timing`, what these took there: `timing` is that of the whole run from its start."""
     rungs: tuple[RungRecord, ...] = ()
     """Validations on the way, in order; none without `--stop`."""
+    val_documents: DocumentLosses | None = None
+    """The last epoch's validation loss by document; None in a record, or on a corpus, of before
+    that was kept, and of a trial that is not complete."""
 
     @property
     def final(self) -> EpochRecord:
@@ -105,6 +109,8 @@ class RerunRecord:
     checkpoint: CheckpointRef
     wall_seconds: float
     ended_at: str
+    test_documents: DocumentLosses | None = None
+    """The test loss by document, where the corpus says which token is of which."""
 
 
 def encode(record: TrialRecord | RerunRecord) -> bytes:
