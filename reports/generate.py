@@ -26,9 +26,10 @@ from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.corpus.manifest import Manifest
 from minigpt_search.reports.page.compare import compare_page, comparison_folder, narrow
-from minigpt_search.reports.page.findings import not_run_yet, summary
+from minigpt_search.reports.page.findings import summary
 from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
 from minigpt_search.reports.page.watch import watch
+from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import open_ledger

@@ -27,7 +27,7 @@ from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.hardware.device import best_device, versions
-from minigpt_search.model.records import COMPLETE, CheckpointRef
+from minigpt_search.model.records import COMPLETE, STOPPED, CheckpointRef
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.document_losses import losses_by_document
@@ -98,13 +98,24 @@ def main() -> int:
 
 
 def _named(ledger: Ledger, trial_id: str) -> TrialRecord:
-    """The complete trial of this id. Raises `UserError`."""
-    for trial in ledger.complete():
-        if trial.trial_id == trial_id:
-            return trial
+    """The complete trial of this id. Raises `UserError`, which says how any other ended."""
+    trial = next((trial for trial in ledger.trials if trial.trial_id == trial_id), None)
+    if trial is not None and trial.status == COMPLETE:
+        return trial
+    if trial is not None:
+        raise UserError(f"--trial {trial_id}: {_ending(trial)}; there is no result to compare with")
     raise UserError(
-        f"--trial {trial_id}: no complete trial of this id in {ledger.path}; the report lists them"
+        f"--trial {trial_id}: no trial of this id in {ledger.path}; the report lists them"
     )
+
+
+def _ending(trial: TrialRecord) -> str:
+    """How and where a trial without a result ended, and why."""
+    epochs = trial.config.train.epochs
+    epoch = min(len(trial.epochs) + 1, epochs)
+    was = "was " * (trial.status == STOPPED)
+    why = f": {trial.error}" if trial.error else ""
+    return f"it {was}{trial.status} at step {trial.steps:,}, in epoch {epoch} of {epochs}{why}"
 
 
 def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainResult:

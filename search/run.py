@@ -14,9 +14,10 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.paths import artifacts_root, check_writable
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.records import DIVERGED, FAILED
+from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
@@ -185,17 +186,26 @@ def _keep(mirror: Mirror) -> str | None:
 
 
 def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again: str) -> int:
-    """A line for each trial without a result, and how to try it again. The exit status."""
-    bad = [record for record in ledger.trials if record.status in (DIVERGED, FAILED)]
-    for record in bad:
+    """A line for each trial that failed and how to try it again, and one on those that diverged.
+    The exit status: 0 if every trial ended, and those that diverged lie at an end of what was
+    tried."""
+    from minigpt_search.search.answer.endings import divergence  # imports pandas
+
+    results = Results(experiment, ledger)
+    failed = [record for record in ledger.trials if record.status == FAILED]
+    for record in failed:
         label = configuration_label(record.config, list(experiment.space.axes))
         log = folder / "checkpoints" / record.trial_id / "error.log"
-        see = f"; see {log}" if record.status == FAILED and log.exists() else ""
-        print(f"{record.status.capitalize():<10} {label}: {record.error}{see}")
-    missing = Results(experiment, ledger).missing_trials
+        see = f"; see {log}" if log.exists() else ""
+        print(f"Failed     {label}: {record.error}{see}")
+    diverged = divergence(results)
+    if diverged is not None:
+        print(f"Diverged   {diverged[0]}")
+    missing = results.missing_trials
     if missing > 0:
-        print(f"{missing} trials failed or are missing; try them again with: {again}")
-    return 1 if missing > 0 or bad else 0
+        are = "is" if missing == 1 else "are"
+        print(f"{counted(missing, 'trial')} failed or {are} missing; try again with: {again}")
+    return 1 if missing > 0 or failed or (diverged is not None and not diverged[1]) else 0
 
 
 def _done(experiment: Experiment, ledger: Ledger) -> str:

@@ -33,10 +33,10 @@ from minigpt_search.reports.page.compare_scale import (
     same_tokenizer,
     scale_cautions,
 )
-from minigpt_search.reports.page.findings import not_run_yet
 from minigpt_search.reports.page.page import Page
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.columns import show
+from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.records.experiment import command_line
 from minigpt_search.search.results.cost import trained_flop
 from minigpt_search.search.results.results import Results

@@ -6,33 +6,12 @@ import math
 from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, perplexity, sentence, times
-from minigpt_search.model.records import COMPLETE, FAILED, STATUSES
+from minigpt_search.search.answer.endings import not_run_yet, progress
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.objective import counted_length
-
-
-def progress(results: Results) -> str:
-    """`3 of 4 trials finished; 1 not run yet`, with those that ended without a result."""
-    statuses = [trial.status for trial in results.trials]
-    finished = statuses.count(COMPLETE)
-    parts = [f"{finished} of {results.trials_so_far} trials finished"]
-    parts += [
-        f"{statuses.count(status)} {status}"
-        for status in STATUSES
-        if status != COMPLETE and status in statuses
-    ]
-    if missing := not_run_yet(results):
-        parts.append(f"{missing} not run yet")
-    return "; ".join(parts)
-
-
-def not_run_yet(results: Results) -> int:
-    """Planned trials without a record."""
-    failed = sum(trial.status == FAILED for trial in results.trials)
-    return max(0, results.missing_trials - failed)
 
 
 def summary(results: Results) -> str:

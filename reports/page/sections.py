@@ -9,9 +9,10 @@ from minigpt_search.model.records import COMPLETE
 from minigpt_search.reports.claims.claims import claims_table
 from minigpt_search.reports.claims.evidence import Evidence
 from minigpt_search.reports.claims.scaling_laws import expectations
-from minigpt_search.reports.page import findings, setup_tables, tables
+from minigpt_search.reports.page import setup_tables, tables
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.reports.page.seed_tables import configurations_table, rerun_commands
+from minigpt_search.search.answer.endings import not_run_yet, without_result
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.answer.text_table import trials_table
 from minigpt_search.search.records.experiment import Experiment, command_line
@@ -120,11 +121,11 @@ def front_section(results: Results) -> Section:
 
 
 def without_result_section(results: Results) -> Section:
-    missing, planned = findings.not_run_yet(results), results.experiment.planned_trials
+    missing, planned = not_run_yet(results), results.experiment.planned_trials
     paragraphs = []
     if missing:
         paragraphs = [f"Planned and not run yet: {missing} of {planned} trials."]
-    frame = tables.without_result(results)
+    frame = without_result(results)
     table = Table(
         name="without_result",
         caption="Stopped, diverged and failed trials: they have no result to compare",

@@ -7,34 +7,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import without_seed
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
-
-_NO_REASON = {
-    STOPPED: "ended early on purpose",
-    DIVERGED: "a loss or gradient was not finite",
-    FAILED: "no reason recorded",
-}
-
-
-def without_result(results: Results) -> pd.DataFrame:
-    """The stopped, diverged and failed trials: how far they came and why, and no loss."""
-    trials = results.trials_frame
-    rows = [
-        {
-            "trial": trial["trial"],
-            "status": trial["status"],
-            "epochs_done": f"{trial['epochs_done']} of {trial['epochs']}",
-            "total_seconds": trial["total_seconds"],
-            "flop": trial["flop"],
-            "reason": _NO_REASON[trial["status"]] if pd.isna(reason := trial["reason"]) else reason,
-        }
-        for trial in trials[trials["status"] != COMPLETE].to_dict("records")
-    ]
-    return pd.DataFrame(rows)
 
 
 def by_epoch(results: Results, trial: TrialRecord | None) -> pd.DataFrame:

@@ -7,38 +7,26 @@ finished: only what is new is trained. No torch, no Ray.
 from __future__ import annotations
 
 import dataclasses
-import math
 import shlex
 from dataclasses import dataclass
 
-from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import share
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
-from minigpt_search.search.answer.commands import Commands, corpus_words, flag_words
+from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
+from minigpt_search.search.answer.fresh_seeds import separate
+from minigpt_search.search.answer.next_values import beyond_edges, short_of_barriers
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
-from minigpt_search.search.results.edges import Edge, edges, warmup_share
+from minigpt_search.search.results.edges import warmup_share
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.winner import Winner
-from minigpt_search.search.space.axes import AXES, CHOICES
+from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.objective import counted_length
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
-MOST_SEEDS = 64
-"""To tell two configurations apart by more than this many seeds each is not worth it."""
 RISE_NATS = 0.01
 """A rise of validation loss that is more than a ripple."""
-CONFIRMED = 3
-"""The most configurations that are advised to be confirmed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """An experiment worth running."""
-
-    why: str
-    command: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +63,17 @@ def overfitting(trial: TrialRecord) -> Overfitting | None:
     )
 
 
-def alarms(experiment: Experiment, best: Winner) -> list[str]:
+def alarms(results: Results, best: Winner) -> list[str]:
     """What is wrong with the winner, a line each."""
-    found = []
+    experiment = results.experiment
+    found = [
+        f"{barrier.text}, next to the best at {barrier.axis.show(barrier.inner)}: a better one may "
+        "lie between"
+        for barrier in results.barriers
+        if barrier.is_next
+    ]
     kind = "grid" if experiment.plan.sampler is None else "range"
-    for edge in edges(experiment, best.configuration.config):
+    for edge in results.edges:
         end, beyond = ("upper", "above") if edge.upper else ("lower", "below")
         found.append(
             f"{edge.axis.name}={edge.axis.show(edge.value)} is at the {end} edge of its {kind}: a "
@@ -114,10 +108,11 @@ def steps(results: Results, out: str | None = None) -> list[Step]:
                 command=make("reports/generate.py", experiment.name),
             )
         ]
-    found += _beyond_edges(experiment, best, make)
+    found += short_of_barriers(results, best, make)
+    found += beyond_edges(results, best, make)
     found += _less_training(experiment, best, make)
-    found += _separate(results, best, make)
-    found += _whole_corpus(experiment, best, make)
+    found += separate(results, best, make)
+    found += _whole_corpus(results, best, make)
     rerun = Step(
         why="train the winner again, compare, and score the test split",
         command=make("search/rerun.py", experiment.name),
@@ -138,42 +133,6 @@ def _unfinished(results: Results, make: Commands) -> list[Step]:
     return [Step(why=why, command=make("search/run.py", "--resume", results.experiment.name))]
 
 
-def _beyond_edges(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
-    found, named = [], experiment.space.named_grid is not None
-    for edge in edges(experiment, best.configuration.config):
-        words = _widened(experiment, best, edge)
-        if words is not None:
-            end = "upper" if edge.upper else "lower"
-            why = f"the best {edge.axis.label} is at the {end} edge of what was tried: go beyond it"
-            command = make.along(edge.axis, words, best) if named else make.extend(*words)
-            found.append(Step(why=why, command=command))
-    return found
-
-
-def _widened(experiment: Experiment, best: Winner, edge: Edge) -> list[str] | None:
-    """The flags that add values beyond the edge; None where there are none, as below one epoch."""
-    axis, values = edge.axis, experiment.space.axes[edge.axis.name]
-    end = max(values) if edge.upper else min(values)
-    beyond = end * 2 if edge.upper else end / 2
-    beyond = int(beyond) if axis.integer else beyond
-    try:
-        best.configuration.config.replace(**axis.fields(beyond))
-    except UserError:
-        return None
-    if beyond in values:
-        return None
-    widened = tuple(sorted((*values, beyond)))
-    if experiment.plan.sampler is None:
-        return flag_words(axis, widened)
-    assert experiment.plan.samples is not None
-    more = ["--trials", str(experiment.plan.samples + math.ceil(experiment.plan.samples / 2))]
-    kind = experiment.space.kind(axis.name)
-    if kind == CHOICES:
-        return [*flag_words(axis, widened), *more]
-    bounds = ":".join(map(axis.exact, (widened[0], widened[-1])))
-    return ["--space", f"{axis.name}={bounds}:{kind}", *more]
-
-
 def _less_training(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
     """A step for a winner that overfits: a run that ends where its validation loss was lowest."""
     turned = overfitting(best.trial)
@@ -187,44 +146,10 @@ def _less_training(experiment: Experiment, best: Winner, make: Commands) -> list
     return [Step(why=why, command=make.along(axis, words, best))]
 
 
-def _separate(results: Results, best: Winner, make: Commands) -> list[Step]:
-    """Fresh seeds, where the winner is not told from the others."""
-    if not best.open or results.missing_trials > 0:
-        return []
-    noise, closest = results.experiment.noise, best.open[0].label
-    if noise.confirm is None:
-        rank = 2 + best.rivals.index(best.open[0])  # those before it are separated
-        k = str(max(rank, min(CONFIRMED, 1 + len(best.open))))
-        why = (
-            f"not separable from {closest}: give the {k} best fresh seeds"
-            if best.test is not None
-            else f"one seed each says nothing of the spread: give the {k} best fresh seeds"
-        )
-        return [Step(why=why, command=make.extend("--confirm", k))]
-    needed = _seeds_needed(results, best)
-    if needed is None or needed > MOST_SEEDS:
-        return []  # whatever is between them is too small to matter: take either
-    why = f"not separable from {closest}: about {needed} fresh seeds each would tell them apart"
-    words = ("--confirm", str(noise.confirm), "--confirm-seeds", str(needed))
-    return [Step(why=why, command=make.extend(*words))]
-
-
-def _seeds_needed(results: Results, best: Winner) -> int | None:
-    """Seeds that tell the closest two apart with 80% power if they differ by what they seem to:
-    n = 2 (z₁ + z₂)² (sd / difference)² (Cohen 1988, chapter 2)."""
-    state = results.confirmation
-    if state is None or best.test is None or best.test.t == 0 or not math.isfinite(best.test.t):
-        return None
-    from scipy.special import ndtri
-
-    z = float(ndtri(1 - state.alpha / 2) + ndtri(0.8))
-    needed = math.ceil(best.estimate.n * (z / best.test.t) ** 2)
-    return max(needed, results.experiment.noise.confirm_seeds + 1)
-
-
-def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[Step]:
+def _whole_corpus(results: Results, best: Winner, make: Commands) -> list[Step]:
     """A winner on a part of the corpus: on the whole, in larger batches, another rate may be best,
-    so it is looked for around the winner's."""
+    so it is looked for around the winner's, short of what diverged."""
+    experiment = results.experiment
     epoch = counted_length(experiment.space.base, experiment.corpus.manifest)
     if epoch.sequences >= epoch.sequences_available or experiment.preset == "full":
         return []
@@ -234,7 +159,9 @@ def _whole_corpus(experiment: Experiment, best: Winner, make: Commands) -> list[
         config.train, tokens_per_epoch=part.tokens_per_epoch, val_tokens=part.val_tokens
     )
     around = [float(f"{rate * factor:.3g}") for factor in (0.5, 1, 2)]
-    words = flag_words(AXES["lr"], [min(1.0, value) for value in around])
+    walls = [barrier for barrier in results.barriers if barrier.axis.name == "lr"]
+    around = [min(1.0, value) for value in around if not any(w.stops(value) for w in walls)]
+    words = flag_words(AXES["lr"], around)
     words += shlex.split(recipe_words(recipe, part))
     for axis in AXES.values():
         if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole

@@ -1,7 +1,7 @@
 """The answer in five lines: what to use, how sure, at what cost, what next, and the command for it.
 
     Use        lr=0.001; a parabola puts the best rate at 0.0011 (0.0008 to 0.0016)
-    Loss       7.3412 nats (95% interval 7.3251 to 7.3573, 8 fresh seeds), ...; separated from ...
+    Loss       7.3412 nats (95% interval 7.3251 to 7.3573, 8 fresh seeds); separated from ...
     Costs      6,837,888 parameters, 110,000 tokens, 4.6e+12 FLOP, 53.7 s, 870 MB
     Next       the best learning rate is at the upper edge of what was tried: go beyond it
     Command    python search/run.py --extend lr-quick --lr 0.0003,0.0005,0.001,0.002,0.004
@@ -16,16 +16,18 @@ from dataclasses import dataclass
 
 from minigpt_search.data.common.formatting import counted, duration, perplexity
 from minigpt_search.model.model_size import flops_per_token, parameter_count
-from minigpt_search.search.answer.advice import Step, alarms, steps
+from minigpt_search.search.answer.advice import alarms, steps
+from minigpt_search.search.answer.commands import Step
 from minigpt_search.search.results.configurations import Configuration, same_but
 from minigpt_search.search.results.confirm import is_fresh
 from minigpt_search.search.results.fits import BestRate, PowerLaw, best_rate, power_law
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.results.statistics import ALPHA
 from minigpt_search.search.results.winner import Winner
 
 NOT_SEPARABLE = "not separable from"
 NAMED = 2
-"""Configurations that are named as not separable; of the rest the number is told."""
+"""Configurations that are named with their p; of the rest the number is told."""
 INDENT = 11
 """Columns of a line's title, as in the plan."""
 
@@ -80,7 +82,7 @@ def answer(results: Results, out: str | None = None) -> Answer:
         loss=_loss(results, best),
         cost=_cost(best),
         steps=tuple(steps(results, out)),
-        alarms=tuple(alarms(results.experiment, best)),
+        alarms=tuple(alarms(results, best)),
         winner=best,
         best_rate=rate,
         laws=tuple(laws),
@@ -107,9 +109,11 @@ def _loss(results: Results, best: Winner) -> str:
 
 
 def how_sure(best: Winner) -> str:
-    """`best with 97% probability, separated from lr=0.002 (p = 0.001)`, or what is not known."""
+    """`separated from lr=0.002 (0.1 nats behind, p = 0.001); p ≤ 0.05 separates`, or what is not
+    known."""
     if best.unsteady:
-        out = f"{_named(best.unsteady)} left out: diverged with a seed"
+        labels = ", ".join(each.label for each in best.unsteady[:NAMED])
+        out = f"{labels}{_more(best.unsteady)} left out: diverged with a seed"
         return f"{_how_sure(best)}; {out}"
     return _how_sure(best)
 
@@ -117,23 +121,50 @@ def how_sure(best: Winner) -> str:
 def _how_sure(best: Winner) -> str:
     if not best.rivals:
         return "nothing else to compare it with"
-    if best.probability is None:
-        return "one seed each: whether it is really the best can't be told"
-    sure = f"best with {_percent(best.probability)} probability"
-    p = f" (p = {best.test.p:.2g})" if best.test is not None else ""
-    if not best.open:
-        return f"{sure}, separated from {best.rivals[0].label}{p}"
-    return f"{sure}, {NOT_SEPARABLE} {_named(best.open)}{p}"
+    if not any(best.tests.values()):
+        single = best.estimate.n == 1 and all(len(best.trials(r)) == 1 for r in best.rivals)
+        few = "one seed each" if single else "too few finished seeds"
+        return f"{few}: whether it is really the best can't be told"
+    digits = _digits(best)
+    apart = [each for each in best.rivals if each not in best.open]
+    parts = [f"{NOT_SEPARABLE} {_named(best, best.open, digits)}"] if best.open else []
+    parts += [f"separated from {_named(best, apart, digits)}"] if apart else []
+    return f"{', '.join(parts)}; {_rule(best, digits)}"
 
 
-def _named(found: Sequence[Configuration]) -> str:
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return ", ".join(each.label for each in found[:NAMED]) + more
+def _named(best: Winner, rivals: Sequence[Configuration], digits: int) -> str:
+    """The closest of them with their distances and p; of the rest the number."""
+    named = []
+    for each in rivals[:NAMED]:
+        test = best.tests.get(each.config)
+        p = "too few seeds for a test" if test is None else f"p = {test.p:.{digits}g}"
+        named.append(f"{each.label} ({best.behind(each):.4f} nats behind, {p})")
+    return ", ".join(named) + _more(rivals)
 
 
-def _percent(share: float) -> str:
-    """Never 0% or 100%: a bootstrap has its own error."""
-    return f"{share:.0%}" if 0.01 <= share <= 0.99 else (">99%" if share > 0.5 else "<1%")
+def _more(found: Sequence[Configuration]) -> str:
+    return f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+
+
+def _rule(best: Winner, digits: int) -> str:
+    """`p ≤ 0.017 separates: 5% shared by 3 pairs (Bonferroni)`."""
+    rule = f"p ≤ {best.alpha:.{digits}g} separates"
+    pairs = round(ALPHA / (best.alpha * best.looks))
+    counts = ((best.looks, "look"), (pairs, "pair"))
+    shared = " and ".join(counted(count, noun) for count, noun in counts if count > 1)
+    return f"{rule}: {ALPHA:.0%} shared by {shared} (Bonferroni)" if shared else rule
+
+
+def _digits(best: Winner) -> int:
+    """Significant digits, two at least, with which each p stands on its side of the level as it is
+    printed too."""
+    ps = [test.p for test in best.tests.values() if test is not None]
+
+    def is_told(digits: int) -> bool:
+        level = float(f"{best.alpha:.{digits}g}")
+        return all((float(f"{p:.{digits}g}") <= level) == (p <= best.alpha) for p in ps)
+
+    return next((digits for digits in range(2, 9) if is_told(digits)), 9)
 
 
 def _cost(best: Winner) -> str:

@@ -78,6 +78,7 @@ COLUMNS = {
     "notes": Column(heading="Notes"),
     # trials without a result
     "status": Column(heading="Status"),
+    "steps": _number("Steps", "{:,.0f}"),
     "epochs_done": Column(heading="Epochs done"),
     "reason": Column(heading="Reason"),
     # configurations and their replicates

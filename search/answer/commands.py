@@ -1,14 +1,24 @@
-"""Commands that a report advises: quoted for a shell, with flags that read back exactly."""
+"""Steps that a report advises, and their commands: quoted for a shell, with flags that read back
+exactly."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from minigpt_search.search.records.experiment import Experiment, command_line
 from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, Axis, Value
 from minigpt_search.search.space.presets import PRESETS, recipe_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """An experiment worth running."""
+
+    why: str
+    command: str
 
 
 class Commands:
@@ -69,3 +79,8 @@ def _same(experiment: Experiment) -> list[str]:
     if experiment.machine.device == "cpu" and experiment.machine.hardware["gpus"]:
         words += ["--device", "cpu"]
     return words
+
+
+def more_samples(samples: int) -> int:
+    """Half as many trials of a sampler again."""
+    return samples + -(-samples // 2)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.search.answer.answer import answer
+from minigpt_search.search.answer.endings import endings
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
-from minigpt_search.search.answer.text_table import as_text, trials_table
+from minigpt_search.search.answer.text_table import as_text
 from minigpt_search.search.records.experiment import Experiment, command_line
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.results.results import Results
@@ -17,9 +18,7 @@ def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
     """Print the table, the answer, where the ledger is and what to run next."""
     results = Results(experiment, ledger)
     print()
-    if results.complete:
-        print(as_text(trials_table(results)))
-        print()
+    print(f"{endings(results)}\n")
     _print_front(results)
     out = None if root == artifacts_root() else str(root)
     print("\n".join(answer(results, out).lines()) + "\n")

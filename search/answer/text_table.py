@@ -11,7 +11,6 @@ import pandas as pd
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.columns import show
-from minigpt_search.search.results.edges import edges
 from minigpt_search.search.results.results import Results
 
 TERMINAL_WIDTH = 100
@@ -27,7 +26,7 @@ def trials_table(results: Results, cost: bool = False) -> pd.DataFrame:
     # Another seed may be lower: it is the mean that is the best.
     best_notes = ["best" if seeds < 2 else "best by the mean of its seeds"] + [
         f"{edge.axis.name} at the {'upper' if edge.upper else 'lower'} edge"
-        for edge in (edges(results.experiment, best.configuration.config) if best else [])
+        for edge in results.edges
     ]
     trials["notes"] = [
         "; ".join((best_notes if trial["best"] else []) + _notes(trial))

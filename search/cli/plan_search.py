@@ -27,7 +27,11 @@ from minigpt_search.search.planning.disk import check_limit, check_space
 from minigpt_search.search.planning.estimate import make_estimator
 from minigpt_search.search.planning.plan_text import confirm_line, plan_lines
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.reuse.take_over import extension_line, finished_trials
+from minigpt_search.search.reuse.take_over import (
+    extension_line,
+    finished_trials,
+    with_failed_points,
+)
 from minigpt_search.search.reuse.warm_start import (
     check_that_some_are_left,
     is_mixed,
@@ -80,7 +84,7 @@ def begin(
     # Nobody can tell before what a download takes.
     predicted = experiment.plan.predicted_seconds + time.time() - began
     experiment = experiment.replace(predicted_seconds=predicted)
-    experiment = with_known_points(root, experiment)
+    experiment = with_failed_points(root, with_known_points(root, experiment))
     experiment = experiment.replace(mixed=is_mixed(root, experiment))
     check_trials(experiment, length_in(corpus))
     experiment.write(folder)

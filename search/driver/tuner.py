@@ -58,7 +58,6 @@ from minigpt_search.search.samplers.from_ledger import (
 from minigpt_search.search.sync.mirror import Mirror
 from minigpt_search.search.trials.groups import make_packs, shared_steps, trunk_groups
 from minigpt_search.search.trials.length import steps_flops
-from minigpt_search.search.trials.reports import OUT_OF_MEMORY
 from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
 from minigpt_search.search.worker.trainable import run_trials
 
@@ -182,14 +181,11 @@ class Search:
         """Those that failed for lack of memory in this run, their outcome forgotten."""
         finished_ids, trials = self._finished_ids(), []
         for record in self.ledger.trials:
-            out_of_memory = record.status == FAILED and (record.error or "").startswith(
-                OUT_OF_MEMORY
-            )
             folder = trial_folder(self.folder, record.trial_id)
             started = read_started(folder)
             if record.trial_id in self.tried_alone:
                 continue
-            if out_of_memory and record.trial_id in finished_ids and started is not None:
+            if record.is_out_of_memory and record.trial_id in finished_ids and started is not None:
                 self.tried_alone.add(record.trial_id)
                 trials.append(make_trial(self.experiment, started.values, started.replicate))
                 self._forget_outcome(record.trial_id)

@@ -157,6 +157,9 @@ def _check(experiment: Experiment) -> None:
     for point in experiment.reuse.known_points:
         if set(point.values) != set(experiment.space.axes):
             raise ValueError(f"a known point with the values {point.values}")
+    for failed in experiment.reuse.failed_points:
+        if set(failed.values) != set(experiment.space.axes):
+            raise ValueError(f"a failed point with the values {failed.values}")
     experiment.space.check(sampled=experiment.plan.sampler is not None)
 
 

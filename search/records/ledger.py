@@ -33,6 +33,8 @@ from minigpt_search.model.records import (
 )
 
 SCHEMA_VERSION = 2
+OUT_OF_MEMORY = "out of memory"
+"""How the error of a trial begins that failed for lack of memory: it is tried again, alone."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -79,6 +81,11 @@ class TrialRecord:
     val_documents: DocumentLosses | None = None
     """The last epoch's validation loss by document; None in a record, or on a corpus, of before
     that was kept, and of a trial that is not complete."""
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether it failed for lack of memory."""
+        return self.status == FAILED and (self.error or "").startswith(OUT_OF_MEMORY)
 
     @property
     def final(self) -> EpochRecord:

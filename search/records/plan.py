@@ -12,6 +12,7 @@ from typing import Any
 
 from minigpt_search.data.corpus.manifest import SPLITS
 from minigpt_search.data.tokenizers.record import GPT2, vocab_size_of
+from minigpt_search.model.records import COMPLETE, DIVERGED
 from minigpt_search.search.space.axes import Value
 from minigpt_search.search.space.objective import parse_max_cost, parse_objectives
 from minigpt_search.search.storage.uri import check_uri
@@ -195,6 +196,22 @@ class KnownPoint:
     """Validation loss in nats."""
     seconds: float
     """Seconds of training."""
+    status: str = COMPLETE
+    """COMPLETE or DIVERGED; of the latter `objective` is a uniform prediction's loss."""
+
+    def __post_init__(self) -> None:
+        if self.status not in (COMPLETE, DIVERGED):
+            raise ValueError(f"a known point is {self.status!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedPoint:
+    """A configuration that came to no result and will come to none."""
+
+    values: dict[str, Value]
+    """The axes' values."""
+    reason: str
+    """Why (`search.results.barriers`): a word for the screen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +224,9 @@ class Reuse:
     """Experiments that it began with (`search/reuse/warm_start.py`)."""
     known_points: tuple[KnownPoint, ...] = ()
     """What a sampler observed of them: kept here, since they may be deleted."""
+    failed_points: tuple[FailedPoint, ...] = ()
+    """Configurations of these experiments outside of this plan that diverged or found too little
+    memory: beyond them nothing is advised."""
     mixed: bool = False
     """Whether trials that it took over were made by other code or libraries."""
 

@@ -4,7 +4,7 @@ The number that a configuration was chosen by is too good: it was chosen for its
 decision and the winner's number rest on fresh replicates alone, those from `experiment.seeds` on.
 They are given in rounds: two each, then as many again to the leader and to each that is not
 separated from it, and so on up to `--confirm-seeds`. After each round Welch's test looks at the
-leader and every other; the looks and the competitors share the 5%
+leader and every other; the looks and the pairs of candidates share the 5%
 (`search.results.statistics.level`), so that looking often does not find differences where there are
 none (`tests/search/results/test_confirm.py` draws 2,000 searches).
 
@@ -22,7 +22,7 @@ from minigpt_search.model.records import COMPLETE, DIVERGED
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import Configuration, ranked
-from minigpt_search.search.results.statistics import level, separated
+from minigpt_search.search.results.statistics import Welch, level, separates, welch
 
 FIRST_ROUND = 2
 """Fresh replicates before the first look: one says nothing of the spread."""
@@ -50,8 +50,12 @@ class ConfirmationState:
     """Lowest mean over fresh replicates at the last whole round; None before the first."""
     open: tuple[Configuration, ...]
     """Candidates that the leader is not separated from."""
+    tests: Mapping[RunConfig, Welch | None]
+    """Of the leader against each other, on the replicates that the last whole round looked at."""
     alpha: float
     """The level of each single test."""
+    looks: int
+    """Rounds at the most, which share the 5%."""
 
 
 def confirmation_state(
@@ -79,15 +83,19 @@ def confirmation_state(
         }
         for each in candidates
     }
-    alpha = level(len(counts), len(candidates) - 1)
+    alpha = level(len(counts), len(candidates))
     racing, leader, still = candidates, None, candidates
+    tests: dict[RunConfig, Welch | None] = {}
     due: list[tuple[Configuration, int]] = []
     for count in counts:
         fresh = range(first, first + count)
         due = [(c, r) for r in fresh for c in racing if r not in tried[c.config]]
         if due:
             break
-        leader, still = _look(candidates, tried, fresh, alpha)
+        leader, tests = _look(candidates, tried, fresh)
+        still = [
+            c for c in candidates if c.config in tests and not separates(tests[c.config], alpha)
+        ]
         if leader is None or not still:
             break
         racing = [each for each in candidates if each is leader or each in still]
@@ -96,7 +104,9 @@ def confirmation_state(
         due=tuple(due),
         leader=leader,
         open=tuple(each for each in still if each is not leader),
+        tests=tests,
         alpha=alpha,
+        looks=len(counts),
     )
 
 
@@ -104,10 +114,9 @@ def _look(
     candidates: Sequence[Configuration],
     tried: Mapping[RunConfig, Mapping[int, TrialRecord]],
     replicates: range,
-    alpha: float,
-) -> tuple[Configuration | None, list[Configuration]]:
-    """The leader, and those not separated from it. A candidate that diverged with a fresh seed is
-    out if another did not; so is one of which no fresh seed came to a result."""
+) -> tuple[Configuration | None, dict[RunConfig, Welch | None]]:
+    """The leader, and its test against each other that is left. A candidate that diverged with a
+    fresh seed is out if another did not; so is one of which no fresh seed came to a result."""
     seen = {
         c.config: [t for r, t in tried[c.config].items() if r in replicates] for c in candidates
     }
@@ -119,11 +128,11 @@ def _look(
     steady = [c for c in left if all(t.status != DIVERGED for t in seen[c.config])]
     left = steady or left
     if not left:
-        return None, []
+        return None, {}
     leader = min(left, key=lambda c: sum(results[c.config]) / len(results[c.config]))
     mine = results[leader.config]
     others = [c for c in left if c is not leader]
-    return leader, [c for c in others if not separated(mine, results[c.config], alpha)]
+    return leader, {c.config: welch(mine, results[c.config]) for c in others}
 
 
 def is_fresh(experiment: Experiment, record: TrialRecord) -> bool:

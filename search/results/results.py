@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord
+from minigpt_search.search.results.barriers import Barrier, barriers
 from minigpt_search.search.results.configurations import Configuration, configurations_of
 from minigpt_search.search.results.confirm import ConfirmationState, confirmation_state, is_fresh
+from minigpt_search.search.results.edges import Edge, edges
 from minigpt_search.search.results.winner import Choice, Winner, choose, find_winner
 
 if TYPE_CHECKING:
@@ -59,6 +61,24 @@ class Results:
     def winner(self) -> Winner | None:
         """The winner and how sure; None if no trial is complete within `--max-cost`."""
         return find_winner(self.configurations, self._choice, self.confirmation)
+
+    @cached_property
+    def barriers(self) -> list[Barrier]:
+        """The values around the winner's from which on nothing trained; none without a winner."""
+        best = self.winner
+        if best is None:
+            return []
+        return barriers(self.experiment, best.configuration, self.configurations)
+
+    @cached_property
+    def edges(self) -> list[Edge]:
+        """The axes at whose end the winner lies, where a better value may lie beyond: not where
+        trials that diverged are known to."""
+        if self.winner is None:
+            return []
+        known = {(barrier.axis.name, barrier.upper) for barrier in self.barriers}
+        found = edges(self.experiment, self.winner.configuration.config)
+        return [edge for edge in found if (edge.axis.name, edge.upper) not in known]
 
     @property
     def why_no_winner(self) -> str:

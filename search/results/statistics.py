@@ -1,10 +1,10 @@
-"""How sure a number or an order is: intervals, Welch's test, the probability of being the best.
+"""How sure a number or an order is: intervals, Welch's test, the spread between seeds.
 
 Pure functions over the final losses of replicates (nats). One replicate says nothing of the
-spread, so for it there is no interval, no test and no probability: `None`.
+spread, so for it there is no interval and no test: `None`.
 
 Sources: Student 1908 (t-interval); Welch 1947 (unequal variances), with Satterthwaite's degrees of
-freedom; Efron & Tibshirani 1993, chapters 6.5 (parametric bootstrap), 12.5 (bootstrap-t) and 16.
+freedom.
 """
 
 from __future__ import annotations
@@ -13,21 +13,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 CONFIDENCE = 0.95
 ALPHA = 0.05
 """Probability of calling two equal configurations different, over a whole decision."""
 POOLED = 5
 """The spread is pooled over this many of the best groups: those that compete. A rate far too high
 has a spread of its own kind."""
-OWN_SPREAD_FROM = 6
-"""From so many replicates on a group's spread is its own, no longer the pooled one."""
-COMPARED = 200
-"""Of more groups than this only the best are drawn: memory for the others is not worth their
-chance."""
-DRAWS = 20_000
-"""Of a bootstrap: its own error is then below 0.4 percentage points."""
+PRIOR_SD = 0.04
+"""Nats between seeds where no configuration had several. With the built-in corpus at `quick` it is
+0.027 over the 12 configurations of docs/results/claims-quick (0.003 to 0.055 each, three seeds) and
+0.044 for the winner of docs/results/lr-confirm: rounded up, since to confirm one too many is the
+lesser ill."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,19 +94,25 @@ def welch_error(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     return math.sqrt(va + vb), df
 
 
-def level(looks: int, competitors: int, alpha: float = ALPHA) -> float:
-    """What each single comparison may spend of `alpha`, so that all of them together do not call
-    equal configurations different more often than that.
+def pair_count(compared: int) -> int:
+    """Pairs of so many configurations, one at least."""
+    return max(1, compared * (compared - 1) // 2)
 
-    Bonferroni over the competitors and over the looks: the linear spending function of Lan & DeMets
-    (1983), each look's share tested by itself, which is on the safe side.
+
+def level(looks: int, compared: int, alpha: float = ALPHA) -> float:
+    """What each single test may spend of `alpha`, so that all of them together do not call equal
+    ones of the `compared` configurations different more often than that.
+
+    Bonferroni over the pairs and over the looks. Over all pairs, though the winner alone is
+    compared: it was chosen as the lowest, so its distance to the highest is that of the widest
+    pair. Over the looks it is the linear spending function of Lan & DeMets (1983), each look's
+    share tested by itself, which is on the safe side.
     """
-    return alpha / (max(1, looks) * max(1, competitors))
+    return alpha / (max(1, looks) * pair_count(compared))
 
 
-def separated(a: Sequence[float], b: Sequence[float], alpha: float) -> bool:
-    """Whether Welch's test tells them apart at level `alpha`; never with one replicate."""
-    test = welch(a, b)
+def separates(test: Welch | None, alpha: float) -> bool:
+    """Whether the test tells the two apart at level `alpha`; never without a test."""
     return test is not None and test.p <= alpha
 
 
@@ -131,35 +133,3 @@ def pool(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
     df = sum(len(losses) - 1 for losses in several)
     squares = math.fsum(_variance(losses) * (len(losses) - 1) for losses in several)
     return math.sqrt(squares / df), df
-
-
-def probability_best(
-    groups: Sequence[Sequence[float]], draws: int = DRAWS, seed: int = 0
-) -> list[float] | None:
-    """How probable it is for each group that its true mean is the lowest; None if nothing is known
-    of the spread.
-
-    A parametric, studentised bootstrap over replicates: each draw gives each group the mean it has,
-    plus the error of a mean of its n replicates, the standard deviation drawn anew too. Drawing
-    replicates with replacement would do for dozens; of two or three it understates the spread
-    by the factor sqrt((n - 1) / n) and leaves out that the spread itself is hardly known
-    (`tests/reports/test_statistics.py` shows both).
-    """
-    pooled = pooled_spread(groups)
-    if pooled is None:
-        return None
-    rng = np.random.default_rng(seed)
-    sd, df = pooled
-    shared = sd * np.sqrt(df / rng.chisquare(df, draws))
-    order = sorted(range(len(groups)), key=lambda i: sum(groups[i]) / len(groups[i]))[:COMPARED]
-    drawn = np.empty((len(order), draws))
-    for row, losses in enumerate(groups[i] for i in order):
-        n, spread = len(losses), shared
-        if n >= OWN_SPREAD_FROM:
-            spread = math.sqrt(_variance(losses)) * np.sqrt((n - 1) / rng.chisquare(n - 1, draws))
-        error = rng.standard_normal(draws) * spread / math.sqrt(n)
-        drawn[row] = math.fsum(losses) / n + error
-    lowest = drawn == drawn.min(axis=0)
-    shares = np.zeros(len(groups))
-    shares[order] = (lowest / lowest.sum(axis=0)).mean(axis=1)
-    return shares.tolist()

@@ -7,8 +7,10 @@ the mean over replicates where there are several. No torch, no Ray.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from minigpt_search.model.config import RunConfig
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import (
     Configuration,
@@ -23,8 +25,7 @@ from minigpt_search.search.results.statistics import (
     Welch,
     estimate,
     level,
-    probability_best,
-    separated,
+    separates,
     welch,
 )
 
@@ -54,8 +55,6 @@ class Winner(Choice):
     """The configuration to use, and how sure that is."""
 
     estimate: Estimate
-    probability: float | None
-    """That it is really the best of those compared; None where one seed each says nothing."""
     rivals: tuple[Configuration, ...]
     """The others that were compared, the closest first."""
     unsteady: tuple[Configuration, ...]
@@ -63,8 +62,22 @@ class Winner(Choice):
     open: tuple[Configuration, ...]
     """Those of them that it is not separable from; without replicates that can't be told, and
     they are all here."""
-    test: Welch | None
-    """Against the closest of `open`, or of all rivals where it is separated from each."""
+    tests: Mapping[RunConfig, Welch | None]
+    """Against each rival, those that decided; None where there is one replicate of either."""
+    alpha: float
+    """The level of each single test."""
+    looks: int
+    """How often they share the 5%: the rounds of `--confirm`."""
+
+    @property
+    def test(self) -> Welch | None:
+        """Against the closest of `open`, or of all rivals where it is separated from each."""
+        closest = (self.open or self.rivals)[:1]
+        return self.tests.get(closest[0].config) if closest else None
+
+    def behind(self, rival: Configuration) -> float:
+        """By how many nats the rival's mean is above the winner's."""
+        return mean_loss(self.trials(rival)) - self.estimate.mean
 
 
 def choose(
@@ -93,26 +106,20 @@ def find_winner(
     steady = not diverged(best, fresh=fresh)
     unsteady = [each for each in rivals if steady and diverged(each, fresh=fresh)]
     rivals = [each for each in rivals if each not in unsteady]
-    groups = [losses(trials(each)) for each in (best, *rivals)]
-    alpha = level(1, len(rivals))
-    still = (
-        [each for each in rivals if each.config in {c.config for c in confirmed.open}]
-        if confirmed
-        else [
-            c
-            for c, other in zip(rivals, groups[1:], strict=True)
-            if not separated(groups[0], other, alpha)
-        ]
-    )
-    shares = probability_best(groups) if rivals else None
-    closest = (still or rivals)[:1]
+    mine = losses(trials(best))
+    tests = {each.config: welch(mine, losses(trials(each))) for each in rivals}
+    looks, alpha = 1, level(1, 1 + len(rivals))
+    if confirmed:
+        tests, looks, alpha = dict(confirmed.tests), confirmed.looks, confirmed.alpha
+    still = [each for each in rivals if not separates(tests.get(each.config), alpha)]
     return Winner(
         configuration=best,
         fresh=fresh,
-        estimate=estimate(groups[0]),
-        probability=shares[0] if shares else None,
+        estimate=estimate(mine),
         rivals=tuple(rivals),
         unsteady=tuple(unsteady),
         open=tuple(still),
-        test=welch(groups[0], losses(trials(closest[0]))) if closest else None,
+        tests=tests,
+        alpha=alpha,
+        looks=looks,
     )

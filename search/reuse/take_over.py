@@ -16,10 +16,12 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.records import STOPPED
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
-from minigpt_search.search.records.plan import NEVER
+from minigpt_search.search.records.plan import NEVER, FailedPoint
 from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_and_versions
 from minigpt_search.search.records.trial_folder import trial_folder
-from minigpt_search.search.space.axes import AXES, grid_cells
+from minigpt_search.search.results.barriers import reason_of
+from minigpt_search.search.results.configurations import without_seed
+from minigpt_search.search.space.axes import AXES, apply_axes, grid_cells
 from minigpt_search.search.trials.feasible import allowed
 from minigpt_search.search.trials.trial import make_trial
 
@@ -94,10 +96,42 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def with_failed_points(root: Path, experiment: Experiment) -> Experiment:
+    """`experiment` with what diverged or found too little memory in those that it goes on from, and
+    is not in its own plan: the advice at its end keeps short of it. It is copied, since they may be
+    deleted."""
+    points: list[FailedPoint] = []
+    for name in (experiment.reuse.extends, *experiment.reuse.warm_starts):
+        points += [] if name is None else _failed_points(root, name, experiment)
+    unique = tuple(point for n, point in enumerate(points) if point not in points[:n])
+    return experiment.replace(failed_points=unique)
+
+
+def _failed_points(root: Path, name: str, experiment: Experiment) -> list[FailedPoint]:
+    """Those of the experiment called `name` that differ from this one's base on its axes alone."""
+    folder = find_experiment(root, name)
+    other, axes = read_experiment(folder), experiment.space.axes
+    if other.corpus.content_hash != experiment.corpus.content_hash:
+        return []
+    points = [p for p in other.reuse.failed_points if set(p.values) == set(axes)]
+    for record in Ledger(folder / "ledger.jsonl").trials:
+        reason = reason_of(record)
+        if reason is None or is_planned(record, experiment):
+            continue
+        values = {axis: AXES[axis].value(record.config) for axis in axes}
+        if without_seed(apply_axes(experiment.space.base, values)) == without_seed(record.config):
+            points.append(FailedPoint(values=values, reason=reason))
+    return points
+
+
 def extension_line(root: Path, experiment: Experiment) -> str:
-    """What is taken over, and whether other code made it."""
+    """What is taken over, what is left out since it failed, and whether other code made it."""
     taken = len(finished_trials(root, experiment))
     assert experiment.reuse.extends is not None
     other = read_experiment(find_experiment(root, experiment.reuse.extends))
     code = "" if same_code_and_versions(other) else f", {DIFFERENT_CODE}"
-    return f"Extends    {experiment.reuse.extends}: {taken} of its trials are taken over{code}"
+    failed = len(with_failed_points(root, experiment).reuse.failed_points)
+    known = f"; left out: {failed} that diverged or found too little memory" if failed else ""
+    return (
+        f"Extends    {experiment.reuse.extends}: {taken} of its trials are taken over{code}{known}"
+    )

@@ -137,7 +137,9 @@ def _sort(
             uniform = math.log(record.config.model.vocab_size)
             loss = record.final.val_loss_nats if record.status == COMPLETE else uniform
             seconds = cost_of_record(record, SECONDS)
-            points.append(KnownPoint(values=values, objective=loss, seconds=seconds))
+            points.append(
+                KnownPoint(values=values, objective=loss, seconds=seconds, status=record.status)
+            )
     return Found(
         name=name,
         taken=tuple(taken),

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from minigpt_search.model.records import COMPLETE
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.search.early_stopping.rungs import record_curve
@@ -144,7 +143,7 @@ def observation_of_report(
 
 def observation_of_point(experiment: Experiment, point: KnownPoint) -> Observation:
     """Another experiment's result (`--warm-start`)."""
-    return _observation(experiment, point.values, COMPLETE, point.objective, point.seconds, {})
+    return _observation(experiment, point.values, point.status, point.objective, point.seconds, {})
 
 
 def _observation(

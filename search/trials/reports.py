@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-OUT_OF_MEMORY = "out of memory"
-"""How the error of a trial begins that failed for lack of memory: it is tried again, alone."""
 NO_STORAGE = "no storage"
 """Status that a worker reports when it can't write: the search ends and can be resumed."""
 OBJECTIVE = "objective"

@@ -28,7 +28,7 @@ from minigpt_search.model.training.trunk import share_trunk, train_branches
 from minigpt_search.search.early_stopping.rungs import StoppingDecision
 from minigpt_search.search.machines.gpu_share import hold_to_share
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger import OUT_OF_MEMORY, TrialRecord
 from minigpt_search.search.records.plan import NEVER
 from minigpt_search.search.records.trial_folder import (
     STARTED_FILE,
@@ -39,7 +39,7 @@ from minigpt_search.search.records.trial_folder import (
     write_outcome,
 )
 from minigpt_search.search.sync.worker_files import WorkerFiles, worker_files
-from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, OBJECTIVE, OUT_OF_MEMORY
+from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, OBJECTIVE
 from minigpt_search.search.trials.trial import Trial, trials_of
 from minigpt_search.search.worker.faults import (
     is_out_of_memory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -19,8 +20,10 @@ import torch
 from minigpt_search.data.common.checked_json import seal, unseal
 from minigpt_search.data.corpus.manifest import MANIFEST_FILE
 from minigpt_search.data.splitting.segments import save_segment
+from minigpt_search.model.records import DIVERGED, FAILED, STOPPED
 from minigpt_search.model.training.checkpoint import FORMAT, load, save_atomically
 from minigpt_search.search.machines import machines
+from minigpt_search.search.records.ledger import Ledger
 
 RUN, RERUN = "search/run.py", "search/rerun.py"
 REPORT = "reports/generate.py"
@@ -349,7 +352,7 @@ def test_rerun_and_report(attempt: Any, script: str, words: tuple[str, ...], nam
     ("words", "named"),
     [
         ((RERUN, "done", "begun"), "unrecognized arguments: begun"),
-        ((RERUN, "done", "--trial", "nothing"), "--trial nothing: no complete trial"),
+        ((RERUN, "done", "--trial", "nothing"), "--trial nothing: no trial"),
         ((REPORT, "done", "done"), "done done: an experiment is named twice"),
         ((REPORT, "done", "begun", "--watch"), "--watch is for one experiment"),
         ((REPORT, "done", "never"), "no experiment 'never'"),
@@ -357,6 +360,19 @@ def test_rerun_and_report(attempt: Any, script: str, words: tuple[str, ...], nam
 )
 def test_one_or_several_experiments(attempt: Any, words: tuple[str, ...], named: str) -> None:
     attempt(*words).refused(named)
+
+
+@pytest.mark.parametrize("status", [DIVERGED, STOPPED, FAILED])
+def test_rerun_of_a_trial_without_a_result_says_how_it_ended(
+    attempt: Any, home: Path, status: str
+) -> None:
+    ledger = Ledger(home / "experiments" / "done" / "ledger.jsonl")
+    ended = dataclasses.replace(ledger.trials[0], status=status, epochs=(), error="the reason")
+    ledger.append(ended)
+    how = {STOPPED: "was stopped"}.get(status, status)
+    attempt(RERUN, "done", "--trial", ended.trial_id).refused(
+        f"it {how} at step 36, in epoch 1 of 1: the reason; there is no result"
+    )
 
 
 def test_rerun_without_a_complete_trial(attempt: Any) -> None:

@@ -14,6 +14,7 @@ from minigpt_search.data.common.formatting import duration, one_line, share, sto
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.reports.page import findings, setup_tables, tables
 from minigpt_search.search.answer.columns import show
+from minigpt_search.search.answer.endings import without_result
 from minigpt_search.search.answer.text_table import TERMINAL_WIDTH, as_text, trials_table
 from minigpt_search.search.results.results import Results
 
@@ -78,10 +79,10 @@ def test_unfinished_trials_are_apart_and_without_a_loss(build: Any) -> None:
     experiment, ledger = build.mixed()
     assert trials_table(Results(experiment, ledger))["trial"].tolist() == ["lr=0.0001"]
     # 100 steps of 32 x 64 tokens, 41.1 million operations each
-    assert show(tables.without_result(Results(experiment, ledger))).rows == [
-        ["lr=0.0003", "stopped", "1 of 3", "8.0 s", "8.43e+12", "ended early on purpose"],
-        ["lr=0.0005", "diverged", "1 of 3", "8.0 s", "8.43e+12", "not finite at step 140"],
-        ["lr=0.001", "failed", "0 of 3", "2.0 s", "0.00e+00", "worker lost"],
+    assert show(without_result(Results(experiment, ledger))).rows == [
+        ["lr=0.0003", "stopped", "100", "1 of 3", "8.0 s", "8.43e+12", "ended early on purpose"],
+        ["lr=0.0005", "diverged", "100", "1 of 3", "8.0 s", "8.43e+12", "not finite at step 140"],
+        ["lr=0.001", "failed", "0", "0 of 3", "2.0 s", "0.00e+00", "worker lost"],
     ]
 
 
@@ -110,7 +111,7 @@ def test_no_trials_give_empty_tables(build: Any) -> None:
     experiment = build.plan()
     ledger = build.write(experiment)
     assert trials_table(Results(experiment, ledger)).empty
-    assert tables.without_result(Results(experiment, ledger)).empty
+    assert without_result(Results(experiment, ledger)).empty
     assert tables.by_epoch(Results(experiment, ledger), None).empty
 
 

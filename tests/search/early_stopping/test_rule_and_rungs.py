@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import STOPPED, RungRecord, Timing
-from minigpt_search.reports.page.tables import without_result
+from minigpt_search.search.answer.endings import without_result
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.early_stopping.rule import RungHistory, find_comparable, why_stop

@@ -183,7 +183,7 @@ def newer(undisturbed: Any, run_here: Callable[..., Any], search_root: Path) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "_search", lambda *_: None)  # nothing is trained
         done = run_here(*words, *more)
-    assert done.status == 1 and "1 trials failed or are missing" in done.out, done.err
+    assert done.status == 1 and "1 trial failed or is missing" in done.out, done.err
     assert "4 of its trials are taken over, made by other code" in done.out
     return folder_of(search_root, "newer")
 

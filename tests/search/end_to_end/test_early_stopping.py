@@ -41,7 +41,11 @@ def test_an_interrupted_search_says_how_to_go_on_and_does_with_the_rungs_of_its_
         assert known is not None and known.rungs == trial.rungs and known.stopped == trial.error
         if trial.status == STOPPED:
             assert trial.error is not None and trial.error in resumed.stderr
+            rate = f"lr={trial.config.train.lr_peak:.4g}"
+            [row] = [row for row in resumed.stdout.splitlines() if row.startswith(f"{rate} ")]
+            assert row.split()[1:3] == ["stopped", str(trial.steps)] and trial.error in row
             assert trial.steps == trial.rungs[-1].step and trial.checkpoint is None
+    assert "2 of 4 trials finished; 2 stopped." in resumed.stdout
     storage = f"sqlite:///{folder / 'study.db'}"
     study = optuna.load_study(study_name="stopping", storage=storage)
     assert [trial.state.name for trial in study.trials] == [*2 * ["COMPLETE"], *2 * ["PRUNED"]]

@@ -157,18 +157,15 @@ def test_a_clear_winner_needs_one_round_and_its_number_is_the_fresh_one(tmp_path
     ledger = searched(experiment, tmp_path / "ledger", loss)
     assert Results(experiment, ledger).winning_trial == ledger.best()
     before = Results(experiment, ledger).winner
-    assert (
-        before is not None
-        and before.configuration.values == {"lr": 2e-3}
-        and before.probability is None
-    )
+    assert before is not None and before.configuration.values == {"lr": 2e-3}
+    assert not any(before.tests.values())
     confirm(experiment, ledger, loss)
     assert len(ledger.trials) == 3 + 4 and Results(experiment, ledger).missing_trials == 0
     found = Results(experiment, ledger).winner
     assert found is not None and found.fresh and found.configuration.values == {"lr": 3e-3}
     assert found.estimate.n == 2 and found.estimate.mean == pytest.approx(7.0015)
     assert found.trial.replicate == 1 and Results(experiment, ledger).winning_trial == found.trial
-    assert found.open == () and found.probability is not None and found.probability > 0.95
+    assert found.open == () and found.test is not None and found.test.p <= found.alpha
 
 
 def test_equal_ones_are_tried_until_the_seeds_are_spent(tmp_path: Path) -> None:

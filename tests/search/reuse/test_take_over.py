@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -22,10 +23,16 @@ from minigpt_search.model.records import (
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
-from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.provenance import check_resume_compatible
-from minigpt_search.search.reuse.take_over import extension_line, finished_trials, take_over
+from minigpt_search.search.results.barriers import MEMORY
+from minigpt_search.search.reuse.take_over import (
+    extension_line,
+    finished_trials,
+    take_over,
+    with_failed_points,
+)
 from minigpt_search.search.reuse.warm_start import is_mixed, load_sources
 from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
 
@@ -153,6 +160,32 @@ def test_finished_trials_are_taken_over_once_with_their_weights(
     assert (folder / weights.relative_to(old_folder)).read_bytes() == b"weights"
     assert taken.path.read_bytes().count(b"\n") == 2
     assert {t.trial_id for t in grid_trials(new)} >= known.keys()
+
+
+def test_what_failed_outside_of_the_new_plan_is_kept_in_mind_from_search_to_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--lr", "1e-3,2e-3,0.5,0.9", "--preset", "quick")
+    old, folder = begin(tmp_path, monkeypatch, *words, "--name", "a")
+    first, second, third, fourth = (record(trial) for trial in grid_trials(old))
+    third = dataclasses.replace(third, status=DIVERGED, epochs=())
+    fourth = dataclasses.replace(fourth, status=FAILED, epochs=(), error="out of memory: no room")
+    for each in (first, second, third, fourth):
+        Ledger(folder / "ledger.jsonl").append(each)
+    names = ("a", "b")
+    for number, name in enumerate(names):
+        rates = "1e-3,2e-3,4e-3" if number == 0 else "1e-3,4e-3"
+        new = plan(tmp_path, monkeypatch, "--extend", name, "--lr", rates, "--name", "bc"[number])
+        assert "left out: 2 that diverged or found too" in extension_line(tmp_path, new)
+        new = with_failed_points(tmp_path, new)
+        known = [(point.values["lr"], point.reason) for point in new.reuse.failed_points]
+        assert known == [(0.5, DIVERGED), (0.9, MEMORY)]
+        new.write(tmp_path / "experiments" / new.name)
+        ledger = Ledger(tmp_path / "experiments" / new.name / "ledger.jsonl")
+        take_over(new, ledger.path.parent, ledger)
+        assert read_experiment(ledger.path.parent).reuse == new.reuse
+    within = plan(tmp_path, monkeypatch, "--extend", "a", "--name", "d")  # they are in its plan
+    assert with_failed_points(tmp_path, within).reuse.failed_points == ()
 
 
 @pytest.mark.parametrize("more", [("--confirm", "2"), ("--lr", "1e-3,2e-3,4e-3")])

@@ -32,7 +32,9 @@ from minigpt_search.search.reuse.warm_start import (
     take_over_warm,
     with_known_points,
 )
+from minigpt_search.search.samplers.from_ledger import observation_of_point
 from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Observation
+from minigpt_search.search.space.objective import SECONDS
 from minigpt_search.search.space.space import Space
 from minigpt_search.search.trials.trial import Trial, grid_trials
 
@@ -193,7 +195,11 @@ def test_failed_trials_are_left_and_diverged_ones_count_as_guessing(
     ledger.append(record(trials[1], None, DIVERGED))
     new = plan(tmp_path, monkeypatch, *SAMPLER, "--grid", "lr", "--warm-start", "a")
     [found] = load_sources(tmp_path, new)
-    assert [p.objective for p in found.points] == [pytest.approx(math.log(50_257))]
+    [point] = found.points
+    assert (point.objective, point.status) == (pytest.approx(math.log(50_257)), DIVERGED)
+    # With two objectives it must not count on the front: it was cheap, and that is all.
+    told = observation_of_point(new.replace(objectives=("val_loss", SECONDS)), point)
+    assert told.constraints["diverged"] > 0
 
 
 def test_another_corpus_and_a_missing_experiment_are_refused(

@@ -19,8 +19,9 @@ from minigpt_search.search.cli.make_experiment import make_experiment, with_corp
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.machines.local_ray import MARK, LocalRay, end_left_overs, scratch_folder
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import OUT_OF_MEMORY
 from minigpt_search.search.records.trial_folder import read_outcome, read_started, trial_folder
-from minigpt_search.search.trials.reports import NO_STORAGE, OUT_OF_MEMORY
+from minigpt_search.search.trials.reports import NO_STORAGE
 from minigpt_search.search.trials.trial import Trial, grid_trials
 from minigpt_search.search.worker import faults, trainable
 from minigpt_search.search.worker.faults import is_out_of_memory, is_storage_fault

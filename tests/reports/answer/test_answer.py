@@ -5,76 +5,24 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from scipy import stats
 
-from minigpt_search.model.config import RunConfig
 from minigpt_search.model.model_size import flops_per_token
-from minigpt_search.model.records import DIVERGED, FAILED
+from minigpt_search.model.records import DIVERGED, FAILED, STOPPED
 from minigpt_search.reports.page.findings import headline
-from minigpt_search.search.answer.answer import Answer, answer
+from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.text_table import trials_table
-from minigpt_search.search.cli.extend import extended_arguments
-from minigpt_search.search.cli.parser import check_options, make_parser
-from minigpt_search.search.cli.space_flags import read_space
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.presets import PRESETS, QUICK
 
 RATES = (5e-4, 1e-3, 2e-3)
-Made = tuple[Experiment, Ledger]
 
 
-def made(
-    build: Any, axes: dict[str, tuple[float, ...]], losses: dict[Any, Any], **changes: Any
-) -> Made:
-    """An experiment over one axis or a sampler's points; `losses`: of a value, one a replicate,
-    each a final loss or a tuple of the epochs'."""
-    flags = [f for n, v in axes.items() for f in (AXES[n].flag, ",".join(f"{x:g}" for x in v))]
-    command = ("search/run.py", *flags, "--preset", "quick")
-    if changes.get("sampler"):
-        command += ("--search", "tpe", "--trials", str(changes["samples"]))
-    experiment = build.plan(axes, **{"command": command, **changes})
-    [name] = axes
-    records = [
-        build.trial(
-            experiment, {name: value}, loss if isinstance(loss, tuple) else (8.0, 7.9, loss),
-            replicate=replicate,
-        )
-        for value, found in losses.items()
-        for replicate, loss in enumerate(found)
-    ]  # fmt: skip
-    return experiment, build.write(experiment, records)
-
-
-def read_back(build: Any, found: Answer) -> list[tuple[dict[str, Any], RunConfig]]:
-    """The axes and base of every search that is advised, by the search's own parser."""
-    plans = []
-    for step in found.steps:
-        words = shlex.split(step.command)
-        assert words[0] == "python" and "\n" not in step.why
-        if words[1] != "search/run.py":
-            assert (Path(__file__).parents[2] / words[1]).is_file()
-            continue
-        parser = make_parser()
-        args = parser.parse_args(words[2:])
-        if args.extend is not None:
-            args = extended_arguments(parser, build.root, args.extend, words[2:])
-        check_options(args)
-        if args.resume is None:
-            space = read_space(args, PRESETS[args.preset])
-            plans.append((dict(space.axes), space.base))
-    return plans
-
-
-def test_one_seed_each_is_said_and_the_cost_is_counted(build: Any) -> None:
-    experiment, ledger = made(build, {"lr": RATES}, {5e-4: [7.2], 1e-3: [7.0], 2e-3: [7.1]})
+def test_one_seed_each_is_said_and_the_cost_is_counted(made: Any, read_back: Any) -> None:
+    experiment, ledger = made({"lr": RATES}, {5e-4: [7.2], 1e-3: [7.0], 2e-3: [7.1]})
     found = answer(Results(experiment, ledger))
     lines = found.lines()
     assert [line.split()[0] for line in lines[:5]] == ["Use", "Loss", "Costs", "Next", "Command"]
@@ -84,15 +32,17 @@ def test_one_seed_each_is_said_and_the_cost_is_counted(build: Any) -> None:
     flop = 614_400 * flops_per_token(experiment.space.base.model)
     assert f"6,837,888 parameters, 614,400 tokens, {flop:.2g} FLOP" in lines[2]
     assert "one seed each" in found.steps[0].why
-    assert lines[4] == "Command    python search/run.py --extend lr-quick --confirm 3"
+    assert lines[4] == "Command    python search/run.py --extend lr-quick --confirm 2"
     assert found.alarms == () and len(lines) == 5
-    assert read_back(build, found)[0][0] == {"lr": RATES}
+    assert read_back(found)[0][0] == {"lr": RATES}
     assert Results(experiment, ledger).winning_trial == ledger.best()
 
 
-def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(build: Any) -> None:
+def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(
+    made: Any, read_back: Any
+) -> None:
     losses = {5e-4: [7.3, 7.31, 7.32], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.0, 7.4, 7.5]}
-    experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
+    experiment, ledger = made({"lr": RATES}, losses, seeds=3)
     found = answer(Results(experiment, ledger))
     assert found.winner is not None and found.winner.configuration.values == {"lr": 1e-3}
     assert Results(experiment, ledger).winning_trial == found.winner.trial
@@ -100,12 +50,12 @@ def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(build: Any) -
     assert "7.1100 nats (95% interval 7.0852 to 7.1348, 3 seeds, chosen by them)" in found.loss
     assert "not separable from lr=0.002" in found.loss
     assert "not separable from lr=0.002" in found.steps[0].why
-    read_back(build, found)
+    read_back(found)
 
 
-def test_the_reports_tile_and_its_table_follow_the_winner(build: Any) -> None:
+def test_the_reports_tile_and_its_table_follow_the_winner(made: Any) -> None:
     losses = {5e-4: [7.3, 7.31, 7.32], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.0, 7.4, 7.5]}
-    experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
+    experiment, ledger = made({"lr": RATES}, losses, seeds=3)
     tile = headline(Results(experiment, ledger))["Validation loss"]
     assert tile == "7.1100 nats (mean of 3 seeds)"
     table = trials_table(Results(experiment, ledger))
@@ -113,11 +63,12 @@ def test_the_reports_tile_and_its_table_follow_the_winner(build: Any) -> None:
     assert list(table["trial"][best]) == ["lr=0.001, seed 1"]
 
 
-def test_a_clear_winner_is_separated(build: Any) -> None:
+def test_a_clear_winner_is_separated(made: Any) -> None:
     losses = {5e-4: [7.5, 7.51, 7.52], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.3, 7.31, 7.32]}
-    experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
+    experiment, ledger = made({"lr": RATES}, losses, seeds=3)
     found = answer(Results(experiment, ledger))
-    assert "best with >99% probability, separated from lr=0.002 (p = " in found.loss
+    assert "; separated from lr=0.002 (0.2000 nats behind, p = 1.6e-05), lr=0.0005 (" in found.loss
+    assert found.loss.endswith("; p ≤ 0.017 separates: 5% shared by 3 pairs (Bonferroni)")
     assert "not separable" not in " ".join(found.lines())
     assert "of the corpus: look around the winner" not in found.steps[0].why  # whole corpus here
     assert found.steps[0].command == "python search/rerun.py lr-quick"
@@ -125,33 +76,35 @@ def test_a_clear_winner_is_separated(build: Any) -> None:
 
 @pytest.mark.parametrize("upper", [True, False])
 def test_the_best_at_an_edge_is_an_alarm_with_the_command_that_extends(
-    build: Any, upper: bool
+    made: Any, read_back: Any, upper: bool
 ) -> None:
     step = -0.1 if upper else 0.1
     losses = {rate: [7 + step * i] for i, rate in enumerate(RATES)}
-    experiment, ledger = made(build, {"lr": RATES}, losses)
+    experiment, ledger = made({"lr": RATES}, losses)
     found = answer(Results(experiment, ledger), "my place")
     assert len(found.alarms) == 1 and ("upper" if upper else "lower") in found.alarms[0]
     assert found.steps[0].command.endswith("--out 'my place'")
-    axes, _ = read_back(build, found)[0]
+    axes, _ = read_back(found)[0]
     assert set(axes["lr"]) == {*RATES, 4e-3 if upper else 2.5e-4}
 
 
-def test_a_samplers_range_is_widened_and_it_gets_more_trials(build: Any) -> None:
+def test_a_samplers_range_is_widened_and_it_gets_more_trials(made: Any, read_back: Any) -> None:
     experiment, ledger = made(
-        build, {"lr": (1e-4, 1e-2)}, {9.9e-3: [7.0], 1e-3: [7.5]}, sampler="tpe", samples=2
+        {"lr": (1e-4, 1e-2)}, {9.9e-3: [7.0], 1e-3: [7.1]}, sampler="tpe", samples=2
     )
     found = answer(Results(experiment, ledger))
     words = shlex.split(found.steps[0].command)
     assert words[2:] == ["--extend", "lr-quick", "--space", "lr=0.0001:0.02:log", "--trials", "3"]
-    read_back(build, found)
+    read_back(found)
     confirm = next(step for step in found.steps if "--confirm" in step.command)
     assert "--confirm 2" in confirm.command
 
 
-def test_overfitting_is_an_alarm_with_its_epoch_and_a_shorter_run_is_next(build: Any) -> None:
+def test_overfitting_is_an_alarm_with_its_epoch_and_a_shorter_run_is_next(
+    made: Any, read_back: Any
+) -> None:
     losses = {1e-3: [(7.0, 6.5, 6.9)], 5e-4: [(8.0, 7.5, 7.2)], 2e-3: [(8.0, 7.5, 7.3)]}
-    experiment, ledger = made(build, {"lr": RATES}, losses)
+    experiment, ledger = made({"lr": RATES}, losses)
     # Training loss is given as validation loss + 0.125 by the builder: here both rose.
     found = answer(Results(experiment, ledger))
     assert "the best epoch isn't the last" in found.alarms[0]
@@ -166,55 +119,101 @@ def test_overfitting_is_an_alarm_with_its_epoch_and_a_shorter_run_is_next(build:
         "overfitting",
     )
     assert found.steps[0].why.startswith("it was best after epoch 2 of 3")
-    axes, base = read_back(build, found)[0]
+    axes, base = read_back(found)[0]
     assert axes == {"epochs": (2, 3)} and base.train.lr_peak == 1e-3
 
 
-def test_a_long_warmup_and_seeds_that_diverged_are_alarms(build: Any) -> None:
+def test_a_long_warmup_and_seeds_that_diverged_are_alarms(build: Any, made: Any) -> None:
     base = build.plan().space.base.replace(warmup_steps=100)
-    experiment, ledger = made(build, {"lr": RATES}, {1e-3: [7.0]}, base=base, seeds=2)
+    experiment, ledger = made({"lr": RATES}, {1e-3: [7.0]}, base=base, seeds=2)
     ledger.append(build.trial(experiment, {"lr": 1e-3}, (), DIVERGED, replicate=1))
     found = answer(Results(experiment, ledger))
     assert any(alarm.startswith("the warm-up is 33% of the run") for alarm in found.alarms)
     assert "1 of its 2 seeds diverged" in found.alarms
 
 
-def test_a_rival_that_diverged_with_a_seed_is_left_out_of_how_sure_it_is(build: Any) -> None:
+def test_a_rival_that_diverged_with_a_seed_is_left_out_of_how_sure_it_is(
+    build: Any, made: Any
+) -> None:
     losses = {5e-4: [7.5, 7.51, 7.52], 1e-3: [7.3, 7.31, 7.32], 2e-3: [7.0, 7.01]}
-    experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
+    experiment, ledger = made({"lr": RATES}, losses, seeds=3)
     ledger.append(build.trial(experiment, {"lr": 2e-3}, (8.0,), DIVERGED, replicate=2))
     found = answer(Results(experiment, ledger))
     assert found.winner is not None and found.winner.configuration.values == {"lr": 1e-3}
-    assert "best with >99% probability, separated from lr=0.0005 (p = " in found.loss
-    assert found.loss.endswith("; lr=0.002 left out: diverged with a seed")
+    assert "separated from lr=0.0005 (0.2000 nats behind, p = " in found.loss
+    assert found.loss.endswith("p ≤ 0.05 separates; lr=0.002 left out: diverged with a seed")
 
 
-def test_p_is_of_the_one_that_is_named_and_it_is_among_those_to_confirm(build: Any) -> None:
+def test_p_is_of_the_one_that_is_named_and_it_is_among_those_to_confirm(made: Any) -> None:
     losses = {5e-4: [7.2, 7.4, 7.6], 1e-3: [7.3, 7.301, 7.299], 2e-3: [7.31, 7.311, 7.309]}
-    experiment, ledger = made(build, {"lr": RATES}, losses, seeds=3)
+    experiment, ledger = made({"lr": RATES}, losses, seeds=3)
     found = answer(Results(experiment, ledger))
     p = stats.ttest_ind(losses[1e-3], losses[5e-4], equal_var=False).pvalue
-    assert f"not separable from lr=0.0005 (p = {p:.2g})" in found.loss
+    assert f"not separable from lr=0.0005 (0.1000 nats behind, p = {p:.2g}), " in found.loss
+    p = stats.ttest_ind(losses[1e-3], losses[2e-3], equal_var=False).pvalue
+    assert f"separated from lr=0.002 (0.0100 nats behind, p = {p:.2g}); p ≤ 0.017" in found.loss
     assert found.steps[0].command.endswith("--confirm 3")
 
 
-def test_where_every_result_costs_too_much_that_is_said(build: Any) -> None:
+def test_a_p_stands_on_its_side_of_the_level_as_printed_too(confirmed: Any) -> None:
+    """Two looks: p = 0.0254 and a level of 0.025 are the same in two digits."""
+    a = (7.0, 7.1, 7.05, 6.95)
+    b = tuple(loss + 0.1353 for loss in a)
+    p = stats.ttest_ind(a, b, equal_var=False).pvalue
+    assert 0.0250 < p < 0.0255
+    losses = {1e-3: a, 2e-3: b}
+    experiment, ledger = confirmed(lambda rate, replicate: losses[rate][replicate - 1])
+    found = answer(Results(experiment, ledger))
+    assert "not separable from lr=0.002" in found.loss
+    assert f"p = {p:.3g}); p ≤ 0.025 separates: 5% shared by 2 looks" in found.loss
+
+
+def test_what_is_far_behind_gets_no_fresh_seeds_but_a_sampler_more_trials(
+    build: Any, made: Any, read_back: Any
+) -> None:
+    axes, losses = {"lr": (1e-4, 1e-2)}, {3e-3: [7.0], 1e-3: [7.6]}
+    experiment, ledger = made(axes, losses, sampler="tpe", samples=10)
+    for rate in (2e-4, 3e-4, 4e-4, 5e-4, 6e-4, 7e-4, 8e-4, 9e-4):
+        ledger.append(build.trial(experiment, {"lr": rate}, (), STOPPED))
+    found = answer(Results(experiment, ledger))
+    assert not any("--confirm" in step.command for step in found.steps)
+    assert found.steps[0].why == (
+        "the next is 0.60 nats behind, where seeds seldom make 0.17: try more configurations"
+    )
+    assert found.steps[0].command == "python search/run.py --extend lr-quick --trials 15"
+    read_back(found)
+
+
+@pytest.mark.parametrize(("spread", "advised"), [(0.002, False), (0.1, True)])
+def test_where_seeds_were_measured_their_spread_says_what_is_close(
+    build: Any, made: Any, spread: float, advised: bool
+) -> None:
+    """A single seed finished of the second: 0.1 nats behind."""
+    losses = {5e-4: [7.5, 7.5 + spread], 1e-3: [7.0, 7.0 + spread], 2e-3: [7.1 + spread / 2]}
+    experiment, ledger = made({"lr": RATES}, losses, seeds=2)
+    ledger.append(build.trial(experiment, {"lr": 2e-3}, (8.0,), STOPPED, replicate=1))
+    found = answer(Results(experiment, ledger))
+    assert "lr=0.002 (0.1000 nats behind, too few seeds for a test)" in found.loss
+    assert any("--confirm" in step.command for step in found.steps) == advised
+
+
+def test_where_every_result_costs_too_much_that_is_said(made: Any) -> None:
     losses = {rate: [7.0] for rate in RATES}
-    experiment, ledger = made(build, {"lr": RATES}, losses, max_cost="1s")
+    experiment, ledger = made({"lr": RATES}, losses, max_cost="1s")
     found = answer(Results(experiment, ledger))
     assert found.use == "all 3 complete trials cost more than --max-cost 1s"
     assert found.use in found.steps[0].why
 
 
-def test_a_failed_trial_is_of_the_search_and_not_of_confirming(build: Any) -> None:
-    experiment, ledger = made(build, {"lr": RATES}, {rate: [7.0] for rate in RATES[:2]})
+def test_a_failed_trial_is_of_the_search_and_not_of_confirming(build: Any, made: Any) -> None:
+    experiment, ledger = made({"lr": RATES}, {rate: [7.0] for rate in RATES[:2]})
     ledger.append(build.trial(experiment, {"lr": 2e-3}, (), FAILED, device=None))
     why = answer(Results(experiment, ledger)).steps[0].why
     assert why.startswith("the search is unfinished: 1 trial to go, 1 of them failed")
 
 
-def test_what_is_unfinished_comes_first(build: Any) -> None:
-    experiment, ledger = made(build, {"lr": RATES}, {2e-3: [7.0]})
+def test_what_is_unfinished_comes_first(build: Any, made: Any, read_back: Any) -> None:
+    experiment, ledger = made({"lr": RATES}, {2e-3: [7.0]})
     ledger.append(build.trial(experiment, {"lr": 1e-3}, (), FAILED, error="lost"))
     found = answer(Results(experiment, ledger))
     assert found.steps[0].why == (
@@ -222,11 +221,11 @@ def test_what_is_unfinished_comes_first(build: Any) -> None:
     )
     assert found.steps[0].command == "python search/run.py --resume lr-quick"
     assert "so far" in found.loss
-    read_back(build, found)
+    read_back(found)
 
 
-def test_without_a_result_there_still_is_a_next_step(build: Any) -> None:
-    experiment, ledger = made(build, {"lr": RATES}, {})
+def test_without_a_result_there_still_is_a_next_step(build: Any, made: Any) -> None:
+    experiment, ledger = made({"lr": RATES}, {})
     found = answer(Results(experiment, ledger))
     assert len(found.lines()) == 5 and "no trial is complete" in found.lines()[0]
     for rate in RATES:
@@ -235,18 +234,8 @@ def test_without_a_result_there_still_is_a_next_step(build: Any) -> None:
     assert found.steps[0].command == "python reports/generate.py lr-quick"
 
 
-def confirmed(build: Any, fresh: Callable[[float, int], float], most: int = 4) -> Made:
-    losses = {5e-4: [7.5], 1e-3: [7.0], 2e-3: [7.1]}
-    experiment, ledger = made(build, {"lr": RATES}, losses, confirm=2, confirm_seeds=most)
-    for rate in (1e-3, 2e-3):
-        for replicate in range(1, most + 1):
-            loss = (8.0, 7.9, fresh(rate, replicate))
-            ledger.append(build.trial(experiment, {"lr": rate}, loss, replicate=replicate))
-    return experiment, ledger
-
-
-def test_fresh_seeds_give_the_winners_number(build: Any) -> None:
-    experiment, ledger = confirmed(build, lambda rate, r: 7.2 - 100 * (rate - 1e-3) + r / 1000)
+def test_fresh_seeds_give_the_winners_number(confirmed: Any) -> None:
+    experiment, ledger = confirmed(lambda rate, r: 7.2 - 100 * (rate - 1e-3) + r / 1000)
     found = answer(Results(experiment, ledger))
     assert found.use.startswith("lr=0.002")
     assert "4 fresh seeds" in found.loss and "separated from lr=0.001" in found.loss
@@ -254,9 +243,11 @@ def test_fresh_seeds_give_the_winners_number(build: Any) -> None:
     assert Results(experiment, ledger).winner == found.winner
 
 
-def test_when_the_seeds_are_spent_the_number_that_would_tell_is_advised(build: Any) -> None:
+def test_when_the_seeds_are_spent_the_number_that_would_tell_is_advised(
+    confirmed: Any, read_back: Any
+) -> None:
     losses = {1e-3: (7.20, 7.24, 7.22, 7.26), 2e-3: (7.19, 7.21, 7.23, 7.20)}
-    experiment, ledger = confirmed(build, lambda rate, replicate: losses[rate][replicate - 1])
+    experiment, ledger = confirmed(lambda rate, replicate: losses[rate][replicate - 1])
     found = answer(Results(experiment, ledger))
     assert "not separable from lr=0.001" in found.loss
     # Two looks share 5%; t = 1.52 with four seeds each, and 3.08 are wanted for 80% power.
@@ -265,23 +256,24 @@ def test_when_the_seeds_are_spent_the_number_that_would_tell_is_advised(build: A
     needed = 2 * ((2.2414 + 0.8416) * spread / difference) ** 2
     assert abs(int(shlex.split(step.command)[-1]) - needed) < 1.1
     assert "fresh seeds each would tell them apart" in step.why
-    read_back(build, found)
+    read_back(found)
 
 
-def test_a_part_of_the_corpus_leads_to_the_whole_around_the_winner(build: Any) -> None:
+def test_a_part_of_the_corpus_leads_to_the_whole_around_the_winner(
+    made: Any, read_back: Any
+) -> None:
     base = QUICK.replace(epochs=3, embed_dim=64)
     losses = {5e-4: [7.5, 7.5], 1e-3: [7.1, 7.1], 2e-3: [7.3, 7.3]}
-    experiment, ledger = made(build, {"lr": RATES}, losses, base=base, seeds=2)
+    experiment, ledger = made({"lr": RATES}, losses, base=base, seeds=2)
     found = answer(Results(experiment, ledger))
     assert found.steps[0].why.startswith("an epoch was 1.1% of the corpus")
-    axes, wanted = read_back(build, found)[0]
+    axes, wanted = read_back(found)[0]
     assert axes == {"lr": RATES} and wanted == PRESETS["full"].replace(embed_dim=64)
 
 
-def test_power_laws_are_fitted_where_there_are_points(build: Any) -> None:
+def test_power_laws_are_fitted_where_there_are_points(made: Any) -> None:
     epochs = (1, 2, 4, 8)
     experiment, ledger = made(
-        build,
         {"epochs": epochs},
         {n: [(*(9 - 0.1 * i for i in range(n - 1)), 6 + n**-0.5)] for n in epochs},
     )
