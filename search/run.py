@@ -27,6 +27,7 @@ from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.budget import freeze_plan
 from minigpt_search.search.planning.checks import check_trials
+from minigpt_search.search.planning.counting import count_what_is_missing
 from minigpt_search.search.planning.estimate import keep_real_speeds, make_estimator
 from minigpt_search.search.planning.plan_text import end_line
 from minigpt_search.search.records.clock import Clock, process_start
@@ -39,6 +40,7 @@ from minigpt_search.search.records.experiment import (
 )
 from minigpt_search.search.records.ledger import Ledger, open_ledger
 from minigpt_search.search.records.provenance import check_resume_compatible
+from minigpt_search.search.results.baselines import counting_line
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.reuse.warm_start import take_over_warm
@@ -47,7 +49,7 @@ from minigpt_search.search.storage.base import StorageError
 from minigpt_search.search.sync.mirror import Mirror
 from minigpt_search.search.sync.resume_from import mirror_of, place_of, resumed_name
 from minigpt_search.search.trials.length import length_in
-from minigpt_search.search.trials.trial import Trial
+from minigpt_search.search.trials.trial import Trial, grid_trials
 
 
 def main() -> int:
@@ -109,6 +111,7 @@ def run(
         if experiment.reuse.extends is not None:
             take_over(experiment, folder, ledger)
         take_over_warm(experiment, folder, ledger)
+        _count(experiment, folder, ledger)
         mirror.push_plan()
         clock, trained_before = Clock(folder, started), {t.trial_id for t in ledger.trials}
 
@@ -124,6 +127,7 @@ def run(
             say_how_to_go_on(reason)
             return 1
         experiment = freeze_plan(experiment, folder, ledger)
+        _count(experiment, folder, ledger)
         keep_real_speeds(experiment, ledger, root, trained_before)
         from minigpt_search.search.answer.print_results import print_results  # imports pandas
         from minigpt_search.search.samplers.study_db import write_study  # imports Ray
@@ -141,6 +145,21 @@ def run(
             return 1
         print(end_line(experiment, clock.used()), flush=True)
     return _say_what_failed(experiment, folder, ledger, again)
+
+
+def _count(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+    """Score what counting makes of the trials' text, as far as it is known which that is."""
+    if not ledger.trials and experiment.plan.sampler is not None:
+        return  # what lengths it will try is not known
+    configs = [trial.config for trial in ledger.complete()]
+    if experiment.plan.sampler is None:
+        configs = [trial.config for trial in grid_trials(experiment)]
+    had_some = bool(ledger.baselines)
+    left_out = count_what_is_missing(ledger, open_corpus(experiment.corpus_folder(folder)), configs)
+    if ledger.baselines and not had_some:
+        print(counting_line(ledger.baselines[0]), flush=True)
+    if left_out is not None:
+        print(f"Note       {left_out}", flush=True)
 
 
 def _search(
