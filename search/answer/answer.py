@@ -106,6 +106,11 @@ def _loss(results: Results, best: Winner) -> str:
     searched = sum(not is_fresh(results.experiment, trial) for trial in results.trials)
     if searched < results.experiment.planned_trials:
         parts.append("so far")
+    if (other := results.on_other_text) is not None:
+        parts.append(
+            f"on other text of this kind {other.low:.2f} to {other.high:.2f} "
+            f"({other.documents} documents)"
+        )
     if results.baseline is not None:
         parts.append(standing_text(results.baseline, known.mean))
     return "; ".join([*parts, how_sure(best)])

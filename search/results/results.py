@@ -12,6 +12,11 @@ from minigpt_search.search.results.barriers import Barrier, barriers
 from minigpt_search.search.results.baselines import baseline_of
 from minigpt_search.search.results.configurations import Configuration, configurations_of
 from minigpt_search.search.results.confirm import ConfirmationState, confirmation_state, is_fresh
+from minigpt_search.search.results.documents import (
+    OverDocuments,
+    documents_of,
+    level_over_documents,
+)
 from minigpt_search.search.results.edges import Edge, edges
 from minigpt_search.search.results.winner import Choice, Winner, choose, find_winner
 
@@ -70,6 +75,13 @@ class Results:
         return (
             baseline_of(self.baselines, self.winner.configuration.config) if self.winner else None
         )
+
+    @cached_property
+    def on_other_text(self) -> OverDocuments | None:
+        """The winner's loss for other text of this kind; None where that is not known."""
+        if self.winner is None:
+            return None
+        return level_over_documents(documents_of(self.winner.trials(self.winner.configuration)))
 
     @cached_property
     def barriers(self) -> list[Barrier]:
