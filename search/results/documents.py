@@ -50,10 +50,10 @@ def difference_over_documents(
 ) -> OverDocuments | None:
     """By how much the loss of `one` is above that of `other`, each the mean of its seeds, on other
     text of this kind; paired by document. None as for a level."""
-    nats = _mean_nats(one), _mean_nats(other)
-    if nats[0] is None or nats[1] is None or one[0].tokens != other[0].tokens:
+    first, second = _mean_nats(one), _mean_nats(other)
+    if first is None or second is None or one[0].tokens != other[0].tokens:
         return None
-    return _ratio([a - b for a, b in zip(*nats, strict=True)], one[0].tokens)
+    return _ratio([a - b for a, b in zip(first, second, strict=True)], one[0].tokens)
 
 
 def documents_of(trials: Sequence[TrialRecord]) -> list[DocumentLosses]:
