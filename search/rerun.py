@@ -114,8 +114,8 @@ def _ending(trial: TrialRecord) -> str:
     epochs = trial.config.train.epochs
     epoch = min(len(trial.epochs) + 1, epochs)
     was = "was " * (trial.status == STOPPED)
-    why = f": {trial.error}" if trial.error else ""
-    return f"it {was}{trial.status} at step {trial.steps:,}, in epoch {epoch} of {epochs}{why}"
+    why = (trial.error or "no reason recorded").removeprefix(f"step {trial.steps}: ")
+    return f"it {was}{trial.status} at step {trial.steps:,}, in epoch {epoch} of {epochs}: {why}"
 
 
 def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainResult:

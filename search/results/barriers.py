@@ -40,9 +40,9 @@ class Barrier:
 
     @property
     def text(self) -> str:
-        """`lr from 1 up diverged`."""
-        way = "up" if self.upper else "down"
-        return f"{self.axis.name} from {self.axis.show(self.value)} {way} {self.reason}"
+        """`lr=1 and above diverged`."""
+        beyond = "above" if self.upper else "below"
+        return f"{self.axis.name}={self.axis.show(self.value)} and {beyond} {self.reason}"
 
     def stops(self, value: Value) -> bool:
         """Whether the value is the barrier's or lies beyond it."""

@@ -31,12 +31,12 @@ def test_between_the_best_and_what_diverged_rates_are_tried(
     ledger.append(build.trial(experiment, {"lr": 1.0}, (), DIVERGED))
     results = Results(experiment, ledger)
     found = answer(results)
-    assert found.steps[0].why == "lr from 1 up diverged: try between 0.002 and that"
+    assert found.steps[0].why == "lr=1 and above diverged: try between 0.002 and that"
     axes, _ = read_back(found)[0]
     assert axes == {"lr": (5e-4, 1e-3, 2e-3, 0.016, 0.13)}  # thirds, in logarithms
     [alarm] = found.alarms
     assert alarm == (
-        "lr from 1 up diverged, next to the best at 0.002: a better one may lie between"
+        "lr=1 and above diverged, next to the best at 0.002: a better one may lie between"
     )
     assert results.edges == [] and whole(results)
 
@@ -99,7 +99,7 @@ def test_a_samplers_range_ends_short_of_what_diverged(
     step = answer(results).steps[0]
     words = shlex.split(step.command)
     assert words[-4:] == ["--space", "lr=0.0001:0.077:log", "--trials", "6"]
-    assert step.why == "lr from 0.09 up diverged: try between 0.02 and that" and whole(results)
+    assert step.why == "lr=0.09 and above diverged: try between 0.02 and that" and whole(results)
     read_back(answer(results))
 
 
@@ -110,7 +110,7 @@ def test_more_trials_of_a_sampler_keep_short_of_what_diverged_too(build: Any, ma
     ledger.append(build.trial(experiment, {"lr": 0.9}, (), DIVERGED))
     step = answer(Results(experiment, ledger)).steps[0]
     assert "try more configurations" in step.why
-    assert step.command.endswith("--space lr=0.0001:0.61:log --trials 5")
+    assert step.command.endswith("--space lr=0.0001:0.62:log --trials 5")
 
 
 def test_of_a_samplers_axes_the_rate_is_blamed_first(build: Any, made: Any) -> None:
