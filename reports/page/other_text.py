@@ -47,7 +47,7 @@ def other_text_section(results: Results) -> Section:
             Table(
                 name="other_text",
                 caption="Losses of these trained models for other text of this kind, with 95% "
-                "intervals over documents (what another seed changes comes on top), and how far each "
+                "intervals over documents (what another seed changes comes on top); how far each "
                 "configuration is above the best and above a bigram table of the "
                 f"same text, paired by document (the best {MOST_ROWS})",
                 frame=configurations_on_other_text(results),

@@ -33,6 +33,7 @@ corpus is made is not among it, since what it holds has a hash of its own; flags
 sentences are not."""
 ONLY_SHOWN = (
     *("search/driver/progress.py", "search/driver/tensorboard.py", "search/planning/plan_text.py"),
+    *("search/planning/counting.py", "search/results/baselines.py", "search/results/documents.py"),
     *("search/results/labels.py", "search/samplers/study_db.py"),
 )
 """What is in those folders and changes only what is seen."""

@@ -22,6 +22,7 @@ UNDECIDING = (
     *("data/cleaning", "data/filtering", "data/pipeline", "data/sources", "data/splitting"),
     "data/prepare.py",
     "data/tokenizers",  # but what a manifest says of one
+    "model/counting",  # what a table of counts scores
     *("search/rerun.py", "model/generate.py"),  # what is done with a finished search
 )
 
