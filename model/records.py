@@ -68,6 +68,19 @@ class RungRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DocumentLosses:
+    """A split's loss by document, or by group of documents where there are many
+    (`model/training/document_losses.py`)."""
+
+    nats: tuple[float, ...]
+    """Sum of the cross-entropies of each one's tokens."""
+    tokens: tuple[int, ...]
+    """How many of its tokens were scored."""
+    sources: tuple[int, ...]
+    """Index of its source in the corpus' manifest."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """Where a trial's seconds went; resumed parts add up."""
 

@@ -26,6 +26,7 @@ if __name__ == "__main__":  # --help needs nothing of what is imported below
     parse_first(rerun_parser().parse_args)
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from minigpt_search.data.common.errors import UserError, run_command
@@ -38,7 +39,13 @@ from minigpt_search.model.hardware.device import best_device, versions
 from minigpt_search.model.records import COMPLETE, STOPPED, CheckpointRef, EpochRecord
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 from minigpt_search.model.training.checkpoint_files import step_files
-from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
+from minigpt_search.model.training.document_losses import losses_by_document
+from minigpt_search.model.training.evaluate import (
+    bits_per_byte,
+    evaluate,
+    perplexity,
+    scored_windows,
+)
 from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
 from minigpt_search.search.records.experiment import (
     find_experiment,
@@ -153,7 +160,9 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -
     assert result.checkpoint is not None
     _say("scoring the test split")
     model, config, _ = load_model(home / result.checkpoint.path)
-    test_loss = evaluate(model, corpus.dataset("test", config.model.seq_len))
+    test, losses = corpus.dataset("test", config.model.seq_len), list[Tensor]()
+    test_loss = evaluate(model, test, token_losses=losses)
+    documents = corpus.documents("test")
     val_loss = result.epochs[-1].val_loss_nats
     return RerunRecord(
         trial_id=best.trial_id,
@@ -170,6 +179,9 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -
             path=f"rerun/{home.name}/{result.checkpoint.path}", sha256=result.checkpoint.sha256
         ),
         wall_seconds=result.timing.total(),
+        test_documents=losses_by_document(documents, scored_windows(test, None), losses)
+        if documents
+        else None,
         ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 

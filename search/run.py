@@ -38,6 +38,7 @@ from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.budget import freeze_plan
 from minigpt_search.search.planning.checks import check_trials
+from minigpt_search.search.planning.counting import count_what_is_missing
 from minigpt_search.search.planning.estimate import keep_real_speeds, make_estimator
 from minigpt_search.search.planning.plan_text import end_line, watch_lines
 from minigpt_search.search.records.clock import Clock, process_start
@@ -49,6 +50,7 @@ from minigpt_search.search.records.experiment import (
 )
 from minigpt_search.search.records.ledger import Ledger, open_ledger
 from minigpt_search.search.records.provenance import check_resume_compatible
+from minigpt_search.search.results.baselines import counting_line
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
@@ -57,7 +59,7 @@ from minigpt_search.search.storage.base import StorageError
 from minigpt_search.search.sync.mirror import Mirror
 from minigpt_search.search.sync.resume_from import mirror_of, place_of, resumed_name
 from minigpt_search.search.trials.length import length_in
-from minigpt_search.search.trials.trial import Trial
+from minigpt_search.search.trials.trial import Trial, grid_trials
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -137,6 +139,7 @@ def run(
         if experiment.reuse.extends is not None:
             take_over(experiment, folder, ledger)
         take_over_warm(experiment, folder, ledger)
+        _count(experiment, folder, ledger)
         mirror.push_plan()
         if not has_ended:
             print("\n".join(watch_lines(experiment, folder)), flush=True)
@@ -155,6 +158,7 @@ def run(
             say_how_to_go_on(reason)
             return 1
         experiment = freeze_plan(experiment, folder, ledger)
+        _count(experiment, folder, ledger)
         keep_real_speeds(experiment, ledger, root, trained_before)
         from minigpt_search.search.answer.print_results import print_results  # imports pandas
         from minigpt_search.search.samplers.study_db import write_study  # imports Ray
@@ -172,6 +176,21 @@ def run(
             return 1
         print(end_line(experiment, clock.searched(), clock.used()), flush=True)
     return _say_what_failed(experiment, folder, ledger, again)
+
+
+def _count(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
+    """Score what counting makes of the trials' text, as far as it is known which that is."""
+    if not ledger.trials and experiment.plan.sampler is not None:
+        return  # what lengths it will try is not known
+    configs = [trial.config for trial in ledger.complete()]
+    if experiment.plan.sampler is None:
+        configs = [trial.config for trial in grid_trials(experiment)]
+    had_some = bool(ledger.baselines)
+    left_out = count_what_is_missing(ledger, open_corpus(experiment.corpus_folder(folder)), configs)
+    if ledger.baselines and not had_some:
+        print(counting_line(ledger.baselines[0]), flush=True)
+    if left_out is not None:
+        print(f"Note       {left_out}", flush=True)
 
 
 def _search(

@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.manifest import MANIFEST_FILE, SPLITS, Manifest, read_manifest
+from minigpt_search.data.corpus.split_documents import (
+    FILE,
+    SplitDocuments,
+    read_split_documents,
+)
 from minigpt_search.data.tokenizers.record import GPT2, kept_files, read_kept, vocab_size_of
 
 if TYPE_CHECKING:
@@ -59,6 +64,12 @@ class Corpus:
         files = [self.folder / file.name for file in self.manifest.splits[_known(split)].files]
         return SegmentedTextDataset(files, seq_len)
 
+    def documents(self, split: str) -> SplitDocuments | None:
+        """Which document each token of "val" or "test" is of; None in a corpus of before that was
+        known. Raises `UserError` if the file is damaged."""
+        known = self.manifest.documents_sha256
+        return read_split_documents(self.folder, known)[_known(split)] if known else None
+
     def bytes_per_token(self, split: str) -> float:
         """The UTF-8 bytes of the split's text for each of its tokens. Nats a token divided by
         (this x ln 2) are bits a byte, which can be compared between tokenizers."""
@@ -73,10 +84,10 @@ def open_corpus(folder: Path) -> Corpus:
         UserError: no (valid) manifest, or a file that is missing or of another size.
     """
     manifest = read_manifest(folder)
-    for name in kept_files(manifest.tokenizer):
+    for name in files_beside(manifest):
         if not (folder / name).is_file():
             raise UserError(
-                f"{folder / name}: the tokenizer's file is missing: remove {folder} and prepare "
+                f"{folder / name}: this file of the corpus is missing: remove {folder} and prepare "
                 "it again"
             )
     for file in manifest.files():
@@ -94,6 +105,11 @@ def open_corpus(folder: Path) -> Corpus:
     return Corpus(folder, manifest)
 
 
+def files_beside(manifest: Manifest) -> list[str]:
+    """The names of a corpus' files beside its manifest and its segments."""
+    return [*kept_files(manifest.tokenizer), *([FILE] if manifest.documents_sha256 else [])]
+
+
 def verify_corpus(folder: Path) -> Manifest:
     """Hash every file of a corpus again and compare, the tokenizer's too, and check every token.
 
@@ -107,6 +123,7 @@ def verify_corpus(folder: Path) -> Manifest:
 
     corpus = open_corpus(folder)
     read_kept(corpus.manifest.tokenizer, folder)
+    corpus.documents("val")
     for file in corpus.manifest.files():
         with (folder / file.name).open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:

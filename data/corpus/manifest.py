@@ -83,6 +83,8 @@ class Manifest:
     versions: dict[str, str]
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     """Processor seconds of work on the documents by kind, summed over the processes."""
+    documents_sha256: str = ""
+    """Of `documents.json` (`data/corpus/split_documents.py`); "" in a manifest of before."""
     notes: list[str] = field(default_factory=list)
     """What the user should know, for example that a source had fewer tokens than were asked for."""
     schema_version: int = SCHEMA_VERSION
@@ -118,6 +120,9 @@ class Manifest:
         extra = {
             "notes": _typed({"notes": [], **raw}, "notes", list, where),
             "cpu_seconds": _typed({"cpu_seconds": {}, **raw}, "cpu_seconds", dict, where),
+            "documents_sha256": _typed(
+                {"documents_sha256": "", **raw}, "documents_sha256", str, where
+            ),
         }
         return cls(**known, **extra, schema_version=version)
 

@@ -169,6 +169,7 @@ def _build(
     return Manifest(
         name=spec.name,
         content_hash=corpus.content_hash,
+        documents_sha256=corpus.documents_sha256,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         options=spec.options(),
         tokenizer=corpus.tokenizer.record(),

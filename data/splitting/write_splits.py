@@ -16,6 +16,7 @@ from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.progress import Progress
 from minigpt_search.data.corpus.manifest import SPLITS, Split
 from minigpt_search.data.corpus.spec import CorpusSpec
+from minigpt_search.data.corpus.split_documents import SplitDocuments, write_split_documents
 from minigpt_search.data.sources.resolve import source_weights
 from minigpt_search.data.splitting.document_table import DocumentTable
 from minigpt_search.data.splitting.encode import TableText, encode_pieces
@@ -43,6 +44,8 @@ class WrittenCorpus:
 
     splits: dict[str, Split]
     content_hash: str
+    documents_sha256: str
+    """Of the file that says which document each token of validation and test is of."""
     tokenizer: Any
     source_tokens: Ints
     """The tokens of each source in all splits."""
@@ -141,6 +144,9 @@ def write_splits(
     return WrittenCorpus(
         splits=splits,
         content_hash=writer.content_hash,
+        documents_sha256=write_split_documents(
+            work, {name: _documents_of(table, pieces[name], lengths[name]) for name in held.splits}
+        ),
         tokenizer=tokenizer,
         source_tokens=_by_source(table, pieces, lengths, len(sources)),
         notes=[
@@ -150,6 +156,17 @@ def write_splits(
             *_notes_on_segments(spec, segments["train"], train_tokens),
             *_notes_on_splits(spec, splits, held.unused),
         ],
+    )
+
+
+def _documents_of(table: DocumentTable, pieces: Pieces, lengths: Ints) -> SplitDocuments:
+    """Which document each token of a split is of, the documents numbered from 0 as they come."""
+    _, first, document = np.unique(pieces.numbers, return_index=True, return_inverse=True)
+    by_place = np.argsort(np.argsort(first))
+    return SplitDocuments(
+        tokens=tuple(lengths.tolist()),
+        document=tuple(by_place[document].tolist()),
+        source=tuple(table.sources[pieces.rows].tolist()),
     )
 
 

@@ -34,12 +34,13 @@ def sum_losses(
     acc_dtype: torch.dtype,
     grad_x: Tensor | None,
     grad_w: Tensor | None,
+    row_losses: Tensor | None = None,
 ) -> Tensor:
     """The sum of the rows' losses in nats, a scalar in fp64.
 
     x (N, D), weight (V, D), targets (N,); matrix products in `dtype`, sums in `acc_dtype`. The
-    sum's gradients are written to `grad_x` (N, D) and added to `grad_w` (V, D), if they are
-    given.
+    sum's gradients are written to `grad_x` (N, D) and added to `grad_w` (V, D), and each row's loss
+    to `row_losses` (N,), if they are given.
     """
     w = weight.to(dtype)
     tiles = w.split(TILE_BYTES // (CHUNK * dtype.itemsize))  # (U, D) each
@@ -55,7 +56,10 @@ def sum_losses(
         buffers = _tile_buffers(workspace, tiles, len(xc))
         weighted = torch.zeros(w.shape[1], len(xc), dtype=acc_dtype) if grad_w is not None else None
         sums, log_sum = _exponentials(xc, tiles, buffers, acc_dtype, weighted)
-        total += (log_sum - (x_acc * w_target).sum(dim=1)).sum(dtype=torch.float64)
+        losses = log_sum - (x_acc * w_target).sum(dim=1)  # (C,)
+        total += losses.sum(dtype=torch.float64)
+        if row_losses is not None:
+            row_losses[rows] = losses
         if grad_x is not None and grad_w is not None and weighted is not None:
             # The gradient of the logits is softmax minus one-hot: each part goes by itself, so that
             # the softmax need not be normalised in the large matrix.

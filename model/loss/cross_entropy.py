@@ -28,13 +28,29 @@ def linear_cross_entropy(
     x (N, D) and weight (V, D) are floating-point, targets (N,) int64. `dtype` is the type of the
     matrix products; sums are in fp32, or in fp64 if x is. Returns a scalar.
     """
-    acc_dtype = torch.promote_types(x.dtype, torch.float32)
-    if acc_dtype == torch.float64:
-        dtype = acc_dtype
+    dtype, acc_dtype = _types(x, dtype)
     # Asked here, since inside the function gradients are off and `needs_input_grad` looks at the
     # inputs alone: under `no_grad` it would still have the weight's gradient made.
     with_grad = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     return _LinearCrossEntropy.apply(x, weight, targets, dtype, acc_dtype, with_grad)
+
+
+@torch.no_grad()
+def row_cross_entropies(x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """What `linear_cross_entropy` gives in its default type, to the bit, and each row's loss
+    (N,)."""
+    dtype, acc_dtype = _types(x, torch.float32)
+    losses = torch.empty(len(x), dtype=acc_dtype, device=x.device)
+    sum_losses = (loss_gpu if x.is_cuda else loss_cpu).sum_losses
+    with torch.autocast(x.device.type, enabled=False):
+        total = sum_losses(x, weight, targets, dtype, acc_dtype, None, None, losses)
+    return (total / len(x)).to(acc_dtype), losses
+
+
+def _types(x: Tensor, dtype: torch.dtype) -> tuple[torch.dtype, torch.dtype]:
+    """The type of the products and that of the sums: fp64 for both if x is."""
+    acc_dtype = torch.promote_types(x.dtype, torch.float32)
+    return (acc_dtype if acc_dtype == torch.float64 else dtype), acc_dtype
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

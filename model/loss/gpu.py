@@ -30,12 +30,13 @@ def sum_losses(
     acc_dtype: torch.dtype,
     grad_x: Tensor | None,
     grad_w: Tensor | None,
+    row_losses: Tensor | None = None,
 ) -> Tensor:
     """The sum of the rows' losses in nats, a scalar in fp64.
 
     x (N, D), weight (V, D), targets (N,); matrix products in `dtype`, sums in `acc_dtype`. The
-    sum's gradients are written to `grad_x` (N, D) and added to `grad_w` (V, D), if they are
-    given.
+    sum's gradients are written to `grad_x` (N, D) and added to `grad_w` (V, D), and each row's loss
+    to `row_losses` (N,), if they are given.
     """
     v = len(weight)
     w = _padded(weight, dtype)  # (W, D)
@@ -46,6 +47,8 @@ def sum_losses(
         logits = torch.mm(xc, w.t())  # (C, W)
         losses = _losses(logits, yc, v, acc_dtype, gradients=grad_w is not None)
         total += losses.sum(dtype=torch.float64)
+        if row_losses is not None:
+            row_losses[rows] = losses
         if grad_x is not None and grad_w is not None:  # `logits` holds the gradients by now
             grad_x[rows] = torch.mm(logits, w)
             grad_w += torch.mm(logits.t(), xc)[:v]

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigpt_search.model.config import ModelConfig
-from minigpt_search.model.loss.cross_entropy import linear_cross_entropy
+from minigpt_search.model.loss.cross_entropy import linear_cross_entropy, row_cross_entropies
 from minigpt_search.model.network import mup
 from minigpt_search.model.network.dropout import Dropout
 
@@ -156,3 +156,10 @@ class GPT(nn.Module):
             hidden = self.forward(tokens)
         rows = hidden.flatten(0, 1)  # (B·T, D)
         return linear_cross_entropy(rows, self.head.weight, targets.flatten(), dtype=dtype)
+
+    def token_losses(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """`loss` in fp32, to the bit, and each token's cross-entropy in nats, (B, T); without
+        gradients."""
+        rows = self.forward(tokens).flatten(0, 1)  # (B·T, D)
+        mean, losses = row_cross_entropies(rows, self.head.weight, targets.flatten())
+        return mean, losses.view_as(targets)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
 from minigpt_search.model.batching.order import evenly_spaced
@@ -19,25 +20,43 @@ SEQUENCES_PER_BATCH = 64
 
 
 @torch.no_grad()
-def evaluate(model: GPT, dataset: SegmentedTextDataset, *, tokens: int | None = None) -> float:
+def evaluate(
+    model: GPT,
+    dataset: SegmentedTextDataset,
+    *,
+    tokens: int | None = None,
+    token_losses: list[Tensor] | None = None,
+) -> float:
     """The model's mean cross-entropy a token on this split, in nats, without dropout.
 
-    `tokens` scores about that many, at least one sequence, spread evenly over the split; None
-    scores all. Leaves the model in the mode (training or not) it was in, and draws no random
-    numbers.
+    `tokens` scores about that many, those of `scored_windows`. Leaves the model in the mode
+    (training or not) it was in, and draws no random numbers. `token_losses` gets each token's loss,
+    a tensor (B, T) for each batch, if it is given.
     """
-    available = len(dataset)
-    n = available if tokens is None else max(1, min(available, tokens // dataset.seq_len))
-    indices = evenly_spaced(n, available)
+    indices = scored_windows(dataset, tokens)
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64, device=device)  # there: one wait, at the end
     was_training = model.training
     model.eval()
     for chunk in indices.split(SEQUENCES_PER_BATCH):
         x, y = dataset.batch(chunk)  # (B, T) each
-        total += model.loss(x.to(device), y.to(device)).double() * len(chunk)
+        x, y = x.to(device), y.to(device)
+        if token_losses is None:
+            mean = model.loss(x, y)
+        else:
+            mean, own = model.token_losses(x, y)
+            token_losses.append(own)
+        total += mean.double() * len(chunk)
     model.train(was_training)
-    return total.item() / n
+    return total.item() / len(indices)
+
+
+def scored_windows(dataset: SegmentedTextDataset, tokens: int | None) -> Tensor:
+    """The indices (N,) of the sequences that are scored: about so many tokens of them, at least
+    one, spread evenly over the split; None: all."""
+    available = len(dataset)
+    n = available if tokens is None else max(1, min(available, tokens // dataset.seq_len))
+    return evenly_spaced(n, available)
 
 
 def perplexity(loss_nats: float) -> float:

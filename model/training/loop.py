@@ -19,10 +19,16 @@ from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_de
 from minigpt_search.model.loss.gpu import triton_runs
 from minigpt_search.model.network.compiled import COMPILE_FROM_STEPS, compile_blocks
 from minigpt_search.model.network.gpt import GPT
-from minigpt_search.model.records import CheckpointRef, EpochRecord, RungRecord
+from minigpt_search.model.records import CheckpointRef, DocumentLosses, EpochRecord, RungRecord
 from minigpt_search.model.run_length import check_validation, run_length
 from minigpt_search.model.training.checkpointer import Checkpointer, TrainingState
-from minigpt_search.model.training.evaluate import bits_per_byte, evaluate, perplexity
+from minigpt_search.model.training.document_losses import losses_by_document
+from minigpt_search.model.training.evaluate import (
+    bits_per_byte,
+    evaluate,
+    perplexity,
+    scored_windows,
+)
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.optim import lr_at
 from minigpt_search.model.training.rungs import rung_steps
@@ -96,6 +102,9 @@ class Run:
             generator=generator,
             tokenizer=corpus.kept_tokenizer,  # now: at the end the corpus may be gone
         )
+        self.documents = corpus.documents("val")  # now: at the end the corpus may be gone
+        self.val_documents: DocumentLosses | None = None
+        """The last epoch's validation loss by document, once it was scored."""
         self.state = TrainingState()
         self._enable_divergence_check()  # before the checkpoint's sums, which know better
         if checkpoint_dir is not None:
@@ -220,11 +229,22 @@ class Run:
 
     def _validate(self, after: str) -> float:
         """The validation loss in nats. Raises `Diverged` if it is not finite."""
-        val_loss = evaluate(self.model, self.val_set, tokens=self.config.train.val_tokens)
+        val_loss = self._score()
         self.add_elapsed("evaluation_seconds")
         # A large one is overfitting, not an explosion; from 700 nats on its perplexity is infinite.
         if not math.isfinite(perplexity(val_loss)):
             raise Diverged(f"validation loss not finite after {after}")
+        return val_loss
+
+    def _score(self) -> float:
+        """The validation loss in nats; after the last step by document too."""
+        tokens = self.config.train.val_tokens
+        if self.documents is None or self.state.steps < self.length.total_steps:
+            return evaluate(self.model, self.val_set, tokens=tokens)
+        losses: list[Tensor] = []
+        val_loss = evaluate(self.model, self.val_set, tokens=tokens, token_losses=losses)
+        windows = scored_windows(self.val_set, tokens)
+        self.val_documents = losses_by_document(self.documents, windows, losses)
         return val_loss
 
     def end_epoch(self) -> None:
@@ -283,6 +303,9 @@ class Run:
 
     def save_final(self) -> CheckpointRef | None:
         """Write the final weights, if there is a folder for them."""
+        if self.documents and self.val_documents is None:  # it went on from its last step
+            self._score()
+            self.add_elapsed("evaluation_seconds")
         if self.checkpoint_dir is None:
             return None
         val_loss = self.state.epochs[-1].val_loss_nats

@@ -20,6 +20,7 @@ from minigpt_search.model.records import (
     STOPPED,
     CheckpointRef,
     Device,
+    DocumentLosses,
     EpochRecord,
     RungRecord,
     Timing,
@@ -62,6 +63,9 @@ class TrainResult:
     start."""
     rungs: tuple[RungRecord, ...] = ()
     """Validations on the way, in the order of their steps."""
+    val_documents: DocumentLosses | None = None
+    """The last epoch's validation loss by document; None where the corpus doesn't say which token
+    is of which."""
 
 
 def train(
@@ -147,4 +151,5 @@ def result_of(run: Run, status: str, error: str | None, pack: int = 1) -> TrainR
         trunk_steps=run.state.trunk_steps,
         trunk_seconds=run.state.trunk_seconds,
         rungs=tuple(run.state.rungs),
+        val_documents=run.val_documents if status == COMPLETE else None,
     )

@@ -17,6 +17,7 @@ from minigpt_search.data.common.formatting import day_and_time, one_line, senten
 from minigpt_search.reports.figures.all_figures import all_figures
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.page import findings, sections
+from minigpt_search.reports.page.other_text import other_text_section
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.results.results import Results
@@ -60,6 +61,7 @@ def build_page(results: Results, out: str | None = None) -> Page:
         sections.data_section(experiment),
         sections.trials_section(results),
         sections.front_section(results),
+        other_text_section(results),
         sections.without_result_section(results),
         sections.by_epoch_section(results),
         Section(title="Figures", figures=all_figures(results)),

@@ -11,6 +11,7 @@ import shlex
 from dataclasses import dataclass
 
 from minigpt_search.data.common.formatting import share
+from minigpt_search.model.counting.baselines import BIGRAM
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
@@ -83,6 +84,11 @@ def alarms(results: Results, best: Winner) -> list[str]:
         found.append(f"the warm-up is {share:.0%} of the run, more than {WARMUP_SHARE_LIMIT:.0%}")
     if (turned := overfitting(best.trial)) is not None:
         found.append(turned.text)
+    if results.baseline and (bigram := results.baseline.losses[BIGRAM]) <= best.estimate.mean:
+        found.append(
+            f"counting pairs of tokens in the same text scores {bigram:.2f} nats: what is best "
+            "before a model beats that says little of longer runs"
+        )
     if experiment.reuse.mixed:
         found.append(
             "other code or libraries made trials that were taken over: losses may not compare"

@@ -18,6 +18,7 @@ from minigpt_search.data.common.formatting import counted, duration, perplexity
 from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.advice import alarms, steps
 from minigpt_search.search.answer.commands import Step
+from minigpt_search.search.results.baselines import standing_text
 from minigpt_search.search.results.configurations import Configuration, same_but
 from minigpt_search.search.results.confirm import is_fresh
 from minigpt_search.search.results.fits import BestRate, PowerLaw, best_rate, power_law
@@ -105,6 +106,13 @@ def _loss(results: Results, best: Winner) -> str:
     searched = sum(not is_fresh(results.experiment, trial) for trial in results.trials)
     if searched < results.experiment.planned_trials:
         parts.append("so far")
+    if (other := results.on_other_text) is not None:
+        parts.append(
+            f"on other text of this kind {other.low:.2f} to {other.high:.2f} "
+            f"({other.documents} documents)"
+        )
+    if results.baseline is not None:
+        parts.append(standing_text(results.baseline, known.mean))
     return "; ".join([*parts, how_sure(best)])
 
 

@@ -86,6 +86,12 @@ COLUMNS = {
     "val_loss_sd": _number("Spread (sd)", "{:.4f}"),
     "val_loss_interval": Column(heading="95% interval", numeric=True),
     "flop": _number("FLOP", "{:.2e}"),
+    # counting, and other text
+    "baseline": Column(heading="By counting"),
+    "above": Column(heading="The best is above it by", numeric=True),
+    "other_text_interval": Column(heading="On other text", numeric=True),
+    "above_best": Column(heading="Above the best", numeric=True),
+    "above_bigram": Column(heading="Above the bigram table", numeric=True),
     # claims
     "claim": Column(heading="Claim"),
     "test": Column(heading="Tested by"),

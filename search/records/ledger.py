@@ -26,12 +26,14 @@ from minigpt_search.model.records import (
     STATUSES,
     CheckpointRef,
     Device,
+    DocumentLosses,
     EpochRecord,
     RungRecord,
     Timing,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""Version 2 added the checksum; version 3 losses by document, and what counting scores."""
 OUT_OF_MEMORY = "out of memory"
 """How the error of a trial begins that failed for lack of memory: it is tried again, alone."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -80,6 +82,9 @@ class TrialRecord:
     threads_of_attempts: tuple[int, ...] = ()
     """Threads of each attempt that its weights went through, if they changed on the way; else they
     are the device's all along."""
+    val_documents: DocumentLosses | None = None
+    """The last epoch's validation loss by document; None in a record, or on a corpus, of before
+    that was kept, and of a trial that is not complete."""
 
     @property
     def is_out_of_memory(self) -> bool:
@@ -115,38 +120,68 @@ class RerunRecord:
     checkpoint: CheckpointRef
     wall_seconds: float
     ended_at: str
+    test_documents: DocumentLosses | None = None
+    """The test loss by document, where the corpus says which token is of which."""
 
 
-def encode(record: TrialRecord | RerunRecord) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class BaselineRecord:
+    """What counting the trials' own training text makes of the validation windows that they are
+    scored on (`model/counting/baselines.py`): another for each size of text that the search has."""
+
+    seq_len: int
+    tokens_per_epoch: int | None
+    """As the trials' configurations have it, and so the next one: None is all there are."""
+    val_tokens: int | None
+    counted_tokens: int
+    """Training tokens that were counted: those of an epoch."""
+    scored_tokens: int
+    """Validation tokens that were scored."""
+    losses: dict[str, float]
+    """Mean cross-entropy a token in nats, by the model's name."""
+    documents: dict[str, DocumentLosses]
+    """The same by document, by the model's name; empty where the corpus doesn't say which token is
+    of which."""
+
+
+Record = TrialRecord | RerunRecord | BaselineRecord
+_KINDS: dict[str, type[Record]] = {
+    "trial": TrialRecord,
+    "rerun": RerunRecord,
+    "baseline": BaselineRecord,
+}
+
+
+def encode(record: Record) -> bytes:
     """One line of JSON. Raises `ValueError` for a number that is not finite or can't be."""
     _check_numbers(record)
-    kind = "trial" if isinstance(record, TrialRecord) else "rerun"
+    kind = next(kind for kind, cls in _KINDS.items() if isinstance(record, cls))
     fields = {"schema_version": SCHEMA_VERSION, "record": kind, **dataclasses.asdict(record)}
     return json.dumps(checked_json.seal(fields), separators=(",", ":")).encode() + b"\n"
 
 
-def decode(line: bytes) -> TrialRecord | RerunRecord:
+def decode(line: bytes) -> Record:
     """The inverse of `encode`. Raises `ValueError` for anything else."""
     raw = checked_json.loads(line)
     fields = checked_json.unseal(raw)
     version, kind = fields.pop("schema_version", None), fields.pop("record", None)
-    if version not in (1, SCHEMA_VERSION) or type(version) is not int:
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise ValueError(f"schema version {version}, this program reads 1 to {SCHEMA_VERSION}")
     if version > 1 and not checked_json.is_sealed(raw):
         raise ValueError("its checksum is missing")
-    if kind not in ("trial", "rerun"):
+    if kind not in _KINDS:
         raise ValueError(f"unknown record {kind!r}")
-    record: TrialRecord | RerunRecord = (
-        checked_json.build(TrialRecord, fields)
-        if kind == "trial"
-        else checked_json.build(RerunRecord, fields)
-    )
+    record = checked_json.build(_KINDS[kind], fields)
     _check_numbers(record)
     return record
 
 
-def _check_numbers(record: TrialRecord | RerunRecord) -> None:
+def _check_numbers(record: Record) -> None:
     """Raise `ValueError` for what no training can have come to."""
+    if isinstance(record, BaselineRecord):
+        for loss in record.losses.values():
+            _check_loss(loss)
+        return
     if not _ID.fullmatch(record.trial_id):  # it names a folder
         raise ValueError(f"trial id {record.trial_id!r}")
     if isinstance(record, RerunRecord):
@@ -192,6 +227,7 @@ class Ledger:
         self._trials: dict[str, TrialRecord] = {}
         self._ended: set[str] = set()
         self.reruns: list[RerunRecord] = []
+        self.baselines: list[BaselineRecord] = []
         self.damaged: list[str] = []
         try:
             content = path.read_bytes() if path.exists() else b""
@@ -227,7 +263,7 @@ class Ledger:
             self._newline = b"\n"
             return
 
-    def append(self, record: TrialRecord | RerunRecord) -> None:
+    def append(self, record: Record) -> None:
         """Write one record and wait until it is on disk. Raises `UserError` if it can't be."""
         line = self._newline + encode(record)
         try:
@@ -242,7 +278,7 @@ class Ledger:
             raise UserError(f"{self.path}: can't be written to ({error.strerror})") from None
         self._remember(record)
 
-    def _remember(self, record: TrialRecord | RerunRecord) -> None:
+    def _remember(self, record: Record) -> None:
         if isinstance(record, TrialRecord):
             self._trials.pop(record.trial_id, None)
             self._trials[record.trial_id] = record
@@ -250,6 +286,8 @@ class Ledger:
                 self._ended.discard(record.trial_id)
             else:
                 self._ended.add(record.trial_id)
+        elif isinstance(record, BaselineRecord):
+            self.baselines.append(record)
         else:
             self.reruns.append(record)
 

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord
+from minigpt_search.search.records.ledger import BaselineRecord, Ledger, RerunRecord, TrialRecord
 from minigpt_search.search.results.barriers import Barrier, barriers
+from minigpt_search.search.results.baselines import baseline_of
 from minigpt_search.search.results.configurations import Configuration, configurations_of
 from minigpt_search.search.results.confirm import ConfirmationState, confirmation_state, is_fresh
+from minigpt_search.search.results.documents import (
+    OverDocuments,
+    documents_of,
+    level_over_documents,
+)
 from minigpt_search.search.results.edges import Edge, edges
 from minigpt_search.search.results.winner import Choice, Winner, choose, find_winner
 
@@ -30,6 +36,7 @@ class Results:
         self.trials: list[TrialRecord] = ledger.trials
         """The newest record of each trial."""
         self.reruns: tuple[RerunRecord, ...] = tuple(ledger.reruns)
+        self.baselines: tuple[BaselineRecord, ...] = tuple(ledger.baselines)
         self.ended_ids = ledger.ended()
         """Of the trials that are not to be trained again: all but the failed ones."""
 
@@ -61,6 +68,20 @@ class Results:
     def winner(self) -> Winner | None:
         """The winner and how sure; None if no trial is complete within `--max-cost`."""
         return find_winner(self.configurations, self._choice, self.confirmation)
+
+    @cached_property
+    def baseline(self) -> BaselineRecord | None:
+        """What counting scores on the winner's text; None where that is not known."""
+        return (
+            baseline_of(self.baselines, self.winner.configuration.config) if self.winner else None
+        )
+
+    @cached_property
+    def on_other_text(self) -> OverDocuments | None:
+        """The winner's loss for other text of this kind; None where that is not known."""
+        if self.winner is None:
+            return None
+        return level_over_documents(documents_of(self.winner.trials(self.winner.configuration)))
 
     @cached_property
     def barriers(self) -> list[Barrier]:

@@ -11,9 +11,8 @@ from pathlib import Path
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import only_process
-from minigpt_search.data.corpus.corpus import Corpus, verify_corpus
+from minigpt_search.data.corpus.corpus import Corpus, files_beside, verify_corpus
 from minigpt_search.data.corpus.manifest import MANIFEST_FILE, Manifest
-from minigpt_search.data.tokenizers.record import kept_files
 from minigpt_search.search.storage.base import Storage, StorageError
 
 AT_ONCE = 8
@@ -59,7 +58,7 @@ def push_corpus(storage: Storage, corpus: Corpus) -> None:
     if (
         there is not None
         and all(stored.get(f"{home}/{file.name}") == file.size_bytes for file in there.files())
-        and all(f"{home}/{kept}" in stored for kept in kept_files(there.tokenizer))
+        and all(f"{home}/{kept}" in stored for kept in files_beside(there))
     ):
         return
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -108,8 +107,8 @@ def _fetch(storage: Storage, name: str, folder: Path) -> bool:
 
 
 def _file_names(manifest: Manifest) -> list[str]:
-    """The files of a corpus beside its manifest: segments, and what its tokenizer needs."""
-    return [*(file.name for file in manifest.files()), *kept_files(manifest.tokenizer)]
+    """The files of a corpus but its manifest."""
+    return [*(file.name for file in manifest.files()), *files_beside(manifest)]
 
 
 def _is_there(folder: Path, content_hash: str | None) -> bool:

@@ -19,7 +19,7 @@ from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.records import FAILED
 from minigpt_search.search.records.clock import FILE as CLOCK_FILE
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, encode
+from minigpt_search.search.records.ledger import Ledger, Record, TrialRecord, encode
 from minigpt_search.search.records.trial_folder import read_outcome, trial_folder
 from minigpt_search.search.storage.base import Entry, Storage, StorageError
 from minigpt_search.search.storage.corpus_copy import push_corpus
@@ -232,7 +232,7 @@ def _merge(ledger: Ledger, other: Path) -> None:
     known = set(ledger.path.read_bytes().split(b"\n"))
     ended = ledger.ended()
     theirs = Ledger(other, skip_damaged=True)
-    records: list[TrialRecord | RerunRecord] = [*theirs.trials, *theirs.reruns]
+    records: list[Record] = [*theirs.baselines, *theirs.trials, *theirs.reruns]
     for record in records:
         is_ended = isinstance(record, TrialRecord) and record.trial_id in ended
         if not is_ended and encode(record).strip() not in known:

@@ -109,7 +109,7 @@ def test_a_corpus_whose_tokenizer_is_gone_or_changed_is_refused(
     with pytest.raises(UserError, match=r"tokenizer.json: damaged"):
         verify_corpus(folder)
     kept.unlink()
-    with pytest.raises(UserError, match=r"tokenizer.json: the tokenizer's file is missing"):
+    with pytest.raises(UserError, match=r"tokenizer.json: this file of the corpus is missing"):
         open_corpus(folder)
 
 

@@ -231,7 +231,7 @@ def test_what_max_cost_left_out_of_the_plan_does_not_come_back_when_it_is_trimme
 
 def test_a_grid_is_refused_before_its_trials_get_too_short() -> None:
     experiment, trials, estimator = estimated("--grid", "lr", "--budget", "70s")
-    with pytest.raises(UserError, match="steps and more take about 8[0-9]"):
+    with pytest.raises(UserError, match=r"steps and more take about 8[0-9]"):
         fit_grid(experiment, trials, estimator, 5.0)
     experiment, trials, estimator = estimated("--grid", "lr", "--budget", "90s")
     _, cut, _ = fit_grid(experiment, trials, estimator, 5.0)

@@ -28,6 +28,7 @@ UNDECIDING = (
     *("data/cleaning", "data/filtering", "data/pipeline", "data/sources", "data/splitting"),
     "data/prepare.py",
     "data/tokenizers",  # but what a manifest says of one
+    "model/counting",  # what a table of counts scores
     # What is done with a finished search.
     *("search/rerun.py", "model/generate.py", "model/parsers.py", "model/newest_model.py"),
 )

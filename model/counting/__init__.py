@@ -1,0 +1,1 @@
+"""Tables of counts as models: what a network's loss is worth is seen beside theirs."""
