@@ -14,7 +14,8 @@ from minigpt_search.data.common.package import package_folder
 from minigpt_search.data.common.screen import watched_screen
 
 BEFORE = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the process of the tests may ignore it
 sys.path[0] = {str(package_folder().parent)!r}
 from pathlib import Path
 from minigpt_search.data.common.errors import UserError, run_command
