@@ -186,7 +186,7 @@ def _count(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     if experiment.plan.sampler is None:
         configs = [trial.config for trial in grid_trials(experiment)]
     had_some = bool(ledger.baselines)
-    left_out = count_what_is_missing(ledger, open_corpus(experiment.corpus_folder(folder)), configs)
+    left_out = count_what_is_missing(ledger, experiment.corpus_folder(folder), configs)
     if ledger.baselines and not had_some:
         print(counting_line(ledger.baselines[0]), flush=True)
     if left_out is not None:

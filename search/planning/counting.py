@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from minigpt_search.data.common import checked_json
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.machine import usable_memory
-from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.data.corpus.corpus import Corpus, open_corpus
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
 from minigpt_search.model.batching.order import evenly_spaced
 from minigpt_search.model.config import RunConfig
@@ -39,13 +40,19 @@ FOLDER = "counts"
 
 
 def count_what_is_missing(
-    ledger: Ledger, corpus: Corpus, configs: Iterable[RunConfig]
+    ledger: Ledger, corpus_folder: Path, configs: Iterable[RunConfig]
 ) -> str | None:
     """Append to `ledger` a record for each size of text that trials of `configs` see and that it
     lacks. Returns why some are left out, if some are."""
-    for config in _one_of_each_size(configs):
-        if baseline_of(ledger.baselines, config) is not None:
-            continue
+    sizes = _one_of_each_size(configs)
+    missing = [size for size in sizes if baseline_of(ledger.baselines, size) is None]
+    if not missing:
+        return None
+    try:
+        corpus = open_corpus(corpus_folder)
+    except UserError as error:  # at a search's end it may be gone
+        return f"nothing is counted: {error}"
+    for config in missing:
         if len(ledger.baselines) >= MOST_SIZES:
             return f"what counting scores is told for the first {MOST_SIZES} sizes of text alone"
         if (reason := _too_large(corpus, config)) is not None:
