@@ -13,8 +13,10 @@ from typing import NoReturn
 
 from minigpt_search.data.common.screen import ReaderGone, watched_screen
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk or a quota that is full."""
 _REFUSED_BY_THE_MACHINE = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
+    *(*FULL, errno.EROFS, errno.EIO),
     *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
 )
 """Errors such as no space, no permission, an impossible path. They are never a bug of the program,

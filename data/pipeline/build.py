@@ -22,7 +22,7 @@ import numpy as np
 from minigpt_search.data.cleaning.clean import clean
 from minigpt_search.data.common.documents import Document, batched
 from minigpt_search.data.common.downloads import Downloads
-from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.errors import FULL, UserError
 from minigpt_search.data.common.files import only_process
 from minigpt_search.data.common.formatting import counted, duration
 from minigpt_search.data.common.progress import Progress
@@ -94,8 +94,9 @@ def prepare_corpus(
             if not is_prepared(spec, root, folder, quiet):
                 _prepare_in_place(spec, root, folder, progress, workers, cluster)
     except OSError as error:  # a full disk, no permission, a file where a folder should be
-        where = error.filename or folder
-        raise UserError(f"{where}: {error.strerror or error}: make room or choose --out") from None
+        where, why = error.filename or folder, error.strerror or error
+        mend = "make room or choose" if error.errno in FULL else "choose"
+        raise UserError(f"{where}: {why}: {mend} another --out") from None
     finally:
         for path in new:  # left empty by a failure
             with suppress(OSError):

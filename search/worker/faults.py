@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from minigpt_search.data.common.errors import FULL
+
 VMSTAT = Path("/proc/vmstat")
 _NO_MEMORY = (
     "DefaultCPUAllocator",  # torch's on a CPU
@@ -21,7 +23,7 @@ _NO_MEMORY = (
 )
 """In the message of a `RuntimeError` for lack of memory that is no `torch.OutOfMemoryError`."""
 _STORAGE = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # full
+    *FULL,
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),  # not to be written
 }
 

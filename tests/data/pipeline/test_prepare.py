@@ -480,7 +480,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(root: Path, text_file: Path)
     done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "File too large: make room or choose --out" in done.stderr
+    assert "File too large: make room or choose another --out" in done.stderr
     assert not (root / "corpus").exists()
 
 
