@@ -15,7 +15,7 @@ import psutil
 from minigpt_search.data.ray.own_ray import scratches_of
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.machines.local_ray import MARK
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode
 from minigpt_search.search.records.trial_folder import Start, read_outcome, read_started
 
 Losses = dict[str, list[tuple[float, float]]]
@@ -103,9 +103,11 @@ def _starts(folder: Path, name: str) -> tuple[Start, ...]:
 
 def check_end(folder: Path, expected: Losses) -> None:
     """The ledger is that of the undisturbed search, and nothing else is left."""
-    lines = (folder / "ledger.jsonl").read_bytes().count(b"\n")
+    lines = (folder / "ledger.jsonl").read_bytes().splitlines()
     found = records(folder)
-    assert lines == len(found) == len(expected), f"{lines} lines for {len(expected)} trials"
+    ended = sum(isinstance(decode(line), TrialRecord) for line in lines)
+    assert ended == len(found) == len(expected), f"{ended} records for {len(expected)} trials"
+    assert len(lines) == ended + 1, "counting is recorded once"
     assert all(record.status == COMPLETE for record in found), [r.error for r in found if r.error]
     assert losses_of(folder) == expected, "losses differ from the undisturbed search's"
     with closing(sqlite3.connect(folder / "study.db")) as study:

@@ -50,14 +50,14 @@ def count_what_is_missing(
         return None
     try:
         corpus = open_corpus(corpus_folder)
-    except UserError as error:  # at a search's end it may be gone
-        return f"nothing is counted: {error}"
-    for config in missing:
-        if len(ledger.baselines) >= MOST_SIZES:
-            return f"what counting scores is told for the first {MOST_SIZES} sizes of text alone"
-        if (reason := _too_large(corpus, config)) is not None:
-            return reason
-        ledger.append(_known(corpus, config) or _counted(corpus, config))
+        for config in missing:
+            if len(ledger.baselines) >= MOST_SIZES:
+                return f"what counting scores is told for the first {MOST_SIZES} sizes of text only"
+            if (reason := _too_large(corpus, config)) is not None:
+                return reason
+            ledger.append(_known(corpus, config) or _counted(corpus, config))
+    except UserError as error:  # at a search's end corpus or disk may be gone
+        return f"not all was counted: {error}"
     return None
 
 

@@ -85,4 +85,4 @@ def test_what_is_left_out_is_said(
     said = count_what_is_missing(ledger, corpus_folder, many)
     assert said is not None and "first 8 sizes" in said and len(ledger.baselines) == 8
     said = count_what_is_missing(Ledger(tmp_path / "b"), tmp_path / "none", many)
-    assert said is not None and said.startswith("nothing is counted: ")
+    assert said is not None and said.startswith("not all was counted: ")
