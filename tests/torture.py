@@ -52,6 +52,9 @@ KINDS = {
 }
 PATIENCE = 300
 """Seconds after which a driver counts as hanging."""
+RAY_EXITS = "Failed to get the system config from raylet because it is dead"
+"""What Ray (2.60) says before it ends the driver's process by itself: a raylet was killed in the
+second in which `ray.init` waits for it. Nothing is lost, and nothing else can be said."""
 
 
 class Search:
@@ -86,9 +89,10 @@ def finish(driver: subprocess.Popen[str], *, may_fail: bool) -> str:
     """Wait for the driver's end and return what it printed."""
     output, _ = driver.communicate(timeout=PATIENCE)
     assert "Traceback" not in output, output
+    may_fail = may_fail or RAY_EXITS in output
     expected = (0, 1, 2, -9, -15) if may_fail else (0,)
     assert driver.returncode in expected, f"exit status {driver.returncode}\n{output}"
-    if driver.returncode == 1:
+    if driver.returncode == 1 and RAY_EXITS not in output:
         assert "--resume" in output, output
     return output
 

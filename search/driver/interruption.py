@@ -28,16 +28,12 @@ class InterruptHandler(tune.Callback):
     it in one of some seven runs, so that the search went on to its end.
     """
 
-    def __init__(
-        self, find_lost: Callable[[], str | None], check_storage: Callable[[], None] = lambda: None
-    ) -> None:
-        """
-        Args:
-            find_lost: names the process of Ray's that is gone, if one is. Tune itself waits for
-                ever for a lost raylet.
-            check_storage: raises OSError if what the driver writes can't be kept.
-        """
-        self.find_lost, self.check_storage = find_lost, check_storage
+    def __init__(self, check_storage: Callable[[], None] = lambda: None) -> None:
+        """`check_storage` raises OSError if what the driver writes can't be kept."""
+        self.check_storage = check_storage
+        self.find_lost: Callable[[], str | None] = lambda: None
+        """Names the process of Ray's that is gone, if one is, once there is a Ray. Tune itself
+        waits for ever for a lost raylet."""
         self.interrupted = False
         self.no_storage: str | None = None
         self.looked_at = 0.0

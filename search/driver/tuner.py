@@ -205,19 +205,19 @@ class Search:
         gate = make_gate(experiment, folder, self.clock, self.estimator, self.length)
         planned = Results(experiment, ledger).trials_so_far
         progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock)
+        early_end = InterruptHandler(self.mirror.check)
+        early_end.listen()  # what is lost while Ray starts is remembered for the first step
         try:
             with self._ray() as here:
-                early_end = InterruptHandler(here.find_lost, self.mirror.check)
+                early_end.find_lost = here.find_lost
                 recorder = Recorder(experiment, folder, ledger, self.mirror)
                 noting = [NoteClock(self.clock), *filter(None, [gate])]
                 callbacks = [early_end, recorder, events, progress, DropTrialMetrics(), *noting]
                 tuner = self._make_tuner(trials, alone, here, callbacks, gate)
-                early_end.listen()  # only now: `ray.init` puts a handler of its own, which aborts
-                try:
-                    tuner.fit()
-                finally:
-                    early_end.stop_listening()
+                early_end.listen()  # again: `ray.init` puts a handler of its own, which aborts
+                tuner.fit()
         finally:
+            early_end.stop_listening()
             events.close()
             progress.close()
 

@@ -169,7 +169,7 @@ def decode(line: bytes) -> Record:
         raise ValueError(f"schema version {version}, this program reads 1 to {SCHEMA_VERSION}")
     if version > 1 and not checked_json.is_sealed(raw):
         raise ValueError("its checksum is missing")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"unknown record {kind!r}")
     record = checked_json.build(_KINDS[kind], fields)
     _check_numbers(record)

@@ -11,6 +11,7 @@ import torch
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.data.corpus.split_documents import FILE, SplitDocuments
+from minigpt_search.data.tokenizers.gpt2 import GPT2Tokenizer
 from minigpt_search.model.config import ModelConfig, RunConfig
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import COMPLETE
@@ -28,7 +29,8 @@ def small_gpt(vocab_size: int) -> GPT:
 
 
 def test_each_document_s_sum_is_that_of_its_own_tokens(search_root: Path) -> None:
-    """The separators in the segment show the documents, the plain losses come from the logits."""
+    """Which text is of which document is looked up in the source, the plain losses come from the
+    logits."""
     corpus = open_corpus(search_root / "corpus" / "small")
     documents, dataset = corpus.documents("val"), corpus.dataset("val", T)
     assert documents is not None
@@ -40,13 +42,18 @@ def test_each_document_s_sum_is_that_of_its_own_tokens(search_root: Path) -> Non
     x, y = dataset.batch(torch.arange(len(dataset)))
     logits = model.eval().logits(x).double()
     own = -logits.log_softmax(-1).gather(-1, y[..., None]).squeeze(-1).detach().flatten()
-    tokens = torch.cat((x[0, :1], y.flatten()))  # windows lie end to end
-    separator = 50_256
-    document = torch.cumsum(torch.nn.functional.pad(tokens[:-1] == separator, (1, 0)), 0)[1:]
-    expected = np.bincount(document.numpy(), weights=own.numpy())
+    tokens = torch.cat((x[0, :1], y.flatten())).tolist()  # windows lie end to end
+    texts = (search_root / "prose.txt").read_text().split("\n<|endoftext|>\n")
+    tokenizer, order, document = GPT2Tokenizer(search_root), [], []
+    for end in np.cumsum(documents.tokens).tolist():
+        text = tokenizer.decode_bytes(tokens[len(document) : end]).decode()
+        (number,) = [n for n, each in enumerate(texts) if text in each]  # one has it
+        order += [number] * (number not in order)
+        document += [order.index(number)] * (min(end, len(tokens)) - len(document))
+    expected = np.bincount(document[1:], weights=own.numpy())
     assert len(found.nats) == corpus.manifest.splits["val"].documents >= 3
     assert np.array(found.nats) == pytest.approx(expected, abs=2e-3)
-    assert found.tokens == tuple(np.bincount(document.numpy()).tolist())
+    assert found.tokens == tuple(np.bincount(document[1:]).tolist())
     assert set(found.sources) == {0}
     assert sum(found.nats) / sum(found.tokens) == pytest.approx(loss, abs=1e-5)
 

@@ -26,7 +26,7 @@ def handlers() -> Iterator[None]:
 def test_a_signal_whose_exception_was_swallowed_is_raised_again_at_the_next_step(
     sent: signal.Signals,
 ) -> None:
-    early_end = InterruptHandler(lambda: None)
+    early_end = InterruptHandler()
     early_end.listen()
     early_end.on_step_begin(1, [])  # nothing was asked yet
     with pytest.raises(KeyboardInterrupt):
@@ -40,7 +40,8 @@ def test_a_signal_whose_exception_was_swallowed_is_raised_again_at_the_next_step
 
 def test_a_lost_process_of_rays_ends_the_run_of_tune() -> None:
     lost: list[str] = []
-    early_end = InterruptHandler(lambda: lost[0] if lost else None)
+    early_end = InterruptHandler()
+    early_end.find_lost = lambda: lost[0] if lost else None
     early_end.on_step_begin(1, [])
     lost.append("raylet")
     early_end.looked_at = 0.0
@@ -49,7 +50,7 @@ def test_a_lost_process_of_rays_ends_the_run_of_tune() -> None:
 
 
 def test_a_trial_that_can_t_write_ends_the_run_of_tune() -> None:
-    early_end = InterruptHandler(lambda: None)
+    early_end = InterruptHandler()
     early_end.on_trial_result(1, [], None, {"kind": "end", "status": "complete"})
     early_end.on_step_begin(2, [])
     early_end.on_trial_result(2, [], None, {"status": NO_STORAGE, "error": "disk full: /x"})

@@ -208,7 +208,7 @@ def test_a_killed_grid_over_epochs_ends_with_the_bits_of_runs_from_their_start(
     assert done.returncode == 0, done.stderr
     plan, ledger = read_experiment(folder), Ledger(folder / "ledger.jsonl")
     assert {t.trial_id for t in ledger.complete()} == {t.trial_id for t in grid_trials(plan)}
-    assert done.stderr.count("validation loss") == 3  # each end is told once
+    assert done.stderr.count("perplexity") == 3  # each end is told once
     assert not list(folder.rglob("step_*.pt"))
     corpus = open_corpus(plan.corpus_folder(folder))
     for record in ledger.complete():
