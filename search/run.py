@@ -132,25 +132,22 @@ def run(
         keep_going(folder / LOG)
         ledger = open_ledger(folder, skip_damaged)
         has_ended = bool(ledger.trials) and Results(experiment, ledger).missing_trials == 0
-        if ledger.trials:
-            print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
-        if changes:
-            keep_changes(changes, folder, ledger)
-        if experiment.reuse.extends is not None:
-            take_over(experiment, folder, ledger)
-        take_over_warm(experiment, folder, ledger)
-        _count(experiment, folder, ledger)
-        mirror.push_plan()
-        if not has_ended:
-            print("\n".join(watch_lines(experiment, folder)), flush=True)
-        clock = Clock(folder, started, counts=not has_ended)
-        trained_before = {trial.trial_id for trial in ledger.trials}
 
         def say_how_to_go_on(reason: str) -> None:
             done = _done(experiment, ledger)
             print(f"\n{reason}; {done} are in the ledger. Go on with: {again}", flush=True)
 
         machines.when_lost = say_how_to_go_on
+        try:
+            _take_up(experiment, folder, ledger, changes or {})
+            mirror.push_plan()
+        except KeyboardInterrupt:
+            say_how_to_go_on("Interrupted")
+            return 1
+        if not has_ended:
+            print("\n".join(watch_lines(experiment, folder)), flush=True)
+        clock = Clock(folder, started, counts=not has_ended)
+        trained_before = {trial.trial_id for trial in ledger.trials}
         reason = _search(experiment, folder, ledger, length, clock, mirror, machines)
         clock.note()
         reason = reason or _keep(mirror)
@@ -176,6 +173,20 @@ def run(
             return 1
         print(end_line(experiment, clock.searched(), clock.used()), flush=True)
     return _say_what_failed(experiment, folder, ledger, again)
+
+
+def _take_up(
+    experiment: Experiment, folder: Path, ledger: Ledger, changes: Mapping[str, Any]
+) -> None:
+    """Bring folder and ledger to where the search begins or goes on."""
+    if ledger.trials:
+        print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
+    if changes:
+        keep_changes(changes, folder, ledger)
+    if experiment.reuse.extends is not None:
+        take_over(experiment, folder, ledger)
+    take_over_warm(experiment, folder, ledger)
+    _count(experiment, folder, ledger)
 
 
 def _count(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
