@@ -63,7 +63,6 @@ from minigpt_search.search.trials.trial import Trial, grid_trials
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    keep_going()
     parser = make_parser()
     words = with_config(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
@@ -72,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = extended_arguments(parser, root, args.extend, words)
     args.words = tuple(words)
     check_options(args)
-    if not args.dry_run:
+    if not args.dry_run:  # of which nothing is left but what it prints
+        keep_going()
         check_writable(root)
     if args.resume is not None:
         name = resumed_name(root, args.resume, args.storage)
@@ -259,9 +259,13 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
         log = folder / "checkpoints" / record.trial_id / "error.log"
         see = f"; see {log}" if log.exists() else ""
         print(f"Failed     {label}: {record.error}{see}")
-    if any(record.is_out_of_memory for record in failed):
+    lost = any("process was lost" in (record.error or "") for record in failed)
+    at_a_time = experiment.machine.max_concurrent
+    if any(record.is_out_of_memory for record in failed) or (lost and at_a_time > 1):
         share = "--trials-per-gpu" if experiment.machine.device == "cuda" else "--cpus-per-trial"
-        print(f"Memory     {again} --max-concurrent 1 has one at a time; {share} may change too")
+        if_short = "" if any(record.is_out_of_memory for record in failed) else "if it was short, "
+        one = f"{again} --max-concurrent 1"
+        print(f"Memory     {if_short}{one} has one at a time; {share} may change too")
     diverged = divergence(results)
     if diverged is not None:
         print(f"Diverged   {diverged[0]}")

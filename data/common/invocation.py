@@ -7,6 +7,7 @@ is the checkout, with the script's whole path from anywhere else.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import minigpt_search
 from minigpt_search.data.common.errors import UserError, run_command
-from minigpt_search.data.common.paths import artifacts_root
+from minigpt_search.data.common.paths import artifacts_root, ensure_temporary_folder
 
 PROGRAM = "minigpt-search"
 SUBCOMMANDS = {
@@ -75,11 +76,11 @@ def installed_command() -> list[str] | None:
     return None
 
 
-def parse_first(parse: Callable[[], object]) -> None:
+def parse_first(parse: Callable[[], argparse.Namespace]) -> None:
     """Call `parse`, a parser's method, before what a command needs is imported, which takes
     seconds: for `--help` and for a mistake in the flags the process ends with it."""
     try:
-        parse()
+        ensure_temporary_folder(artifacts_root(parse().out))  # some imports ask for one
     except UserError as error:
         mistake = error
 

@@ -11,6 +11,7 @@ ROOT is `--out`, else the environment variable MINIGPT_HOME, else ./artifacts.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
@@ -20,8 +21,36 @@ ANOTHER_ROOT = "name another root with --out or MINIGPT_HOME"
 
 
 def artifacts_root(out: str | None = None) -> Path:
-    """The root folder as an absolute path; `out` is the value of `--out`. Nothing is created."""
-    return Path(out or os.environ.get("MINIGPT_HOME") or "artifacts").expanduser().absolute()
+    """The root folder as an absolute path; `out` is the value of `--out`. Nothing is created.
+
+    Raises `UserError` for a relative one where the working folder is gone.
+    """
+    root = Path(out or os.environ.get("MINIGPT_HOME") or "artifacts").expanduser()
+    try:
+        return root.absolute()
+    except FileNotFoundError:
+        raise UserError(f"{root}: the working folder is gone; change to another") from None
+
+
+def ensure_temporary_folder(root: Path) -> None:
+    """Where no temporary folder can be written to (a read-only file system but for `root`), have
+    this process and those that it starts use one in `root`.
+
+    Raises `UserError` if that can't be made either.
+    """
+    try:
+        tempfile.gettempdir()
+        return
+    except FileNotFoundError:
+        folder = root / "tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise UserError(
+            f"TMPDIR: no temporary folder can be written to, nor one be made in {root}; set it to "
+            "one that can"
+        ) from None
+    os.environ["TMPDIR"] = str(folder)
 
 
 def existing(root: Path) -> Path:

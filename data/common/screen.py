@@ -64,15 +64,15 @@ class _Stream:
     def __init__(self, screen: Screen, name: str) -> None:
         """`name`: stdout or stderr."""
         self.screen, self.name = screen, name
-        self.stream: TextIO | None = getattr(sys, name)
-        self.lost = self.stream is None  # as after `>&-`
+        stream: TextIO | None = getattr(sys, name)
+        self.lost = stream is None  # as after `>&-`
+        self.stream: TextIO = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
     def write(self, text: str) -> int:
         """Write at once, so that a loss is noticed while the text is still known."""
         if self.lost:
             self.screen.write(text)
             return len(text)
-        assert self.stream is not None
         try:
             self.stream.write(text)
             self.stream.flush()
@@ -90,11 +90,11 @@ class _Stream:
         so would a process that inherits it."""
         with suppress(OSError, ValueError):  # a stream of a test has no file
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, cast(TextIO, self.stream).fileno())
+            os.dup2(nowhere, self.stream.fileno())
             os.close(nowhere)
 
     def isatty(self) -> bool:
-        return self.stream is not None and not self.lost and self.stream.isatty()
+        return not self.lost and self.stream.isatty()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its callbacks, which print."""
@@ -111,6 +111,7 @@ def _stream(name: str) -> Any:
 @contextmanager
 def watched_screen() -> Iterator[None]:
     """Have `sys.stdout` and `sys.stderr` notice for the block that they are lost."""
+    _open_missing_descriptors()
     screen, kept = Screen(), (sys.stdout, sys.stderr)
     sys.stdout = cast(TextIO, _Stream(screen, "stdout"))
     sys.stderr = cast(TextIO, _Stream(screen, "stderr"))
@@ -118,6 +119,17 @@ def watched_screen() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = kept
+
+
+def _open_missing_descriptors() -> None:
+    """Give a process that was started without standard streams ones that lead nowhere: libraries,
+    and processes that are started, count on them, and a file would get their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.set_inheritable(number, True)
 
 
 def keep_going(log: Path | None = None) -> None:

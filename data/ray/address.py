@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
-_TOKEN_FILE = Path("~/.ray/auth_token").expanduser()
 _TOKEN_NAMES = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
 _ADDRESS = re.compile(r"\[?[\w.:-]+\]?:\d{1,5}")
 
@@ -22,5 +22,7 @@ def token_variables() -> dict[str, str]:
     A cluster asks for a token as soon as there is one on its head (ray 2.60), and whoever joins
     sends it only if told to.
     """
-    has_one = _TOKEN_FILE.exists() or _TOKEN_NAMES & os.environ.keys()
-    return {"RAY_AUTH_MODE": "token"} if has_one else {}
+    in_file = False
+    with suppress(RuntimeError):  # a user without a home
+        in_file = Path("~/.ray/auth_token").expanduser().exists()
+    return {"RAY_AUTH_MODE": "token"} if in_file or _TOKEN_NAMES & os.environ.keys() else {}

@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,24 @@ from minigpt_search.data.common.errors import UserError
 
 CONNECT_SECONDS = 10.0
 """The longest that a node of the cluster may take to accept a connection."""
+
+
+@contextmanager
+def outside_working_folder() -> Iterator[None]:
+    """Be at the file system's root for the block, in which Ray is started or connected to.
+
+    Ray (2.60) puts the driver's working folder of that moment in front of its workers' import path,
+    where a `statistics.py` of the user's own would take the place of Python's.
+    """
+    before = None
+    with suppress(FileNotFoundError):  # it is gone
+        before = os.getcwd()
+    os.chdir("/")
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.chdir(before)
 
 
 @contextmanager
@@ -48,7 +66,7 @@ def joined(
                 "py_modules": [str(package) for package in packages],
                 "env_vars": dict(variables),
             }
-            with _silence():
+            with _silence(), outside_working_folder():
                 ray.init(address=address, **options)
         except Exception as error:  # noqa: BLE001  of many kinds: no cluster, token, version
             raise UserError(

@@ -28,8 +28,8 @@ _LISTS = ("grid", "objective", *(axis.name for axis in AXES.values() if axis.has
 """Flags whose value is a list with commas."""
 _NUMBERS = ("pack", "trials_per_gpu")
 """Flags that take a number or a word; the axes' flags do too."""
-_OF_ONE_RUN = ("name", "resume", "config", "dry_run", "skip_damaged")
-"""Flags that are not repeated."""
+_OF_ONE_RUN = ("name", "resume", "extend", "config", "dry_run", "skip_damaged", "words")
+"""What is not repeated."""
 _WHOLE = re.compile(r"[+-]?\d+")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -62,18 +62,18 @@ def with_config(words: Sequence[str]) -> list[str]:
     return [*before, *_without_config(words)]
 
 
-def config_text(words: Sequence[str], name: str, root: Path) -> str:
-    """The file that repeats the search `name`, which these words began.
+def config_text(args: argparse.Namespace, preset: str, name: str, root: Path) -> str:
+    """The file that repeats the search `name` from its beginning.
 
     Args:
-        root: of its experiments, as an absolute path; in the file if the words name one.
+        args: its options, those of `--extend` with what they change.
+        preset: what it came to, so that another machine takes the same.
+        root: of its experiments, as an absolute path; in the file if the options name one.
     """
     parser = make_parser()
-    args = parser.parse_args(words)
-    if args.out is not None:
-        args.out = str(root)
+    known = vars(args) | {"preset": preset, "out": args.out and str(root)}
     lines = [f"# The search {name}. `run --config` with this file begins it again, by a new name."]
-    for dest, value in vars(args).items():
+    for dest, value in known.items():
         if value != parser.get_default(dest) and dest not in _OF_ONE_RUN:
             lines.append(f"{dest.replace('_', '-')} = {_toml(dest, value)}")
     return "\n".join(lines) + "\n"
@@ -82,7 +82,7 @@ def config_text(words: Sequence[str], name: str, root: Path) -> str:
 def _read(path: Path) -> dict[str, Any]:
     """What is in the file. Bytes that are no UTF-8 may be those of a path."""
     try:
-        return tomllib.loads(path.read_bytes().decode(errors="surrogateescape"))
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig", errors="surrogateescape"))
     except OSError as error:
         raise UserError(f"--config {path}: can't be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

@@ -22,7 +22,7 @@ from unittest import mock
 import psutil
 import ray
 
-from minigpt_search.data.ray.connection import silence_prints
+from minigpt_search.data.ray.connection import outside_working_folder, silence_prints
 from minigpt_search.data.ray.own_ray import make_scratch, own_token, remove_scratches
 from minigpt_search.search.machines.machines import Node, RayNotStarted
 from minigpt_search.search.records.experiment import Experiment
@@ -88,7 +88,7 @@ def _start(experiment: Experiment, scratch: Path) -> None:
     """Raises `RayNotStarted` where the raylet does not answer within the 30 s that Ray (2.60) gives
     it, for example since a package is missing that one of its processes needs."""
     machine = experiment.machine
-    with warnings.catch_warnings(), few_processes():
+    with warnings.catch_warnings(), few_processes(), outside_working_folder():
         warnings.simplefilter("ignore", FutureWarning)
         silence_prints()
         try:

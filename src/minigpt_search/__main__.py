@@ -14,6 +14,7 @@ from typing import NoReturn
 import minigpt_search
 from minigpt_search.data.common.errors import ArgumentParser, run_command
 from minigpt_search.data.common.invocation import PROGRAM, SUBCOMMANDS, installed_command
+from minigpt_search.data.common.paths import artifacts_root, ensure_temporary_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,8 @@ def _command() -> int:
     module, function = about.parser.split(":")
     parser = getattr(importlib.import_module(f"{minigpt_search.__name__}.{module}"), function)()
     # --help and mistakes come before what takes seconds to import.
-    (parser.parse_intermixed_args if about.intermixed else parser.parse_args)(given.arguments)
+    parse = parser.parse_intermixed_args if about.intermixed else parser.parse_args
+    ensure_temporary_folder(artifacts_root(parse(given.arguments).out))
     [script] = (script for script, name in SUBCOMMANDS.items() if name == given.command)
     module = script.removesuffix(".py").replace("/", ".")
     status: int = importlib.import_module(f"{minigpt_search.__name__}.{module}").main(

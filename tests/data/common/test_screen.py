@@ -76,6 +76,13 @@ def test_a_screen_that_stays_leaves_no_log(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
 
 
+def test_work_goes_on_without_any_standard_stream(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    body = f"    keep_going(Path({str(log)!r}))\n{PRINTS}    sys.stdout.fileno()\n    return 5"
+    assert run(body, "{} <&- >&- 2>&-").returncode == 5
+    assert log.read_text().endswith("a\nb\nc\n")
+
+
 def test_a_hang_up_ends_only_what_has_no_work() -> None:
     hang_up = "    import os, signal; os.kill(os.getpid(), signal.SIGHUP)\n    return 5"
     assert run(hang_up).returncode in (129, -signal.SIGHUP)

@@ -109,7 +109,7 @@ def experiment_of(words: list[str]) -> Experiment:
         "--grid lr,epochs --lr 3e-4,1.5e-3 --epochs 1,2 --seeds 3 --seed 7 --preset quick",
         "--search tpe --trials 9 --space dropout=0:0.1 --space n_layers=1,2 --max-cost 5e13flop",
         "--search gp --budget 30m --objective val_loss,cost",
-        "--grid lr --extend other --confirm 2 --confirm-seeds 5 --warm-start a,b --warm-start c",
+        "--grid lr --confirm 2 --confirm-seeds 5 --warm-start a,b --warm-start c",
         "--schedule wsd --grid epochs --decay-fraction 0.3 --checkpoint-every 7.5 --pack 2",
         "--grid schedule --space schedule=linear,cosine --cpus-per-trial 1 --max-disk 2GB",
         "--grid claims --tokens-per-epoch 20000 --val-tokens 4096 --stop asha",
@@ -117,21 +117,27 @@ def experiment_of(words: list[str]) -> Experiment:
 )
 def test_what_an_experiment_writes_begins_the_same_search(tmp_path: Path, command: str) -> None:
     words = shlex.split(command)
-    text = config_text([*words, "--name", "mine", "--dry-run"], "mine", tmp_path)
-    assert text.startswith("# The search mine.") and "name =" not in text and "dry" not in text
+    args = make_parser().parse_args([*words, "--name", "mine", "--dry-run", "--extend", "other"])
+    args.words = tuple(words)
+    text = config_text(args, "quick", "mine", tmp_path)
+    assert text.startswith("# The search mine.") and 'preset = "quick"' in text
+    assert not any(word in text for word in ("name =", "dry", "extend", "words"))
     again = words_of(tmp_path, text)
     assert experiment_of(again) == experiment_of(words)
     before, now = make_parser().parse_args(words), make_parser().parse_args(again)
-    assert (now.extend, now.out) == (before.extend, before.out)
+    assert now.out == before.out
     assert warm_starts(now) == warm_starts(before)
 
 
 def test_paths_of_any_bytes_come_back(tmp_path: Path) -> None:
     odd = tmp_path / 'a "b" \\ ü \x7f \udcff'
-    text = config_text(["--grid", "lr", "--out", "relative"], "x", odd)
+    args = make_parser().parse_args(["--grid", "lr", "--out", "relative"])
+    text = config_text(args, "full", "x", odd)
     path = tmp_path / "x.toml"
     path.write_bytes(text.encode(errors="surrogateescape"))
-    assert with_config(["--config", str(path)]) == ["--grid", "lr", "--out", str(odd)]
+    assert with_config(["--config", str(path)]) == [
+        *("--grid", "lr", "--preset", "full", "--out", str(odd)),
+    ]
 
 
 def test_with_resume_only_its_flags_may_be_in_the_file(tmp_path: Path) -> None:
