@@ -102,7 +102,7 @@ def watch(command: list[str], home: Path) -> tuple[list[Sample], int]:
         search = subprocess.Popen(command, stdout=screen, stderr=screen)
         try:
             while search.poll() is None:
-                trials = ledger.read_bytes().count(b"\n") if ledger.exists() else 0
+                trials = ledger.read_bytes().count(b'"record":"trial"') if ledger.exists() else 0
                 samples.append(sample(search.pid, trials, time.perf_counter() - began))
                 time.sleep(1)
         finally:
