@@ -96,6 +96,7 @@ def make_experiment(
             base_seed=args.seed,
             confirm=args.confirm,
             confirm_seeds=args.confirm_seeds,
+            delta_nats=args.delta,
         ),
         machine=MachineUse(
             device=device,

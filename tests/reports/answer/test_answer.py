@@ -26,7 +26,9 @@ def test_one_seed_each_is_said_and_the_cost_is_counted(made: Any, read_back: Any
     found = answer(Results(experiment, ledger))
     lines = found.lines()
     assert [line.split()[0] for line in lines[:5]] == ["Use", "Loss", "Costs", "Next", "Command"]
-    assert lines[0].startswith("Use        lr=0.001; a parabola puts the best rate at 0.001")
+    assert lines[0].startswith(
+        "Use        lr=0.001; within 0.01 nats of the best are 0.00095 to 0.0014"
+    )
     assert "7.0000 nats (one seed, so no interval)" in lines[1]
     assert "one seed each: whether it is really the best can't be told" in lines[1]
     flop = 614_400 * flops_per_token(experiment.space.base.model)
@@ -269,15 +271,3 @@ def test_a_part_of_the_corpus_leads_to_the_whole_around_the_winner(
     assert found.steps[0].why.startswith("an epoch was 1.1% of the corpus")
     axes, wanted = read_back(found)[0]
     assert axes == {"lr": RATES} and wanted == PRESETS["full"].replace(embed_dim=64)
-
-
-def test_power_laws_are_fitted_where_there_are_points(made: Any) -> None:
-    epochs = (1, 2, 4, 8)
-    experiment, ledger = made(
-        {"epochs": epochs},
-        {n: [(*(9 - 0.1 * i for i in range(n - 1)), 6 + n**-0.5)] for n in epochs},
-    )
-    found = answer(Results(experiment, ledger))
-    assert [law.what for law in found.laws] == ["epochs"]
-    assert found.laws[0].exponent == pytest.approx(0.5, rel=1e-2)
-    assert found.best_rate is None

@@ -99,6 +99,8 @@ def test_flags_and_plan(tmp_path: Path) -> None:
     assert (experiment.noise.confirm, experiment.noise.confirm_seeds) == (3, 5)
     assert experiment.planned_trials == 3 and experiment.most_trials == 18
     alone = experiment.replace(max_concurrent=1)
+    assert experiment.noise.delta_nats == 0.01
+    assert plan(2, 8, "--delta", "0.002").noise.delta_nats == 0.002
     line = confirm_line(alone, [10.0, 20.0, 2.0, 4.0])  # the most expensive three
     assert "the 3 best get 2 to 5 fresh seeds" in line
     assert "up to 15 more trials and 2.8 min" in line
@@ -116,6 +118,8 @@ def test_flags_and_plan(tmp_path: Path) -> None:
         (["--confirm", "2", "--confirm-seeds", "1"], "from 2"),
         (["--confirm-seeds", "4"], "goes with --confirm"),
         (["--warm-start", "../x"], "--warm-start"),
+        (["--delta", "0"], "--delta 0: give nats above 0"),
+        (["--delta", "nan"], "--delta nan"),
     ):
         with pytest.raises(UserError, match=said):
             check_options(make_parser().parse_args(["--grid", "lr", *words]))
