@@ -58,7 +58,7 @@ def main() -> int:
         "example: python search/rerun.py lr-quick-20261122-180000",
     )
     parser.add_argument("name", nargs="?", help="of the experiment (the newest)")
-    parser.add_argument("--trial", metavar="ID", help="another trial than the best")
+    parser.add_argument("--trial", metavar="ID", help="another trial than the best's median seed")
     parser.add_argument(
         "--skip-damaged", action="store_true", help="pass over damaged lines of the ledger"
     )
@@ -81,7 +81,9 @@ def main() -> int:
         if corpus.content_hash != experiment.corpus.content_hash:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
         label = configuration_label(best.config, list(experiment.space.axes))
-        print(f"Rerun      {folder.name}: {label}", flush=True)
+        which = "" if args.trial else results.why_winning_trial
+        seed = f", seed {best.replicate}: {which}" if which else ""
+        print(f"Rerun      {folder.name}: {label}{seed}", flush=True)
         if (missing := results.missing_trials) > 0:
             print(f"Warning    {missing} of {results.trials_so_far} trials have not run yet")
         home = folder / "rerun" / best.trial_id
