@@ -84,8 +84,9 @@ class BestRate:
         if self.extrapolated:
             return f"a curve puts the best rate at {self.rate:.2g}, extrapolated beyond those tried"
         low, high = self.near
-        bounds = _bounds(self.near_low, self.near_high)
-        sure = f"none but {bounds} (95%)" if bounds else "none of those tried is ruled out"
+        ends = (("below", self.near_low), ("above", self.near_high))
+        none = " or ".join(f"{side} {end:.2g}" for side, end in ends if end is not None)
+        sure = f"none {none} (95%)" if none else "none of those tried is ruled out"
         about = _bounds(self.low, self.high) or "too few points to bound it"
         return (
             f"within {self.delta:g} nats of the best are {low:.2g} to {high:.2g} by a curve, "
