@@ -82,7 +82,7 @@ def main() -> int:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
         label = configuration_label(best.config, list(experiment.space.axes))
         which = "" if args.trial else results.why_winning_trial
-        seed = f", seed {best.replicate}: {which}" if which else ""
+        seed = f", seed {best.replicate + 1}: {which}" if which else ""
         print(f"Rerun      {folder.name}: {label}{seed}", flush=True)
         if (missing := results.missing_trials) > 0:
             print(f"Warning    {missing} of {results.trials_so_far} trials have not run yet")

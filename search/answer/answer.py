@@ -98,7 +98,7 @@ def _loss(results: Results, best: Winner) -> str:
     if known.low is None:
         spread = f"one {'fresh ' * best.fresh}seed, so no interval"
     else:
-        spread = f"{_interval(results, best)}, {seeds}"
+        spread = _interval(results, best, seeds)
     parts = [f"{known.mean:.4f} nats ({spread}), perplexity {perplexity(final.val_perplexity)}"]
     if known.n > 1:
         parts = [f"{known.mean:.4f} nats ({spread})"]
@@ -124,7 +124,7 @@ def _holds_for(best: Winner) -> str:
     return f"for {tokens:,} tokens, {batch} a batch, {config.train.schedule} {decay}"
 
 
-def _interval(results: Results, best: Winner) -> str:
+def _interval(results: Results, best: Winner, seeds: str) -> str:
     """The 95% interval of the winner's mean. Of several that compete the lowest is too low, since
     its seeds chose it: then the shrunk one."""
     known, found = best.estimate, results.shrunk.get(best.configuration.config)
@@ -132,10 +132,10 @@ def _interval(results: Results, best: Winner) -> str:
     if found is not None and competing >= COMPETING:
         return (
             f"shrunk, since it was chosen of {competing} by them: {found.mean:.4f}, 95% interval "
-            f"{found.low:.4f} to {found.high:.4f}"
+            f"{found.low:.4f} to {found.high:.4f}, {seeds}"
         )
     chosen = "" if best.fresh or not best.rivals else ", chosen by them"
-    return f"95% interval {known.low:.4f} to {known.high:.4f}{chosen}"
+    return f"95% interval {known.low:.4f} to {known.high:.4f}, {seeds}{chosen}"
 
 
 def _near(results: Results, best: Winner) -> str:

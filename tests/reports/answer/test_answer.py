@@ -50,6 +50,7 @@ def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(
     assert found.winner is not None and found.winner.configuration.values == {"lr": 1e-3}
     assert Results(experiment, ledger).winning_trial == found.winner.trial
     assert found.winner.trial.final.val_loss_nats == 7.11  # not the luckiest
+    assert Results(experiment, ledger).why_winning_trial == "the median of its 3 seeds"
     assert "7.1100 nats (shrunk, since it was chosen of 3 by them: 7.1" in found.loss
     assert "not separable from lr=0.002" in found.loss
     assert "not separable from lr=0.002" in found.steps[0].why
@@ -243,6 +244,7 @@ def test_fresh_seeds_give_the_winners_number(confirmed: Any) -> None:
     assert found.use.startswith("lr=0.002")
     assert "4 fresh seeds" in found.loss and "separated from lr=0.001" in found.loss
     assert found.winner is not None and found.winner.trial.replicate == 1
+    assert Results(experiment, ledger).why_winning_trial == "the first of its 4 fresh seeds"
     assert Results(experiment, ledger).winner == found.winner
 
 
