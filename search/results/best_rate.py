@@ -10,8 +10,8 @@ normal prior on the skew makes three rates enough; what isn't known of it widens
 Intervals are by profile likelihood (Venzon & Moolgavkar 1988): all values that the losses don't
 rule out, whatever the other numbers of the valley. Where every valley misses the rates' means by
 more than seeds explain (a lack-of-fit test: Draper & Smith 1998, section 2.1) there is no interval.
-`tests/search/results/test_coverage.py` measures how often they hold. Pure functions; no torch, no
-Ray.
+They hold in 94 to 100 of 100 simulated grids (`tests/search/results/test_coverage.py`).
+Pure functions; no torch, no Ray.
 
 Shapes: m rates, V lowest points, S skews.
 """
@@ -41,8 +41,8 @@ BENT = 1.5
 from its lowest point as a split one of skew a / 1.5."""
 LOOSE = 0.2
 """Standard deviation of what no valley says of a rate's loss, as a share of its height above the
-lowest. With 0.1 intervals held smooth valleys that are 8 times as steep above in 43 of 100 with 7
-rates and 8 seeds, with 0.2 in 96."""
+lowest. With none and the family of two parabolas alone intervals held smooth valleys that are 4 or 8
+times as steep above in 0 to 85 of 100, with 7 rates and 3 seeds (2026-11-29)."""
 STEP, BEYOND = 0.02, math.log(10)
 """Of the grid of lowest points in log rate, and how far it reaches beyond the rates."""
 PRIOR_DF = 4

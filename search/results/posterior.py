@@ -8,6 +8,9 @@ share by which means are shrunk has nearly a uniform prior (Daniels 1999). Unlik
 of unrelated means, its probabilities hold where the true differences are small too (`tests/search/
 results/test_coverage.py`). Pure functions; no torch, no Ray.
 
+Of 100 of its 95% intervals 91 to 97 hold the winner's true mean where seeds spread alike, 87 to 95
+where they don't (docs/noise.md).
+
 Shapes: k configurations, D draws.
 """
 
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt_search.search.results.statistics import CONFIDENCE, pooled_spread
+from minigpt_search.search.results.statistics import CONFIDENCE, pool, pooled_spread
 
 DRAWS = 4000
 """Of the true means: probabilities come out within a percent."""
@@ -60,11 +63,13 @@ def shrunk(groups: Sequence[Sequence[float]], delta: float) -> list[Shrunk] | No
     pooled = pooled_spread(groups)
     if pooled is None:
         return None
-    sd, df = max(pooled[0], LEAST_SD), pooled[1]
+    sd = max(pooled[0], LEAST_SD)
     lowest = int(means.argmin())
     competes = means - means[lowest] <= FAR * sd * np.sqrt(1 / n + 1 / n[lowest])
+    of_these = pool([group for group, does in zip(groups, competes, strict=True) if does])
+    sd, df = pooled if of_these is None else of_these
     draws = np.full((DRAWS, len(means)), np.inf)
-    draws[:, competes] = _true_means(means[competes], n[competes], sd, df)
+    draws[:, competes] = _true_means(means[competes], n[competes], max(sd, LEAST_SD), df)
     near = (draws <= draws.min(axis=1, keepdims=True) + delta).mean(axis=0)
     tail = 50 * (1 - CONFIDENCE)
     found = []
