@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if corpus.content_hash != experiment.corpus.content_hash:
             raise UserError(f"{corpus.folder}: not the corpus that {folder.name} was trained on")
         label = trial_label(experiment, best.config, best.replicate)
-        print(f"Rerun      {folder.name}: {label}", flush=True)
+        which = "" if args.trial else results.why_winning_trial
+        print(f"Rerun      {folder.name}: {label}{f': {which}' if which else ''}", flush=True)
         if (missing := results.missing_trials) > 0:
             print(f"Warning    {missing} of {results.trials_so_far} trials have not run yet")
         home = folder / "rerun" / best.trial_id

@@ -12,7 +12,7 @@ from minigpt_search.reports.figures.learning_curves import (
 )
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.figures.speed_plots import predicted_figures, throughput_figure
-from minigpt_search.search.results.fits import best_rate
+from minigpt_search.search.results.best_rate import best_rate
 from minigpt_search.search.results.results import Results
 
 
@@ -32,8 +32,9 @@ def all_figures(results: Results) -> list[ReportFigure]:
         if shown[name].nunique() >= 2:
             optimum = None
             if name == "lr" and not others:
-                optimum = best_rate(shown["lr"].tolist(), shown["val_loss_nats"].tolist())
-            inside = optimum is not None and not optimum.extrapolated
+                rates, losses = shown["lr"].tolist(), shown["val_loss_nats"].tolist()
+                optimum = best_rate(rates, losses, experiment.noise.delta_nats)
+            inside = optimum is not None and optimum.fits and not optimum.extrapolated
             figures.append(axis_figure(shown, others, name, optimum if inside else None))
     figures += heat_map_figures(trials, experiment)
     if trials["flop"].nunique() > 1:  # else there is nothing to weigh

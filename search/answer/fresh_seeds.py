@@ -9,7 +9,7 @@ from minigpt_search.search.answer.commands import Commands, Step, more_samples
 from minigpt_search.search.answer.next_values import with_values
 from minigpt_search.search.results.configurations import Configuration, losses
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.statistics import PRIOR_SD, pooled_spread
+from minigpt_search.search.results.statistics import ALPHA, PRIOR_SD, pool, pooled_spread
 from minigpt_search.search.results.winner import Winner
 
 MOST_SEEDS = 64
@@ -66,26 +66,25 @@ def _most_by_luck(best: Winner, rival: Configuration, sd: float) -> float:
 
 
 def _more_seeds(results: Results, best: Winner, make: Commands) -> list[Step]:
-    """As many fresh seeds as would tell the closest two apart after `--confirm` did not."""
-    needed = _seeds_needed(results, best)
-    if needed is None or needed > MOST_SEEDS:
-        return []  # whatever is between them is too small to matter: take either
-    why = (
-        f"not separable from {best.open[0].label}: about {needed} fresh seeds each would tell them "
-        "apart"
-    )
-    words = ("--confirm", str(results.experiment.noise.confirm), "--confirm-seeds", str(needed))
-    return [Step(why=why, command=make.extend(*words))]
-
-
-def _seeds_needed(results: Results, best: Winner) -> int | None:
-    """Seeds that tell the closest two apart with 80% power if they differ by what they seem to:
-    n = 2 (z₁ + z₂)² (sd / difference)² (Cohen 1988, chapter 2)."""
-    state = results.confirmation
-    if state is None or best.test is None or best.test.t == 0 or not math.isfinite(best.test.t):
-        return None
+    """Twice the fresh seeds after those of `--confirm` did not tell the closest two apart, but no
+    more than tell apart what matters; none where they are within it: take either."""
+    noise, now = results.experiment.noise, best.estimate.n
+    groups = [losses(best.trials(each)) for each in (best.configuration, *best.rivals)]
+    spread = pool(groups)
+    if spread is None or best.behind(best.open[0]) <= noise.delta_nats:
+        return []
     from scipy.special import ndtri
 
-    z = float(ndtri(1 - state.alpha / 2) + ndtri(0.8))
-    needed = math.ceil(best.estimate.n * (z / best.test.t) ** 2)
-    return max(needed, results.experiment.noise.confirm_seeds + 1)
+    z = float(ndtri(1 - ALPHA / best.pairs / 2) + ndtri(0.8))
+    for_delta = math.ceil(2 * (z * spread[0] / noise.delta_nats) ** 2)
+    needed = min(for_delta, 2 * max(now, noise.confirm_seeds))
+    if not noise.confirm_seeds < needed <= MOST_SEEDS:
+        return []
+    apart = z * spread[0] * math.sqrt(2 / needed)
+    more = f", {for_delta} the {noise.delta_nats:g} that matter" if needed < for_delta else ""
+    why = (
+        f"not separable from {best.open[0].label}: {needed} fresh seeds each tell {apart:.2g} nats "
+        f"apart{more}"
+    )
+    words = ("--confirm", str(noise.confirm), "--confirm-seeds", str(needed))
+    return [Step(why=why, command=make.extend(*words))]

@@ -18,6 +18,7 @@ from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.disk import parse_size
 from minigpt_search.search.records.experiment import Experiment, check_name
 from minigpt_search.search.records.plan import (
+    LATE,
     CorpusUse,
     MachineUse,
     Noise,
@@ -94,6 +95,8 @@ def make_experiment(
             base_seed=args.seed,
             confirm=args.confirm,
             confirm_seeds=args.confirm_seeds,
+            spending=LATE,
+            delta_nats=args.delta,
         ),
         machine=MachineUse(
             device=device,

@@ -18,7 +18,7 @@ def rerun_parser() -> argparse.ArgumentParser:
         f"example: {prog} lr-quick-20261122-180000",
     )
     parser.add_argument("name", nargs="?", help="of the experiment (the newest)")
-    parser.add_argument("--trial", metavar="ID", help="another trial than the best")
+    parser.add_argument("--trial", metavar="ID", help="another trial than the best's median seed")
     parser.add_argument(
         "--skip-damaged", action="store_true", help="pass over damaged lines of the ledger"
     )

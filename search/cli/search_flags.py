@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 
 from minigpt_search.data.common.errors import UserError
@@ -40,6 +41,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=Noise.confirm_seeds,
         metavar="N",
         help=f"with --confirm: at most N fresh seeds of each ({Noise.confirm_seeds})",
+    )
+    group.add_argument(
+        "--delta",
+        type=float,
+        default=Noise.delta_nats,
+        metavar="NATS",
+        help="a difference that doesn't matter: what is within it of the best is as good "
+        f"({Noise.delta_nats:g})",
     )
     group.add_argument(
         "--warm-start",
@@ -97,6 +106,8 @@ def _check_noise(args: argparse.Namespace) -> None:
         )
     if args.confirm is None and args.confirm_seeds != Noise.confirm_seeds:
         raise UserError("--confirm-seeds goes with --confirm K: of how many configurations")
+    if not 0 < args.delta < math.inf:
+        raise UserError(f"--delta {args.delta:g}: give nats above 0")
     warm_starts(args)
 
 

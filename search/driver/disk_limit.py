@@ -16,6 +16,7 @@ from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.search.planning.disk import at_a_time, running_bytes
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.results.configurations import without_seed
 from minigpt_search.search.results.results import Results
 
 
@@ -65,10 +66,13 @@ def removable(
     experiment: Experiment, ledger: Ledger, folder: Path, files: Iterable[Path]
 ) -> list[Path]:
     """Those of `files` that may go, in the order they should: checkpoints of trials without a
-    result, then of complete ones from the worst to the best, but the winner's. A failed trial may
-    go on from its own."""
+    result, then of complete ones from the worst to the best, but the winner's. The winner's other
+    seeds go last: when more of them end another one may be the median. A failed trial may go on
+    from its own."""
     best = Results(experiment, ledger).winning_trial
     done = sorted(ledger.complete(), key=lambda t: t.final.val_loss_nats, reverse=True)
+    if best is not None:
+        done.sort(key=lambda t: without_seed(t.config) == without_seed(best.config))
     useless = [t for t in ledger.trials if t.status not in (COMPLETE, FAILED)]
     home, found = folder / "checkpoints", defaultdict(list)
     for path in sorted(files):  # what lies there: no record can name a file elsewhere

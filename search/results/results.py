@@ -5,12 +5,17 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import BaselineRecord, Ledger, RerunRecord, TrialRecord
 from minigpt_search.search.results.barriers import Barrier, barriers
 from minigpt_search.search.results.baselines import baseline_of
-from minigpt_search.search.results.configurations import Configuration, configurations_of
+from minigpt_search.search.results.configurations import (
+    Configuration,
+    configurations_of,
+    losses,
+)
 from minigpt_search.search.results.confirm import ConfirmationState, confirmation_state, is_fresh
 from minigpt_search.search.results.documents import (
     OverDocuments,
@@ -22,6 +27,8 @@ from minigpt_search.search.results.winner import Choice, Winner, choose, find_wi
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from minigpt_search.search.results.posterior import Shrunk
 
 
 class Results:
@@ -64,10 +71,29 @@ class Results:
         """The trial that stands for the winner; None if there is none."""
         return None if self._choice is None else self._choice.trial
 
+    @property
+    def why_winning_trial(self) -> str:
+        """Which of the winner's seeds that is, in words; nothing where there is one."""
+        return "" if self._choice is None else self._choice.why
+
     @cached_property
     def winner(self) -> Winner | None:
         """The winner and how sure; None if no trial is complete within `--max-cost`."""
         return find_winner(self.configurations, self._choice, self.confirmation)
+
+    @cached_property
+    def shrunk(self) -> dict[RunConfig, Shrunk]:
+        """Of the winner and its rivals what their replicates say together; empty without rivals or
+        where no two replicates tell how seeds spread."""
+        from minigpt_search.search.results.posterior import shrunk
+
+        best = self.winner
+        if best is None or not best.rivals:
+            return {}
+        compared = [best.configuration, *best.rivals]
+        groups = [losses(best.trials(each)) for each in compared]
+        found = shrunk(groups, self.experiment.noise.delta_nats)
+        return {} if found is None else dict(zip((c.config for c in compared), found, strict=True))
 
     @cached_property
     def baseline(self) -> BaselineRecord | None:

@@ -1,4 +1,4 @@
-"""How sure a number or an order is: intervals, Welch's test, the spread between seeds.
+"""How sure a number or an order is: intervals, tests of means, the spread between seeds.
 
 Pure functions over the final losses of replicates (nats). One replicate says nothing of the
 spread, so for it there is no interval and no test: `None`.
@@ -12,6 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
@@ -19,6 +22,8 @@ ALPHA = 0.05
 POOLED = 5
 """The spread is pooled over this many of the best groups: those that compete. A rate far too high
 has a spread of its own kind."""
+TINY = 1e-12
+"""A probability that no look ever spends."""
 PRIOR_SD = 0.04
 """Nats between seeds where no configuration had several. With the built-in corpus at `quick` it is
 0.027 over the 12 configurations of docs/results/claims-quick (0.003 to 0.055 each, three seeds) and
@@ -109,6 +114,38 @@ def level(looks: int, compared: int, alpha: float = ALPHA) -> float:
     share tested by itself, which is on the safe side.
     """
     return alpha / (max(1, looks) * pair_count(compared))
+
+
+@lru_cache
+def late_levels(counts: tuple[int, ...], compared: int, alpha: float = ALPHA) -> tuple[float, ...]:
+    """What each test may spend at each look, at `counts` seeds each, so that all of them together
+    do not call equal ones of the `compared` configurations different more often than `alpha`.
+
+    Late: at a share s of the seeds 2 - 2 Φ(z / √s) of it may have been spent, the function of Lan &
+    DeMets (1983) that is like O'Brien & Fleming's bounds, so that the last look has nearly all of
+    it. Bonferroni over the pairs, as in `level`. The looks share data: the z-value after each is a
+    random walk, whose part that no look has stopped is followed on a grid (Armitage, McPherson &
+    Rowe 1969).
+    """
+    from scipy.special import ndtr, ndtri
+
+    each = alpha / pair_count(compared)
+    shares = [count / counts[-1] for count in counts]
+    spent = [2 * float(ndtr(ndtri(each / 2) / math.sqrt(share))) for share in shares]
+    walk, found, before = np.linspace(-9, 9, 1801), [], 0.0
+    width = float(walk[1] - walk[0])
+    density = np.zeros_like(walk)  # of the walk where no look has stopped it
+    for share, new in zip(shares, np.diff(spent, prepend=0.0), strict=True):
+        step = math.sqrt(share - before)
+        kernel = np.exp(-((walk / step) ** 2) / 2) / step / math.sqrt(2 * math.pi)
+        density = np.convolve(density, kernel, mode="same") * width if before else kernel
+        before = share
+        beyond = (2 * np.cumsum(density[::-1])[::-1] - density) * width
+        upper = walk > 0
+        bound = float(np.interp(new, beyond[upper][::-1], walk[upper][::-1]))
+        found.append(2 * float(ndtr(-bound / math.sqrt(share))) if new > TINY else float(new))
+        density[np.abs(walk) >= bound] = 0
+    return tuple(found)
 
 
 def separates(test: Welch | None, alpha: float) -> bool:

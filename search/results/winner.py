@@ -25,6 +25,7 @@ from minigpt_search.search.results.statistics import (
     Welch,
     estimate,
     level,
+    pair_count,
     separates,
     welch,
 )
@@ -45,9 +46,19 @@ class Choice:
     @property
     def trial(self) -> TrialRecord:
         """The trial that stands for it, which `rerun.py` trains again: of fresh replicates the
-        first, which no loss chose; else the best, as the search has it."""
+        first, which no loss chose; else the median one, of an even number the higher of the two in
+        the middle: the best is the luckiest."""
         trials = self.trials(self.configuration)
-        return trials[0] if self.fresh else min(trials, key=lambda t: t.final.val_loss_nats)
+        ordered = sorted(trials, key=lambda t: t.final.val_loss_nats)
+        return trials[0] if self.fresh else ordered[len(ordered) // 2]
+
+    @property
+    def why(self) -> str:
+        """Which of its seeds that is, in words; nothing where there is one."""
+        if len(self.trials(self.configuration)) == 1:
+            return ""
+        n = len(self.trials(self.configuration))
+        return f"the first of its {n} fresh seeds" if self.fresh else f"the median of its {n} seeds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +79,10 @@ class Winner(Choice):
     """The level of each single test."""
     looks: int
     """How often they share the 5%: the rounds of `--confirm`."""
+    late: bool
+    """Whether the last look has nearly all of it; else each as much."""
+    pairs: int
+    """Pairs of configurations that share it."""
 
     @property
     def test(self) -> Welch | None:
@@ -108,9 +123,10 @@ def find_winner(
     rivals = [each for each in rivals if each not in unsteady]
     mine = losses(trials(best))
     tests = {each.config: welch(mine, losses(trials(each))) for each in rivals}
-    looks, alpha = 1, level(1, 1 + len(rivals))
+    looks, alpha, pairs = 1, level(1, 1 + len(rivals)), pair_count(1 + len(rivals))
     if confirmed:
         tests, looks, alpha = dict(confirmed.tests), confirmed.looks, confirmed.alpha
+        pairs = pair_count(len(confirmed.candidates))
     still = [each for each in rivals if not separates(tests.get(each.config), alpha)]
     return Winner(
         configuration=best,
@@ -122,4 +138,6 @@ def find_winner(
         tests=tests,
         alpha=alpha,
         looks=looks,
+        late=confirmed is not None and confirmed.late,
+        pairs=pairs,
     )

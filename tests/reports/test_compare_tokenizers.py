@@ -110,7 +110,7 @@ def test_curves_and_settings_are_in_bytes_too(build: Any) -> None:
     page = compare_page(two(build))
     assert [figure.name for figure in page.figures] == ["bits_by_bytes", "bits_by_seconds"]
     assert not any("nats" in figure.caption + figure.alt for figure in page.figures)
-    assert "between 2.164 and 2.597 bits per byte" in page.figures[0].caption
+    assert "between 2.168 and 2.611 bits per byte" in page.figures[0].caption
     settings = page.tables[1].frame.set_index("setting")
     assert settings.loc["tokenizer"].tolist() == ["gpt2", "byte"]
     assert settings.loc["vocab_size"].tolist() == ["50257", "257"]

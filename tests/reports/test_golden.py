@@ -22,7 +22,7 @@ TOKENS = "training tokens seen (thousands, repeats counted)"
 SECONDS = "time since the trial's start (seconds)"
 LOSS, VALIDATION = "loss (nats per token)", "validation loss (nats per token)"
 CURVES = [*RATES, "validation", "training"]
-FITTED = "fitted optimum 0.00093"
+FITTED = "fitted optimum 0.0009"
 SPEED = "thousand tokens per second"
 # x, y, lines, bars, legend
 FIGURES = [

@@ -16,7 +16,7 @@ from minigpt_search.reports.figures.all_figures import all_figures
 from minigpt_search.reports.figures.axis_plots import axis_figure
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.figures.speed_plots import predicted_figures
-from minigpt_search.search.results.fits import BestRate
+from minigpt_search.search.results.best_rate import BestRate
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
 
@@ -83,7 +83,10 @@ def test_the_legend_counts_all_that_are_grey(build: Any) -> None:
 
 def test_a_wide_interval_leaves_the_points_where_they_are(build: Any) -> None:
     frame = Results(*lucky(build)).trials_frame
-    optimum = BestRate(rate=1.4e-3, low=1e-9, high=1e9, extrapolated=False, rates=3)
+    optimum = BestRate(
+        rate=1.4e-3, low=1e-9, high=1e9, extrapolated=False, rates=3,
+        delta=0.01, near=(1e-3, 2e-3), near_low=None, near_high=None, fits=True,
+    )  # fmt: skip
     plain, fitted = (figures.loss_against(frame, AXES["lr"], [], o) for o in (None, optimum))
     assert plain.axes[0].get_xlim() == fitted.axes[0].get_xlim()
 

@@ -10,6 +10,7 @@ from scipy import stats
 
 from minigpt_search.search.results.statistics import (
     estimate,
+    late_levels,
     level,
     pooled_spread,
     separates,
@@ -54,6 +55,22 @@ def test_equal_bits_are_told_apart_only_if_they_differ() -> None:
 def test_the_levels_of_all_looks_and_pairs_add_up_to_alpha() -> None:
     assert level(1, 1) == level(1, 2) == 0.05
     assert 7 * 3 * level(7, 3) == pytest.approx(0.05)
+
+
+def test_late_looks_spend_five_percent_in_all() -> None:
+    """At the looks of Lan & DeMets (1983), by drawn walks."""
+    counts, shares = (2, 4, 8), (0.25, 0.5, 1.0)
+    levels = late_levels(counts, 2)
+    assert levels[0] == pytest.approx(2 * stats.norm.sf(stats.norm.isf(0.025) / 0.5), rel=0.01)
+    assert levels[0] < levels[1] < levels[2] < 0.05
+    walk = np.random.default_rng(0).standard_normal((200_000, 8)).cumsum(axis=1)
+    stopped = np.zeros(len(walk), bool)
+    for count, share, allowed in zip(counts, shares, levels, strict=True):
+        stopped |= np.abs(walk[:, count - 1]) / math.sqrt(count) >= stats.norm.isf(allowed / 2)
+        spent = 2 * stats.norm.sf(stats.norm.isf(0.025) / math.sqrt(share))
+        assert stopped.mean() == pytest.approx(spent, abs=0.0015)
+    assert late_levels((2,), 2) == pytest.approx((0.05,), rel=1e-3)
+    assert late_levels((2, 1000), 2)[0] == 0  # no look at two of a thousand seeds ends a search
 
 
 @pytest.mark.parametrize(("compared", "seeds"), [(2, 4), (4, 8), (12, 3), (12, 8)])

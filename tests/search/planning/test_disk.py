@@ -22,7 +22,7 @@ from minigpt_search.model.training.train import train
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.driver import disk_limit
-from minigpt_search.search.driver.disk_limit import DiskLimit
+from minigpt_search.search.driver.disk_limit import DiskLimit, removable
 from minigpt_search.search.planning.disk import (
     check_limit,
     disk_line,
@@ -137,6 +137,22 @@ def test_losers_go_from_the_worst_and_the_best_and_unfinished_never(
     assert folder.left() == {"1/final.pt"} | unfinished | {f"5/step_00000000{n}.pt" for n in (2, 3)}
     [warning] = capsys.readouterr().err.splitlines()  # once
     assert "--max-disk 41.0 MB" in warning and "42.0 MB" in warning
+
+
+def test_the_winners_other_seeds_go_last_since_one_may_become_its_median(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, limit=MB)
+    folder.experiment = planned("--seeds", "3").replace(max_disk_bytes=MB)
+    folder.trials = grid_trials(folder.experiment)
+    files = []
+    for trial, loss in enumerate((6.2, 6.1, 6.0, 6.3, 6.15, 6.05)):
+        files.append(folder.write(trial, "final.pt", 1))
+        folder.end(trial, COMPLETE, loss)
+    order = removable(folder.experiment, folder.ledger, tmp_path, files)
+    left = [files.index(path) for path in order]
+    first = folder.trials[0].config.train.lr_peak
+    of_first = [trial.config.train.lr_peak == first for trial in folder.trials[:6]]
+    assert of_first == [True] * 3 + [False] * 3
+    assert left == [3, 4, 5, 0, 2]  # the median of the first rate, trial 1, stays
 
 
 def test_nothing_goes_without_a_limit_or_below_it(tmp_path: Path) -> None:

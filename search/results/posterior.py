@@ -1,0 +1,109 @@
+"""What replicates say of configurations together: shrunk means, and which are as good as the best.
+
+The lowest of several means is too low: it was chosen for its luck too. So the means are taken for
+draws from one normal distribution, whose spread is estimated with them, and shrunk towards each
+other, the more the less they differ beyond what seeds explain: a hierarchical model (Efron & Morris
+1975; Gelman et al. 2013, chapter 5). The seeds' variance is pooled and has its usual posterior; the
+share by which means are shrunk has nearly a uniform prior (Daniels 1999). Unlike those
+of unrelated means, its probabilities hold where the true differences are small too (`tests/search/
+results/test_coverage.py`). Pure functions; no torch, no Ray.
+
+Of 100 of its 95% intervals 91 to 97 hold the winner's true mean where seeds spread alike, 87 to 95
+where they don't (docs/noise.md).
+
+Shapes: k configurations, D draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigpt_search.search.results.statistics import CONFIDENCE, pool, pooled_spread
+
+DRAWS = 4000
+"""Of the true means: probabilities come out within a percent."""
+SPREADS, SHARES = 80, 30
+"""Values of the seeds' variance and of the share shrunk that are weighed."""
+FAVOUR = 1.5
+"""The share shrunk is a uniform number to this power: a little less shrinking than Daniels' prior,
+whose intervals hold less often where configurations differ as much as seeds."""
+FAR = 6.0
+"""Standard errors of the difference from the lowest mean beyond which a configuration isn't one of
+those that compete: a rate far too high tells nothing of how the good ones differ."""
+LEAST_SD = 1e-4
+"""Nats: losses differ by no less than they are printed with."""
+EXCLUDED = 0.05
+"""A configuration this likely to be within δ of the best is not excluded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrunk:
+    """What is known of one configuration's true mean."""
+
+    mean: float
+    low: float
+    """Ends of its 95% credible interval, in nats."""
+    high: float
+    near: float
+    """Probability that it is within δ of the best."""
+
+
+def shrunk(groups: Sequence[Sequence[float]], delta: float) -> list[Shrunk] | None:
+    """One for each configuration's replicates (one at least); those far behind are left as they are
+    and can't be the best. None where no two replicates tell how seeds spread.
+
+    Args:
+        delta: nats that don't matter.
+    """
+    means, n = np.array([np.mean(group) for group in groups]), np.array([len(g) for g in groups])
+    pooled = pooled_spread(groups)
+    if pooled is None:
+        return None
+    sd = max(pooled[0], LEAST_SD)
+    lowest = int(means.argmin())
+    competes = means - means[lowest] <= FAR * sd * np.sqrt(1 / n + 1 / n[lowest])
+    of_these = pool([group for group, does in zip(groups, competes, strict=True) if does])
+    sd, df = pooled if of_these is None else of_these
+    draws = np.full((DRAWS, len(means)), np.inf)
+    draws[:, competes] = _true_means(means[competes], n[competes], max(sd, LEAST_SD), df)
+    near = (draws <= draws.min(axis=1, keepdims=True) + delta).mean(axis=0)
+    tail = 50 * (1 - CONFIDENCE)
+    found = []
+    for i, mean in enumerate(means):
+        if not competes[i]:
+            found.append(Shrunk(mean=float(mean), low=math.nan, high=math.nan, near=0.0))
+            continue
+        low, high = np.percentile(draws[:, i], (tail, 100 - tail))
+        average = float(draws[:, i].mean())
+        found.append(Shrunk(mean=average, low=float(low), high=float(high), near=float(near[i])))
+    return found
+
+
+def _true_means(means: np.ndarray, n: np.ndarray, sd: float, df: int) -> np.ndarray:
+    """Draws from the posterior of the true means (D, k)."""
+    from scipy.special import chdtri
+
+    chance = np.random.default_rng(0)  # the same ledger says the same
+    quantiles = (np.arange(SPREADS) + 0.5) / SPREADS
+    variance = np.repeat(sd**2 * df / chdtri(df, quantiles), SHARES)  # of the seeds
+    share = np.tile(((np.arange(SHARES) + 0.5) / SHARES) ** FAVOUR, SPREADS)
+    between = variance / np.mean(n) * (1 - share) / share
+    spread = variance[:, None] / n + between[:, None]  # of a mean around the centre
+    precision = (1 / spread).sum(axis=1)
+    centre = (means / spread).sum(axis=1) / precision
+    squares = ((means - centre[:, None]) ** 2 / spread).sum(axis=1)
+    likelihood = -(np.log(spread).sum(axis=1) + np.log(precision) + squares) / 2
+    weight = np.exp(likelihood - likelihood.max())
+    cell = chance.choice(len(weight), DRAWS, p=weight / weight.sum())
+    middle = centre[cell] + chance.standard_normal(DRAWS) / np.sqrt(precision[cell])
+    keep = between[cell][:, None] / spread[cell]
+    left = keep * (variance[cell][:, None] / n)
+    return (
+        middle[:, None]
+        + keep * (means - middle[:, None])
+        + np.sqrt(left) * chance.standard_normal((DRAWS, len(means)))
+    )
