@@ -1,7 +1,7 @@
 """The best learning rate, and the rates within δ of it: a valley through all replicates.
 
 Valleys of learning rates rise faster above than below. A parabola with Fieller's interval held the
-true rate of such valleys in 11 to 85 of 100 where it promised 95, the less the more seeds there
+true rate of such valleys in 0 to 87 of 100 where it promised 95, the less the more seeds there
 were. So two families of valleys are taken together: a parabola of its own steepness on either side,
 and a smooth one (the "linex" curve: Varian 1975), each as skewed as the losses say. The further a
 rate's loss lies above the lowest, the less it counts, since no simple curve goes on forever. A
@@ -41,8 +41,8 @@ BENT = 1.5
 from its lowest point as a split one of skew a / 1.5."""
 LOOSE = 0.2
 """Standard deviation of what no valley says of a rate's loss, as a share of its height above the
-lowest. With none and the family of two parabolas alone intervals held smooth valleys that are 4 or 8
-times as steep above in 0 to 85 of 100, with 7 rates and 3 seeds (2026-11-29)."""
+lowest. With none and the family of two parabolas alone intervals held smooth valleys, 4 or 8 times
+as steep above, in 0 to 85 of 100, with 7 rates and 3 seeds (2026-11-29)."""
 STEP, BEYOND = 0.02, math.log(10)
 """Of the grid of lowest points in log rate, and how far it reaches beyond the rates."""
 PRIOR_DF = 4
