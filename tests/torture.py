@@ -52,8 +52,8 @@ KINDS = {
 }
 PATIENCE = 300
 """Seconds after which a driver counts as hanging."""
-RAY_EXITS = "Failed to get the system config from raylet because it is dead"
-"""What Ray (2.60) says before it ends the driver's process by itself: a raylet was killed in the
+RAY_EXITS = "core_worker_process.cc"
+"""In what Ray (2.60) says before it ends the driver's process by itself: a raylet was killed in the
 second in which `ray.init` waits for it. Nothing is lost, and nothing else can be said."""
 
 
