@@ -165,7 +165,7 @@ def _whole_corpus(results: Results, best: Winner, make: Commands) -> list[Step]:
         config.train, tokens_per_epoch=part.tokens_per_epoch, val_tokens=part.val_tokens
     )
     around = [float(f"{rate * factor:.3g}") for factor in (0.5, 1, 2)]
-    walls = [barrier for barrier in results.barriers if barrier.axis.name == "lr"]
+    walls = [limit for limit in results.limits if limit.axis.name == "lr"]
     around = [min(1.0, value) for value in around if not any(w.stops(value) for w in walls)]
     words = flag_words(AXES["lr"], around)
     words += shlex.split(recipe_words(recipe, part))

@@ -21,7 +21,7 @@ from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_a
 from minigpt_search.search.records.trial_folder import trial_folder
 from minigpt_search.search.results.barriers import reason_of
 from minigpt_search.search.results.configurations import without_seed
-from minigpt_search.search.space.axes import AXES, apply_axes, grid_cells
+from minigpt_search.search.space.axes import AXES, Value, apply_axes, grid_cells
 from minigpt_search.search.trials.feasible import allowed
 from minigpt_search.search.trials.trial import make_trial
 
@@ -101,10 +101,15 @@ def with_failed_points(root: Path, experiment: Experiment) -> Experiment:
     is not in its own plan: the advice at its end keeps short of it. It is copied, since they may be
     deleted."""
     points: list[FailedPoint] = []
-    for name in (experiment.reuse.extends, *experiment.reuse.warm_starts):
-        points += [] if name is None else _failed_points(root, name, experiment)
-    unique = tuple(point for n, point in enumerate(points) if point not in points[:n])
-    return experiment.replace(failed_points=unique)
+    if experiment.reuse.extends is not None:
+        points = _failed_points(root, experiment.reuse.extends, experiment)
+    for name in experiment.reuse.warm_starts:
+        others = _failed_points(root, name, experiment)
+        points += [dataclasses.replace(point, warm=True) for point in others]
+    first: dict[tuple[tuple[str, Value], ...], FailedPoint] = {}
+    for point in points:  # the extended one's before the others'
+        first.setdefault(tuple(sorted(point.values.items())), point)
+    return experiment.replace(failed_points=tuple(first.values()))
 
 
 def _failed_points(root: Path, name: str, experiment: Experiment) -> list[FailedPoint]:
@@ -130,7 +135,8 @@ def extension_line(root: Path, experiment: Experiment) -> str:
     assert experiment.reuse.extends is not None
     other = read_experiment(find_experiment(root, experiment.reuse.extends))
     code = "" if same_code_and_versions(other) else f", {DIFFERENT_CODE}"
-    failed = len(with_failed_points(root, experiment).reuse.failed_points)
+    known_points = with_failed_points(root, experiment).reuse.failed_points
+    failed = sum(not point.warm for point in known_points)
     known = f"; left out: {failed} that diverged or found too little memory" if failed else ""
     return (
         f"Extends    {experiment.reuse.extends}: {taken} of its trials are taken over{code}{known}"

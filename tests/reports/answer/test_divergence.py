@@ -61,6 +61,34 @@ def test_what_is_known_of_an_extended_search_is_no_edge(made: Any, read_back: An
     assert read_back(found)[0][0] == {"lr": (*RATES[:3], 2.8e-3)}
 
 
+def test_what_a_warm_start_tells_is_no_barrier_and_still_keeps_values_short_of_it(
+    made: Any, read_back: Any
+) -> None:
+    losses = {5e-4: [7.4], 1e-3: [7.3], 2e-3: [7.0]}
+    for known, advised in ((0.5, [4e-3]), (3e-3, [2.4e-3]), (2.1e-3, [])):
+        points = (FailedPoint(values={"lr": known}, reason=DIVERGED, warm=True),)
+        experiment, ledger = made({"lr": RATES[:3]}, losses, failed_points=points)
+        found = answer(Results(experiment, ledger))
+        assert [alarm.partition(":")[0] for alarm in found.alarms] == [
+            "lr=0.002 is at the upper edge of its grid"
+        ]
+        assert "diverged" not in " ".join(found.lines())
+        rates = {rate for axes, _ in read_back(found) for rate in axes["lr"]}
+        assert sorted(rates - set(RATES[:3])) == advised
+
+
+def test_short_of_the_own_barrier_a_warm_start_may_know_a_nearer_one(
+    build: Any, made: Any, read_back: Any
+) -> None:
+    known = (FailedPoint(values={"lr": 4e-3}, reason=DIVERGED, warm=True),)
+    losses = {5e-4: [7.4], 1e-3: [7.3], 2e-3: [7.0]}
+    experiment, ledger = made({"lr": RATES}, losses, failed_points=known)
+    ledger.append(build.trial(experiment, {"lr": 1.0}, (), DIVERGED))
+    found = answer(Results(experiment, ledger))
+    assert "lr=1 and above diverged" in found.alarms[0]
+    assert read_back(found)[0][0] == {"lr": (*RATES[:3], 2.8e-3)}
+
+
 def test_a_width_without_memory_is_not_tried_again_on_any_way(
     build: Any, made: Any, read_back: Any
 ) -> None:
