@@ -7,10 +7,31 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.search.answer.commands import Commands, Step, flag_words, more_samples
-from minigpt_search.search.results.barriers import Barrier, short_of
+from minigpt_search.search.results.barriers import CLOSEST, Barrier, short_of
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, CHOICES, Axis, Value
+
+
+def inside_of_barriers(
+    results: Results, best: Winner, fitted: float | None, make: Commands
+) -> list[Step]:
+    """A step for the rate at which a curve is lowest, where it lies among those of a grid that
+    trained, on the side of the winner where there is no barrier: it is likelier to be better than
+    one between the winner and the barrier."""
+    walls = [each for each in results.barriers if each.is_next and each.axis.name == "lr"]
+    if fitted is None or not walls or results.experiment.plan.sampler is not None:
+        return []
+    axis, rate = walls[0].axis, float(f"{fitted:.2g}")
+    tried = [each.values[axis.name] for each in results.configurations if each.complete]
+    mine = best.configuration.values[axis.name]
+    lies_inside = min(tried) < rate < max(tried) and not any(
+        rate > mine if wall.upper else rate < mine for wall in walls
+    )
+    if not lies_inside or any(max(rate, v) / min(rate, v) < CLOSEST for v in tried):
+        return []
+    why = f"the fitted best rate, {axis.show(rate)}, lies between those tried: try it"
+    return [Step(why=why, command=with_values(results, best, axis, [rate], make))]
 
 
 def short_of_barriers(results: Results, best: Winner, make: Commands) -> list[Step]:
