@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.records import STOPPED
+from minigpt_search.model.records import COMPLETE, STOPPED
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.plan import NEVER, FailedPoint
@@ -38,10 +39,18 @@ def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
     finished = [record for record in ended if is_planned(record, experiment)]
     if not finished:
         raise UserError(
-            f"--extend {experiment.reuse.extends}: none of its {len(ended)} finished trials is in "
-            "this plan (they must have the same configuration, corpus and --seed); leave it out"
+            f"--extend {experiment.reuse.extends}: none of its {counted_ends(ended)} is in this "
+            "plan (they must have the same configuration, corpus and --seed); leave it out"
         )
     return finished
+
+
+def counted_ends(records: Sequence[TrialRecord]) -> str:
+    """`6 finished and 2 diverged trials`, or what else they ended as."""
+    names = {COMPLETE: "finished"}
+    counts = Counter(names.get(record.status, record.status) for record in records)
+    found = [f"{count} {status}" for status, count in counts.most_common()] or ["0 finished"]
+    return f"{' and '.join(found)} trial{'s' * (len(records) != 1)}"
 
 
 def is_planned(record: TrialRecord, experiment: Experiment) -> bool:

@@ -263,7 +263,7 @@ def test_another_plan_takes_nothing_over_and_says_so(
         monkeypatch.setitem(CORPUS, "content_hash", "other")
         words = ()
     new = plan(tmp_path, monkeypatch, "--extend", "a", *words, "--name", "b")
-    with pytest.raises(UserError, match="--extend a: none of its 1 finished trials"):
+    with pytest.raises(UserError, match="--extend a: none of its 1 finished trial is"):
         finished_trials(tmp_path, new)
 
 
