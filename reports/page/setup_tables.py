@@ -109,6 +109,7 @@ def provenance(experiment: Experiment, trials: Sequence[TrialRecord] = ()) -> pd
     processor = f"{hardware.get('processor', 'unknown')}, {hardware.get('cores', 'unknown')} cores"
     gpus = f"{machine.gpus_per_trial:g} GPU" if machine.device == "cuda" else "no GPU"
     packs = f" packs of up to {machine.pack} trials" if machine.pack > 1 else ""
+    threads = _threads(experiment, trials)  # where these changed, so may have the others
     rows = {
         "Command": recorded_command(experiment.command),
         "Preset": experiment.preset,
@@ -117,8 +118,9 @@ def provenance(experiment: Experiment, trials: Sequence[TrialRecord] = ()) -> pd
         "Memory": f"{hardware['memory_gb']:g} GB" if "memory_gb" in hardware else "unknown",
         "GPUs": _plain(hardware.get("gpus")),
         "Trials ran on": f"{machine.device}, {machine.max_concurrent}{packs} at a time, "
-        f"{counted(machine.threads_per_trial, 'thread')} and {gpus} each",
-        **_threads(experiment, trials),
+        f"{counted(machine.threads_per_trial, 'thread')} and {gpus} each"
+        + (" at the end" if threads else ""),
+        **threads,
         **_limit(experiment),
         "Versions": _plain(experiment.provenance.versions),
         "Commit": experiment.provenance.git_commit or "unknown (not a checkout)",
@@ -211,7 +213,7 @@ def training_data(experiment: Experiment) -> pd.DataFrame:
     length, size = config.model.seq_len, config.train.batch_size
     limited = epoch.sequences < epoch.sequences_available
     per_token = experiment.corpus.bytes_per_token("train")
-    used = "limited by the preset, " if limited else ""
+    used = "limited, " if limited else ""
     rows = {
         "Training tokens in the corpus": f"{train['tokens']:,}",
         "Training sequences in the corpus": f"{epoch.sequences_available:,} ({length} tokens each)",

@@ -16,7 +16,11 @@ from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
 from minigpt_search.search.answer.fresh_seeds import separate
-from minigpt_search.search.answer.next_values import beyond_edges, short_of_barriers
+from minigpt_search.search.answer.next_values import (
+    beyond_edges,
+    inside_of_barriers,
+    short_of_barriers,
+)
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.edges import warmup_share
@@ -98,11 +102,12 @@ def alarms(results: Results, best: Winner) -> list[str]:
     return found
 
 
-def steps(results: Results, out: str | None = None) -> list[Step]:
+def steps(results: Results, out: str | None = None, fitted: float | None = None) -> list[Step]:
     """What to run next, the most pressing first; there always is something.
 
     Args:
         out: `--out` as it was given, if it was.
+        fitted: where a curve through the rates tried is lowest, if there is one.
     """
     experiment, best = results.experiment, results.winner
     make = Commands(experiment, out)
@@ -114,6 +119,7 @@ def steps(results: Results, out: str | None = None) -> list[Step]:
                 command=make("reports/generate.py", experiment.name),
             )
         ]
+    found += inside_of_barriers(results, best, fitted, make)
     found += short_of_barriers(results, best, make)
     found += beyond_edges(results, best, make)
     found += _less_training(experiment, best, make)
@@ -165,7 +171,7 @@ def _whole_corpus(results: Results, best: Winner, make: Commands) -> list[Step]:
         config.train, tokens_per_epoch=part.tokens_per_epoch, val_tokens=part.val_tokens
     )
     around = [float(f"{rate * factor:.3g}") for factor in (0.5, 1, 2)]
-    walls = [barrier for barrier in results.barriers if barrier.axis.name == "lr"]
+    walls = [limit for limit in results.limits if limit.axis.name == "lr"]
     around = [min(1.0, value) for value in around if not any(w.stops(value) for w in walls)]
     words = flag_words(AXES["lr"], around)
     words += shlex.split(recipe_words(recipe, part))

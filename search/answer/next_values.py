@@ -7,10 +7,31 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.search.answer.commands import Commands, Step, flag_words, more_samples
-from minigpt_search.search.results.barriers import short_of
+from minigpt_search.search.results.barriers import CLOSEST, Barrier, short_of
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, CHOICES, Axis, Value
+
+
+def inside_of_barriers(
+    results: Results, best: Winner, fitted: float | None, make: Commands
+) -> list[Step]:
+    """A step for the rate at which a curve is lowest, where it lies among those of a grid that
+    trained, on the side of the winner where there is no barrier: it is likelier to be better than
+    one between the winner and the barrier."""
+    walls = [each for each in results.barriers if each.is_next and each.axis.name == "lr"]
+    if fitted is None or not walls or results.experiment.plan.sampler is not None:
+        return []
+    axis, rate = walls[0].axis, float(f"{fitted:.2g}")
+    tried = [each.values[axis.name] for each in results.configurations if each.complete]
+    mine = best.configuration.values[axis.name]
+    lies_inside = min(tried) < rate < max(tried) and not any(
+        rate > mine if wall.upper else rate < mine for wall in walls
+    )
+    if not lies_inside or any(max(rate, v) / min(rate, v) < CLOSEST for v in tried):
+        return []
+    why = f"the fitted best rate, {axis.show(rate)}, lies between those tried: try it"
+    return [Step(why=why, command=with_values(results, best, axis, [rate], make))]
 
 
 def short_of_barriers(results: Results, best: Winner, make: Commands) -> list[Step]:
@@ -19,7 +40,8 @@ def short_of_barriers(results: Results, best: Winner, make: Commands) -> list[St
     for barrier in (each for each in results.barriers if each.is_next):
         axis = barrier.axis
         tried = [each.values[axis.name] for each in results.configurations]
-        new = [v for v in barrier.between(tried) if _is_possible(best, axis, v)]
+        limit = _limit(results, axis, barrier.upper) or barrier
+        new = [v for v in limit.between(tried) if _is_possible(best, axis, v)]
         if not new:
             continue
         why = f"{barrier.text}: try between {axis.show(barrier.inner)} and that"
@@ -28,7 +50,15 @@ def short_of_barriers(results: Results, best: Winner, make: Commands) -> list[St
     return found
 
 
+def _limit(results: Results, axis: Axis, upper: bool) -> Barrier | None:
+    """What is known to lie beyond the winner on this side of the axis, if anything is."""
+    sides = (each for each in results.limits if (each.axis, each.upper) == (axis, upper))
+    return next(sides, None)
+
+
 def beyond_edges(results: Results, best: Winner, make: Commands) -> list[Step]:
+    """A step for each edge at which the winner lies: a value twice or half as large, or one short
+    of what is known to have diverged elsewhere."""
     found = []
     for edge in results.edges:
         axis, values = edge.axis, results.experiment.space.axes[edge.axis.name]
@@ -36,11 +66,15 @@ def beyond_edges(results: Results, best: Winner, make: Commands) -> list[Step]:
             continue  # with another seed it is too high already
         beyond = max(values) * 2 if edge.upper else min(values) / 2
         beyond = int(beyond) if axis.integer else beyond
-        if beyond in values or not _is_possible(best, axis, beyond):
+        new, limit = [beyond], _limit(results, axis, edge.upper)
+        if limit is not None and limit.stops(beyond):
+            new = limit.between(values)
+        new = [v for v in new if v not in values and _is_possible(best, axis, v)]
+        if not new:
             continue  # as below one epoch
         end = "upper" if edge.upper else "lower"
         why = f"the best {axis.label} is at the {end} edge of what was tried: go beyond it"
-        found.append(Step(why=why, command=with_values(results, best, axis, [beyond], make)))
+        found.append(Step(why=why, command=with_values(results, best, axis, new, make)))
     return found
 
 
@@ -62,7 +96,7 @@ def with_values(
     space, plan = experiment.space, experiment.plan
     words: list[str] = []
     for name, before in space.axes.items():
-        each, walls = AXES[name], [b for b in results.barriers if b.axis.name == name]
+        each, walls = AXES[name], [b for b in results.limits if b.axis.name == name]
         is_range = plan.sampler is not None and space.kind(name) != CHOICES
         values = (
             short_of(space, name, walls)

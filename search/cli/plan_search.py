@@ -21,6 +21,7 @@ from minigpt_search.search.cli.make_experiment import (
     with_corpus,
     with_preset,
 )
+from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.budget import before_it_is_known, within_budget
 from minigpt_search.search.planning.calibration import Speed, speeds_of_others, write_cache
@@ -121,8 +122,7 @@ def _head(
     args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None, root: Path
 ) -> list[str]:
     """The preset and why, and what is taken from other experiments."""
-    why = "as asked" if args.preset else default_preset(experiment.machine.device)[1]
-    lines = [f"Preset     {experiment.preset}: {why}"]
+    lines = [f"Preset     {experiment.preset}: {_why_preset(args, experiment)}"]
     if experiment.reuse.extends is not None and corpus is not None:
         lines.append(extension_line(root, experiment))
     if experiment.reuse.warm_starts and corpus is not None:
@@ -130,6 +130,14 @@ def _head(
     if experiment.space.named_grid == CLAIMS:
         lines.append(claims_line(experiment.space.base, experiment.preset))
     return lines
+
+
+def _why_preset(args: argparse.Namespace, experiment: Experiment) -> str:
+    """Whoever extends another experiment has its preset, unless they ask for one."""
+    extended = experiment.reuse.extends
+    if extended is not None and make_parser().parse_args(args.words).preset is None:
+        return f"as in {extended}"
+    return "as asked" if args.preset else default_preset(experiment.machine.device)[1]
 
 
 def _shared(

@@ -44,6 +44,7 @@ class ProgressLine(tune.Callback):
         planned: int,
         shared: Mapping[str, int],
         clock: Clock,
+        began: float | None = None,
     ) -> None:
         """
         Args:
@@ -53,6 +54,8 @@ class ProgressLine(tune.Callback):
             shared: steps that a trial takes over from its trunk, by its id, where it does; they
                 are not in its work.
             clock: the search's; it is the measure of a sampler's with a budget.
+            began: when the search's first line was shown, in seconds of `time.monotonic`: a later
+                round goes on from there. By default it is now.
         """
         self.clock = clock
         in_time = experiment.plan.sampler is not None and experiment.plan.budget_seconds is not None
@@ -79,7 +82,7 @@ class ProgressLine(tune.Callback):
         """The share done when it last grew, and the moment of the end as reckoned then: between two
         reports the time left falls by the clock."""
         self.confirmed = self._confirmed()
-        self.screen = Screen(self._status)
+        self.screen = Screen(self._status, began)
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Tune pickles its callbacks into a file that nobody reads."""

@@ -25,9 +25,10 @@ UNKNOWN_COLUMNS = 80
 class Screen:
     """Standard error, as it is when this is made."""
 
-    def __init__(self, status: Callable[[], Status]) -> None:
-        """`status` is asked at each drawing, also by a thread."""
-        self.status, self.began = status, time.monotonic()
+    def __init__(self, status: Callable[[], Status], began: float | None = None) -> None:
+        """`status` is asked at each drawing, also by a thread; the clock shows the time since
+        `began`, in seconds of `time.monotonic`, by default since now."""
+        self.status, self.began = status, time.monotonic() if began is None else began
         self.is_terminal = sys.stderr.isatty()
         self._drawn_at = -LOG_SECONDS
         self._bar = (

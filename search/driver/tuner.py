@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -94,6 +95,8 @@ class Search:
         self.study = LiveStudy(experiment, folder, ledger)
         self.tried_alone: set[str] = set()
         self.held, self.rounds = ExitStack(), 0
+        self.began: float | None = None
+        """When its first line was shown, in seconds of `time.monotonic`."""
         self.here: RunningRay | None = None
         collect_outcomes(folder, ledger)
         self.failed_before = [record for record in ledger.trials if record.status == FAILED]
@@ -204,7 +207,8 @@ class Search:
         events = TensorBoardEvents(experiment, folder)
         gate = make_gate(experiment, folder, self.clock, self.estimator, self.length)
         planned = Results(experiment, ledger).trials_so_far
-        progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock)
+        self.began = time.monotonic() if self.began is None else self.began
+        progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock, self.began)
         early_end = InterruptHandler(self.mirror.check)
         early_end.listen()  # what is lost while Ray starts is remembered for the first step
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from minigpt_search.data.common.formatting import duration, storage
@@ -14,8 +15,9 @@ from minigpt_search.data.tokenizers.record import GPT2
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.planning.disk import disk_line
 from minigpt_search.search.planning.estimate import WORKER_BYTES, Estimator
+from minigpt_search.search.planning.prediction import rounds_seconds
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.results.confirm import FIRST_ROUND
+from minigpt_search.search.results.confirm import FIRST_ROUND, interim_seed_counts
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.space.axes import AXES, CHOICES
 from minigpt_search.search.storage.uri import experiment_uri
@@ -174,11 +176,13 @@ def end_line(experiment: Experiment, searched: float, used: float) -> str:
 
 def confirm_line(experiment: Experiment, seconds: Sequence[float]) -> str:
     """The plan's line on `--confirm`: how many trials it may come to, and how long they take where
-    those of the search take these `seconds`."""
+    those of the search take these `seconds`: the most expensive ones, in every round."""
     assert experiment.noise.confirm is not None
     more = experiment.most_trials - experiment.planned_trials
     most_expensive = sorted(seconds, reverse=True)[: experiment.noise.confirm]
-    most = sum(most_expensive) * experiment.noise.confirm_seeds / experiment.machine.max_concurrent
+    looks = interim_seed_counts(experiment.noise.confirm_seeds)
+    rounds = [most_expensive * (now - before) for before, now in pairwise([0, *looks])]
+    most = rounds_seconds(rounds, experiment.machine.max_concurrent)
     return (
         f"Confirm    the {more // experiment.noise.confirm_seeds} best get {FIRST_ROUND} to "
         f"{experiment.noise.confirm_seeds} fresh seeds each, until the winner is separated: up to "

@@ -19,6 +19,9 @@ END_SECONDS = 3.0
 """From the last trial's end to the command's: Ray's end, study.db, the table."""
 FIRST_TRIAL_SECONDS, NEXT_TRIAL_SECONDS = 1.3, 0.4
 """Of a worker's first trial and of each other, before its first step and after its last."""
+ROUND_SECONDS = 3.0
+"""Of one more round on a Ray that stays, as `--confirm` has them: Tune's start and end, and new
+worker processes (2026-11-29, 2 cores: 2 to 4 s, more where something else kept them busy)."""
 CHECKPOINT_BYTES_PER_SECOND = 300e6
 """Written, synchronised and hashed; docs/results/lr-quick has 0.35 s for 108 MB."""
 
@@ -52,6 +55,11 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
         end = max(end, ends)
         heapq.heappush(free, ends + NEXT_TRIAL_SECONDS)
     return end
+
+
+def rounds_seconds(rounds: Iterable[Iterable[float]], workers: int) -> float:
+    """Of rounds of trials after the search, one after the other on the same Ray."""
+    return sum(ROUND_SECONDS + makespan(seconds, workers) for seconds in rounds)
 
 
 def search_seconds(seconds: Iterable[float], workers: int) -> float:

@@ -227,6 +227,9 @@ class FailedPoint:
     """The axes' values."""
     reason: str
     """Why (`search.results.barriers`): a word for the screen."""
+    warm: bool = False
+    """Whether it is known from `--warm-start` alone: of another search, whose values may lie far
+    from those of this one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,10 +69,13 @@ def reason_of(record: TrialRecord) -> str | None:
     return MEMORY if record.is_out_of_memory else None
 
 
-def failed_points(experiment: Experiment, found: Sequence[Configuration]) -> list[FailedPoint]:
+def failed_points(
+    experiment: Experiment, found: Sequence[Configuration], warm: bool = False
+) -> list[FailedPoint]:
     """The configurations that diverged with a seed or found too little memory; also those that are
-    known of the experiments that this one goes on from."""
-    points = list(experiment.reuse.failed_points)
+    known of the experiment that this one extends, and if `warm` of those it was warm-started
+    from."""
+    points = [point for point in experiment.reuse.failed_points if warm or not point.warm]
     for each in found:
         reasons = [reason for trial in each.trials if (reason := reason_of(trial)) is not None]
         points += [FailedPoint(values=each.values, reason=reasons[0])] if reasons else []
@@ -80,15 +83,21 @@ def failed_points(experiment: Experiment, found: Sequence[Configuration]) -> lis
 
 
 def barriers(
-    experiment: Experiment, best: Configuration, found: Sequence[Configuration]
+    experiment: Experiment,
+    best: Configuration,
+    found: Sequence[Configuration],
+    warm: bool = False,
 ) -> list[Barrier]:
     """The barriers around the winner `best`, those of the learning rate first.
+
+    With `warm` also those that are known from `--warm-start` alone: no value is worth trying at or
+    beyond one, but nothing says that training works up to there.
 
     On a grid they are of the row that differs from the winner on one axis alone. A sampler's trials
     differ on all axes, so a barrier has every trial beyond it against it, and what one axis
     explains is not laid to the next: of a divergence the rate is the likeliest cause.
     """
-    left = failed_points(experiment, found)
+    left = failed_points(experiment, found, warm)
     names = [name for name in best.values if not AXES[name].categorical]
     trained, made = _trained(found), list[Barrier]()
     for name in sorted(names, key=lambda name: name != "lr"):

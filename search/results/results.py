@@ -118,6 +118,15 @@ class Results:
         return barriers(self.experiment, best.configuration, self.configurations)
 
     @cached_property
+    def limits(self) -> list[Barrier]:
+        """The barriers, and what `--warm-start` tells of others: no value is advised at or beyond
+        one of them."""
+        best = self.winner
+        if best is None:
+            return []
+        return barriers(self.experiment, best.configuration, self.configurations, warm=True)
+
+    @cached_property
     def edges(self) -> list[Edge]:
         """The axes at whose end the winner lies, where a better value may lie beyond: not where
         trials that diverged are known to."""

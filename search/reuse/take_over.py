@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.records import STOPPED
+from minigpt_search.model.records import COMPLETE, STOPPED
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.plan import NEVER, FailedPoint
@@ -21,7 +22,7 @@ from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_a
 from minigpt_search.search.records.trial_folder import trial_folder
 from minigpt_search.search.results.barriers import reason_of
 from minigpt_search.search.results.configurations import without_seed
-from minigpt_search.search.space.axes import AXES, apply_axes, grid_cells
+from minigpt_search.search.space.axes import AXES, Value, apply_axes, grid_cells
 from minigpt_search.search.trials.feasible import allowed
 from minigpt_search.search.trials.trial import make_trial
 
@@ -38,10 +39,18 @@ def finished_trials(root: Path, experiment: Experiment) -> list[TrialRecord]:
     finished = [record for record in ended if is_planned(record, experiment)]
     if not finished:
         raise UserError(
-            f"--extend {experiment.reuse.extends}: none of its {len(ended)} finished trials is in "
-            "this plan (they must have the same configuration, corpus and --seed); leave it out"
+            f"--extend {experiment.reuse.extends}: none of its {counted_ends(ended)} is in this "
+            "plan (they must have the same configuration, corpus and --seed); leave it out"
         )
     return finished
+
+
+def counted_ends(records: Sequence[TrialRecord]) -> str:
+    """`6 finished and 2 diverged trials`, or what else they ended as."""
+    names = {COMPLETE: "finished"}
+    counts = Counter(names.get(record.status, record.status) for record in records)
+    found = [f"{count} {status}" for status, count in counts.most_common()] or ["0 finished"]
+    return f"{' and '.join(found)} trial{'s' * (len(records) != 1)}"
 
 
 def is_planned(record: TrialRecord, experiment: Experiment) -> bool:
@@ -101,10 +110,15 @@ def with_failed_points(root: Path, experiment: Experiment) -> Experiment:
     is not in its own plan: the advice at its end keeps short of it. It is copied, since they may be
     deleted."""
     points: list[FailedPoint] = []
-    for name in (experiment.reuse.extends, *experiment.reuse.warm_starts):
-        points += [] if name is None else _failed_points(root, name, experiment)
-    unique = tuple(point for n, point in enumerate(points) if point not in points[:n])
-    return experiment.replace(failed_points=unique)
+    if experiment.reuse.extends is not None:
+        points = _failed_points(root, experiment.reuse.extends, experiment)
+    for name in experiment.reuse.warm_starts:
+        others = _failed_points(root, name, experiment)
+        points += [dataclasses.replace(point, warm=True) for point in others]
+    first: dict[tuple[tuple[str, Value], ...], FailedPoint] = {}
+    for point in points:  # the extended one's before the others'
+        first.setdefault(tuple(sorted(point.values.items())), point)
+    return experiment.replace(failed_points=tuple(first.values()))
 
 
 def _failed_points(root: Path, name: str, experiment: Experiment) -> list[FailedPoint]:
@@ -130,7 +144,8 @@ def extension_line(root: Path, experiment: Experiment) -> str:
     assert experiment.reuse.extends is not None
     other = read_experiment(find_experiment(root, experiment.reuse.extends))
     code = "" if same_code_and_versions(other) else f", {DIFFERENT_CODE}"
-    failed = len(with_failed_points(root, experiment).reuse.failed_points)
+    known_points = with_failed_points(root, experiment).reuse.failed_points
+    failed = sum(not point.warm for point in known_points)
     known = f"; left out: {failed} that diverged or found too little memory" if failed else ""
     return (
         f"Extends    {experiment.reuse.extends}: {taken} of its trials are taken over{code}{known}"

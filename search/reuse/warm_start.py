@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.model.records import COMPLETE, STOPPED
+from minigpt_search.model.records import COMPLETE, DIVERGED, STOPPED
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.plan import KnownPoint
 from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_and_versions
 from minigpt_search.search.results.configurations import by_configuration, without_seed
 from minigpt_search.search.results.cost import cost_of_record
-from minigpt_search.search.reuse.take_over import copy_trials, is_planned
+from minigpt_search.search.reuse.take_over import copy_trials, counted_ends, is_planned
 from minigpt_search.search.space.axes import AXES, Value, apply_axes
 from minigpt_search.search.space.objective import SECONDS
 from minigpt_search.search.trials.feasible import allowed
@@ -37,12 +37,12 @@ class Found:
     """Finished trials of the new plan."""
     points: tuple[KnownPoint, ...]
     """For a sampler: further results in its ranges."""
-    outside: int
-    """Results outside of its ranges."""
-    different: int
-    """Results of configurations that differ elsewhere too."""
-    repeated: int
-    """Results that an experiment named before it has too."""
+    outside: tuple[TrialRecord, ...]
+    """Outside of its ranges."""
+    different: tuple[TrialRecord, ...]
+    """Of configurations that differ elsewhere too."""
+    repeated: tuple[TrialRecord, ...]
+    """Those that an experiment named before it has too."""
     other_code: bool
     """Whether another version of the program, or of its libraries, made it."""
 
@@ -64,7 +64,15 @@ class Found:
             (self.different, "of other configurations"),
             (self.repeated, "that another one named before has too"),
         )
-        return ", ".join(f"{count} {why}" for count, why in reasons if count)
+        return "; ".join(f"{len(each)} {why}{_diverged(each)}" for each, why in reasons if each)
+
+
+def _diverged(records: Sequence[TrialRecord]) -> str:
+    """How many of them did."""
+    count = sum(record.status == DIVERGED for record in records)
+    if count == 0:
+        return ""
+    return ", which diverged" if count == len(records) else f", of which {count} diverged"
 
 
 def load_sources(root: Path, experiment: Experiment) -> list[Found]:
@@ -81,16 +89,16 @@ def load_sources(root: Path, experiment: Experiment) -> list[Found]:
                 f"content than {experiment.corpus.name} here; losses on them don't compare"
             )
         ledger = Ledger(folder / "ledger.jsonl")
-        finished = [t for t in ledger.trials if t.trial_id in ledger.ended()]
-        new = [t for t in finished if t.trial_id not in known]
+        ended = [t for t in ledger.trials if t.trial_id in ledger.ended()]
+        new = [t for t in ended if t.trial_id not in known]
+        repeated = [t for t in ended if t.trial_id in known]
         known |= {t.trial_id for t in new}
-        repeated = len(finished) - len(new)
         one = _sort(name, experiment, new, repeated, not same_code_and_versions(other))
         if not one.taken and not one.points:
             reasons = f" ({one.left_out})" if one.left_out else ""
             raise UserError(
-                f"--warm-start {name}: of its {len(finished)} finished trials none can be "
-                f"used{reasons}; leave it out"
+                f"--warm-start {name}: of its {counted_ends(ended)} none can be used{reasons}; "
+                "leave it out"
             )
         found.append(one)
     return found
@@ -109,8 +117,9 @@ def check_that_some_are_left(root: Path, experiment: Experiment) -> None:
     whole = sum(len(trials) == experiment.noise.seeds for trials in taken.values())
     if whole >= experiment.plan.samples:
         raise UserError(
-            f"--trials {experiment.plan.samples}: --warm-start has {whole} finished configurations "
-            f"of this plan, which count, so none is left to try; give more than {whole}"
+            f"--trials {experiment.plan.samples}: --warm-start has {whole} configurations of this "
+            "plan that ended, which count, so none is left to try; give more than "
+            f"{whole}"
         )
 
 
@@ -118,11 +127,11 @@ def _sort(
     name: str,
     experiment: Experiment,
     ended: Sequence[TrialRecord],
-    repeated: int,
+    repeated: Sequence[TrialRecord],
     other_code: bool,
 ) -> Found:
     taken, points = [], []
-    outside = different = 0
+    outside, different = list[TrialRecord](), list[TrialRecord]()
     for record in ended:
         values = {axis: AXES[axis].value(record.config) for axis in experiment.space.axes}
         if is_planned(record, experiment):
@@ -130,9 +139,9 @@ def _sort(
         elif record.status == STOPPED:
             continue  # it has no loss, and its rungs are of that search
         elif not _same_but_for_axes(record, experiment):
-            different += 1
+            different.append(record)
         elif experiment.plan.sampler is None or not in_space(experiment, values):
-            outside += 1
+            outside.append(record)
         else:
             uniform = math.log(record.config.model.vocab_size)
             loss = record.final.val_loss_nats if record.status == COMPLETE else uniform
@@ -144,9 +153,9 @@ def _sort(
         name=name,
         taken=tuple(taken),
         points=tuple(points),
-        outside=outside,
-        different=different,
-        repeated=repeated,
+        outside=tuple(outside),
+        different=tuple(different),
+        repeated=tuple(repeated),
         other_code=other_code,
     )
 

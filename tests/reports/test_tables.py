@@ -138,7 +138,7 @@ def test_training_data_says_what_an_epoch_leaves_out(build: Any) -> None:
     limited = dict(show(setup_tables.training_data(build.plan(base=base))).rows)
     assert limited["Training sequences in the corpus"] == "156,252 (64 tokens each)"
     assert limited["Tokens trained an epoch"] == (
-        "1,000,000 (limited by the preset, 10.0% of the training split)"
+        "1,000,000 (limited, 10.0% of the training split)"
     )
     whole = dict(show(setup_tables.training_data(build.plan())).rows)
     assert whole["Batches an epoch"] == "4,883 (batch size 32)"
@@ -211,9 +211,13 @@ def test_threads_are_told_where_a_resume_changed_them(build: Any) -> None:
         trials = [build.trial(experiment, {"lr": 1e-4}, (8.0,) * 3, device=d) for d in devices]
         trials[-1] = dataclasses.replace(trials[-1], threads_of_attempts=of_last)
         frame = setup_tables.provenance(experiment, trials)
-        return dict(frame.itertuples(index=False, name=None)).get("Threads")
+        rows = dict(frame.itertuples(index=False, name=None))
+        assert rows["Trials ran on"].endswith(" at the end") == ("Threads" in rows)
+        return rows.get("Threads")
 
-    assert row(1, 1, 1) is None
+    frame = setup_tables.provenance(experiment)
+    ran = dict(frame.itertuples(index=False, name=None))["Trials ran on"]
+    assert row(1, 1, 1) is None and "at the end" not in ran
     changed = row(2, 2, 2, 1)
     assert changed is not None and "trials 1 to 3 with 2, trial 4 with 1; the last bits" in changed
     cut = row(1, 1, of_last=(2, 1))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from minigpt_search.model.records import DIVERGED, FAILED, STOPPED
+from minigpt_search.search.answer.advice import steps
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.endings import divergence, endings
 from minigpt_search.search.records.plan import FailedPoint
@@ -58,6 +59,52 @@ def test_what_is_known_of_an_extended_search_is_no_edge(made: Any, read_back: An
     experiment, ledger = made({"lr": RATES[:3]}, losses, failed_points=known)
     found = answer(Results(experiment, ledger))
     assert "edge" not in " ".join(found.lines())
+    assert read_back(found)[0][0] == {"lr": (*RATES[:3], 2.8e-3)}
+
+
+def test_a_fitted_rate_among_those_tried_comes_before_what_lies_at_the_barrier(
+    build: Any, made: Any, read_back: Any
+) -> None:
+    losses = {1e-3: [7.4], 3e-3: [7.05], 3e-2: [7.0]}
+    experiment, ledger = made({"lr": (*losses, 0.5)}, losses)
+    ledger.append(build.trial(experiment, {"lr": 0.5}, (), DIVERGED))
+    results = Results(experiment, ledger)
+    found = answer(results)
+    assert found.best_rate is not None and 4e-3 < found.best_rate.rate < 2.5e-2
+    rate = float(f"{found.best_rate.rate:.2g}")
+    first, second = found.steps[:2]
+    assert first.why == f"the fitted best rate, {rate:g}, lies between those tried: try it"
+    assert read_back(found)[0][0] == {"lr": (1e-3, 3e-3, rate, 3e-2)}
+    assert second.why == "lr=0.5 and above diverged: try between 0.03 and that"
+    for fitted in (None, 0.0302, 0.1, 1e-4):  # near the winner, at the barrier, beyond those tried
+        assert steps(results, None, fitted)[0].why == second.why
+
+
+def test_what_a_warm_start_tells_is_no_barrier_and_still_keeps_values_short_of_it(
+    made: Any, read_back: Any
+) -> None:
+    losses = {5e-4: [7.4], 1e-3: [7.3], 2e-3: [7.0]}
+    for known, advised in ((0.5, [4e-3]), (3e-3, [2.4e-3]), (2.1e-3, [])):
+        points = (FailedPoint(values={"lr": known}, reason=DIVERGED, warm=True),)
+        experiment, ledger = made({"lr": RATES[:3]}, losses, failed_points=points)
+        found = answer(Results(experiment, ledger))
+        assert [alarm.partition(":")[0] for alarm in found.alarms] == [
+            "lr=0.002 is at the upper edge of its grid"
+        ]
+        assert "diverged" not in " ".join(found.lines())
+        rates = {rate for axes, _ in read_back(found) for rate in axes["lr"]}
+        assert sorted(rates - set(RATES[:3])) == advised
+
+
+def test_short_of_the_own_barrier_a_warm_start_may_know_a_nearer_one(
+    build: Any, made: Any, read_back: Any
+) -> None:
+    known = (FailedPoint(values={"lr": 4e-3}, reason=DIVERGED, warm=True),)
+    losses = {5e-4: [7.4], 1e-3: [7.3], 2e-3: [7.0]}
+    experiment, ledger = made({"lr": RATES}, losses, failed_points=known)
+    ledger.append(build.trial(experiment, {"lr": 1.0}, (), DIVERGED))
+    found = answer(Results(experiment, ledger))
+    assert "lr=1 and above diverged" in found.alarms[0]
     assert read_back(found)[0][0] == {"lr": (*RATES[:3], 2.8e-3)}
 
 

@@ -226,6 +226,16 @@ def test_while_confirming_the_number_is_that_of_the_fresh_seeds(
     progress.close()
 
 
+def test_a_later_round_goes_on_with_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, experiment = begin_log(monkeypatch), plan()
+    ledger, clock = Ledger(tmp_path / "ledger.jsonl"), Clock(tmp_path, 0.0)
+    began = time.monotonic() - 754.5
+    ProgressLine(experiment, ledger, {}, 4, {}, clock, began).close()
+    assert "0/4 trials, 0%, 12:34: " in log.getvalue()
+
+
 def test_tune_can_pickle_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin_log(monkeypatch)
     progress, _ = progress_of(plan(), tmp_path)

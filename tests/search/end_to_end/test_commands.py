@@ -213,6 +213,7 @@ def newer(undisturbed: Any, run_here: Callable[..., Any], search_root: Path) -> 
         done = run_here(*words, *more)
     assert done.status == 1 and "1 trial failed or is missing" in done.out, done.err
     assert "4 of its trials are taken over, made by other code" in done.out
+    assert ": as in older\n" in done.out and "as asked" not in done.out
     return folder_of(search_root, "newer")
 
 

@@ -183,6 +183,11 @@ def test_what_failed_outside_of_the_new_plan_is_kept_in_mind_from_search_to_sear
         ledger = Ledger(tmp_path / "experiments" / new.name / "ledger.jsonl")
         take_over(new, ledger.path.parent, ledger)
         assert read_experiment(ledger.path.parent).reuse == new.reuse
+    flags = ("--lr", "1e-3,6e-3", "--preset", "quick", "--warm-start", "a", "--name", "w")
+    warm = with_failed_points(tmp_path, plan(tmp_path, monkeypatch, *flags))
+    assert [p.warm for p in warm.reuse.failed_points] == [True, True]
+    both = plan(tmp_path, monkeypatch, "--extend", "b", *flags)
+    assert [p.warm for p in with_failed_points(tmp_path, both).reuse.failed_points] == [False] * 2
     within = plan(tmp_path, monkeypatch, "--extend", "a", "--name", "d")  # they are in its plan
     assert with_failed_points(tmp_path, within).reuse.failed_points == ()
 
@@ -258,7 +263,7 @@ def test_another_plan_takes_nothing_over_and_says_so(
         monkeypatch.setitem(CORPUS, "content_hash", "other")
         words = ()
     new = plan(tmp_path, monkeypatch, "--extend", "a", *words, "--name", "b")
-    with pytest.raises(UserError, match="--extend a: none of its 1 finished trials"):
+    with pytest.raises(UserError, match="--extend a: none of its 1 finished trial is"):
         finished_trials(tmp_path, new)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -170,7 +171,7 @@ def test_a_sampler_with_nothing_left_to_try_is_refused(
     more = plan(tmp_path, monkeypatch, *words, "--warm-start", "a", "--trials", "3")
     check_that_some_are_left(tmp_path, more)
     none = plan(tmp_path, monkeypatch, *words, "--warm-start", "a", "--trials", "2")
-    with pytest.raises(UserError, match=r"--trials 2: .* 2 finished .* give more than 2"):
+    with pytest.raises(UserError, match=r"--trials 2: .* 2 configurations .* give more than 2"):
         check_that_some_are_left(tmp_path, none)
 
 
@@ -182,7 +183,7 @@ def test_axes_that_both_vary_and_widths_between_the_steps(
     new = plan(tmp_path, monkeypatch, *words)
     [found] = load_sources(tmp_path, new)
     assert [point.values for point in found.points] == [{"lr": 1e-3, "embed_dim": 64}]
-    assert found.outside == 2
+    assert len(found.outside) == 2
 
 
 def test_failed_trials_are_left_and_diverged_ones_count_as_guessing(
@@ -199,6 +200,29 @@ def test_failed_trials_are_left_and_diverged_ones_count_as_guessing(
     # With two objectives it must not count on the front: it was cheap, and that is all.
     told = observation_of_point(new.replace(objectives=("val_loss", SECONDS)), point)
     assert told.constraints["diverged"] > 0
+
+
+def test_what_diverged_is_told_apart_from_what_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = grid(tmp_path, monkeypatch, "a", "--lr", "1e-3,2e-3,0.5,0.6")
+    ledger = Ledger(tmp_path / "experiments" / "a" / "ledger.jsonl")
+    for trial in trials[2:]:
+        ledger.append(record(trial, None, DIVERGED))
+    some = plan(
+        tmp_path, monkeypatch, "--lr", "1e-3,9e-3", "--preset", "quick", "--warm-start", "a"
+    )
+    [found] = load_sources(tmp_path, some)
+    assert found.line.endswith("left out: 3 outside of the ranges, of which 2 diverged")
+    none = plan(
+        tmp_path, monkeypatch, "--lr", "8e-3,9e-3", "--preset", "quick", "--warm-start", "a"
+    )
+    message = (
+        "a: of its 2 finished and 2 diverged trials none can be used (4 outside of the ranges, "
+        "of which 2 diverged); leave it out"
+    )
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_sources(tmp_path, none)
 
 
 def test_another_corpus_and_a_missing_experiment_are_refused(
