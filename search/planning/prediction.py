@@ -19,9 +19,9 @@ END_SECONDS = 3.0
 """From the last trial's end to the command's: Ray's end, study.db, the table."""
 FIRST_TRIAL_SECONDS, NEXT_TRIAL_SECONDS = 1.3, 0.4
 """Of a worker's first trial and of each other, before its first step and after its last."""
-ROUND_SECONDS = 3.0
+ROUND_SECONDS = 4.0
 """Of one more round on a Ray that stays, as `--confirm` has them: Tune's start and end, and new
-worker processes (2026-11-29, 2 cores: 2 to 4 s, more where something else kept them busy)."""
+worker processes (2026-11-29, 2 cores: 3 to 5 s, up to 14 s where others kept them busy)."""
 CHECKPOINT_BYTES_PER_SECOND = 300e6
 """Written, synchronised and hashed; docs/results/lr-quick has 0.35 s for 108 MB."""
 

@@ -103,10 +103,10 @@ def test_flags_and_plan(tmp_path: Path) -> None:
     assert plan(2, 8, "--delta", "0.002").noise.delta_nats == 0.002
     line = confirm_line(alone, [10.0, 20.0, 2.0, 4.0])  # the most expensive three
     assert "the 3 best get 2 to 5 fresh seeds" in line
-    assert "up to 15 more trials and 3.1 min" in line
-    # 5 times 34 s; 3 rounds of 3 s, 1.3 s for a worker's first trial, 0.4 s for the other 12
+    assert "up to 15 more trials and 3.2 min" in line
+    # 5 times 34 s; 3 rounds of 4 s, 1.3 s for a worker's first trial, 0.4 s for the other 12
     short = confirm_line(plan(2, 8).replace(max_concurrent=2), [0.5, 0.5, 0.5])
-    assert "16 more trials and 18.9 s" in short  # the trials' own are 4 s
+    assert "16 more trials and 21.9 s" in short  # the trials' own are 4 s
     few = experiment.replace(confirm=9)
     assert "the 3 best get" in confirm_line(few, [1.0, 1.0, 1.0])  # there are no more
     whole = experiment.replace(
