@@ -70,7 +70,7 @@ class RungRecord:
 @dataclass(frozen=True, kw_only=True)
 class DocumentLosses:
     """A split's loss by document, or by group of documents where there are many
-    (`model/training/document_losses.py`)."""
+    (`model/scoring/document_losses.py`)."""
 
     nats: tuple[float, ...]
     """Sum of the cross-entropies of each one's tokens."""

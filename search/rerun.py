@@ -37,15 +37,15 @@ from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.hardware.device import best_device, versions
 from minigpt_search.model.records import COMPLETE, STOPPED, CheckpointRef, EpochRecord
-from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
-from minigpt_search.model.training.checkpoint_files import step_files
-from minigpt_search.model.training.document_losses import losses_by_document
-from minigpt_search.model.training.evaluate import (
+from minigpt_search.model.scoring.document_losses import losses_by_document
+from minigpt_search.model.scoring.evaluate import (
     bits_per_byte,
     evaluate,
     perplexity,
     scored_windows,
 )
+from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
+from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
 from minigpt_search.search.records.experiment import (
     find_experiment,

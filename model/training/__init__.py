@@ -1,1 +1,1 @@
-"""The training loop: optimizer, step, evaluation, checkpoints, rungs, trunks and packs."""
+"""The training loop: optimizer, step, checkpoints, rungs, trunks and packs."""

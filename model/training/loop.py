@@ -21,14 +21,14 @@ from minigpt_search.model.network.compiled import COMPILE_FROM_STEPS, compile_bl
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import CheckpointRef, DocumentLosses, EpochRecord, RungRecord
 from minigpt_search.model.run_length import check_validation, run_length
-from minigpt_search.model.training.checkpointer import Checkpointer, TrainingState
-from minigpt_search.model.training.document_losses import losses_by_document
-from minigpt_search.model.training.evaluate import (
+from minigpt_search.model.scoring.document_losses import losses_by_document
+from minigpt_search.model.scoring.evaluate import (
     bits_per_byte,
     evaluate,
     perplexity,
     scored_windows,
 )
+from minigpt_search.model.training.checkpointer import Checkpointer, TrainingState
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.optim import lr_at
 from minigpt_search.model.training.rungs import rung_steps

@@ -23,7 +23,7 @@ import torch
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_device
 from minigpt_search.model.network.gpt import GPT
-from minigpt_search.model.training.evaluate import SEQUENCES_PER_BATCH
+from minigpt_search.model.scoring.evaluate import SEQUENCES_PER_BATCH
 from minigpt_search.model.training.packed_step import PackedStep
 from minigpt_search.model.training.step import Step
 

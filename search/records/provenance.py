@@ -21,7 +21,8 @@ from minigpt_search.search.records.experiment import Experiment
 
 DECIDING = (
     *("data/corpus", "data/tokenizers/record.py"),
-    *("model/batching", "model/hardware", "model/loss", "model/network", "model/training"),
+    *("model/batching", "model/hardware", "model/loss", "model/network", "model/scoring"),
+    "model/training",
     *("model/config.py", "model/model_size.py", "model/records.py", "model/run_length.py"),
     *("search/driver", "search/early_stopping", "search/machines", "search/planning"),
     *("search/records", "search/results", "search/reuse", "search/samplers", "search/space"),

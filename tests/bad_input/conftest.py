@@ -28,8 +28,8 @@ from minigpt_search.data.pipeline.build import prepare_corpus
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import COMPLETE, CheckpointRef, Device, EpochRecord, Timing
+from minigpt_search.model.scoring.evaluate import bits_per_byte, perplexity
 from minigpt_search.model.training.checkpoint import save_atomically
-from minigpt_search.model.training.evaluate import bits_per_byte, perplexity
 from minigpt_search.search import rerun
 from minigpt_search.search import run as run_module
 from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus

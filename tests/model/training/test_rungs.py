@@ -13,8 +13,8 @@ from minigpt_search.model.config import RunConfig, TrainConfig
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import COMPLETE, STOPPED, EpochRecord, RungRecord
 from minigpt_search.model.run_length import run_length
+from minigpt_search.model.scoring.evaluate import evaluate
 from minigpt_search.model.training import checkpoint
-from minigpt_search.model.training.evaluate import evaluate
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.model.training.train import train

@@ -15,9 +15,9 @@ from minigpt_search.data.tokenizers.gpt2 import GPT2Tokenizer
 from minigpt_search.model.config import ModelConfig, RunConfig
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.records import COMPLETE
-from minigpt_search.model.training import document_losses
-from minigpt_search.model.training.document_losses import losses_by_document
-from minigpt_search.model.training.evaluate import evaluate, scored_windows
+from minigpt_search.model.scoring import document_losses
+from minigpt_search.model.scoring.document_losses import losses_by_document
+from minigpt_search.model.scoring.evaluate import evaluate, scored_windows
 from minigpt_search.model.training.train import train
 
 T = 8

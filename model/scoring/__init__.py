@@ -1,0 +1,1 @@
+"""The loss on a split, and by document of it."""
