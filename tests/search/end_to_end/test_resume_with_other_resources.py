@@ -79,6 +79,7 @@ def test_a_trial_that_was_cut_goes_on_with_other_threads_and_its_record_says_so(
     assert again.returncode == 0 and "other threads" in again.stdout, again.stderr
 
 
+@pytest.mark.slow  # four searches
 def test_more_of_a_samplers_trials_are_those_it_would_have_tried_from_the_start(
     run_script: Run, sampled: Path
 ) -> None:
