@@ -114,7 +114,9 @@ def test_packs_leave_the_same_trials_and_curves_also_when_they_were_ended(
     folder = folder_of(search_root, name)
     words = ("--grid", "lr", "--pack", "2", "--name", name, *SMALL, *ONE_AT_A_TIME)
     if cut:  # while the second pack trains
-        ended = end_when((folder / "ledger.jsonl").exists, *words, sent=signal.SIGTERM)
+        begun = folder / "ledger.jsonl"
+        first_is_over = lambda: begun.exists() and bool(Ledger(begun).trials)  # noqa: E731
+        ended = end_when(first_is_over, *words, sent=signal.SIGTERM)
         assert ended.returncode == 1 and "Traceback" not in ended.stderr
         assert f"search/run.py --resume {name}" in ended.stdout
         assert len(Ledger(folder / "ledger.jsonl").trials) < 4

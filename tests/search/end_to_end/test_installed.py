@@ -66,10 +66,7 @@ def program(form: str, folder: Path) -> tuple[list[str], dict[str, str]]:
     ("form", "to_the_model"),
     [
         ("console", False),
-        *(
-            pytest.param(form, True, marks=pytest.mark.slow)
-            for form in ("console", "module", "wheel", "script")
-        ),
+        *(pytest.param(form, True, marks=pytest.mark.slow) for form in ("module", "wheel")),
     ],
 )
 def test_from_a_folder_of_the_users_own_to_a_model_by_what_is_printed(
