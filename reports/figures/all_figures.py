@@ -5,6 +5,7 @@ from __future__ import annotations
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.reports.figures.axis_plots import around_base, axis_figure
 from minigpt_search.reports.figures.cost_plots import cost_figure, heat_map_figures
+from minigpt_search.reports.figures.counting_lines import common_baseline
 from minigpt_search.reports.figures.learning_curves import (
     gap_figure,
     learning_figures,
@@ -25,6 +26,7 @@ def all_figures(results: Results) -> list[ReportFigure]:
     # In the tables' order, so that a trial has the same place in every legend.
     epochs = trials[["trial_id"]].merge(results.epochs_frame, on="trial_id", how="left")
     figures = [*learning_figures(epochs), perplexity_figure(epochs), gap_figure(epochs)]
+    configs = {trial.trial_id: trial.config for trial in results.complete}
     # A sampler's other axes have Optuna's slices.
     sampled = experiment.plan.sampler is not None
     for name in [name for name in experiment.space.axes if name == "lr" or not sampled]:
@@ -35,7 +37,10 @@ def all_figures(results: Results) -> list[ReportFigure]:
                 rates, losses = shown["lr"].tolist(), shown["val_loss_nats"].tolist()
                 optimum = best_rate(rates, losses, experiment.noise.delta_nats)
             inside = optimum is not None and optimum.fits and not optimum.extrapolated
-            figures.append(axis_figure(shown, others, name, optimum if inside else None))
+            of_trials = (configs[trial_id] for trial_id in shown["trial_id"])
+            counting = common_baseline(results.baselines, of_trials)
+            optimum = optimum if inside else None
+            figures.append(axis_figure(shown, others, name, optimum, counting))
     figures += heat_map_figures(trials, experiment)
     if trials["flop"].nunique() > 1:  # else there is nothing to weigh
         figures.append(cost_figure(trials))

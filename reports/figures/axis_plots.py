@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from minigpt_search.reports.figures.counting_lines import add_counting_lines
 from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
 from minigpt_search.reports.figures.style import (
     LOSS_LABEL,
@@ -21,6 +22,7 @@ from minigpt_search.reports.figures.style import (
     value_axis,
 )
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import BaselineRecord
 from minigpt_search.search.results.best_rate import BestRate
 from minigpt_search.search.results.labels import varies_one_axis
 from minigpt_search.search.space.axes import AXES, Axis
@@ -108,9 +110,14 @@ def around_base(
 
 
 def axis_figure(
-    trials: pd.DataFrame, others: list[str], name: str, optimum: BestRate | None = None
+    trials: pd.DataFrame,
+    others: list[str],
+    name: str,
+    optimum: BestRate | None = None,
+    counting: BaselineRecord | None = None,
 ) -> ReportFigure:
-    """Loss against axis `name`, with a fitted `optimum` if there is one."""
+    """Loss against axis `name`, with a fitted `optimum` and what `counting` scores, if there are
+    any."""
     axis = AXES[name]
     best = lowest_configuration(trials, [name, *others])
     seeds = f" mean of {best['seeds']:.0f} seeds" if best["seeds"] > 1 else ""
@@ -124,10 +131,13 @@ def axis_figure(
         words.append(
             "Points above each other are seeds of one configuration; lines join their means."
         )
+    figure = loss_against(trials, axis, others, optimum)
+    if lines := add_counting_lines(figure.axes[0], counting):
+        words.append(lines)
     return ReportFigure(
         name=f"loss_against_{name}",
         title=f"Validation loss against {axis.label}",
         alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
-        caption=found if axis.categorical else " ".join(words),
-        png=png_of(loss_against(trials, axis, others, optimum)),
+        caption=" ".join([found, lines]).strip() if axis.categorical else " ".join(words),
+        png=png_of(figure),
     )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger import RerunRecord, TrialRecord
 from minigpt_search.search.results.configurations import without_seed
+from minigpt_search.search.results.documents import level_over_documents
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
 
@@ -33,6 +34,11 @@ def baseline_trial(results: Results) -> TrialRecord | None:
     return next((trial for each in same for trial in each.complete), None)
 
 
+def _on_other_text(rerun: RerunRecord) -> str | None:
+    found = level_over_documents([rerun.test_documents] if rerun.test_documents else [])
+    return None if found is None else f"{found.low:.3f} to {found.high:.3f}"
+
+
 def reruns(results: Results) -> pd.DataFrame:
     """Every rerun: whether the ledger's number came out again, and the test split's score."""
     labels = {
@@ -47,10 +53,13 @@ def reruns(results: Results) -> pd.DataFrame:
             "same_bits": rerun.same_bits,
             "same_machine": rerun.same_machine,
             "test_loss_nats": rerun.test_loss_nats,
+            "other_text_interval": _on_other_text(rerun),
             "test_perplexity": rerun.test_perplexity,
             "test_bits_per_byte": rerun.test_bits_per_byte,
             "ended_at": rerun.ended_at,
         }
         for rerun in results.reruns
     ]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    known = any(rerun.test_documents for rerun in results.reruns)
+    return frame if known else frame.drop(columns="other_text_interval", errors="ignore")

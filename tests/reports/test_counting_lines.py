@@ -1,0 +1,131 @@
+"""What counting scores beside losses: on the screen, in the figures, in the report's tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from minigpt_search.model.records import DocumentLosses
+from minigpt_search.reports.figures.axis_plots import axis_figure, loss_against
+from minigpt_search.reports.figures.counting_lines import add_counting_lines, common_baseline
+from minigpt_search.reports.page.other_text import counting_table
+from minigpt_search.reports.page.tables import reruns
+from minigpt_search.search.answer.answer import answer
+from minigpt_search.search.records.ledger import BaselineRecord, Ledger
+from minigpt_search.search.results.baselines import standing_text
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.axes import AXES
+
+TOKENS = (100, 300) * 6
+"""Of each document."""
+
+
+def documents(nats: float) -> DocumentLosses:
+    """Twelve documents, half of which are 1 nat a token above the mean of `nats`, or so much below
+    that it stays the mean."""
+    own = [n * (nats + (1.0 if n == 100 else -1 / 3)) for n in TOKENS]
+    return DocumentLosses(nats=tuple(own), tokens=TOKENS, sources=(0,) * len(TOKENS))
+
+
+def counted(seq_len: int = 64, **losses: float) -> BaselineRecord:
+    known = {"uniform": 10.82, "unigram": 7.7, "bigram": 6.9, "trigram": 5.0, **losses}
+    return BaselineRecord(
+        seq_len=seq_len,
+        tokens_per_epoch=None,
+        val_tokens=None,
+        counted_tokens=1000,
+        scored_tokens=sum(TOKENS),
+        losses=known,
+        documents={name: documents(loss) for name, loss in known.items()},
+    )
+
+
+@pytest.fixture
+def known(build: Any) -> Results:
+    """Two rates, of which the better one ends at 6.5, beside the tables of `counted`."""
+    experiment = build.plan()
+    trials = [
+        build.trial(experiment, {"lr": rate}, (loss,), val_documents=documents(loss))
+        for rate, loss in ((3e-4, 7.5), (1e-3, 6.5))
+    ]
+    ledger: Ledger = build.write(experiment, [*trials, counted()])
+    return Results(experiment, ledger)
+
+
+def test_a_loss_stands_between_the_tables() -> None:
+    assert standing_text(counted(), 7.0) == (
+        "below token frequencies (7.70), not below a bigram table (6.90), of the same text"
+    )
+    assert standing_text(counted(), 11.0) == "not below guessing evenly (10.82), of the same text"
+    assert standing_text(counted(), 1.0) == "below a trigram table (5.00), of the same text"
+
+
+def test_the_answer_says_what_the_winner_is_below(known: Results) -> None:
+    said = answer(known).loss
+    assert "below a bigram table (6.90), not below a trigram table (5.00)" in said
+    assert "on other text of this kind" in said
+
+
+def test_a_winner_above_the_bigram_gets_a_caution(build: Any) -> None:
+    experiment, ledger = build.two_rates()  # 6.0 is best
+    cautions = {}
+    for bigram in (5.9, 6.1):
+        ledger.append(counted(bigram=bigram))
+        found = Results(experiment, Ledger(ledger.path))
+        found.baselines = found.baselines[-1:]
+        cautions[bigram] = [each for each in answer(found).alarms if "counting pairs" in each]
+    assert len(cautions[5.9]) == 1 and cautions[6.1] == []
+
+
+def test_a_figure_has_the_lines_that_are_near(known: Results) -> None:
+    figure = loss_against(known.trials_frame, AXES["lr"], [])
+    (axes,) = figure.axes
+    words = add_counting_lines(axes, counted())
+    levels = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() != "-"]
+    assert {7.7, 6.9} <= set(levels) and not {5.0, 10.82} & set(levels)
+    assert [text.get_text() for text in axes.texts] == [
+        "token frequencies 7.70",
+        "a bigram table 6.90",
+    ]
+    assert "Outside of the figure: guessing evenly at 10.82, a trigram table at 5.00 nats" in words
+    caption = axis_figure(known.trials_frame, [], "lr", None, counted()).caption
+    assert caption.endswith(words)
+    assert add_counting_lines(axes, None) == ""
+
+
+def test_trials_that_see_different_texts_share_no_line(known: Results) -> None:
+    configs = [trial.config for trial in known.trials]
+    records = (counted(), counted(seq_len=128))
+    assert common_baseline(records, configs) is records[0]
+    longer = configs[0].replace(seq_len=128)
+    assert common_baseline(records, [*configs, longer]) is None
+    assert common_baseline(records, [longer]) is records[1]
+    assert common_baseline((), configs) is None
+
+
+def test_the_table_has_differences_over_documents(known: Results) -> None:
+    rows = {row["baseline"]: row for row in counting_table(known).to_dict("records")}
+    # Each document is as far below: the paired difference has no spread, a level has.
+    assert rows["a bigram table"]["above"] == "-0.400 [-0.400, -0.400]"
+    assert rows["a trigram table"]["above"] == "+1.500 [+1.500, +1.500]"
+
+
+def test_a_rerun_has_its_test_loss_on_other_text(build: Any) -> None:
+    experiment, ledger = build.two_rates()
+    (_, best) = sorted(ledger.trials, key=lambda trial: -trial.final.val_loss_nats)
+    plain = build.rerun(best, 6.0)
+    ledger.append(plain)
+    assert "other_text_interval" not in reruns(Results(experiment, ledger))
+    ledger.append(
+        type(plain)(**{**vars(plain), "test_loss_nats": 6.25, "test_documents": documents(6.25)})
+    )
+    table = reruns(Results(experiment, Ledger(ledger.path)))
+    assert pd.isna(table["other_text_interval"][0])
+    low, high = map(float, table["other_text_interval"][1].split(" to "))
+    # By hand: 6 documents at +1 with 100 tokens, 6 at -1/3 with 300; t with 11 degrees is 2.201.
+    error = math.sqrt(12 / 11 * (6 * 100**2 + 6 * 100**2)) / sum(TOKENS)
+    assert low == pytest.approx(6.25 - 2.201 * error, abs=6e-4)
+    assert high == pytest.approx(6.25 + 2.201 * error, abs=6e-4)
