@@ -30,6 +30,7 @@ from minigpt_search.model.records import (
     EpochRecord,
     RungRecord,
     Timing,
+    TrialCurve,
 )
 
 SCHEMA_VERSION = 3
@@ -85,6 +86,9 @@ class TrialRecord:
     val_documents: DocumentLosses | None = None
     """The last epoch's validation loss by document; None in a record, or on a corpus, of before
     that was kept, and of a trial that is not complete."""
+    curve: TrialCurve | None = None
+    """Its points by step; None in a record of before curves were kept, and of a trial that
+    failed."""
     train_eval_loss_nats: float | None = None
     """The loss of the last weights on as many windows of the text it trained on as validation has,
     without dropout (`model/scoring/training_windows.py`); trials of `--grid claims` have it."""

@@ -147,7 +147,7 @@ def test_all_figures_shows_complete_trials_only_and_stays_small(build: Any) -> N
     ]
     words = " ".join(figure.alt + figure.caption for figure in figures)
     assert "7.125" in words
-    assert "4.44" not in words
+    assert "4.77" not in words
     assert "3.33" not in words
     assert all(figure.alt and len(figure.png) < 300_000 for figure in figures)
 
