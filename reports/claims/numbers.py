@@ -185,7 +185,7 @@ def all_tokens_perplexity(evidence: Evidence) -> Finding:
     minutes = 37.5 * ALL_TOKENS / 10_000_249
     return Finding(
         verdict=NOT_RUN,
-        measured=f"this corpus has {tokens / 1e6:.1f}M training tokens; a run of 10 epochs of 475M "
+        measured=f"this corpus has {tokens:,} training tokens; a run of 10 epochs of 475M "
         f"takes {minutes / 60:.0f} hours at the assignment's own speed, and 475M tokens of text",
     )
 

@@ -1,7 +1,10 @@
 """The claim of no overfitting: validation loss does not rise again, and the text that was trained
 on is scored hardly better than validation at the end, both without dropout.
 
-The mean training loss of an epoch is no such score: it has dropout, and earlier weights.
+The mean training loss of an epoch is no such score: it has dropout, and earlier weights. The two
+texts are other documents, so the noise of validation's loss over them is in the gap's error, and
+where it isn't known the gap settles nothing. That of training's windows, from all over the corpus,
+is small beside it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.documents import documents_of, level_over_documents
 
 NOT_SCORED = "the text that it trained on was not scored without dropout"
+UNKNOWN_NOISE = ", with too few documents to tell how much of it is chance"
 
 
 def no_overfitting(evidence: Evidence) -> Finding:
@@ -35,17 +39,22 @@ def no_overfitting(evidence: Evidence) -> Finding:
             f"{rises.index(highest) + 1}, the lowest before"
         )
     gap = _gap(evidence, trials)
-    if gap is None:
+    documents = level_over_documents(documents_of(trials))
+    if gap is not None and documents is not None:
+        gap = gap.plus_error(documents.error, documents.documents - 1)
+        parts.append(gap.below(math.log1p(TOLERANCE)))
+    else:
         parts.append(NOTHING_KNOWN)
+    if gap is None:
         texts.append(NOT_SCORED)
     else:
-        parts.append(gap.below(math.log1p(TOLERANCE)))
         texts.append(
             f"{gap.interval.text('{:+.3f}')} from the text that it trained on, both without dropout"
+            f"{'' if documents else UNKNOWN_NOISE}"
         )
     return Finding(
         claimed=all_of(parts),
-        missing=UNTOLD if gap is None else None,
+        missing=UNTOLD if NOTHING_KNOWN in parts else None,
         measured=f"{', '.join(texts)} (seeds {len(trials)})",
     )
 
@@ -58,18 +67,12 @@ def _rise(evidence: Evidence, trials: Sequence[TrialRecord], before: int) -> Noi
 
 def _gap(evidence: Evidence, trials: Sequence[TrialRecord]) -> Noisy | None:
     """Validation less training loss, both of the last weights and without dropout; None where one
-    of the trials was not scored on its training text.
-
-    The two are other documents: where the ledger has losses by document, the noise of validation's
-    over them is in the error. That of training's, from all over the corpus, is small beside it.
-    """
+    of the trials was not scored on its training text."""
     known = {trial.trial_id: _gap_of(evidence, trial) for trial in trials}
     gaps = {name: gap for name, gap in known.items() if gap is not None}
     if len(gaps) < len(trials):
         return None
-    gap = evidence.within_runs(trials, lambda trial: gaps[trial.trial_id])
-    documents = level_over_documents(documents_of(trials))
-    return gap if documents is None else gap.plus_error(documents.error, documents.documents - 1)
+    return evidence.within_runs(trials, lambda trial: gaps[trial.trial_id])
 
 
 def _gap_of(evidence: Evidence, trial: TrialRecord) -> float | None:

@@ -18,6 +18,7 @@ from minigpt_search.model.records import (
     FAILED,
     CheckpointRef,
     Device,
+    DocumentLosses,
     EpochRecord,
     Timing,
     TrialCurve,
@@ -317,6 +318,11 @@ def _claims_record(experiment: Experiment, cell: dict[str, float], seed: int) ->
         replicate=seed,
         curve=curve(falling(10.8, losses[-1], 0.1, seed)),
         train_eval_loss_nats=losses[-1] - 0.03,
+        val_documents=DocumentLosses(
+            nats=tuple(100 * losses[-1] + n for n in range(-10, 11)),
+            tokens=(100,) * 21,
+            sources=(0,) * 21,
+        ),
     )
 
 

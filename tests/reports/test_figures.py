@@ -170,7 +170,7 @@ def test_the_best_seed_of_each_setting_is_in_colour(build: Any) -> None:
         "epochs=5, seed 1",
         "epochs=7, seed 1",
         "epochs=3 embed_dim=256, seed 1",
-        "33 other trials",
+        "39 other trials",
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from minigpt_search.model.records import TrialCurve
+from minigpt_search.model.records import DocumentLosses, TrialCurve
 from minigpt_search.reports.claims.dynamics import (
     NO_CURVE,
     falls_between_parts,
@@ -32,6 +32,19 @@ from minigpt_search.reports.claims.noise import (
 from minigpt_search.reports.claims.overfitting import no_overfitting
 from minigpt_search.search.records.ledger import RerunRecord, TrialRecord
 from minigpt_search.search.results.results import Results
+
+
+def by_document(count: int, spread: float = 0.01) -> DocumentLosses:
+    """So many documents of 100 tokens, whose losses have this spread."""
+    chance = random.Random(0)
+    return DocumentLosses(
+        nats=tuple(100 * chance.gauss(7, spread) for _ in range(count)),
+        tokens=(100,) * count,
+        sources=(0,) * count,
+    )
+
+
+DOCUMENTS = by_document(200)
 
 
 def verdict(finding: Finding) -> str:
@@ -139,7 +152,12 @@ def test_gradients_that_vanish_or_explode(build: Any) -> None:
         assert verdict(steady_gradients(evidence(build, trials))) == FAILS
 
 
-def overfitting(build: Any, ends: tuple[float, float], gap: float | None) -> Finding:
+def overfitting(
+    build: Any,
+    ends: tuple[float, float],
+    gap: float | None,
+    documents: DocumentLosses | None = DOCUMENTS,
+) -> Finding:
     """Three runs whose validation ends so, `gap` above the text that they trained on."""
     experiment = build.plan({"epochs": (3, 10)}, seeds=3)
     trials = []
@@ -147,7 +165,7 @@ def overfitting(build: Any, ends: tuple[float, float], gap: float | None) -> Fin
         losses = [8.0, 7.9, 7.8, 7.7, 7.6, 7.5, 7.4, 7.3, *ends]
         losses[-1] += 0.001 * seed
         own = None if gap is None else losses[-1] - gap - 0.002 * seed
-        changes = {"replicate": seed, "train_eval_loss_nats": own}
+        changes = {"replicate": seed, "train_eval_loss_nats": own, "val_documents": documents}
         trials.append(build.trial(experiment, {"epochs": 10}, losses, **changes))
     return no_overfitting(evidence(build, trials))
 
@@ -160,6 +178,16 @@ def test_overfitting_is_a_rise_or_a_gap_without_dropout(build: Any) -> None:
     assert verdict(overfitting(build, (7.2, 7.209), gap=0.02)) == UNTOLD
 
 
+def test_the_gap_has_the_noise_of_documents_in_it(build: Any) -> None:
+    """0.3 nats are overfitting, or other documents: which of them, the spread over them says."""
+    wide = by_document(100, spread=2.0)  # 0.2 nats for the mean of 100
+    assert verdict(overfitting(build, (7.2, 7.1), 0.31, wide)) == UNTOLD
+    for few in (by_document(5), None):
+        found = overfitting(build, (7.2, 7.1), 0.31, few)
+        assert verdict(found) == UNTOLD
+        assert "too few documents" in found.measured
+
+
 def test_without_a_score_of_the_training_text_it_can_only_be_refuted(build: Any) -> None:
     found = overfitting(build, (7.2, 7.1), gap=None)
     assert verdict(found) == UNTOLD
@@ -170,7 +198,10 @@ def test_without_a_score_of_the_training_text_it_can_only_be_refuted(build: Any)
 def test_a_rerun_can_bring_the_score_later(build: Any) -> None:
     experiment = build.plan({"epochs": (3, 10)}, seeds=3)
     losses = [8.0 - 0.1 * epoch for epoch in range(10)]
-    trials = [build.trial(experiment, {"epochs": 10}, losses, replicate=seed) for seed in range(3)]
+    trials = [
+        build.trial(experiment, {"epochs": 10}, losses, replicate=k, val_documents=DOCUMENTS)
+        for k in range(3)
+    ]
     again = [
         dataclasses.replace(
             build.rerun(trial, trial.final.val_loss_nats),
