@@ -68,6 +68,32 @@ class RungRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialCurve:
+    """A run by its optimizer steps (`model/training/curve.py`): about 100 points of training and
+    ten of validation. Its floats have 6 significant digits."""
+
+    steps: tuple[int, ...] = ()
+    """Of the training points, ascending; the four below have a number for each."""
+    train_loss_nats: tuple[float, ...] = ()
+    """Mean cross-entropy a token over the steps since the point before, with dropout."""
+    grad_norm: tuple[float, ...] = ()
+    """Mean global gradient norm before clipping, over the same steps."""
+    grad_norm_max: tuple[float, ...] = ()
+    """The largest of them."""
+    lr: tuple[float, ...] = ()
+    """Learning rate of the point's own step."""
+    val_steps: tuple[int, ...] = ()
+    """Of the validation points, ascending; the two below have a number for each."""
+    val_loss_nats: tuple[float, ...] = ()
+    """Mean cross-entropy a token, without dropout, on so many tokens of the validation split:"""
+    val_tokens: tuple[int, ...] = ()
+    """as many as after an epoch at epochs' ends and rungs, between them a few."""
+    missing_steps: int = 0
+    """Optimizer steps at the start of which there are no points: the run went on from a checkpoint
+    of before curves were kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DocumentLosses:
     """A split's loss by document, or by group of documents where there are many
     (`model/scoring/document_losses.py`)."""

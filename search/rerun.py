@@ -151,7 +151,14 @@ def _train(best: TrialRecord, device: str, corpus: Corpus, home: Path) -> TrainR
                 )
 
         hooks = Hooks(on_progress=show, on_epoch=show_epoch)
-        result = train(best.config, corpus, device=device, checkpoint_dir=home, hooks=hooks)
+        result = train(
+            best.config,
+            corpus,
+            device=device,
+            checkpoint_dir=home,
+            hooks=hooks,
+            score_training=True,
+        )
     for path in step_files(home):
         path.unlink()
     return result
@@ -184,6 +191,7 @@ def _score(best: TrialRecord, result: TrainResult, corpus: Corpus, home: Path) -
         test_documents=losses_by_document(documents, scored_windows(test, None), losses)
         if documents
         else None,
+        train_eval_loss_nats=result.train_eval_loss_nats,
         ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
@@ -213,6 +221,8 @@ def _print(record: RerunRecord, evaluations: int, folder: Path, root: Path) -> N
     print(
         f"Validation {record.val_loss_nats:.6f} nats; the ledger has "
         f"{record.ledger_val_loss_nats:.6f}: {verdict}, on {machine}\n"
+        f"Training   {record.train_eval_loss_nats:.4f} nats without dropout, on as many windows of "
+        "its training text\n"
         f"Test       {record.test_loss_nats:.4f} nats{_on_other_text(record)}, "
         f"perplexity {record.test_perplexity:,.1f}, "
         f"{record.test_bits_per_byte:.3f} bits per byte "

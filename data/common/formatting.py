@@ -51,6 +51,11 @@ def perplexity(value: float) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def p_value(p: float) -> str:
+    """A p-value with two digits: `0.034`, `< 0.0001`."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
 def times(count: int) -> str:
     """How often: `once`, `twice`, `3 times`."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")

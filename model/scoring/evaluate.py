@@ -25,15 +25,17 @@ def evaluate(
     dataset: SegmentedTextDataset,
     *,
     tokens: int | None = None,
+    windows: Tensor | None = None,
     token_losses: list[Tensor] | None = None,
 ) -> float:
     """The model's mean cross-entropy a token on this split, in nats, without dropout.
 
-    `tokens` scores about that many, those of `scored_windows`. Leaves the model in the mode
+    `tokens` scores about that many, those of `scored_windows`; `windows` (N,) are other sequences
+    to score. Leaves the model in the mode
     (training or not) it was in, and draws no random numbers. `token_losses` gets each token's loss,
     a tensor (B, T) for each batch, if it is given.
     """
-    indices = scored_windows(dataset, tokens)
+    indices = scored_windows(dataset, tokens) if windows is None else windows
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64, device=device)  # there: one wait, at the end
     was_training = model.training

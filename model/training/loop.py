@@ -28,6 +28,7 @@ from minigpt_search.model.scoring.evaluate import (
     perplexity,
     scored_windows,
 )
+from minigpt_search.model.scoring.training_windows import training_loss
 from minigpt_search.model.training.checkpointer import Checkpointer, TrainingState
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.optim import lr_at
@@ -246,6 +247,14 @@ class Run:
         windows = scored_windows(self.val_set, tokens)
         self.val_documents = losses_by_document(self.documents, windows, losses)
         return val_loss
+
+    def score_training(self) -> float:
+        """The loss in nats on some of the text that it trained on, without dropout."""
+        trained, tokens = self.length.sequences, self.config.train.val_tokens
+        sets = self.train_set, self.val_set
+        loss = training_loss(self.model, *sets, trained=trained, val_tokens=tokens)
+        self.add_elapsed("evaluation_seconds")
+        return loss
 
     def end_epoch(self) -> None:
         """Evaluate, and make the epoch's record. Raises `Diverged`, and `Stopped` if a rung lies at

@@ -66,6 +66,9 @@ class TrainResult:
     val_documents: DocumentLosses | None = None
     """The last epoch's validation loss by document; None where the corpus doesn't say which token
     is of which."""
+    train_eval_loss_nats: float | None = None
+    """The loss on text that it trained on, scored at the end without dropout
+    (`model/scoring/training_windows.py`); None where that was not asked for."""
 
 
 def train(
@@ -77,13 +80,15 @@ def train(
     checkpoint_every_seconds: float = CHECKPOINT_EVERY_SECONDS,
     hooks: Hooks | None = None,
     rungs: bool = False,
+    score_training: bool = False,
 ) -> TrainResult:
     """Train `config` on `corpus` to its end, going on from the newest checkpoint if there is one.
 
     Sets torch's global random state. Raises `UserError` for a configuration that this corpus can't
     serve; a non-finite loss or gradient is a result (status `diverged`), not an exception. With
     `rungs` validation is scored on the way too (`model/training/rungs.py`), where a hook may end
-    the run (status `stopped`); it leaves all numbers as they are without.
+    the run (status `stopped`); it leaves all numbers as they are without, as does `score_training`,
+    which scores some of the training text at the end.
     """
     where = corpus, device, checkpoint_dir, checkpoint_every_seconds
     run = Run(config, *where, hooks or Hooks(), rungs=rungs)
@@ -95,7 +100,7 @@ def train(
         status = STOPPED
     except Diverged as reason:
         status, error = DIVERGED, str(reason)
-    return result_of(run, status, error)
+    return result_of(run, status, error, score_training=score_training)
 
 
 def train_packed(
@@ -106,6 +111,7 @@ def train_packed(
     checkpoint_dirs: Sequence[Path | None] | None = None,
     checkpoint_every_seconds: float = CHECKPOINT_EVERY_SECONDS,
     hooks: Sequence[Hooks] | None = None,
+    score_training: bool = False,
 ) -> list[TrainResult]:
     """Train configurations of one shape together, a result for each.
 
@@ -130,15 +136,19 @@ def train_packed(
     pack.train()
     pairs = zip(runs, pack.errors, strict=True)
     return [
-        result_of(run, DIVERGED if error else COMPLETE, error, len(runs)) for run, error in pairs
+        result_of(run, DIVERGED if error else COMPLETE, error, len(runs), score_training)
+        for run, error in pairs
     ]
 
 
-def result_of(run: Run, status: str, error: str | None, pack: int = 1) -> TrainResult:
+def result_of(
+    run: Run, status: str, error: str | None, pack: int = 1, score_training: bool = False
+) -> TrainResult:
     """How `run`, which has ended with this status, ended; with the final weights of a complete one
     written."""
     # Before the timing is read: it takes part in it.
     final = run.save_final() if status == COMPLETE else None
+    train_loss = run.score_training() if score_training and status == COMPLETE else None
     return TrainResult(
         status=status,
         error=error,
@@ -152,4 +162,5 @@ def result_of(run: Run, status: str, error: str | None, pack: int = 1) -> TrainR
         trunk_seconds=run.state.trunk_seconds,
         rungs=tuple(run.state.rungs),
         val_documents=run.val_documents if status == COMPLETE else None,
+        train_eval_loss_nats=train_loss,
     )

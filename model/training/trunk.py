@@ -47,6 +47,7 @@ def train_branches(
     checkpoint_dirs: Sequence[Path],
     checkpoint_every_seconds: float,
     hooks: Sequence[Hooks],
+    score_training: bool = False,
 ) -> Iterator[tuple[int, TrainResult]]:
     """Train runs that share a trunk, the shortest first; yields each one's index in `configs` and
     its result as it ends. `checkpoint_dirs` and `hooks` are in the order of `configs`.
@@ -80,6 +81,7 @@ def train_branches(
                 checkpoint_dir=folder,
                 checkpoint_every_seconds=every,
                 hooks=hooks[number],
+                score_training=score_training,
             ),
         )
         trunk.restart_clock()  # it waited while the branch was trained
@@ -88,7 +90,8 @@ def train_branches(
             trunk.train_epoch()
     except Diverged as reason:
         error = str(reason)
-    yield longest, result_of(trunk, DIVERGED if error else COMPLETE, error)
+    status = DIVERGED if error else COMPLETE
+    yield longest, result_of(trunk, status, error, score_training=score_training)
 
 
 def _branch_off(trunk: Run, config: RunConfig, folder: Path) -> str | None:

@@ -1,40 +1,32 @@
-"""What a ledger has to say about a claim: configurations, their replicates, intervals and verdicts.
+"""What a ledger has to say about claims: configurations, their replicates, and the noise of both.
 
-Intervals are 95%. With two or more seeds of both a difference has Welch's t-interval; else
-the spread between seeds is that of all replicated configurations of the ledger together, and where
-there are none, an assumed one, so that a single run settles large differences only.
+With two or more seeds of both a difference has Welch's standard error; else the spread between
+seeds is that of all replicated configurations of the ledger together, and where there are none, an
+assumed one, so that a single run settles large differences only.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.model.records import EpochRecord
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.model.records import DIVERGED, EpochRecord
+from minigpt_search.reports.claims.noise import Claimed, Noisy
+from minigpt_search.reports.claims.recipe import differences
+from minigpt_search.search.records.ledger import BaselineRecord, TrialRecord
+from minigpt_search.search.results.baselines import baseline_of
 from minigpt_search.search.results.configurations import by_configuration, losses, without_seed
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.statistics import (
-    CONFIDENCE,
-    estimate,
-    pool,
-    t_quantile,
-    welch_error,
-)
+from minigpt_search.search.results.statistics import ALPHA, CONFIDENCE, pool, welch_error
 from minigpt_search.search.space.axes import AXES, apply_axes
 from minigpt_search.search.space.claims_grid import lengths_for
-from minigpt_search.search.space.presets import PRESETS
 
-HOLDS, FAILS, UNTOLD, NOT_RUN = "holds", "doesn't hold", "can't be told", "not run"
 ASSUMED_SPREAD_NATS = 0.05
 """Standard deviation between seeds where none was measured. Three seeds of the quick preset at 2e-3
 came to 7.36, 7.40 and 7.45 (2026-11-22)."""
-WHOLE_CORPUS_TOKENS = 9_000_000
-"""Fewer training tokens are not the assignment's 10 million."""
 Measure = Callable[[EpochRecord], float]
 
 
@@ -52,44 +44,16 @@ def train_loss(end: EpochRecord) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
-    """An estimate and its 95% interval."""
+class Finding:
+    """What the test of a claim came to."""
 
-    mean: float
-    low: float
-    high: float
-
-    def map(self, function: Callable[[float], float]) -> Interval:
-        """Through a monotone function."""
-        low, high = sorted((function(self.low), function(self.high)))
-        return Interval(mean=function(self.mean), low=low, high=high)
-
-    def text(self, pattern: str) -> str:
-        """`7.30 [7.25, 7.35]`."""
-        return "{} [{}, {}]".format(*map(pattern.format, (self.mean, self.low, self.high)))
-
-
-def judge_negative(interval: Interval) -> str:
-    """The verdict on a claim that something is below zero."""
-    if interval.high < 0:
-        return HOLDS
-    return FAILS if interval.low > 0 else UNTOLD
-
-
-def judge_within(interval: Interval, low: float, high: float) -> str:
-    """The verdict on a claim that something lies between `low` and `high`: the whole interval
-    must."""
-    if low <= interval.low and interval.high <= high:
-        return HOLDS
-    return FAILS if interval.high < low or interval.low > high else UNTOLD
-
-
-def judge_all(verdicts: Sequence[str]) -> str:
-    """The verdict on a claim of several parts: it fails with one of them and holds with all."""
-    for verdict in (FAILS, NOT_RUN, UNTOLD):
-        if verdict in verdicts:
-            return verdict
-    return HOLDS
+    measured: str = ""
+    claimed: Claimed | None = None
+    """The p-values, where the verdict comes from noise."""
+    verdict: str | None = None
+    """The verdict, where it doesn't."""
+    missing: str | None = None
+    """The verdict where a part is missing and the rest does not refute the claim."""
 
 
 class Evidence:
@@ -98,8 +62,11 @@ class Evidence:
     def __init__(self, results: Results) -> None:
         experiment = self.experiment = results.experiment
         self.trials = results.complete
+        self.reruns = results.reruns
+        self.baselines = results.baselines
         self.lengths = lengths_for(experiment.space.base.train.epochs)
         self.baseline = without_seed(experiment.space.base)
+        self._diverged = [without_seed(t.config) for t in results.trials if t.status == DIVERGED]
         self._replicates = by_configuration(self.trials)
         pooled = pool([losses(trials) for trials in self._replicates.values()])
         self.spread_nats: float = pooled[0] if pooled else ASSUMED_SPREAD_NATS
@@ -109,15 +76,46 @@ class Evidence:
         """The replicates of the baseline with these axes' values."""
         return self._replicates.get(apply_axes(self.baseline, values), [])
 
-    def level(
-        self, replicates: Sequence[TrialRecord], measure: Measure, nat: float = 1.0
-    ) -> Interval:
+    @property
+    def at_size(self) -> bool:
+        """Whether absolute numbers can be compared with the assignment's: its recipe, at its size,
+        on whatever text."""
+        return not differences(self.experiment)
+
+    @property
+    def extended(self) -> list[TrialRecord]:
+        """The replicates that stand for the assignment's final model, of 10 epochs."""
+        return self.replicates(epochs=self.lengths.extended)
+
+    def diverged(self, **values: float) -> int:
+        """How many replicates of the baseline with these axes' values diverged."""
+        return self._diverged.count(apply_axes(self.baseline, values))
+
+    def counting(self, trials: Sequence[TrialRecord]) -> BaselineRecord | None:
+        """What counting scores on the text of these replicates; None where the ledger hasn't it."""
+        return baseline_of(self.baselines, trials[0].config) if trials else None
+
+    def level(self, replicates: Sequence[TrialRecord], measure: Measure, nat: float = 1.0) -> Noisy:
         """The mean over replicates, one at least. A `nat` of validation loss is so much in what
         `measure` gives: the spread between seeds is in nats."""
-        known = estimate([measure(trial.final) for trial in replicates])
-        if known.low is None or known.high is None:
-            return _interval(known.mean, self.spread_nats * nat, self.spread_df)
-        return Interval(mean=known.mean, low=known.low, high=known.high)
+        return self._mean([measure(trial.final) for trial in replicates], self.spread_nats * nat)
+
+    def within_runs(
+        self, replicates: Sequence[TrialRecord], difference: Callable[[TrialRecord], float]
+    ) -> Noisy:
+        """The mean over replicates, one at least, of the difference of two losses of one run."""
+        return self._mean([difference(t) for t in replicates], self.spread_nats * math.sqrt(2))
+
+    def after_epoch(self, replicates: Sequence[TrialRecord], epoch: int) -> Noisy:
+        """The mean training loss of an epoch, counted from 1, over replicates, one at least."""
+        losses_then = [trial.epochs[epoch - 1].train_loss_nats for trial in replicates]
+        return self._mean(losses_then, self.spread_nats)
+
+    def _mean(self, values: Sequence[float], spread_of_one: float) -> Noisy:
+        mean, n = statistics.fmean(values), len(values)
+        if n < 2:
+            return Noisy(mean=mean, error=spread_of_one, degrees=self.spread_df)
+        return Noisy(mean=mean, error=statistics.stdev(values) / math.sqrt(n), degrees=n - 1)
 
     def difference(
         self,
@@ -125,41 +123,19 @@ class Evidence:
         other: Sequence[TrialRecord],
         measure: Measure,
         nat: float = 1.0,
-    ) -> Interval:
+    ) -> Noisy:
         """Mean of `one` less the mean of `other`; `nat` as for `level`."""
         first = [measure(trial.final) for trial in one]
         second = [measure(trial.final) for trial in other]
         mean = statistics.fmean(first) - statistics.fmean(second)
         if min(len(first), len(second)) < 2:
             error = self.spread_nats * nat * math.sqrt(1 / len(first) + 1 / len(second))
-            return _interval(mean, error, self.spread_df)
-        return _interval(mean, *welch_error(first, second))
-
-    def recipe_differences(self) -> list[str]:
-        """Where the baseline differs from the assignment's recipe on 10 million tokens."""
-        usual = PRESETS["full"].replace(precision=self.baseline.train.precision)
-        found = [
-            f"{field.name} {_shown(getattr(mine, field.name))} instead of "
-            f"{_shown(getattr(theirs, field.name))}"
-            for mine, theirs in (
-                (self.baseline.model, usual.model),
-                (self.baseline.train, usual.train),
-            )
-            for field in dataclasses.fields(mine)
-            if getattr(mine, field.name) != getattr(theirs, field.name)
-        ]
-        tokens = self.experiment.corpus.manifest["splits"]["train"]["tokens"]
-        if tokens < WHOLE_CORPUS_TOKENS:
-            found.append(f"a corpus of {tokens:,} training tokens")
-        return found
-
-    @property
-    def as_claimed(self) -> bool:
-        """Whether absolute numbers can be compared with the assignment's."""
-        return not self.recipe_differences()
+            return Noisy(mean=mean, error=error, degrees=self.spread_df)
+        error, degrees = welch_error(first, second)
+        return Noisy(mean=mean, error=error, degrees=degrees)
 
     def rule(self) -> str:
-        """How far noise was considered, in a sentence."""
+        """How far noise was considered, in sentences."""
         if math.isinf(self.spread_df):
             source = (
                 f"no configuration has two seeds, so a spread of {self.spread_nats:g} nats is "
@@ -174,20 +150,12 @@ class Evidence:
         which = "" if self.experiment.noise.confirm is None else ", the search's and fresh ones"
         return (
             f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds{which} (Welch's for "
-            f"differences), each claim tested by itself; {source}. A claim holds if its whole "
-            "interval agrees with it, does not hold if none of it does, and can't be told "
-            "otherwise."
+            f"differences), each by itself; {source}. Verdicts that come from noise are settled "
+            f"together, by Holm's procedure: where the p-value that it adjusts is at most {ALPHA}, "
+            "a claim holds or doesn't, else it can't be told, so that all of them are right with a "
+            f"probability of {1 - ALPHA:.0%} at least. An interval that leaves a claim's limit out "
+            "may thus belong to a claim that can't be told."
         )
-
-
-def _interval(mean: float, error: float, degrees: float) -> Interval:
-    # Where no spread was measured the normal's quantile: scipy's t has none for infinity.
-    reach = error * (1.959964 if math.isinf(degrees) else t_quantile(0.5 + CONFIDENCE / 2, degrees))
-    return Interval(mean=mean, low=mean - reach, high=mean + reach)
-
-
-def _shown(value: object) -> str:
-    return "unset" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def values_text(values: dict[str, float]) -> str:

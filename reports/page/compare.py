@@ -152,7 +152,7 @@ def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
         if (best := each.winner) is not None:
             evidence = Evidence(each)
             nat = 1.0 if scale is NATS else bits_per_nat(each, "val")
-            level = evidence.level(trials, scale.measure, nat)
+            level = evidence.level(trials, scale.measure, nat).interval
             row |= {
                 "configuration": best.configuration.label,
                 "seeds": f"{len(trials)}{' fresh' * best.fresh}",
@@ -165,7 +165,7 @@ def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
             }
             if trials is not leader and same_text(searches):
                 behind = evidence.difference(trials, leader, scale.measure, nat)
-                row["behind"] = behind.text("{:+.4f}")
+                row["behind"] = behind.interval.text("{:+.4f}")
         rows.append(row)
     names = ["search", "configuration", "seeds", scale.column, scale.interval, "behind"]
     if scale is NATS:

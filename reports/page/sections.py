@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from minigpt_search.data.common.formatting import times
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.model.records import COMPLETE
-from minigpt_search.reports.claims.claims import claims_table
+from minigpt_search.reports.claims.claims_table import claims_table
 from minigpt_search.reports.claims.evidence import Evidence
+from minigpt_search.reports.claims.recipe import differences
 from minigpt_search.reports.claims.scaling_laws import expectations
 from minigpt_search.reports.page import setup_tables, tables
 from minigpt_search.reports.page.parts import Section, Table
@@ -165,13 +166,17 @@ def by_epoch_section(results: Results) -> Section:
 
 def claims_section(results: Results, out: str | None) -> Section:
     experiment, evidence = results.experiment, Evidence(results)
-    differences = evidence.recipe_differences()
+    apart = differences(experiment)
     size = (
-        "This search has the assignment's recipe on 10 million tokens: its numbers can be compared."
-        if not differences
+        "This search has the assignment's recipe on as many tokens: its numbers can be compared."
+        if not apart
         else "This search is not the assignment's: "
-        + "; ".join(differences)
+        + "; ".join(apart)
         + ". Claims about an order are tested at this size; its absolute numbers can't be compared."
+    ) + (
+        " Nobody has the assignment's own text (Wikipedia and OpenWebText), so verdicts from runs "
+        "are on other text. First stand claims that need no run, then those that are tested at any "
+        "size, then absolute numbers."
     )
     base = experiment.space.base
     tokens = counted_length(base, experiment.corpus.manifest).tokens_per_epoch
@@ -187,7 +192,8 @@ def claims_section(results: Results, out: str | None) -> Section:
             Table(
                 name="scaling_laws",
                 caption="Expected loss of N parameters on D tokens by published laws, for 7.8M and "
-                f"10,000,249 as claimed, and for this model on {tokens:,} tokens seen once; "
+                f"10,000,249 as claimed, seen once or 10 times, and for this model on {tokens:,} "
+                "tokens seen once; "
                 f"more than a uniform prediction's {math.log(base.model.vocab_size):.1f} nats "
                 "shows how far outside of its range a law is",
                 frame=expectations(base, max(1, tokens)),

@@ -255,6 +255,8 @@ def claims_space(args: argparse.Namespace, base: RunConfig) -> Space:
         if values:
             fixed[axis.name] = values[0]
     base = base.replace(**{AXES[name].field: value for name, value in fixed.items()})
+    if "seq_len" in fixed:  # the batch varies with the context alone
+        fixed["batch_size"] = base.train.batch_size
     names = [name for name in _VARIED if name not in fixed]
     cells = [
         {name: cell[name] for name in names}

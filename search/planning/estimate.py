@@ -17,6 +17,7 @@ from minigpt_search.search.planning.calibration import Speed, Speeds, shape_key,
 from minigpt_search.search.planning.prediction import Work, search_seconds, work_seconds
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.trials.groups import shared_steps, trunk_groups
 from minigpt_search.search.trials.trial import Trial
 
@@ -46,7 +47,7 @@ class Estimator:
 
     def work(self, trial: Trial) -> Work:
         train, length = trial.config.train, self.length(trial)
-        evaluations = train.epochs
+        evaluations = train.epochs + (self.experiment.space.named_grid == CLAIMS)
         if self.experiment.plan.stopper is not None:
             steps = rung_steps(train, length)
             evaluations += sum(step % length.steps_per_epoch != 0 for step in steps)
@@ -140,6 +141,7 @@ def _real_speed(experiment: Experiment, record: TrialRecord) -> Speed | None:
         return None
     ends = {epoch.tokens_seen for epoch in record.epochs}
     evaluations = len(record.epochs) + sum(rung.tokens_seen not in ends for rung in record.rungs)
+    evaluations += record.train_eval_loss_nats is not None
     ray = WORKER_BYTES / 1e6 if experiment.machine.device == "cpu" else 0
     return Speed(
         training=record.pack * record.final.tokens_seen / timing.training_seconds,

@@ -30,6 +30,7 @@ from minigpt_search.model.records import (
     EpochRecord,
     RungRecord,
     Timing,
+    TrialCurve,
 )
 
 SCHEMA_VERSION = 3
@@ -85,6 +86,12 @@ class TrialRecord:
     val_documents: DocumentLosses | None = None
     """The last epoch's validation loss by document; None in a record, or on a corpus, of before
     that was kept, and of a trial that is not complete."""
+    curve: TrialCurve | None = None
+    """Its points by step; None in a record of before curves were kept, and of a trial that
+    failed."""
+    train_eval_loss_nats: float | None = None
+    """The loss of the last weights on as many windows of the text it trained on as validation has,
+    without dropout (`model/scoring/training_windows.py`); trials of `--grid claims` have it."""
 
     @property
     def is_out_of_memory(self) -> bool:
@@ -122,6 +129,8 @@ class RerunRecord:
     ended_at: str
     test_documents: DocumentLosses | None = None
     """The test loss by document, where the corpus says which token is of which."""
+    train_eval_loss_nats: float | None = None
+    """As a trial's; None in a record of before that was kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,9 +197,11 @@ def _check_numbers(record: Record) -> None:
         _check_loss(record.val_loss_nats)
         _check_loss(record.ledger_val_loss_nats)
         _check_loss(record.test_loss_nats, record.test_perplexity)
+        _check_loss(record.train_eval_loss_nats or 0.0)
         return
     if record.status not in STATUSES:
         raise ValueError(f"unknown status {record.status!r}")
+    _check_loss(record.train_eval_loss_nats or 0.0)
     if record.status == COMPLETE and not record.epochs:
         raise ValueError("complete without an epoch")
     for number, epoch in enumerate(record.epochs, start=1):

@@ -16,7 +16,7 @@ from minigpt_search.search.space.axes import AXES, Value
 
 CLAIMS = "claims"
 Cell = dict[str, Value]
-_VARIED = ("lr", "epochs", "embed_dim", "seq_len")
+_VARIED = ("lr", "epochs", "embed_dim", "seq_len", "batch_size")
 LEARNING_RATES = (3e-4, 5e-4, 1e-3, 2e-3)
 WIDTHS = (64, 128, 256)
 CONTEXTS = (64, 128, 256)
@@ -43,6 +43,15 @@ def lengths_for(baseline: int) -> Lengths:
     )
 
 
+def equal_tokens(base: RunConfig, seq_len: int) -> Cell | None:
+    """The values that give `base` this context at as many tokens a step, and so as many steps: with
+    twice the context half the sequences a step. None where that is no whole number."""
+    tokens = base.train.batch_size * base.model.seq_len
+    if tokens % seq_len:
+        return None
+    return {"seq_len": seq_len, "batch_size": tokens // seq_len}
+
+
 def claims_cells(base: RunConfig) -> list[Cell]:
     """Every cell that a claim needs, the baseline first, none twice."""
     lengths = lengths_for(base.train.epochs)
@@ -54,6 +63,7 @@ def claims_cells(base: RunConfig) -> list[Cell]:
     # The expected perplexity of a wider model is about the final model, the extended one.
     cells += [baseline | {"epochs": lengths.extended, "embed_dim": max(WIDTHS)}]
     cells += [baseline | {"seq_len": value} for value in CONTEXTS]
+    cells += [baseline | equal for value in CONTEXTS if (equal := equal_tokens(base, value))]
     return [cell for place, cell in enumerate(cells) if cell not in cells[:place]]
 
 

@@ -39,6 +39,7 @@ from minigpt_search.search.records.trial_folder import (
     trial_folder,
     write_outcome,
 )
+from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.sync.worker_files import WorkerFiles, worker_files
 from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, OBJECTIVE
 from minigpt_search.search.trials.trial import Trial, trials_of
@@ -212,6 +213,7 @@ def _what_to_train(
     options: dict[str, Any] = {
         "device": experiment.machine.device,
         "checkpoint_every_seconds": experiment.machine.checkpoint_every_seconds,
+        "score_training": experiment.space.named_grid == CLAIMS,  # the claim of no overfitting
     }
     return corpus, [trial.config for trial in trials], hooks, decisions, options
 
@@ -259,4 +261,5 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
         trunk_seconds=result.trunk_seconds if result else 0.0,
         rungs=result.rungs if result else (),
         val_documents=result.val_documents if result else None,
+        train_eval_loss_nats=result.train_eval_loss_nats if result else None,
     )

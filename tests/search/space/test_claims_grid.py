@@ -35,9 +35,14 @@ def test_epochs_are_the_assignments_and_their_ratios() -> None:
 def test_one_axis_is_varied_at_a_time_and_no_cell_is_there_twice(base: Any) -> None:
     baseline, *others = claims_cells(base)
     apart = [{n for n in cell if cell[n] != baseline[n]} for cell in others]
-    assert sorted(len(names) for names in apart) == [1] * 10 + [2]
-    # but the wide model's expected perplexity is about the final model
-    assert [names for names in apart if len(names) > 1] == [{"epochs", "embed_dim"}]
+    assert sorted(len(names) for names in apart) == [1] * 10 + [2] * 3
+    # but the wide model's expected perplexity is about the final model, and contexts are compared
+    # at equal tokens a step too
+    two = [names for names in apart if len(names) > 1]
+    assert two == [{"epochs", "embed_dim"}] + [{"seq_len", "batch_size"}] * 2
+    for cell in others:
+        if cell["batch_size"] != base.train.batch_size:
+            assert cell["seq_len"] * cell["batch_size"] == 64 * base.train.batch_size
     assert all(cell not in others[:place] for place, cell in enumerate(others))
     assert {cell["lr"] for cell in others} == {3e-4, 5e-4, 1e-3, 2e-3}
     assert {cell["embed_dim"] for cell in others} == {64, 128, 256}
@@ -47,10 +52,11 @@ def test_one_axis_is_varied_at_a_time_and_no_cell_is_there_twice(base: Any) -> N
 def test_the_plan_is_its_cells_not_their_product() -> None:
     plan = experiment("--preset", "quick", "--seeds", "2")
     assert plan.name.startswith("claims-quick-")
-    assert plan.planned_trials == len(grid_trials(plan)) == 24
+    assert plan.planned_trials == len(grid_trials(plan)) == 28
     assert plan.space.axes["epochs"] == (1, 3, 5, 7)
+    assert plan.space.axes["batch_size"] == (1, 2, 4)
     ids = {trial.trial_id for trial in grid_trials(plan)}
-    assert len(ids) == 24
+    assert len(ids) == 28
     # shared with a grid of one axis, which --extend can therefore take over
     args = make_parser().parse_args(["--grid", "lr", "--preset", "quick"])
     lr = make_experiment(args, "cpu").replace(content_hash="abc")
@@ -62,6 +68,9 @@ def test_a_flag_with_one_value_fixes_its_axis() -> None:
     assert set(plan.space.axes) == {"lr", "epochs"}
     assert plan.planned_trials == 7
     assert {t.config.model.embed_dim for t in grid_trials(plan)} == {16}
+    context = experiment("--seq-len", "128")  # the batch stays as it is
+    assert set(context.space.axes) == {"lr", "epochs", "embed_dim"}
+    assert {t.config.train.batch_size for t in grid_trials(context)} == {4}
     longer = experiment("--epochs", "2")
     assert "epochs" not in longer.space.axes
     assert {t.config.train.epochs for t in grid_trials(longer)} == {2}
