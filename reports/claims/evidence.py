@@ -1,6 +1,7 @@
 """What a ledger has to say about a claim: configurations, their replicates, intervals and verdicts.
 
-Intervals are 95%. With two or more seeds of both a difference has Welch's t-interval; else
+Intervals are 95%. With two or more seeds of both a difference has Welch's t-interval, or that of
+the pairs where the design is paired; else
 the spread between seeds is that of all replicated configurations of the ledger together, and where
 there are none, an assumed one, so that a single run settles large differences only.
 """
@@ -20,10 +21,10 @@ from minigpt_search.search.results.configurations import by_configuration, losse
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.statistics import (
     CONFIDENCE,
+    difference_error,
     estimate,
     pool,
     t_quantile,
-    welch_error,
 )
 from minigpt_search.search.space.axes import AXES, apply_axes
 from minigpt_search.search.space.claims_grid import lengths_for
@@ -127,13 +128,14 @@ class Evidence:
         nat: float = 1.0,
     ) -> Interval:
         """Mean of `one` less the mean of `other`; `nat` as for `level`."""
-        first = [measure(trial.final) for trial in one]
-        second = [measure(trial.final) for trial in other]
-        mean = statistics.fmean(first) - statistics.fmean(second)
-        if min(len(first), len(second)) < 2:
-            error = self.spread_nats * nat * math.sqrt(1 / len(first) + 1 / len(second))
-            return _interval(mean, error, self.spread_df)
-        return _interval(mean, *welch_error(first, second))
+        first = {trial.replicate: measure(trial.final) for trial in one}
+        second = {trial.replicate: measure(trial.final) for trial in other}
+        found = difference_error(first, second, paired=self.experiment.noise.paired)
+        if found is not None:
+            return _interval(*found)
+        mean = statistics.fmean(first.values()) - statistics.fmean(second.values())
+        error = self.spread_nats * nat * math.sqrt(1 / len(first) + 1 / len(second))
+        return _interval(mean, error, self.spread_df)
 
     def recipe_differences(self) -> list[str]:
         """Where the baseline differs from the assignment's recipe on 10 million tokens."""
@@ -172,8 +174,9 @@ class Evidence:
                 "freedom), stands in"
             )
         which = "" if self.experiment.noise.confirm is None else ", the search's and fresh ones"
+        kind = "paired" if self.experiment.noise.paired else "Welch's"
         return (
-            f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds{which} (Welch's for "
+            f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds{which} ({kind} for "
             f"differences), each claim tested by itself; {source}. A claim holds if its whole "
             "interval agrees with it, does not hold if none of it does, and can't be told "
             "otherwise."
