@@ -127,9 +127,10 @@ class Evidence:
         measure: Measure,
         nat: float = 1.0,
     ) -> Interval:
-        """Mean of `one` less the mean of `other`; `nat` as for `level`."""
-        first = {trial.replicate: measure(trial.final) for trial in one}
-        second = {trial.replicate: measure(trial.final) for trial in other}
+        """Mean of `one` less the mean of `other`, which may be of another search: by their seeds;
+        `nat` as for `level`."""
+        first = {trial.config.train.seed: measure(trial.final) for trial in one}
+        second = {trial.config.train.seed: measure(trial.final) for trial in other}
         found = difference_error(first, second, paired=self.experiment.noise.paired)
         if found is not None:
             return _interval(*found)

@@ -88,8 +88,9 @@ def compare_means(
     a: Mapping[int, float], b: Mapping[int, float], *, paired: bool
 ) -> MeansTest | None:
     """Whether the means of `a` and `b`, losses by replicate, differ, by the test that the design
-    asks for: Student's over the replicates that both have where it is `paired`, else Welch's. None
-    with fewer than two of these."""
+    asks for: Student's over the replicates that both have where it is `paired`, else Welch's, as
+    where they have none in common. None with fewer than two of these."""
+    paired = paired and not a.keys().isdisjoint(b)
     found = difference_error(a, b, paired=paired)
     if found is None:
         return None
@@ -108,7 +109,7 @@ def difference_error(
 ) -> tuple[float, float, float] | None:
     """The mean of `a` less that of `b`, its standard error and degrees of freedom, by the design as
     in `compare_means`; None with too few replicates."""
-    if paired:
+    if paired and not a.keys().isdisjoint(b):
         apart = [a[replicate] - b[replicate] for replicate in a if replicate in b]
         if len(apart) < 2:
             return None

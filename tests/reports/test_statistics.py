@@ -65,6 +65,8 @@ def test_the_paired_test_is_scipys_over_the_replicates_that_both_have() -> None:
         (expected.statistic, expected.pvalue, expected.df)
     )
     assert compare_means({0: 7.0, 1: 7.1}, {1: 7.2, 2: 7.3}, paired=True) is None
+    alone = compare_means({0: 7.0, 1: 7.1}, {2: 7.2, 3: 7.3}, paired=True)
+    assert alone == compared([7.0, 7.1], [7.2, 7.3])  # no seed in common
 
 
 def test_luck_is_fitted_and_none_gains_by_the_replicates_it_has() -> None:
