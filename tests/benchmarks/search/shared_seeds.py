@@ -1,8 +1,9 @@
 """How much of seeds' luck configurations share, from the ledgers of paired searches.
 
-    python search/run.py --grid lr --lr 5e-4,1e-3,2e-3 --preset quick --seeds 10 --paired --name rates
-    python search/run.py --lr 1e-3 --schedule cosine --preset quick --seeds 10 --paired --name cosine
-    python search/run.py --lr 1e-3 --embed-dim 64 --preset quick --seeds 10 --paired --name narrow
+    P="--preset quick --seeds 10 --paired"
+    python search/run.py --lr 5e-4,1e-3,2e-3 $P --name rates
+    python search/run.py --lr 1e-3 --schedule cosine $P --name cosine
+    python search/run.py --lr 1e-3 --embed-dim 64 $P --name narrow
     python tests/benchmarks/search/shared_seeds.py rates cosine narrow
 
 For each two configurations, of all the searches named, the correlation of their losses over the
