@@ -1,6 +1,7 @@
 """What a ledger has to say about claims: configurations, their replicates, and the noise of both.
 
-With two or more seeds of both a difference has Welch's standard error; else the spread between
+With two or more seeds of both a difference has Welch's standard error, or
+that of the pairs where the design is paired; else the spread between
 seeds is that of all replicated configurations of the ledger together, and where there are none, an
 assumed one, so that a single run settles large differences only.
 """
@@ -20,7 +21,7 @@ from minigpt_search.search.records.ledger import BaselineRecord, TrialRecord
 from minigpt_search.search.results.baselines import baseline_of
 from minigpt_search.search.results.configurations import by_configuration, losses, without_seed
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.statistics import ALPHA, CONFIDENCE, pool, welch_error
+from minigpt_search.search.results.statistics import ALPHA, CONFIDENCE, difference_error, pool
 from minigpt_search.search.space.axes import AXES, apply_axes
 from minigpt_search.search.space.claims_grid import lengths_for
 
@@ -124,15 +125,17 @@ class Evidence:
         measure: Measure,
         nat: float = 1.0,
     ) -> Noisy:
-        """Mean of `one` less the mean of `other`; `nat` as for `level`."""
-        first = [measure(trial.final) for trial in one]
-        second = [measure(trial.final) for trial in other]
-        mean = statistics.fmean(first) - statistics.fmean(second)
-        if min(len(first), len(second)) < 2:
-            error = self.spread_nats * nat * math.sqrt(1 / len(first) + 1 / len(second))
-            return Noisy(mean=mean, error=error, degrees=self.spread_df)
-        error, degrees = welch_error(first, second)
-        return Noisy(mean=mean, error=error, degrees=degrees)
+        """Mean of `one` less the mean of `other`, which may be of another search: by their seeds;
+        `nat` as for `level`."""
+        first = {trial.config.train.seed: measure(trial.final) for trial in one}
+        second = {trial.config.train.seed: measure(trial.final) for trial in other}
+        found = difference_error(first, second, paired=self.experiment.noise.paired)
+        if found is not None:
+            mean, error, degrees = found
+            return Noisy(mean=mean, error=error, degrees=degrees)
+        mean = statistics.fmean(first.values()) - statistics.fmean(second.values())
+        error = self.spread_nats * nat * math.sqrt(1 / len(first) + 1 / len(second))
+        return Noisy(mean=mean, error=error, degrees=self.spread_df)
 
     def rule(self) -> str:
         """How far noise was considered, in sentences."""
@@ -148,8 +151,9 @@ class Evidence:
                 "freedom), stands in"
             )
         which = "" if self.experiment.noise.confirm is None else ", the search's and fresh ones"
+        kind = "paired" if self.experiment.noise.paired else "Welch's"
         return (
-            f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds{which} (Welch's for "
+            f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds{which} ({kind} for "
             f"differences), each by itself; {source}. Verdicts that come from noise are settled "
             f"together, by Holm's procedure: where the p-value that it adjusts is at most {ALPHA}, "
             "a claim holds or doesn't, else it can't be told, so that all of them are right with a "

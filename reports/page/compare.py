@@ -212,7 +212,7 @@ def _described(results: Results) -> dict[str, str]:
         "preset": experiment.preset,
         "sampler": experiment.plan.sampler or "grid",
         "trials finished": f"{len(results.complete)} of {results.trials_so_far}",
-        "seeds": str(experiment.noise.seeds),
+        "seeds": f"{experiment.noise.seeds}{', paired' * experiment.noise.paired}",
         "base seed": str(experiment.noise.base_seed),
         **axes,
         **fixed,

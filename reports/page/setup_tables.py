@@ -51,7 +51,7 @@ def recipe(experiment: Experiment) -> pd.DataFrame:
         "Validation": "after each epoch, on "
         + (f"{train.val_tokens:,} tokens" if train.val_tokens else "the whole split"),
         "Seeds": f"{noise.seeds} for each configuration{_confirmed(noise)}, from base seed "
-        f"{noise.base_seed}",
+        f"{noise.base_seed}{', the same for every configuration (paired)' * noise.paired}",
     }
     return _settings(rows)
 

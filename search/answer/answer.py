@@ -192,7 +192,9 @@ def _named(best: Winner, rivals: Sequence[Configuration], digits: int) -> str:
     named = []
     for each in rivals[:NAMED]:
         test = best.tests.get(each.config)
-        p = "too few seeds for a test" if test is None else f"p = {test.p:.{digits}g}"
+        p = "too few seeds for a test"
+        if test is not None:
+            p = f"p = {test.p:.{digits}g}{', paired' * test.paired}"
         named.append(f"{each.label} ({best.behind(each):.4f} nats behind, {p})")
     return ", ".join(named) + _more(rivals)
 

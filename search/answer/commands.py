@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.plan import PAIRED
 from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, Axis, Value
 from minigpt_search.search.space.presets import PRESETS, recipe_words
@@ -77,6 +78,8 @@ def _same(experiment: Experiment) -> list[str]:
         words += ["--seeds", str(experiment.noise.seeds)]
     if experiment.noise.base_seed != 0:
         words += ["--seed", str(experiment.noise.base_seed)]
+    if experiment.noise.paired != PAIRED:
+        words.append("--paired" if experiment.noise.paired else "--no-paired")
     if experiment.machine.device == "cpu" and experiment.machine.hardware["gpus"]:
         words += ["--device", "cpu"]
     return words

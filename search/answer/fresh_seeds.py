@@ -7,9 +7,9 @@ import math
 
 from minigpt_search.search.answer.commands import Commands, Step, more_samples
 from minigpt_search.search.answer.next_values import with_values
-from minigpt_search.search.results.configurations import Configuration, losses
+from minigpt_search.search.results.configurations import Configuration, losses_by_replicate
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.statistics import ALPHA, PRIOR_SD, pool, pooled_spread
+from minigpt_search.search.results.statistics import ALPHA, PRIOR_SD, pooled_spread, spread
 from minigpt_search.search.results.winner import Winner
 
 MOST_SEEDS = 64
@@ -53,11 +53,12 @@ def separate(results: Results, best: Winner, make: Commands) -> list[Step]:
 
 
 def seed_spread(results: Results) -> float:
-    """Standard deviation in nats between seeds: of the replicates of the best configurations, or
-    else what it was elsewhere (`PRIOR_SD`)."""
-    groups = [losses(each.searched) for each in results.configurations if each.searched]
-    spread = pooled_spread(groups)
-    return PRIOR_SD if spread is None else spread[0]
+    """Standard deviation in nats between seeds: of the replicates of the best configurations,
+    beside what they share where they are paired; or else what it was elsewhere (`PRIOR_SD`)."""
+    found = [each for each in results.configurations if each.searched]
+    groups = [losses_by_replicate(each.searched) for each in found]
+    known = pooled_spread(groups, paired=results.experiment.noise.paired)
+    return PRIOR_SD if known is None else known[0]
 
 
 def _most_by_luck(best: Winner, rival: Configuration, sd: float) -> float:
@@ -69,18 +70,19 @@ def _more_seeds(results: Results, best: Winner, make: Commands) -> list[Step]:
     """Twice the fresh seeds after those of `--confirm` did not tell the closest two apart, but no
     more than tell apart what matters; none where they are within it: take either."""
     noise, now = results.experiment.noise, best.estimate.n
-    groups = [losses(best.trials(each)) for each in (best.configuration, *best.rivals)]
-    spread = pool(groups)
-    if spread is None or best.behind(best.open[0]) <= noise.delta_nats:
+    compared = (best.configuration, *best.rivals)
+    groups = [losses_by_replicate(best.trials(each)) for each in compared]
+    known = spread(groups, paired=noise.paired)
+    if known is None or best.behind(best.open[0]) <= noise.delta_nats:
         return []
     from scipy.special import ndtri
 
     z = float(ndtri(1 - ALPHA / best.pairs / 2) + ndtri(0.8))
-    for_delta = math.ceil(2 * (z * spread[0] / noise.delta_nats) ** 2)
+    for_delta = math.ceil(2 * (z * known[0] / noise.delta_nats) ** 2)
     needed = min(for_delta, 2 * max(now, noise.confirm_seeds))
     if not noise.confirm_seeds < needed <= MOST_SEEDS:
         return []
-    apart = z * spread[0] * math.sqrt(2 / needed)
+    apart = z * known[0] * math.sqrt(2 / needed)
     more = f", {for_delta} the {noise.delta_nats:g} that matter" if needed < for_delta else ""
     why = (
         f"not separable from {best.open[0].label}: {needed} fresh seeds each tell {apart:.2g} nats "

@@ -20,6 +20,7 @@ from typing import Any
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.search.cli.parser import make_parser
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.space.axes import AXES
 
 CONFIG_FILE = "experiment.toml"
@@ -62,16 +63,19 @@ def with_config(words: Sequence[str]) -> list[str]:
     return [*before, *_without_config(words)]
 
 
-def config_text(args: argparse.Namespace, preset: str, name: str, root: Path) -> str:
-    """The file that repeats the search `name` from its beginning.
+def config_text(args: argparse.Namespace, experiment: Experiment, root: Path) -> str:
+    """The file that repeats a search from its beginning.
 
     Args:
         args: its options, those of `--extend` with what they change.
-        preset: what it came to, so that another machine takes the same.
+        experiment: what they came to, so that another machine takes the same preset, and another
+            version of the program the same seeds.
         root: of its experiments, as an absolute path; in the file if the options name one.
     """
     parser = make_parser()
-    known = vars(args) | {"preset": preset, "out": args.out and str(root)}
+    came_to = {"preset": experiment.preset, "paired": experiment.noise.paired}
+    known = vars(args) | came_to | {"out": args.out and str(root)}
+    name = experiment.name
     lines = [f"# The search {name}. `run --config` with this file begins it again, by a new name."]
     for dest, value in known.items():
         if value != parser.get_default(dest) and dest not in _OF_ONE_RUN:
@@ -91,11 +95,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _texts(value: Any, action: argparse.Action, where: str) -> list[str]:
     """The words that a value of the file is on the command line, one for each time that the flag
-    is given; for a switch an empty one."""
+    is given; for a switch an empty one, or what goes before its name."""
     several = isinstance(action, argparse._AppendAction)
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise UserError(f"{where}: give true or false")
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return ["" if value else "no-"]
         return [""] if value else []
     if action.type is int or action.type is float:
         number = int if action.type is int else (int, float)
@@ -122,7 +128,7 @@ def _text(value: Any, may_be_number: bool, where: str) -> str:
 def _words(dest: str, texts: Sequence[str]) -> list[str]:
     flag = f"--{dest.replace('_', '-')}"
     if any(action.dest == dest and action.nargs == 0 for action in make_parser()._actions):
-        return [flag for _ in texts]
+        return [flag.replace("--", f"--{text}", 1) for text in texts]
     # With = where the text would be taken for a flag.
     return [w for t in texts for w in ([f"{flag}={t}"] if t.startswith("-") else [flag, t])]
 

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.search.cli.space_flags import merged
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger
@@ -35,6 +36,7 @@ def extended_arguments(
         setattr(args, own, parser.get_default(own))
     args.preset, args.device = before.preset, before.machine.device
     now = parser.parse_args(words)
+    args.paired = _same_design(before, now.paired)
     if before.plan.budget_seconds is not None and now.budget is None:
         _keep_what_fitted(args, before, folder)
     space = merged(args.space, now.space)
@@ -47,6 +49,18 @@ def extended_arguments(
     args = parser.parse_args(words, namespace=args)
     args.space = space or None
     return args
+
+
+def _same_design(before: Experiment, paired: bool | None) -> bool:
+    """Whether seeds are shared, as they are in the extended experiment: with others none of its
+    trials is in the plan. Raises `UserError` where the flag says another."""
+    if paired is None or paired == before.noise.paired:
+        return before.noise.paired
+    flag, whose = ("--paired", "of its own") if paired else ("--no-paired", "shared by all")
+    raise UserError(
+        f"{flag}: the seeds of a configuration of {before.name} are {whose}, and what extends it "
+        "keeps that; leave the flag out, or begin another search without --extend"
+    )
 
 
 def _as_called_now(words: Sequence[str]) -> list[str]:

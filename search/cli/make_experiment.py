@@ -19,6 +19,7 @@ from minigpt_search.search.planning.disk import parse_size
 from minigpt_search.search.records.experiment import Experiment, check_name
 from minigpt_search.search.records.plan import (
     LATE,
+    PAIRED,
     CorpusUse,
     MachineUse,
     Noise,
@@ -93,6 +94,7 @@ def make_experiment(
         noise=Noise(
             seeds=args.seeds,
             base_seed=args.seed,
+            paired=PAIRED if args.paired is None else args.paired,
             confirm=args.confirm,
             confirm_seeds=args.confirm_seeds,
             spending=LATE,

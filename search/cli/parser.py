@@ -151,7 +151,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError("--skip-damaged goes with --resume: a new search has no ledger yet")
     defaults = make_parser().parse_args([])
     given = [
-        f"--{name.replace('_', '-')}"
+        f"--{'no-' * (name == 'paired' and value is False)}{name.replace('_', '-')}"
         for name, value in vars(args).items()
         if value != getattr(defaults, name) and name not in WITH_RESUME
     ]

@@ -87,7 +87,7 @@ def begin(
     experiment = with_failed_points(root, with_known_points(root, experiment))
     experiment = experiment.replace(mixed=is_mixed(root, experiment))
     check_trials(experiment, length_in(corpus))
-    repeat = config_text(args, experiment.preset, experiment.name, root)
+    repeat = config_text(args, experiment, root)
     experiment.write(folder, {CONFIG_FILE: repeat})
     write_cache(root, measured)  # ROOT may not have been there when they were measured
     return experiment, folder, corpus

@@ -30,6 +30,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("how sure")
     group.add_argument(
+        "--paired",
+        action=argparse.BooleanOptionalAction,
+        help="replicate r of every configuration has the same seed (first weights where shapes "
+        "allow, order, dropout), and tests are paired",
+    )
+    group.add_argument(
         "--confirm",
         type=int,
         metavar="K",

@@ -79,6 +79,7 @@ def plan_lines(
         f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "
         f"{experiment.space.base.train.precision}",
         *_tokenizer_line(experiment),
+        *_seeds_line(experiment),
         *price_line(experiment, trials, length),
         cost,
         *_memory_lines(experiment, estimator),
@@ -107,6 +108,16 @@ def _tokenizer_line(experiment: Experiment) -> list[str]:
     return [
         f"Tokenizer  {corpus.tokenizer}: {corpus.vocab_size:,} entries, "
         f"{corpus.bytes_per_token('train'):.2f} bytes a token"
+    ]
+
+
+def _seeds_line(experiment: Experiment) -> list[str]:
+    """What shared seeds give and cost, where there are several configurations to share them."""
+    if not experiment.noise.paired or experiment.planned_trials == experiment.noise.seeds:
+        return []
+    return [
+        "Seeds      the same for every configuration (paired): their luck drops out of differences "
+        "and stays in all levels"
     ]
 
 

@@ -21,6 +21,9 @@ from minigpt_search.search.storage.uri import check_uri
 SAMPLERS = ("tpe", "gp", "cmaes", "qmc", "random")
 EVEN, LATE = SPENDING = ("even", "late")
 """How looks share an error: each as much, or the last nearly all of it."""
+PAIRED = False
+"""Whether a new experiment's configurations share their seeds without `--paired` or `--no-paired`:
+docs/noise.md has what was measured."""
 NEVER = "never"
 STOPPERS = ("asha", "median", NEVER)
 """The rules of early stopping; `never` scores the rungs and stops nothing."""
@@ -70,6 +73,10 @@ class Noise:
     """Replicates of each configuration."""
     base_seed: int = 0
     """What the replicates' seeds and the sampler's derive from."""
+    paired: bool = False
+    """Whether replicate r of every configuration has the same seed, so that differences are told by
+    paired tests. Experiments from before there was `--paired` don't say: their configurations have
+    seeds of their own."""
     confirm: int | None = None
     """How many of the best get fresh seeds after the search (`search/results/confirm.py`)."""
     confirm_seeds: int = 8

@@ -12,6 +12,7 @@ from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.cost import cost_of_record
+from minigpt_search.search.results.statistics import fair_means
 from minigpt_search.search.space.axes import AXES, Value, configuration_label
 from minigpt_search.search.space.objective import SECONDS, MaxCost, parse_max_cost
 
@@ -32,6 +33,8 @@ class Configuration:
     """Replicates of the search: those beyond are fresh ones, that it was not chosen by."""
     max_cost: MaxCost | None = None
     """What it may cost to be chosen."""
+    paired: bool = False
+    """Whether its replicates have the seeds of the others'."""
 
     @property
     def searched(self) -> tuple[TrialRecord, ...]:
@@ -71,6 +74,7 @@ def configurations_of(experiment: Experiment, trials: Iterable[TrialRecord]) -> 
             trials=tuple(sorted(members, key=lambda t: t.replicate)),
             seeds=experiment.noise.seeds,
             max_cost=limit,
+            paired=experiment.noise.paired,
         )
         for config, members in by_configuration(trials).items()
     ]
@@ -95,6 +99,11 @@ def losses(trials: Sequence[TrialRecord]) -> tuple[float, ...]:
     return tuple(trial.final.val_loss_nats for trial in trials)
 
 
+def losses_by_replicate(trials: Iterable[TrialRecord]) -> dict[int, float]:
+    """Final validation losses in nats of one configuration's trials."""
+    return {trial.replicate: trial.final.val_loss_nats for trial in trials}
+
+
 def mean_loss(trials: Sequence[TrialRecord]) -> float:
     """Their mean; there must be one."""
     return sum(losses(trials)) / len(trials)
@@ -105,9 +114,10 @@ def ranked(found: list[Configuration]) -> list[Configuration]:
     replicates. One that diverged with one of its seeds comes after all that never did: it can't be
     relied on."""
     with_result = [each for each in found if each.searched and each.affordable]
-    return sorted(
-        with_result, key=lambda each: (diverged(each, fresh=False), mean_loss(each.searched))
-    )
+    groups = [losses_by_replicate(each.searched) for each in with_result]
+    means = fair_means(groups, paired=any(each.paired for each in with_result))
+    by = dict(zip((each.config for each in with_result), means, strict=True))
+    return sorted(with_result, key=lambda each: (diverged(each, fresh=False), by[each.config]))
 
 
 def diverged(one: Configuration, *, fresh: bool) -> bool:

@@ -3,12 +3,13 @@
 The number that a configuration was chosen by is too good: it was chosen for its luck too. So the
 decision and the winner's number rest on fresh replicates alone, those from `experiment.seeds` on.
 They are given in rounds: two each, then as many again to the leader and to each that is not
-separated from it, and so on up to `--confirm-seeds`. After each round Welch's test looks at the
-leader and every other; the looks and the pairs of candidates share the 5%, of which the last look
-has nearly all (`search.results.statistics.late_levels`), so that looking often neither finds
-differences where there are none nor costs much of those that are there
-(`tests/search/results/test_coverage.py` draws the searches). With one variance for both, Student's
-test, 1 of 100 more would be found, but of two that spread 1 to 5 equal ones be told apart in 7.6.
+separated from it, and so on up to `--confirm-seeds`. After each round Welch's test, or a paired one
+where replicates share their seeds, looks at the leader and every other; the looks and the pairs of
+candidates share the 5%, of which the last look has nearly all
+(`search.results.statistics.late_levels`), so that looking often neither finds differences where
+there are none nor costs much of those that are there (`tests/search/results/test_coverage.py` draws
+the searches). With one variance for both, Student's test, 1 of 100 more would be found, but of two
+that spread 1 to 5 equal ones be told apart in 7.6.
 
 The ledger is the truth here too: the rounds are gone through from the first at each call, so what
 is due after a kill is what was due before it. No torch, no Ray: reports ask it who won.
@@ -24,13 +25,18 @@ from minigpt_search.model.records import COMPLETE, DIVERGED
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.records.plan import LATE
-from minigpt_search.search.results.configurations import Configuration, ranked
+from minigpt_search.search.results.configurations import (
+    Configuration,
+    losses_by_replicate,
+    ranked,
+)
 from minigpt_search.search.results.statistics import (
-    Welch,
+    MeansTest,
+    compare_means,
+    fair_means,
     late_levels,
     level,
     separates,
-    welch,
 )
 
 FIRST_ROUND = 2
@@ -59,7 +65,7 @@ class ConfirmationState:
     """Lowest mean over fresh replicates at the last whole round; None before the first."""
     open: tuple[Configuration, ...]
     """Candidates that the leader is not separated from."""
-    tests: Mapping[RunConfig, Welch | None]
+    tests: Mapping[RunConfig, MeansTest | None]
     """Of the leader against each other, on the replicates that the last whole round looked at."""
     alpha: float
     """The level of each single test at the last whole round; before there is one, at the first."""
@@ -98,14 +104,14 @@ def confirmation_state(
     levels = _levels(late, counts, len(candidates))
     alpha = levels[0]
     racing, leader, still = candidates, None, candidates
-    tests: dict[RunConfig, Welch | None] = {}
+    tests: dict[RunConfig, MeansTest | None] = {}
     due: list[tuple[Configuration, int]] = []
     for count, at_this_look in zip(counts, levels, strict=True):
         fresh = range(first, first + count)
         due = [(c, r) for r in fresh for c in racing if r not in tried[c.config]]
         if due:
             break
-        leader, tests = _look(candidates, tried, fresh)
+        leader, tests = _look(candidates, tried, fresh, paired=experiment.noise.paired)
         alpha = at_this_look
         still = [
             c for c in candidates if c.config in tests and not separates(tests[c.config], alpha)
@@ -136,14 +142,16 @@ def _look(
     candidates: Sequence[Configuration],
     tried: Mapping[RunConfig, Mapping[int, TrialRecord]],
     replicates: range,
-) -> tuple[Configuration | None, dict[RunConfig, Welch | None]]:
+    *,
+    paired: bool,
+) -> tuple[Configuration | None, dict[RunConfig, MeansTest | None]]:
     """The leader, and its test against each other that is left. A candidate that diverged with a
     fresh seed is out if another did not; so is one of which no fresh seed came to a result."""
     seen = {
         c.config: [t for r, t in tried[c.config].items() if r in replicates] for c in candidates
     }
     results = {
-        c.config: [t.final.val_loss_nats for t in seen[c.config] if t.status == COMPLETE]
+        c.config: losses_by_replicate(t for t in seen[c.config] if t.status == COMPLETE)
         for c in candidates
     }
     left = [c for c in candidates if results[c.config]]
@@ -151,10 +159,11 @@ def _look(
     left = steady or left
     if not left:
         return None, {}
-    leader = min(left, key=lambda c: sum(results[c.config]) / len(results[c.config]))
+    means = fair_means([results[c.config] for c in left], paired=paired)
+    leader = left[means.index(min(means))]
     mine = results[leader.config]
     others = [c for c in left if c is not leader]
-    return leader, {c.config: welch(mine, results[c.config]) for c in others}
+    return leader, {c.config: compare_means(mine, results[c.config], paired=paired) for c in others}
 
 
 def is_fresh(experiment: Experiment, record: TrialRecord) -> bool:

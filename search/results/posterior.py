@@ -8,6 +8,10 @@ share by which means are shrunk has nearly a uniform prior (Daniels 1999). Unlik
 of unrelated means, its probabilities hold where the true differences are small too (`tests/search/
 results/test_coverage.py`). Pure functions; no torch, no Ray.
 
+In a paired design the luck that a replicate shares with the others drops out of the differences
+and stays in the levels: the means are fitted with it, their spread is what it leaves, and intervals
+are widened by it.
+
 Of 100 of its 95% intervals 91 to 97 hold the winner's true mean where seeds spread alike, 87 to 95
 where they don't (docs/noise.md).
 
@@ -17,12 +21,18 @@ Shapes: k configurations, D draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt_search.search.results.statistics import CONFIDENCE, pool, pooled_spread
+from minigpt_search.search.results.statistics import (
+    CONFIDENCE,
+    fair_means,
+    fit_luck,
+    pooled_spread,
+    spread,
+)
 
 DRAWS = 4000
 """Of the true means: probabilities come out within a percent."""
@@ -52,25 +62,33 @@ class Shrunk:
     """Probability that it is within δ of the best."""
 
 
-def shrunk(groups: Sequence[Sequence[float]], delta: float) -> list[Shrunk] | None:
-    """One for each configuration's replicates (one at least); those far behind are left as they are
-    and can't be the best. None where no two replicates tell how seeds spread.
+def shrunk(
+    groups: Sequence[Mapping[int, float]], delta: float, *, paired: bool
+) -> list[Shrunk] | None:
+    """One for each configuration's losses by replicate (one at least); those far behind are left as
+    they are and can't be the best. None where no two replicates tell how seeds spread.
 
     Args:
         delta: nats that don't matter.
+        paired: replicates of the same number share a seed.
     """
-    means, n = np.array([np.mean(group) for group in groups]), np.array([len(g) for g in groups])
-    pooled = pooled_spread(groups)
+    means, n = np.array(fair_means(groups, paired=paired)), np.array([len(g) for g in groups])
+    pooled = pooled_spread(groups, paired=paired)
     if pooled is None:
         return None
     sd = max(pooled[0], LEAST_SD)
     lowest = int(means.argmin())
     competes = means - means[lowest] <= FAR * sd * np.sqrt(1 / n + 1 / n[lowest])
-    of_these = pool([group for group, does in zip(groups, competes, strict=True) if does])
-    sd, df = pooled if of_these is None else of_these
+    competing = [group for group, does in zip(groups, competes, strict=True) if does]
+    sd, df = spread(competing, paired=paired) or pooled
     draws = np.full((DRAWS, len(means)), np.inf)
-    draws[:, competes] = _true_means(means[competes], n[competes], max(sd, LEAST_SD), df)
+    draws[:, competes] = _true_means(
+        np.array(fair_means(competing, paired=paired)), n[competes], max(sd, LEAST_SD), df
+    )
     near = (draws <= draws.min(axis=1, keepdims=True) + delta).mean(axis=0)
+    average = draws.mean(axis=0)
+    if paired:
+        draws += _luck_of_all(competing)
     tail = 50 * (1 - CONFIDENCE)
     found = []
     for i, mean in enumerate(means):
@@ -78,8 +96,8 @@ def shrunk(groups: Sequence[Sequence[float]], delta: float) -> list[Shrunk] | No
             found.append(Shrunk(mean=float(mean), low=math.nan, high=math.nan, near=0.0))
             continue
         low, high = np.percentile(draws[:, i], (tail, 100 - tail))
-        average = float(draws[:, i].mean())
-        found.append(Shrunk(mean=average, low=float(low), high=float(high), near=float(near[i])))
+        mean, low, high = float(average[i]), float(low), float(high)
+        found.append(Shrunk(mean=mean, low=low, high=high, near=float(near[i])))
     return found
 
 
@@ -107,3 +125,16 @@ def _true_means(means: np.ndarray, n: np.ndarray, sd: float, df: int) -> np.ndar
         + keep * (means - middle[:, None])
         + np.sqrt(left) * chance.standard_normal((DRAWS, len(means)))
     )
+
+
+def _luck_of_all(groups: Sequence[Mapping[int, float]]) -> np.ndarray:
+    """Draws of what the replicates' luck together adds to all levels (D, 1): by Student's t. None
+    of it is added where one replicate alone tells nothing of luck."""
+    from scipy.special import stdtrit
+
+    luck = fit_luck(groups).luck
+    if len(luck) < 2:
+        return np.zeros((DRAWS, 1))
+    quantiles = stdtrit(len(luck) - 1, (np.arange(DRAWS) + 0.5) / DRAWS)
+    shuffled = np.random.default_rng(1).permutation(quantiles)
+    return (shuffled * luck.std(ddof=1) / math.sqrt(len(luck)))[:, None]

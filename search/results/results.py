@@ -14,7 +14,7 @@ from minigpt_search.search.results.baselines import baseline_of
 from minigpt_search.search.results.configurations import (
     Configuration,
     configurations_of,
-    losses,
+    losses_by_replicate,
 )
 from minigpt_search.search.results.confirm import ConfirmationState, confirmation_state, is_fresh
 from minigpt_search.search.results.documents import (
@@ -91,8 +91,9 @@ class Results:
         if best is None or not best.rivals:
             return {}
         compared = [best.configuration, *best.rivals]
-        groups = [losses(best.trials(each)) for each in compared]
-        found = shrunk(groups, self.experiment.noise.delta_nats)
+        groups = [losses_by_replicate(best.trials(each)) for each in compared]
+        noise = self.experiment.noise
+        found = shrunk(groups, noise.delta_nats, paired=noise.paired)
         return {} if found is None else dict(zip((c.config for c in compared), found, strict=True))
 
     @cached_property

@@ -1,16 +1,24 @@
 """How sure a number or an order is: intervals, tests of means, the spread between seeds.
 
-Pure functions over the final losses of replicates (nats). One replicate says nothing of the
-spread, so for it there is no interval and no test: `None`.
+Pure functions over the final losses of replicates (nats), by their number where it matters which
+are compared. One replicate says nothing of the spread, so for it there is no interval and no test:
+`None`.
 
-Sources: Student 1908 (t-interval); Welch 1947 (unequal variances), with Satterthwaite's degrees of
-freedom.
+In a paired design replicate r has the same seed in every configuration, and what a seed does to all
+of them, its luck, drops out of their differences: tests are paired, the spread is what is left
+beside luck, and means are compared as if each had all replicates. `compare_means` decides which
+test it is, `difference_error` with it; whoever compares asks them.
+
+Sources: Student 1908 (t-interval, the paired test); Welch 1947 (unequal variances), with
+Satterthwaite's degrees of freedom; Fisher 1935, The Design of Experiments (blocks).
+
+Shapes: k configurations, R replicates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,12 +53,13 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Welch:
-    """Welch's two-sided test of equal means."""
+class MeansTest:
+    """A two-sided test of equal means: Student's over pairs, or Welch's."""
 
     t: float
     df: float
     p: float
+    paired: bool = False
 
 
 def estimate(losses: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
@@ -75,21 +84,45 @@ def t_quantile(probability: float, df: float) -> float:
     return float(stdtrit(df, probability))
 
 
-def welch(a: Sequence[float], b: Sequence[float]) -> Welch | None:
-    """Whether the means of `a` and `b` differ; None if one has fewer than two replicates."""
-    if min(len(a), len(b)) < 2:
+def compare_means(
+    a: Mapping[int, float], b: Mapping[int, float], *, paired: bool
+) -> MeansTest | None:
+    """Whether the means of `a` and `b`, losses by replicate, differ, by the test that the design
+    asks for: Student's over the replicates that both have where it is `paired`, else Welch's, as
+    where they have none in common. None with fewer than two of these."""
+    paired = paired and not a.keys().isdisjoint(b)
+    found = difference_error(a, b, paired=paired)
+    if found is None:
         return None
     from scipy.special import stdtr
 
-    lead = math.fsum(a) / len(a) - math.fsum(b) / len(b)
-    error, df = welch_error(a, b)
+    lead, error, df = found
     if error == 0:
-        return Welch(t=math.copysign(math.inf, lead) if lead else 0.0, df=df, p=float(lead == 0))
+        t, p = math.copysign(math.inf, lead) if lead else 0.0, float(lead == 0)
+        return MeansTest(t=t, df=df, p=p, paired=paired)
     t = lead / error
-    return Welch(t=t, df=df, p=2 * float(stdtr(df, -abs(t))))
+    return MeansTest(t=t, df=df, p=2 * float(stdtr(df, -abs(t))), paired=paired)
 
 
-def welch_error(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+def difference_error(
+    a: Mapping[int, float], b: Mapping[int, float], *, paired: bool
+) -> tuple[float, float, float] | None:
+    """The mean of `a` less that of `b`, its standard error and degrees of freedom, by the design as
+    in `compare_means`; None with too few replicates."""
+    if paired and not a.keys().isdisjoint(b):
+        apart = [a[replicate] - b[replicate] for replicate in a if replicate in b]
+        if len(apart) < 2:
+            return None
+        error = math.sqrt(_variance(apart) / len(apart))
+        return math.fsum(apart) / len(apart), error, len(apart) - 1.0
+    first, second = list(a.values()), list(b.values())
+    if min(len(first), len(second)) < 2:
+        return None
+    lead = math.fsum(first) / len(first) - math.fsum(second) / len(second)
+    return lead, *_welch_error(first, second)
+
+
+def _welch_error(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     """Standard error of the difference of the means, and its degrees of freedom by Satterthwaite;
     two replicates of each at least."""
     va, vb = _variance(a) / len(a), _variance(b) / len(b)
@@ -148,20 +181,70 @@ def late_levels(counts: tuple[int, ...], compared: int, alpha: float = ALPHA) ->
     return tuple(found)
 
 
-def separates(test: Welch | None, alpha: float) -> bool:
+def separates(test: MeansTest | None, alpha: float) -> bool:
     """Whether the test tells the two apart at level `alpha`; never without a test."""
     return test is not None and test.p <= alpha
 
 
-def pooled_spread(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
-    """Standard deviation between replicates, pooled over the best groups, and its degrees of
-    freedom; None where no group has two replicates."""
-    best = sorted(groups, key=lambda losses: sum(losses) / len(losses))
+def pooled_spread(
+    groups: Sequence[Mapping[int, float]], *, paired: bool
+) -> tuple[float, int] | None:
+    """`spread` of the best groups that have two replicates."""
+    best = [groups[i] for i in np.argsort(fair_means(groups, paired=paired), kind="stable")]
     several = [losses for losses in best[:POOLED] if len(losses) > 1]
-    return pool(several or [losses for losses in best if len(losses) > 1][:POOLED])
+    several = several or [losses for losses in best if len(losses) > 1][:POOLED]
+    return spread(several, paired=paired)
 
 
-def pool(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
+def spread(groups: Sequence[Mapping[int, float]], *, paired: bool) -> tuple[float, int] | None:
+    """Standard deviation between replicates that differences have, pooled over all `groups`, and
+    its degrees of freedom; None where none has two replicates. Where they are `paired` it is what
+    luck leaves, or the whole one where a single group doesn't tell luck."""
+    if paired and groups and (found := fit_luck(groups)).df > 0:
+        return found.sd, found.df
+    return pool([list(group.values()) for group in groups])
+
+
+def fair_means(groups: Sequence[Mapping[int, float]], *, paired: bool) -> list[float]:
+    """The mean of each group (one replicate at least). Where they are `paired` and don't all have
+    the same replicates, as if they had: else who has the lucky ones would seem better."""
+    if paired and any(group.keys() != groups[0].keys() for group in groups):
+        return [float(mean) for mean in fit_luck(groups).means]
+    return [sum(group.values()) / len(group) for group in groups]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Luck:
+    """Losses of a paired design as a mean of each configuration and the luck of each replicate."""
+
+    means: np.ndarray
+    """As if each had all replicates (k)."""
+    luck: np.ndarray
+    """What each replicate adds to all, 0 on average (R)."""
+    sd: float
+    """Of what is left, 0 where `df` is."""
+    df: int
+
+
+def fit_luck(groups: Sequence[Mapping[int, float]]) -> Luck:
+    """The least-squares fit of both; where replicates of a group are missing too. Groups that share
+    no replicate with others, not by way of others either, keep their plain means."""
+    replicates = sorted(set[int]().union(*groups))
+    there = np.array([[r in group for r in replicates] for group in groups], float)
+    losses = np.array([[group.get(r, 0.0) for r in replicates] for group in groups])
+    n = there.sum(axis=1, keepdims=True)
+    plain = losses.sum(axis=1, keepdims=True) / n
+    # The normal equations without the means; of luck that nothing tells the least is taken.
+    normal = np.diag(there.sum(axis=0)) - (there / n).T @ there
+    luck, _, rank, _ = np.linalg.lstsq(normal, ((losses - plain) * there).sum(axis=0), rcond=1e-9)
+    means = plain[:, 0] - there @ luck / n[:, 0]
+    left = (losses - means[:, None] - luck) * there
+    df = round(there.sum()) - len(groups) - int(rank)
+    sd = math.sqrt((left**2).sum() / df) if df > 0 else 0.0
+    return Luck(means=means, luck=luck, sd=sd, df=df)
+
+
+def pool(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
     """Standard deviation between replicates, pooled over all `groups`, and its degrees of freedom;
     None where none has two replicates."""
     several = [losses for losses in groups if len(losses) > 1]

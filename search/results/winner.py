@@ -16,18 +16,19 @@ from minigpt_search.search.results.configurations import (
     Configuration,
     diverged,
     losses,
-    mean_loss,
+    losses_by_replicate,
     ranked,
 )
 from minigpt_search.search.results.confirm import ConfirmationState
 from minigpt_search.search.results.statistics import (
     Estimate,
-    Welch,
+    MeansTest,
+    compare_means,
     estimate,
+    fair_means,
     level,
     pair_count,
     separates,
-    welch,
 )
 
 
@@ -73,7 +74,9 @@ class Winner(Choice):
     open: tuple[Configuration, ...]
     """Those of them that it is not separable from; without replicates that can't be told, and
     they are all here."""
-    tests: Mapping[RunConfig, Welch | None]
+    means: Mapping[RunConfig, float]
+    """Of it and the rivals, in nats, as they are compared (`statistics.fair_means`)."""
+    tests: Mapping[RunConfig, MeansTest | None]
     """Against each rival, those that decided; None where there is one replicate of either."""
     alpha: float
     """The level of each single test."""
@@ -85,14 +88,14 @@ class Winner(Choice):
     """Pairs of configurations that share it."""
 
     @property
-    def test(self) -> Welch | None:
+    def test(self) -> MeansTest | None:
         """Against the closest of `open`, or of all rivals where it is separated from each."""
         closest = (self.open or self.rivals)[:1]
         return self.tests.get(closest[0].config) if closest else None
 
     def behind(self, rival: Configuration) -> float:
         """By how many nats the rival's mean is above the winner's."""
-        return mean_loss(self.trials(rival)) - self.estimate.mean
+        return self.means[rival.config] - self.means[self.configuration.config]
 
 
 def choose(
@@ -117,12 +120,16 @@ def find_winner(
     confirmed = confirmation if fresh else None
     compared = confirmed.candidates if confirmed else ranked(configurations)
     rivals = [each for each in compared if each.config != best.config and trials(each)]
-    rivals.sort(key=lambda each: mean_loss(trials(each)))
+    found = {each.config: losses_by_replicate(trials(each)) for each in (best, *rivals)}
+    means = dict(zip(found, fair_means(list(found.values()), paired=best.paired), strict=True))
+    rivals.sort(key=lambda each: means[each.config])
     steady = not diverged(best, fresh=fresh)
     unsteady = [each for each in rivals if steady and diverged(each, fresh=fresh)]
     rivals = [each for each in rivals if each not in unsteady]
-    mine = losses(trials(best))
-    tests = {each.config: welch(mine, losses(trials(each))) for each in rivals}
+    mine = found[best.config]
+    tests = {
+        each.config: compare_means(mine, found[each.config], paired=best.paired) for each in rivals
+    }
     looks, alpha, pairs = 1, level(1, 1 + len(rivals)), pair_count(1 + len(rivals))
     if confirmed:
         tests, looks, alpha = dict(confirmed.tests), confirmed.looks, confirmed.alpha
@@ -131,10 +138,11 @@ def find_winner(
     return Winner(
         configuration=best,
         fresh=fresh,
-        estimate=estimate(mine),
+        estimate=estimate(losses(trials(best))),
         rivals=tuple(rivals),
         unsteady=tuple(unsteady),
         open=tuple(still),
+        means=means,
         tests=tests,
         alpha=alpha,
         looks=looks,

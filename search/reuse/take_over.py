@@ -10,7 +10,7 @@ import dataclasses
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
@@ -53,16 +53,19 @@ def counted_ends(records: Sequence[TrialRecord]) -> str:
     return f"{' and '.join(found)} trial{'s' * (len(records) != 1)}"
 
 
+def in_space(experiment: Experiment, values: Mapping[str, Value]) -> bool:
+    """Whether these are the values of one of a grid's cells, or a sampler could suggest them."""
+    if experiment.plan.sampler is None:
+        return values in (experiment.space.cells or grid_cells(experiment.space.axes))
+    contained = (experiment.space.contains(*pair) for pair in values.items())
+    return all(contained) and allowed(experiment)(values)
+
+
 def is_planned(record: TrialRecord, experiment: Experiment) -> bool:
     """Whether a trial of another experiment is one of this plan: the same configuration, seed and
     corpus."""
     values = {name: AXES[name].value(record.config) for name in experiment.space.axes}
-    if experiment.plan.sampler is not None:
-        inside = all(experiment.space.contains(*pair) for pair in values.items())
-        inside = inside and allowed(experiment)(values)
-    else:
-        inside = values in (experiment.space.cells or grid_cells(experiment.space.axes))
-    if not inside:
+    if not in_space(experiment, values):
         return False
     if record.status == STOPPED and experiment.plan.stopper in (None, NEVER):
         return False

@@ -10,7 +10,7 @@ the other experiments may be deleted.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,14 @@ from minigpt_search.search.records.plan import KnownPoint
 from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_and_versions
 from minigpt_search.search.results.configurations import by_configuration, without_seed
 from minigpt_search.search.results.cost import cost_of_record
-from minigpt_search.search.reuse.take_over import copy_trials, counted_ends, is_planned
-from minigpt_search.search.space.axes import AXES, Value, apply_axes
+from minigpt_search.search.reuse.take_over import (
+    copy_trials,
+    counted_ends,
+    in_space,
+    is_planned,
+)
+from minigpt_search.search.space.axes import AXES, apply_axes
 from minigpt_search.search.space.objective import SECONDS
-from minigpt_search.search.trials.feasible import allowed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,8 @@ class Found:
     """Outside of its ranges."""
     different: tuple[TrialRecord, ...]
     """Of configurations that differ elsewhere too."""
+    reseeded: tuple[TrialRecord, ...]
+    """Of a grid's cells, with seeds that are not in the plan."""
     repeated: tuple[TrialRecord, ...]
     """Those that an experiment named before it has too."""
     other_code: bool
@@ -62,6 +68,7 @@ class Found:
         reasons = (
             (self.outside, "outside of the ranges"),
             (self.different, "of other configurations"),
+            (self.reseeded, "with other seeds (--seed, --seeds or --paired differs)"),
             (self.repeated, "that another one named before has too"),
         )
         return "; ".join(f"{len(each)} {why}{_diverged(each)}" for each, why in reasons if each)
@@ -131,7 +138,7 @@ def _sort(
     other_code: bool,
 ) -> Found:
     taken, points = [], []
-    outside, different = list[TrialRecord](), list[TrialRecord]()
+    outside, different, reseeded = (list[TrialRecord]() for _ in range(3))
     for record in ended:
         values = {axis: AXES[axis].value(record.config) for axis in experiment.space.axes}
         if is_planned(record, experiment):
@@ -140,8 +147,10 @@ def _sort(
             continue  # it has no loss, and its rungs are of that search
         elif not _same_but_for_axes(record, experiment):
             different.append(record)
-        elif experiment.plan.sampler is None or not in_space(experiment, values):
+        elif not in_space(experiment, values):
             outside.append(record)
+        elif experiment.plan.sampler is None:
+            reseeded.append(record)
         else:
             uniform = math.log(record.config.model.vocab_size)
             loss = record.final.val_loss_nats if record.status == COMPLETE else uniform
@@ -155,6 +164,7 @@ def _sort(
         points=tuple(points),
         outside=tuple(outside),
         different=tuple(different),
+        reseeded=tuple(reseeded),
         repeated=tuple(repeated),
         other_code=other_code,
     )
@@ -164,12 +174,6 @@ def _same_but_for_axes(record: TrialRecord, experiment: Experiment) -> bool:
     values = {name: AXES[name].value(record.config) for name in experiment.space.axes}
     expected = apply_axes(experiment.space.base, values)
     return without_seed(expected) == without_seed(record.config)
-
-
-def in_space(experiment: Experiment, values: Mapping[str, Value]) -> bool:
-    """Whether a sampler could have suggested these values."""
-    contained = (experiment.space.contains(*pair) for pair in values.items())
-    return all(contained) and allowed(experiment)(values)
 
 
 def is_mixed(root: Path, experiment: Experiment) -> bool:

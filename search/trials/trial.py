@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig, trial_id
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.plan import Noise
 from minigpt_search.search.space.axes import Value, apply_axes, grid_cells
 
 Item = TypeVar("Item")
@@ -32,7 +33,7 @@ class Trial:
 def make_trial(experiment: Experiment, values: Mapping[str, Value], replicate: int) -> Trial:
     """The trial of one cell. Raises `UserError` if the values make no valid configuration."""
     config = apply_axes(experiment.space.base, values)
-    seed = replicate_seed(config, experiment.noise.base_seed, replicate)
+    seed = replicate_seed(config, experiment.noise, replicate)
     config = config.replace(seed=seed)
     return Trial(
         values=dict(values),
@@ -70,15 +71,22 @@ class ReportedTrials:
         self.known.pop(trial.trial_id, None)
 
 
-def replicate_seed(config: RunConfig, base_seed: int, replicate: int) -> int:
-    """A seed of 31 bits. It depends on the configuration, so that no two cells share their luck,
-    but those of one trunk, and those under two parametrizations, which are to be compared."""
+def replicate_seed(config: RunConfig, noise: Noise, replicate: int) -> int:
+    """A seed of 31 bits. In a paired design it is that of every configuration's replicate. Else it
+    depends on the configuration, so that no two cells share their luck, but those of one trunk, and
+    those under two parametrizations, which are to be compared."""
+    if noise.paired:
+        return _hashed(["paired", noise.base_seed, replicate])
     fields = config.replace(seed=0, parametrization="standard").identity()
     if (
         config.train.schedule == "wsd"
     ):  # runs of every length begin as one (`model/training/trunk.py`)
         del fields["train"]["epochs"]
-    text = json.dumps([fields, base_seed, replicate], sort_keys=True)
+    return _hashed([fields, noise.base_seed, replicate])
+
+
+def _hashed(parts: list[Any]) -> int:
+    text = json.dumps(parts, sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 

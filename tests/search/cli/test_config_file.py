@@ -35,6 +35,8 @@ def words_of(tmp_path: Path, text: str, *words: str) -> list[str]:
         ("decay-fraction = 0.5", "--decay-fraction 0.5"),
         ("dry-run = true", "--dry-run"),
         ("dry-run = false", ""),
+        ("paired = true", "--paired"),
+        ("paired = false", "--no-paired"),
         ("pack = 4", "--pack 4"),
         ('pack = "auto"', "--pack auto"),
         ('space = ["a=1:2", "b=3"]', "--space a=1:2 --space b=3"),
@@ -113,14 +115,17 @@ def experiment_of(words: list[str]) -> Experiment:
         "--schedule wsd --grid epochs --decay-fraction 0.3 --checkpoint-every 7.5 --pack 2",
         "--grid schedule --space schedule=linear,cosine --cpus-per-trial 1 --max-disk 2GB",
         "--grid claims --tokens-per-epoch 20000 --val-tokens 4096 --stop asha",
+        "--grid lr --seeds 2 --paired",
+        "--grid lr --seeds 2 --no-paired",
     ],
 )
 def test_what_an_experiment_writes_begins_the_same_search(tmp_path: Path, command: str) -> None:
     words = shlex.split(command)
     args = make_parser().parse_args([*words, "--name", "mine", "--dry-run", "--extend", "other"])
     args.words = tuple(words)
-    text = config_text(args, "quick", "mine", tmp_path)
+    text = config_text(args, experiment_of(words).replace(name="mine", preset="quick"), tmp_path)
     assert text.startswith("# The search mine.") and 'preset = "quick"' in text
+    assert f"paired = {str(experiment_of(words).noise.paired).lower()}\n" in text
     assert not any(word in text for word in ("name =", "dry", "extend", "words"))
     again = words_of(tmp_path, text)
     assert experiment_of(again) == experiment_of(words)
@@ -132,11 +137,11 @@ def test_what_an_experiment_writes_begins_the_same_search(tmp_path: Path, comman
 def test_paths_of_any_bytes_come_back(tmp_path: Path) -> None:
     odd = tmp_path / 'a "b" \\ ü \x7f \udcff'
     args = make_parser().parse_args(["--grid", "lr", "--out", "relative"])
-    text = config_text(args, "full", "x", odd)
+    text = config_text(args, experiment_of(["--grid", "lr", "--preset", "full"]), odd)
     path = tmp_path / "x.toml"
     path.write_bytes(text.encode(errors="surrogateescape"))
     assert with_config(["--config", str(path)]) == [
-        *("--grid", "lr", "--preset", "full", "--out", str(odd)),
+        *("--grid", "lr", "--preset", "full", "--no-paired", "--out", str(odd)),
     ]
 
 

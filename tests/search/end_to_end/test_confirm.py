@@ -17,7 +17,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("--lr", "1e-3,1e-5"), ("--search", "tpe", "--trials", "3")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--lr", "1e-3,1e-5"),
+        ("--lr", "1e-3,1e-5", "--paired"),
+        ("--search", "tpe", "--trials", "3"),
+    ],
+)
 def test_killed_while_it_confirms_it_goes_on_and_the_winner_is_rerun(
     words: tuple[str, ...],
     run_script: Run,
@@ -41,6 +48,9 @@ def test_killed_while_it_confirms_it_goes_on_and_the_winner_is_rerun(
     assert sorted(t.replicate for t in ledger.trials if t.replicate) == [1, 1, 2, 2]
     assert len(ledger.trials) == experiment.planned_trials + 4
     assert before.items() <= {t.trial_id: t.ended_at for t in ledger.trials}.items()
+    seeds = {t.config.train.seed for t in ledger.trials}
+    assert len(seeds) == (3 if "--paired" in words else len(ledger.trials))
+    assert (", paired" in resumed.stdout) == ("--paired" in words)
     assert "Use        lr=" in resumed.stdout and "2 fresh seeds" in resumed.stdout
     best = Results(experiment, ledger).winning_trial
     assert best is not None and best.replicate == 1

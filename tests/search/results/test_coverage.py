@@ -26,7 +26,13 @@ if __name__ == "__main__":
 
 from minigpt_search.search.results.best_rate import best_rate
 from minigpt_search.search.results.posterior import EXCLUDED, shrunk
-from minigpt_search.search.results.statistics import late_levels, level, separates, welch
+from minigpt_search.search.results.statistics import (
+    compare_means,
+    fair_means,
+    late_levels,
+    level,
+    separates,
+)
 
 SEED = 17
 NOISE, DELTA = 0.03, 0.01
@@ -109,20 +115,36 @@ def print_rates(repeats: int) -> None:
                 print(f"{name:9}{curvature:5} x{steeper}  ", "   ".join(row), flush=True)
 
 
+def draw(chance: np.random.Generator, k: int, seeds: int, correlation: float) -> np.ndarray:
+    """Standard normal (k, seeds); those of one seed are correlated."""
+    own = chance.standard_normal((k, seeds))
+    if correlation == 0:
+        return own
+    shared = chance.standard_normal(seeds)
+    return math.sqrt(correlation) * shared + math.sqrt(1 - correlation) * own
+
+
 def together(
-    k: int, seeds: int, tau: float, repeats: int, *, unequal: bool = False
+    k: int,
+    seeds: int,
+    tau: float,
+    repeats: int,
+    *,
+    unequal: bool = False,
+    correlation: float | None = None,
 ) -> dict[str, float]:
     """Of `repeats` searches of `k` configurations whose true means spread by `tau` times the seeds'
     noise: how sure the winner is said to be within `DELTA` of the best and how often it is, the
     same of those said to be over 90%, how often the best is not excluded, and the coverage of the
-    winner's shrunk interval and of Student's."""
+    winner's shrunk interval and of Student's. With a `correlation` the design is paired."""
     chance, found = np.random.default_rng(SEED), []
     quantile = float(stdtrit(seeds - 1, 0.975))
     for _ in range(repeats):
         true = 7.3 + chance.normal(0, tau * NOISE, k)
         sd = NOISE * chance.choice([0.3, 1, 1.7], k) if unequal else np.full(k, NOISE)
-        losses = true[:, None] + sd[:, None] * chance.standard_normal((k, seeds))
-        said = shrunk(losses.tolist(), DELTA)
+        losses = true[:, None] + sd[:, None] * draw(chance, k, seeds, correlation or 0)
+        groups = [dict(enumerate(row)) for row in losses.tolist()]
+        said = shrunk(groups, DELTA, paired=correlation is not None)
         assert said is not None
         means = losses.mean(axis=1)
         best = int(means.argmin())
@@ -171,26 +193,33 @@ def test_the_number_of_the_best_of_equal_ones_is_held(k: int) -> None:
 
 
 def confirmed(
-    k: int, difference: float, repeats: int, late: bool = True, sds: Sequence[float] = (1, 1)
+    k: int,
+    difference: float,
+    repeats: int,
+    late: bool = True,
+    sds: Sequence[float] = (1, 1),
+    correlation: float = 0,
+    paired: bool = False,
 ) -> dict[str, float]:
     """Of `repeats` confirmations of `k` configurations with up to 8 seeds, the first better by
     `difference` standard deviations: the share in which any is told from the leader, in which all
-    are with the first as leader, and the seeds spent on each. `sds`: by turns, of the seeds."""
+    are with the first as leader, and the seeds spent on each. `sds`: by turns, of the seeds, whose
+    losses have this `correlation`; `paired`: whether the tests make use of it."""
     chance, counts = np.random.default_rng(SEED), (2, 4, 8)
     levels = late_levels(counts, k) if late else (level(len(counts), k),) * len(counts)
     told = right = spent = 0
     spread = np.resize(sds, k)
     for _ in range(repeats):
-        losses = spread[:, None] * chance.standard_normal((k, counts[-1]))
+        losses = spread[:, None] * draw(chance, k, counts[-1], correlation)
         losses[1:] += difference
         n, apart = np.zeros(k, int), np.zeros(k, bool)
         leader = 0
         for count, allowed in zip(counts, levels, strict=True):
             n[~apart] = count
             n[leader] = count
-            groups = [losses[i, : n[i]].tolist() for i in range(k)]
-            leader = min(range(k), key=lambda i: sum(groups[i]) / len(groups[i]))
-            tests = [welch(groups[leader], groups[i]) for i in range(k)]
+            groups = [dict(enumerate(losses[i, : n[i]].tolist())) for i in range(k)]
+            leader = int(np.argmin(fair_means(groups, paired=paired)))
+            tests = [compare_means(groups[leader], groups[i], paired=paired) for i in range(k)]
             apart = np.array([separates(t, allowed) for t in tests])
             apart[leader] = False
             if apart.sum() == k - 1:
@@ -209,6 +238,36 @@ def test_equal_ones_are_told_apart_in_5_of_100_at_most(k: int, sds: Sequence[flo
 def test_one_standard_deviation_is_found_more_often_than_by_even_looks() -> None:
     late, even = confirmed(2, 1, 1000), confirmed(2, 1, 1000, late=False)
     assert late["right"] >= 0.40 > 0.36 >= even["right"]
+
+
+@pytest.mark.parametrize(("k", "sds"), [(2, (1, 1)), (2, (1, 3)), (4, (1, 1))])
+@pytest.mark.parametrize("correlation", [0, 0.5, 0.8])
+def test_equal_ones_of_a_paired_design_are_too(
+    k: int, sds: Sequence[float], correlation: float
+) -> None:
+    told = confirmed(k, 0, 1000, sds=sds, correlation=correlation, paired=True)["told"]
+    assert told <= 0.067
+
+
+def test_pairs_find_one_standard_deviation_as_often_as_seeds_agree() -> None:
+    """Welch's test of the same losses is blind to it, and without it costs little."""
+    found = {c: confirmed(2, 1, 1000, correlation=c, paired=True)["right"] for c in (0, 0.5, 0.8)}
+    welch = {c: confirmed(2, 1, 1000, correlation=c)["right"] for c in (0, 0.5, 0.8)}
+    assert found[0] >= welch[0] - 0.09
+    assert found[0.5] >= 0.6 > 0.5 >= welch[0.5]
+    assert found[0.8] >= 0.93 > 0.5 >= welch[0.8]
+
+
+@pytest.mark.parametrize(
+    ("k", "seeds", "tau", "correlation"),
+    [(2, 4, 0.25, 0.5), (4, 2, 0.25, 0.8), (4, 8, 1, 0.5), (4, 3, 0.25, 0), (12, 3, 0.25, 0.8)],
+)
+def test_a_probability_in_a_paired_design_is_as_large_as_it_is_often_right(
+    k: int, seeds: int, tau: float, correlation: float
+) -> None:
+    found = together(k, seeds, tau, 300, correlation=correlation)
+    assert found["said"] <= found["true"] + 0.07
+    assert found["not_excluded"] >= 0.97 and found["shrunk"] >= 0.91
 
 
 def print_together(repeats: int) -> None:
@@ -234,11 +293,41 @@ def print_confirmed(repeats: int) -> None:
         print(f"k={k} difference={difference} sds={sds}  {shown}", flush=True)
 
 
+def print_paired(repeats: int) -> None:
+    print(
+        "\n--confirm with shared seeds: any told apart, all rightly, seeds of each; paired, Welch"
+    )
+    for k, sds in ((2, (1, 1)), (2, (1, 3)), (4, (1, 1))):
+        for correlation in (0, 0.25, 0.5, 0.8):
+            for difference in (0, 0.5, 1):
+                both = [
+                    confirmed(
+                        k, difference, repeats, sds=sds, correlation=correlation, paired=paired
+                    )
+                    for paired in (True, False)
+                ]
+                shown = "   ".join(
+                    f"{b['told']:.1%} {b['right']:.1%} {b['seeds']:.1f}" for b in both
+                )
+                head = f"k={k} sds={sds} correlation={correlation} difference={difference}"
+                print(f"{head}  {shown}", flush=True)
+    print("\ntogether with shared seeds")
+    for correlation in (0, 0.5, 0.8):
+        for k in (2, 4, 12):
+            for seeds in (2, 3, 8):
+                for tau in (0, 0.25, 1, 4):
+                    found = together(k, seeds, tau, repeats // 8, correlation=correlation)
+                    shown = " ".join(f"{name} {value:4.0%}" for name, value in found.items())
+                    head = f"correlation={correlation} k={k:2} seeds={seeds} tau={tau:<5}"
+                    print(f"{head}{shown}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="the tables of docs/noise.md")
     parser.add_argument("--repeats", type=int, default=REPEATS)
     args = parser.parse_args()
     print_confirmed(4 * args.repeats)
+    print_paired(4 * args.repeats)
     print_together(args.repeats)
     print_rates(args.repeats)
 

@@ -268,3 +268,20 @@ def test_what_is_known_moves_a_samplers_suggestions_and_may_be_tried_again() -> 
     search = search_with({"epochs": (1, 3)}, [told({"epochs": n}, 7.0) for n in (1, 2, 3)])
     tried = {search.suggest(str(number))["values"]["epochs"] for number in range(3)}
     assert tried == {1, 2, 3}
+
+
+def test_trials_with_other_seeds_are_told_from_those_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were said to be outside of the ranges."""
+    grid(tmp_path, monkeypatch, "a", "--lr", "1e-3,2e-3", "--no-paired")
+    grid(tmp_path, monkeypatch, "b", "--lr", "1e-3,2e-3", "--paired")
+    words = ("--lr", "1e-3,3e-3", "--preset", "quick", "--paired", "--warm-start")
+    [found] = load_sources(tmp_path, plan(tmp_path, monkeypatch, *words, "b"))
+    assert found.line.endswith("1 trials are taken over; left out: 1 outside of the ranges")
+    with pytest.raises(UserError) as error:
+        load_sources(tmp_path, plan(tmp_path, monkeypatch, *words, "a"))
+    assert (
+        "(1 outside of the ranges; 1 with other seeds (--seed, --seeds or --paired differs))"
+        in str(error.value)
+    )
