@@ -69,7 +69,7 @@ def test_claims_and_the_report_follow_the_design(made: Any) -> None:
     found = results(made, True)
     evidence = Evidence(found)
     cells = [evidence.replicates(lr=rate) for rate in (1e-3, 2e-3)]
-    mine = evidence.difference(*cells, val_loss)
+    mine = evidence.difference(*cells, val_loss).interval
     theirs = stats.ttest_rel(LOSSES[1e-3], LOSSES[2e-3]).confidence_interval(0.95)
     assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high))
     assert "(paired for differences)" in evidence.rule()
