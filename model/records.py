@@ -1,9 +1,11 @@
-"""The records of a training run: its epochs, rungs, timing, device and checkpoint, and how it can
-end. No torch here: the ledger and the reports read them."""
+"""The records of a training run: its epochs, rungs, curve, timing, device and checkpoint, and how
+it can end. No torch here: the ledger and the reports read them."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
+from bisect import bisect_left
 from dataclasses import dataclass
 
 COMPLETE = "complete"
@@ -88,9 +90,45 @@ class TrialCurve:
     """Mean cross-entropy a token, without dropout, on so many tokens of the validation split:"""
     val_tokens: tuple[int, ...] = ()
     """as many as after an epoch at epochs' ends and rungs, between them a few."""
+    few_val_loss_nats: float | None = None
+    """The last step's loss on those few, always the same: less that on all of them it is how far
+    off the level of the points between is. None before the end, and where there are none."""
     missing_steps: int = 0
     """Optimizer steps at the start of which there are no points: the run went on from a checkpoint
     of before curves were kept."""
+
+    def then(self, new: TrialCurve) -> TrialCurve:
+        """These points followed by `new` ones, which replace those at or after their first steps:
+        of a run that goes on from a checkpoint the first ones come again."""
+        kept = bisect_left(self.steps, min(new.steps, default=sys.maxsize))
+        kept_val = bisect_left(self.val_steps, min(new.val_steps, default=sys.maxsize))
+        return TrialCurve(
+            steps=self.steps[:kept] + new.steps,
+            train_loss_nats=self.train_loss_nats[:kept] + new.train_loss_nats,
+            grad_norm=self.grad_norm[:kept] + new.grad_norm,
+            grad_norm_max=self.grad_norm_max[:kept] + new.grad_norm_max,
+            lr=self.lr[:kept] + new.lr,
+            val_steps=self.val_steps[:kept_val] + new.val_steps,
+            val_loss_nats=self.val_loss_nats[:kept_val] + new.val_loss_nats,
+            val_tokens=self.val_tokens[:kept_val] + new.val_tokens,
+            few_val_loss_nats=new.few_val_loss_nats,
+            missing_steps=new.missing_steps,
+        )
+
+    def since(self, points: int, validations: int) -> TrialCurve:
+        """What follows the first so many points of training and of validation."""
+        return TrialCurve(
+            steps=self.steps[points:],
+            train_loss_nats=self.train_loss_nats[points:],
+            grad_norm=self.grad_norm[points:],
+            grad_norm_max=self.grad_norm_max[points:],
+            lr=self.lr[points:],
+            val_steps=self.val_steps[validations:],
+            val_loss_nats=self.val_loss_nats[validations:],
+            val_tokens=self.val_tokens[validations:],
+            few_val_loss_nats=self.few_val_loss_nats,
+            missing_steps=self.missing_steps,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +154,7 @@ class Timing:
     training_seconds: float = 0.0
     """Spent on optimizer steps."""
     evaluation_seconds: float = 0.0
-    """Spent on scoring validation, after epochs and at rungs."""
+    """Spent on scoring validation, after epochs, at rungs and between them."""
     checkpointing_seconds: float = 0.0
     """Spent on writing checkpoints and final weights, their hooks included."""
 

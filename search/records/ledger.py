@@ -80,6 +80,9 @@ class TrialRecord:
     """Of `timing`, what these took there: `timing` is that of the whole run from its start."""
     rungs: tuple[RungRecord, ...] = ()
     """Validations on the way, in order; none without `--stop`."""
+    train_eval_loss_nats: float | None = None
+    """The loss of the last weights on as many windows of the text it trained on as validation has,
+    without dropout (`model/scoring/training_windows.py`); trials of `--grid claims` have it."""
     threads_of_attempts: tuple[int, ...] = ()
     """Threads of each attempt that its weights went through, if they changed on the way; else they
     are the device's all along."""
@@ -89,9 +92,6 @@ class TrialRecord:
     curve: TrialCurve | None = None
     """Its points by step; None in a record of before curves were kept, and of a trial that
     failed."""
-    train_eval_loss_nats: float | None = None
-    """The loss of the last weights on as many windows of the text it trained on as validation has,
-    without dropout (`model/scoring/training_windows.py`); trials of `--grid claims` have it."""
 
     @property
     def is_out_of_memory(self) -> bool:
