@@ -1,5 +1,5 @@
-"""The records of a training run: its epochs, rungs, timing, device and checkpoint, and how it can
-end. No torch here: the ledger and the reports read them."""
+"""The records of a training run: its epochs, rungs, curve, timing, device and checkpoint, and how
+it can end. No torch here: the ledger and the reports read them."""
 
 from __future__ import annotations
 
@@ -68,6 +68,50 @@ class RungRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialCurve:
+    """A run by its optimizer steps (`model/training/curve.py`): about 100 points of training and
+    ten of validation. Its floats have 6 significant digits."""
+
+    steps: tuple[int, ...] = ()
+    """Of the training points, ascending; the four below have a number for each."""
+    train_loss_nats: tuple[float, ...] = ()
+    """Mean cross-entropy a token over the steps since the point before, with dropout."""
+    grad_norm: tuple[float, ...] = ()
+    """Mean global gradient norm before clipping, over the same steps."""
+    grad_norm_max: tuple[float, ...] = ()
+    """The largest of them."""
+    lr: tuple[float, ...] = ()
+    """Learning rate of the point's own step."""
+    val_steps: tuple[int, ...] = ()
+    """Of the validation points, ascending; the two below have a number for each."""
+    val_loss_nats: tuple[float, ...] = ()
+    """Mean cross-entropy a token, without dropout, on so many tokens of the validation split:"""
+    val_tokens: tuple[int, ...] = ()
+    """as many as after an epoch at epochs' ends and rungs, between them a few."""
+    few_val_loss_nats: float | None = None
+    """The last step's loss on those few, always the same: less that on all of them it is how far
+    off the level of the points between is. None before the end, and where there are none."""
+    missing_steps: int = 0
+    """Optimizer steps at the start of which there are no points: the run went on from a checkpoint
+    of before curves were kept."""
+
+    def since(self, points: int, validations: int) -> TrialCurve:
+        """What follows the first so many points of training and of validation."""
+        return TrialCurve(
+            steps=self.steps[points:],
+            train_loss_nats=self.train_loss_nats[points:],
+            grad_norm=self.grad_norm[points:],
+            grad_norm_max=self.grad_norm_max[points:],
+            lr=self.lr[points:],
+            val_steps=self.val_steps[validations:],
+            val_loss_nats=self.val_loss_nats[validations:],
+            val_tokens=self.val_tokens[validations:],
+            few_val_loss_nats=self.few_val_loss_nats,
+            missing_steps=self.missing_steps,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DocumentLosses:
     """A split's loss by document, or by group of documents where there are many
     (`model/scoring/document_losses.py`)."""
@@ -90,7 +134,7 @@ class Timing:
     training_seconds: float = 0.0
     """Spent on optimizer steps."""
     evaluation_seconds: float = 0.0
-    """Spent on scoring validation, after epochs and at rungs."""
+    """Spent on scoring validation, after epochs, at rungs and between them."""
     checkpointing_seconds: float = 0.0
     """Spent on writing checkpoints and final weights, their hooks included."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from minigpt_search.model.records import EpochRecord, RungRecord
+from minigpt_search.model.records import EpochRecord, RungRecord, TrialCurve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,8 @@ class Progress:
     """Optimizer steps of the whole run."""
     train_loss_nats: float
     """Mean training loss a token over the epoch so far."""
+    curve: TrialCurve = field(default_factory=TrialCurve)
+    """The run's points so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
