@@ -15,6 +15,7 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import CheckpointRef, EpochRecord, RungRecord, Timing
 from minigpt_search.model.training import checkpoint
+from minigpt_search.model.training.curve import CurveSoFar
 from minigpt_search.model.training.step import Step
 
 
@@ -41,17 +42,20 @@ class TrainingState:
     """Seconds of `timing` that the longer run spent on those steps."""
     rungs: list[RungRecord] = field(default_factory=list)
     """Validations on the way, in the order of their steps."""
+    curve: CurveSoFar = field(default_factory=CurveSoFar)
+    """The curve's points, and what the next goes on from."""
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> TrainingState:
-        """The inverse of `dataclasses.asdict`; checkpoints from before there were rungs have
-        none."""
+        """The inverse of `dataclasses.asdict`; checkpoints from before there were rungs or a
+        curve have none."""
         return cls(
             **raw
             | {
                 "epochs": [EpochRecord(**epoch) for epoch in raw["epochs"]],
                 "timing": Timing(**raw["timing"]),
                 "rungs": [RungRecord(**rung) for rung in raw.get("rungs", [])],
+                "curve": CurveSoFar(**raw.get("curve", {})),
             }
         )
 
@@ -115,7 +119,12 @@ class Checkpointer:
         self.step.scaler.load_state_dict(content["scaler"])
         self.generator.set_state(content["random_state"])
         self.step.sums.load(content["sums"])
-        return TrainingState.from_dict(content["position"])
+        state = TrainingState.from_dict(content["position"])
+        if "curve" not in content["position"]:  # its first point is of the steps from now on
+            sums = self.step.sums.read()
+            before = sums.loss, sums.sequences, sums.grad_norm, float(state.epoch_steps)
+            state.curve = CurveSoFar(before=before, missing_steps=state.steps)
+        return state
 
     def _content(self, config: RunConfig, state: TrainingState) -> dict[str, Any]:
         return {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minigpt_search.model.records import EpochRecord, RungRecord
+from minigpt_search.model.records import EpochRecord, RungRecord, TrialCurve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,9 @@ class Hooks:
     checkpoint has."""
     on_progress: Callable[[Progress], None] = lambda progress: None
     """About once a second, and before each evaluation and checkpoint."""
+    on_curve: Callable[[TrialCurve], None] = lambda curve: None
+    """With all points so far, before `on_progress`, and after a point of validation: before the
+    epoch's or rung's own call, if it is one."""
     on_epoch: Callable[[EpochRecord], None] = lambda record: None
     """After an epoch's evaluation, with its record."""
     on_rung: Callable[[RungRecord], bool] = lambda record: False

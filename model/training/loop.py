@@ -30,10 +30,12 @@ from minigpt_search.model.scoring.evaluate import (
 )
 from minigpt_search.model.scoring.training_windows import training_loss
 from minigpt_search.model.training.checkpointer import Checkpointer, TrainingState
+from minigpt_search.model.training.curve import CurveRecorder, curve_plan
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.optim import lr_at
 from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.model.training.step import Step
+from minigpt_search.model.training.step_sums import read_copies
 
 PROGRESS_EVERY_SECONDS = 1.0
 
@@ -81,6 +83,7 @@ class Run:
         check_validation(len(self.val_set), config.model.seq_len)
         self.length = run_length(config, len(self.train_set))
         self.rung_steps = rung_steps(config.train, self.length) if rungs else ()
+        self.plan = curve_plan(self.length, self.rung_steps)
         keep_freed_memory()
         use_device(device)
         if is_cuda(device):  # a reused process has a peak of the trial before
@@ -110,6 +113,7 @@ class Run:
         self._enable_divergence_check()  # before the checkpoint's sums, which know better
         if checkpoint_dir is not None:
             self.state = self.checkpointer.restore(checkpoint_dir) or self.state
+        self.curve = CurveRecorder(self.state.curve)
         now = time.perf_counter()
         self.last_checkpoint = self.last_progress = now
         self.timed_until = started
@@ -127,6 +131,9 @@ class Run:
         `until` alone. Raises `Diverged`, and `Stopped` at a rung where the hook says so."""
         for indices in self.batches_left():
             self.step(indices)
+            if self.is_scored_between():
+                self.report_progress()
+                self.score_between()
             if self.state.steps == until:
                 self.report_progress()
                 return
@@ -177,6 +184,9 @@ class Run:
         self.state.steps += 1
         self.state.epoch_steps += 1
         self._enable_divergence_check()
+        if self.state.steps in self.plan.steps:
+            lr = self._lr_at(self.state.steps - 1)
+            self.curve.take(self.state.steps, lr, self.one_step.sums.copy_sums())
 
     def _enable_divergence_check(self) -> None:
         """From the end of the warm-up on: before it a loss may rise for a while."""
@@ -202,7 +212,10 @@ class Run:
         self.last_progress = self.timed_until
         if sums.divergence is not None:
             state.steps += sums.steps_before_divergence + 1 - state.epoch_steps
+        self.curve.read(read_copies, until=state.steps)
+        if sums.divergence is not None:
             raise Diverged(f"step {state.steps}: {sums.divergence}")
+        self.hooks.on_curve(state.curve.record())
         self.hooks.on_progress(
             Progress(
                 step=state.steps,
@@ -210,6 +223,24 @@ class Run:
                 train_loss_nats=sums.loss / sums.sequences,
             )
         )
+
+    def is_scored_between(self) -> bool:
+        """Whether the run stands at a point of validation between epochs' ends and rungs."""
+        return self.state.steps in self.plan.between
+
+    def score_between(self) -> None:
+        """Score a few windows of validation for the curve. It decides nothing."""
+        self._note_validation(self._score_few(), self.plan.tokens_between)
+        self.add_elapsed("evaluation_seconds")
+
+    def _score_few(self) -> float:
+        return evaluate(self.model, self.val_set, tokens=self.plan.tokens_between)
+
+    def _note_validation(self, loss: float, tokens: int | None) -> None:
+        if self.state.steps in self.plan.val_steps:
+            scored = len(scored_windows(self.val_set, tokens)) * self.config.model.seq_len
+            self.curve.note_validation(self.state.steps, loss, scored)
+            self.hooks.on_curve(self.state.curve.record())
 
     def rung_is_due(self) -> bool:
         """Whether the run stands at one of its rungs."""
@@ -235,6 +266,7 @@ class Run:
         # A large one is overfitting, not an explosion; from 700 nats on its perplexity is infinite.
         if not math.isfinite(perplexity(val_loss)):
             raise Diverged(f"validation loss not finite after {after}")
+        self._note_validation(val_loss, self.config.train.val_tokens)
         return val_loss
 
     def _score(self) -> float:
@@ -262,6 +294,9 @@ class Run:
         state = self.state
         epoch = len(state.epochs) + 1
         val_loss = self._validate(f"epoch {epoch}")
+        if self.plan.between and state.steps == self.length.total_steps:
+            self.curve.note_few(self._score_few())
+            self.add_elapsed("evaluation_seconds")
         sums = self.one_step.sums.read()
         record = EpochRecord(
             epoch=epoch,
@@ -277,6 +312,9 @@ class Run:
             peak_memory_mb=peak_memory_mb(self.device),
         )
         state.epochs.append(record)
+        self.curve.begin_epoch(
+            (sums.loss, sums.sequences, sums.grad_norm, float(state.epoch_steps))
+        )
         state.epoch_steps, state.epoch_seconds = 0, 0.0
         self.one_step.sums.begin_epoch()
         self.hooks.on_epoch(record)

@@ -58,10 +58,13 @@ class PackedRun:
                 run.count_step()
             reached = first.state.steps == until
             save = any(run.checkpoint_is_due() for run in group)
-            report = reached or save or first.progress_is_due()
+            score = first.is_scored_between()
+            report = reached or save or score or first.progress_is_due()
             # Reported before it is saved: never keep a state that has diverged.
             if report and not self._for_each(Run.report_progress):
                 return
+            if score:
+                self._for_each(Run.score_between, "evaluation_seconds")
             if save:
                 self._for_each(Run.save_step, "checkpointing_seconds")
             if reached:

@@ -11,6 +11,7 @@ Shapes: every tensor is a scalar or a short vector of fp64. V is the vocabulary'
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,8 @@ class StepSums:
         self.totals = zeros(5)
         """Of the epoch: loss x sequences, sequences, gradient norms, steps before a divergence,
         steps."""
+        self.norm_max = zeros()
+        """Largest finite gradient norm since `copy_sums` was last called."""
         self.mean_loss = zeros() + math.log(vocab_size)
         """The moving average of the loss."""
         self.mean_loss_limit = zeros() + _NO_LIMIT
@@ -84,6 +87,7 @@ class StepSums:
         self.last_healthy.copy_(torch.where(healthy, now, self.last_healthy))
         self.first_diverged.copy_(torch.where(before & ~healthy, now, self.first_diverged))
         norm = torch.nan_to_num(now[1], nan=0.0, posinf=0.0, neginf=0.0)
+        torch.maximum(self.norm_max, norm, out=self.norm_max)
         one = torch.ones_like(norm)
         self.totals += torch.stack([now[0] * n, one * n, norm, healthy.double(), one])
 
@@ -95,6 +99,14 @@ class StepSums:
     def begin_epoch(self) -> None:
         """Start the epoch's sums anew."""
         self.totals.zero_()
+
+    def copy_sums(self) -> Tensor:
+        """A copy (5,) of the epoch's sums so far: loss x sequences, sequences, gradient norms,
+        steps, and the largest norm since the last call. It stays on the device, and the host
+        doesn't wait for it (`read_copies`)."""
+        copy = torch.cat([self.totals[:3], self.totals[4:], self.norm_max.view(1)])
+        self.norm_max.zero_()
+        return copy
 
     def read(self) -> EpochSums:
         """The sums so far. Waits for the device."""
@@ -126,11 +138,18 @@ class StepSums:
             "mean": self.mean_loss,
             "limit": self.mean_loss_limit,
             "sound": self.last_healthy,
+            "norm_max": self.norm_max,
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from `state()`, of any device."""
+        """Go on from `state()`, of any device; it may lack what was added to it later."""
         # In place: a CUDA graph reads and writes these very tensors.
         own = self.state()
         for name, tensor in state.items():
             own[name].copy_(tensor)
+
+
+def read_copies(copies: Sequence[Tensor]) -> list[list[float]]:
+    """The numbers of several `StepSums.copy_sums`, by one wait for the device."""
+    numbers: list[list[float]] = torch.stack(list(copies)).tolist()
+    return numbers

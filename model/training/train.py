@@ -8,7 +8,7 @@ rounding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minigpt_search.data.corpus.corpus import Corpus
@@ -24,6 +24,7 @@ from minigpt_search.model.records import (
     EpochRecord,
     RungRecord,
     Timing,
+    TrialCurve,
 )
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.loop import Diverged, Run, Stopped
@@ -63,6 +64,8 @@ class TrainResult:
     start."""
     rungs: tuple[RungRecord, ...] = ()
     """Validations on the way, in the order of their steps."""
+    curve: TrialCurve = field(default_factory=TrialCurve)
+    """Points of training and validation by step."""
     val_documents: DocumentLosses | None = None
     """The last epoch's validation loss by document; None where the corpus doesn't say which token
     is of which."""
@@ -161,6 +164,7 @@ def result_of(
         trunk_steps=run.state.trunk_steps,
         trunk_seconds=run.state.trunk_seconds,
         rungs=tuple(run.state.rungs),
+        curve=run.state.curve.record(),
         val_documents=run.val_documents if status == COMPLETE else None,
         train_eval_loss_nats=train_loss,
     )

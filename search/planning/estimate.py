@@ -11,6 +11,7 @@ from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.run_length import RunLength
+from minigpt_search.model.training.curve import curve_plan
 from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.calibration import Speed, Speeds, shape_key, speeds, write_cache
@@ -47,15 +48,18 @@ class Estimator:
 
     def work(self, trial: Trial) -> Work:
         train, length = trial.config.train, self.length(trial)
-        evaluations = train.epochs + (self.experiment.space.named_grid == CLAIMS)
-        if self.experiment.plan.stopper is not None:
-            steps = rung_steps(train, length)
-            evaluations += sum(step % length.steps_per_epoch != 0 for step in steps)
+        rungs = rung_steps(train, length) if self.experiment.plan.stopper is not None else ()
+        whole = (
+            train.epochs
+            + (self.experiment.space.named_grid == CLAIMS)
+            + train.epochs
+            + sum(step % length.steps_per_epoch != 0 for step in rungs)
+        )
         scored = min(train.val_tokens or self.validation_tokens, self.validation_tokens)
         return Work(
             config=trial.config,
             training_tokens=length.total_tokens,
-            scored_tokens=evaluations * scored,
+            scored_tokens=whole * scored + curve_plan(length, rungs).scored_tokens,
             parameters=parameter_count(trial.config.model),
             checkpoint_every_seconds=self.experiment.machine.checkpoint_every_seconds,
         )
@@ -139,12 +143,15 @@ def _real_speed(experiment: Experiment, record: TrialRecord) -> Speed | None:
         return None
     if timing.training_seconds < LEAST_SECONDS or timing.evaluation_seconds <= 0:
         return None
-    ends = {epoch.tokens_seen for epoch in record.epochs}
-    evaluations = len(record.epochs) + sum(rung.tokens_seen not in ends for rung in record.rungs)
-    evaluations += record.train_eval_loss_nats is not None
+    ends = {epoch.epoch * record.steps // len(record.epochs) for epoch in record.epochs}
+    whole = ends.union(rung.step for rung in record.rungs)
+    scored = (len(whole) + (record.train_eval_loss_nats is not None)) * train.val_tokens
+    if (curve := record.curve) is not None:
+        points = zip(curve.val_steps, curve.val_tokens, strict=True)
+        scored += sum(tokens for step, tokens in points if step not in whole)
     ray = WORKER_BYTES / 1e6 if experiment.machine.device == "cpu" else 0
     return Speed(
         training=record.pack * record.final.tokens_seen / timing.training_seconds,
-        scoring=record.pack * evaluations * train.val_tokens / timing.evaluation_seconds,
+        scoring=record.pack * scored / timing.evaluation_seconds,
         memory_mb=record.final.peak_memory_mb - ray,
     )

@@ -15,6 +15,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from minigpt_search.data.common import checked_json
@@ -33,8 +34,9 @@ from minigpt_search.model.records import (
     TrialCurve,
 )
 
-SCHEMA_VERSION = 3
-"""Version 2 added the checksum; version 3 losses by document, and what counting scores."""
+SCHEMA_VERSION = 4
+"""Version 2 added the checksum; version 3 losses by document, and what counting scores; version 4
+curves."""
 OUT_OF_MEMORY = "out of memory"
 """How the error of a trial begins that failed for lack of memory: it is tried again, alone."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -215,6 +217,21 @@ def _check_numbers(record: Record) -> None:
             raise ValueError(f"a rung at step {rung.step} after one at {before and before.step}")
         if not 0 < rung.tokens_seen <= rung.schedule_tokens:
             raise ValueError(f"a rung at {rung.tokens_seen} of {rung.schedule_tokens} tokens")
+    if record.curve is not None:
+        _check_curve(record.curve)
+
+
+def _check_curve(curve: TrialCurve) -> None:
+    """Each list has a number for each of its steps, which ascend; no loss is negative."""
+    training = (curve.train_loss_nats, curve.grad_norm, curve.grad_norm_max, curve.lr)
+    validation = (curve.val_loss_nats, curve.val_tokens)
+    for steps, columns in ((curve.steps, training), (curve.val_steps, validation)):
+        if any(len(column) != len(steps) for column in columns):
+            raise ValueError("a curve whose columns differ in length")
+        if any(one >= other for one, other in pairwise((0, *steps))):
+            raise ValueError("a curve whose steps don't ascend")
+    for loss in (*curve.train_loss_nats, *curve.val_loss_nats, curve.few_val_loss_nats or 0.0):
+        _check_loss(loss)
 
 
 def _check_loss(nats: float, perplexity: float | None = None) -> None:

@@ -260,6 +260,7 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
         trunk_steps=result.trunk_steps if result else 0,
         trunk_seconds=result.trunk_seconds if result else 0.0,
         rungs=result.rungs if result else (),
+        curve=result.curve if result else None,
         val_documents=result.val_documents if result else None,
         train_eval_loss_nats=result.train_eval_loss_nats if result else None,
     )

@@ -109,8 +109,10 @@ def test_rungs_between_epochs_ends_are_counted_and_those_at_them_are_not() -> No
     _, trials, plain = estimated(*words)
     _, _, scored = estimated(*words, "--stop", "never")
     assert plain.work(trials[0]).training_tokens == 2 * 25_600
-    assert plain.work(trials[0]).scored_tokens == 2 * 1000
-    assert scored.work(trials[0]).scored_tokens == 4 * 1000  # 1/8 and 1/4; 1/2 is an epoch's end
+    # The curve's validations between them are 3% of the training tokens: 9 of 170, or 6 of 256.
+    assert plain.work(trials[0]).scored_tokens == 2 * 1000 + 9 * 170
+    # At 1/8 and 1/4; 1/2 is an epoch's end.
+    assert scored.work(trials[0]).scored_tokens == 4 * 1000 + 6 * 256
 
 
 @given(seconds=st.lists(st.floats(0.1, 100), min_size=1, max_size=12), workers=st.integers(1, 4))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from minigpt_search.model.records import (
     Device,
     EpochRecord,
     Timing,
+    TrialCurve,
 )
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, decode, encode
 
@@ -88,6 +90,43 @@ def test_a_line_of_version_1_had_no_checksum_and_knew_no_packs() -> None:
     assert decode(json.dumps(fields).encode()) == trial("a")
 
 
+CURVE = TrialCurve(
+    steps=(10, 20),
+    train_loss_nats=(9.5, 8.0),
+    grad_norm=(1.5, 0.7),
+    grad_norm_max=(3.0, 0.9),
+    lr=(1e-3, 1e-4),
+    val_steps=(20,),
+    val_loss_nats=(7.0,),
+    val_tokens=(640,),
+)
+
+
+def test_a_curve_comes_back_and_older_records_have_none() -> None:
+    record = dataclasses.replace(trial("a"), curve=CURVE)
+    assert decode(encode(record)) == record
+    fields = dataclasses.asdict(trial("a"))
+    del fields["curve"]
+    line = {"schema_version": 3, "record": "trial", **fields}
+    assert decode(json.dumps(checked_json.seal(line)).encode()) == trial("a")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"lr": (1e-3,)}, "differ in length"),
+        ({"val_tokens": ()}, "differ in length"),
+        ({"steps": (20, 20)}, "don't ascend"),
+        ({"val_steps": (0,)}, "don't ascend"),
+        ({"train_loss_nats": (9.5, -8.0)}, "a loss of -8.0 nats"),
+    ],
+)
+def test_a_curve_that_can_be_none_is_refused(change: dict[str, Any], complaint: str) -> None:
+    curve = dataclasses.replace(CURVE, **change)
+    with pytest.raises(ValueError, match=complaint):
+        encode(dataclasses.replace(trial("a"), curve=curve))
+
+
 def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     for loss in (float("nan"), float("inf"), -1.0):
@@ -124,8 +163,8 @@ def test_cut_at_any_byte_whole_records_survive_and_appending_goes_on(tmp_path: P
     [
         lambda line: line.replace(b'"status":"complete"', b'"status":"fine"'),
         lambda line: line.replace(b'"val_loss_nats":7.0', b'"val_loss_nats:7.0'),
-        lambda line: line.replace(b'"schema_version":3', b'"schema_version":4'),
-        lambda line: line.replace(b'"schema_version":3', b'"schema_version":1'),
+        lambda line: line.replace(b'"schema_version":4', b'"schema_version":5'),
+        lambda line: line.replace(b'"schema_version":4', b'"schema_version":1'),
         lambda line: line.replace(b'"crc32"', b'"crc23"'),
         lambda line: line.replace(b'"val_loss_nats":7.0', b'"val_loss_nats":6.0'),
         lambda line: line.replace(b'"steps":20', b'"steps":20,"steps":20'),
