@@ -9,7 +9,7 @@ import shlex
 from minigpt_search.data.common.errors import ArgumentParser, UserError, is_count
 from minigpt_search.data.common.invocation import program
 from minigpt_search.search.cli import recipe_flags, search_flags, space_flags
-from minigpt_search.search.records.plan import SAMPLERS, MachineUse
+from minigpt_search.search.records.plan import LOGGERS, SAMPLERS, MachineUse
 from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.presets import PRESETS
 
@@ -27,7 +27,7 @@ example:
 RESOURCES = ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "trials_per_gpu")
 WITH_RESUME = (
     *("resume", "out", "skip_damaged", "storage", "address", "trials", "words"),
-    *(*RESOURCES, "checkpoint_every", "max_disk"),
+    *(*RESOURCES, "checkpoint_every", "max_disk", "log"),
 )
 """What is given with `--resume`: everything else is the experiment's."""
 
@@ -78,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="finish an experiment that was cut short; or its URI in a storage, on any machine; "
         "--max-concurrent, --cpus-per-trial, --gpus-per-trial, --trials-per-gpu, "
-        "--checkpoint-every, --max-disk and a sampler's --trials may change",
+        "--checkpoint-every, --max-disk, --log and a sampler's --trials may change",
     )
     where.add_argument(
         "--skip-damaged",
@@ -120,6 +120,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--max-disk",
         metavar="SIZE",
         help="of the experiment's folder, such as 2GB: losers' weights go first (no limit)",
+    )
+    where.add_argument(
+        "--log",
+        action="append",
+        metavar="LOGGER",
+        help=f"{', '.join(LOGGERS)} get the trials' curves and results too (several: commas, or "
+        "the flag again)",
     )
     where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
     parser.set_defaults(words=())  # the command line with what --config gives: search/run.py

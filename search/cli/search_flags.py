@@ -7,9 +7,10 @@ import math
 import re
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.extras import need_extra
 from minigpt_search.data.ray.address import is_address
 from minigpt_search.search.records.experiment import check_name
-from minigpt_search.search.records.plan import STOPPERS, Noise
+from minigpt_search.search.records.plan import LOGGERS, STOPPERS, Noise
 from minigpt_search.search.results.confirm import FIRST_ROUND
 from minigpt_search.search.storage.uri import check_uri, is_uri
 
@@ -86,6 +87,7 @@ def check_flags(args: argparse.Namespace) -> None:
             "step together; leave one of the two out"
         )
     _check_noise(args)
+    loggers(args)
     if args.budget is not None:
         parse_budget(args.budget)
         if args.confirm is not None:
@@ -150,3 +152,14 @@ def warm_starts(args: argparse.Namespace) -> tuple[str, ...]:
     """The experiments to begin with, each once. Raises `UserError` for what is no name."""
     words = [word.strip() for text in args.warm_start or () for word in text.split(",")]
     return tuple(dict.fromkeys(check_name(word, "--warm-start") for word in words))
+
+
+def loggers(args: argparse.Namespace) -> tuple[str, ...]:
+    """The loggers of `--log`, each once. Raises `UserError` for one that is unknown or not
+    installed."""
+    words = [word.strip() for text in args.log or () for word in text.split(",")]
+    for word in words:
+        if word not in LOGGERS:
+            raise UserError(f"--log {word}: give one or several of {', '.join(LOGGERS)}")
+        need_extra(word, f"--log {word}")
+    return tuple(dict.fromkeys(words))
