@@ -25,8 +25,6 @@ from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.trials.trial import ReportedTrials, trials_of
 
-_CURVES = ("_nats", "_per_byte", "_norm", "_norm_mean", "_per_second")
-"""How the fields of a report end that are curves; Tune adds others of its own."""
 _ENDS = tuple(f.name for f in fields(EpochRecord) if f.name not in ("epoch", "tokens_seen"))
 
 
@@ -81,6 +79,7 @@ class TrialLogs:
         name = trial.trial_id
         self._begin(name, trial.config, trial.replicate, self.processes)
         step = result.get("step")
+        self._log_curve(name, result.get("curve"), self.processes)
         if result["kind"] == "progress":
             self._total_steps[name] = result["total_steps"]
         if result["kind"] == "epoch":
@@ -89,8 +88,7 @@ class TrialLogs:
                 return  # its record has the epoch
             step = total * result["epoch"] // trial.config.train.epochs
             self._epochs[name] = result["epoch"]
-        values = {k: v for k, v in result.items() if k.endswith(_CURVES) or k == "lr"}
-        self._log(name, step, _named(result["kind"], values), self.processes)
+        self._log(name, step, _point(result["kind"], result), self.processes)
 
     def note_ended(self, tune_config: Mapping[str, Any]) -> None:
         """Send the results of these trials, which the ledger has by now."""
@@ -119,12 +117,10 @@ class TrialLogs:
         sent = self._epochs.pop(name, 0)
         for epoch in record.epochs[sent:]:
             step = -(-epoch.tokens_seen // tokens_a_step)
-            of_epoch = {
-                "train_loss_nats": epoch.train_loss_nats,
-                "val_loss_nats": epoch.val_loss_nats,
-                "lr": epoch.lr_last,
-            }
-            self._log(name, step, _named("epoch", of_epoch), to)
+            of_epoch = {**vars(epoch), "lr": epoch.lr_last}
+            self._log(name, step, _point("epoch", of_epoch), to)
+        if name not in self._total_steps:  # none of its reports was heard
+            self._log_curve(name, getattr(record, "curve", None), to)
         self._begun.discard(name)
         self._total_steps.pop(name, None)
         ended = {
@@ -158,6 +154,18 @@ class TrialLogs:
         for process in to:
             process.send({"do": "begin", "trial": trial})
 
+    def _log_curve(self, name: str, curve: Any, to: Sequence[LoggerProcess]) -> None:
+        """Send the points of a curve by steps, where a report or a record has one."""
+        for n, step in enumerate(curve.steps if curve else ()):
+            fields = {
+                "train/loss_nats": curve.train_loss_nats,
+                "train/grad_norm": curve.grad_norm,
+                "train/lr": curve.lr,
+            }
+            self._log(name, step, {key: values[n] for key, values in fields.items()}, to)
+        for n, step in enumerate(curve.val_steps if curve else ()):
+            self._log(name, step, {"val/loss_nats": curve.val_loss_nats[n]}, to)
+
     def _log(
         self, name: str, step: int | None, values: dict[str, float], to: Sequence[LoggerProcess]
     ) -> None:
@@ -165,11 +173,14 @@ class TrialLogs:
             process.send({"do": "log", "trial_id": name, "step": step, "values": values})
 
 
-def _named(kind: str, values: Mapping[str, float]) -> dict[str, float]:
-    """Curves by the names that TensorBoard's files give them."""
+def _point(kind: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """What a report adds to the curves."""
     if kind == "progress":
-        return {f"train/{name.removeprefix('train_')}": value for name, value in values.items()}
-    return {f"{kind}/{name}": value for name, value in values.items()}
+        return {"train/loss_nats": values["train_loss_nats"]}
+    point = {"val/loss_nats": values["val_loss_nats"]}
+    if kind == "epoch":
+        point |= {"epoch/train_loss_nats": values["train_loss_nats"], "train/lr": values["lr"]}
+    return point
 
 
 def _results(record: TrialRecord) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_mlflow_has_a_run_of_each_trial(run_script: Run, search_root: Path) -> N
     assert all(run.data.tags["status"] == "complete" for run in runs)
     ends = sorted(run.data.metrics["val_loss_nats"] for run in runs)
     assert ends == losses(search_root, "to-mlflow")
-    curve = client.get_metric_history(runs[0].info.run_id, "epoch/val_loss_nats")
+    curve = client.get_metric_history(runs[0].info.run_id, "val/loss_nats")
     assert [point.step for point in curve] == [16, 32]
 
 
@@ -138,7 +138,7 @@ def test_trackio_has_a_run_of_each_trial(
     assert {run["config"]["lr_peak"] for run in runs} == {1e-3, 2e-3}
     ends = []
     for run in runs:
-        assert [e["step"] for e in run["logs"] if "epoch/val_loss_nats" in e] == [16, 32]
+        assert [e["step"] for e in run["logs"] if "val/loss_nats" in e] == [16, 32]
         [end] = [entry for entry in run["logs"] if "status" in entry]
         assert end["status"] == "complete"
         ends.append(end["val_loss_nats"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,11 +98,35 @@ def test_a_trial_is_a_run_with_curves_by_step_and_its_results(
     assert begun["trial"]["tags"]["experiment"] == "x"
     assert [(each["step"], each["values"]) for each in logged] == [
         (5, {"train/loss_nats": 8.0}),
-        (10, {"rung/val_loss_nats": 7.5}),
-        (40, {"epoch/" + name: value for name, value in losses.items()}),
-        (1, {"epoch/train_loss_nats": 7.1, "epoch/val_loss_nats": 7.0, "epoch/lr": 1e-4}),
+        (10, {"val/loss_nats": 7.5}),
+        (40, {"val/loss_nats": 7.25, "epoch/train_loss_nats": 7.5, "train/lr": 0.5}),
+        (1, {"val/loss_nats": 7.0, "epoch/train_loss_nats": 7.1, "train/lr": 1e-4}),
     ]  # the second epoch was not reported: the record has it
     assert ended["status"] == "complete" and ended["values"]["val_loss_nats"] == 7.0
+
+
+def test_the_points_of_a_curve_are_sent_as_they_come(
+    experiment: Experiment,
+    make_logs: Callable[[Ledger], TrialLogs],
+    heard: Heard,
+    tmp_path: Path,
+) -> None:
+    [trial] = trials_of(experiment, LR)
+    curve = SimpleNamespace(
+        steps=(2, 4),
+        train_loss_nats=(9.0, 8.0),
+        grad_norm=(1.0, 2.0),
+        lr=(0.5, 0.25),
+        val_steps=(4,),
+        val_loss_nats=(8.5,),
+    )
+    report = {"member": trial.trial_id, "kind": "rung", "step": 4, "val_loss_nats": 8.5}
+    with make_logs(Ledger(tmp_path / "ledger.jsonl")) as logs:
+        logs.report(LR, {**report, "curve": curve})
+    points = [(each["step"], each["values"]) for each in heard.messages[2:]]
+    assert points[0] == (2, {"train/loss_nats": 9.0, "train/grad_norm": 1.0, "train/lr": 0.5})
+    assert [step for step, _ in points] == [2, 4, 4, 4]
+    assert points[2] == points[3] == (4, {"val/loss_nats": 8.5})
 
 
 def test_what_ended_before_is_sent_unless_it_has_been(
