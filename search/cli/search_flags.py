@@ -22,60 +22,54 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Each kind is a group of its own in `--help`."""
-    group = parser.add_argument_group("how long a trial trains")
+    group = parser.add_argument_group("how long, and how sure")
     group.add_argument(
         "--stop",
         choices=STOPPERS,
-        help="end trials that lag behind comparable ones at 1/8, 1/4 or 1/2 of their run; never: "
-        "score them there only (no such scores)",
+        metavar="RULE",
+        help=f"end trials that lag behind: {', '.join(STOPPERS)} (none)",
     )
-    group = parser.add_argument_group("how sure")
     group.add_argument(
         "--confirm",
         type=int,
         metavar="K",
-        help="train the K best again with fresh seeds, until the winner is separated from the rest",
+        help="train the K best again with fresh seeds",
     )
     group.add_argument(
         "--confirm-seeds",
         type=int,
         default=Noise.confirm_seeds,
         metavar="N",
-        help=f"with --confirm: at most N fresh seeds of each ({Noise.confirm_seeds})",
+        help=f"fresh seeds of each at most ({Noise.confirm_seeds})",
     )
     group.add_argument(
         "--delta",
         type=float,
         default=Noise.delta_nats,
         metavar="NATS",
-        help="a difference that doesn't matter: what is within it of the best is as good "
-        f"({Noise.delta_nats:g})",
+        help=f"a difference that does not matter ({Noise.delta_nats:g})",
     )
     group.add_argument(
         "--warm-start",
         action="append",
         metavar="NAME",
-        help="begin with what other experiments on the same corpus found (several: commas, or the "
-        "flag again); finished trials of this plan are taken over",
+        help="begin with what other experiments found (several: commas)",
     )
-    group = parser.add_argument_group("how long the search takes")
     group.add_argument(
         "--budget",
         metavar="TIME",
-        help="such as 90s, 30m or 2h, from the command's start: a grid gets fewer tokens an epoch, "
-        "a sampler as many trials as fit (no limit)",
+        help="for the whole search: 90s, 30m, 2h (no limit)",
     )
-    group = parser.add_argument_group("past one machine")
+    group = parser.add_argument_group("past one machine (docs/scaling.md)")
     group.add_argument(
         "--address",
         metavar="ADDRESS",
-        help="of a Ray cluster that trains: auto or HOST:PORT; with --storage",
+        help="of a Ray cluster: auto or HOST:PORT",
     )
     group.add_argument(
         "--storage",
         metavar="URI",
-        help="where the experiment lives: a shared folder's absolute path, s3://BUCKET/FOLDER, "
-        "gs://... (in --out alone)",
+        help="a shared folder, s3://BUCKET/FOLDER, gs://...",
     )
 
 
