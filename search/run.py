@@ -35,6 +35,7 @@ from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.plan_search import begin
 from minigpt_search.search.cli.resume_flags import changes_of, keep_changes
+from minigpt_search.search.cli.search_flags import check_sampler
 from minigpt_search.search.loggers.trial_logs import TrialLogs, installed_loggers
 from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
@@ -96,6 +97,7 @@ def resume(root: Path, name: str, args: argparse.Namespace) -> int:
     experiment = read_experiment(folder)
     if address is not None and experiment.storage.uri is None:
         raise UserError(f"--address {address}: {name} has no storage that all nodes reach")
+    check_sampler(experiment.plan.sampler, f"--resume {name}")
     corpus = corpus_if_prepared(root, experiment.corpus.name)
     check_resume_compatible(experiment, corpus.content_hash if corpus else None)
     assert corpus is not None

@@ -8,6 +8,8 @@ from minigpt_search.data.common.errors import UserError
 
 EXTRAS = {
     "hub": "datasets",
+    "html": "trafilatura",
+    "cmaes": "cmaes",
     "wandb": "wandb",
     "mlflow": "mlflow",
     "trackio": "trackio",

@@ -82,6 +82,7 @@ def check_flags(args: argparse.Namespace) -> None:
         )
     _check_noise(args)
     loggers(args)
+    check_sampler(args.search, f"--search {args.search}")
     if args.budget is not None:
         parse_budget(args.budget)
         if args.confirm is not None:
@@ -146,6 +147,16 @@ def warm_starts(args: argparse.Namespace) -> tuple[str, ...]:
     """The experiments to begin with, each once. Raises `UserError` for what is no name."""
     words = [word.strip() for text in args.warm_start or () for word in text.split(",")]
     return tuple(dict.fromkeys(check_name(word, "--warm-start") for word in words))
+
+
+def check_sampler(sampler: str | None, where: str) -> None:
+    """Raise `UserError` if the sampler's library is not installed.
+
+    Args:
+        where: the flag that asks for it.
+    """
+    if sampler == "cmaes":
+        need_extra("cmaes", where)
 
 
 def loggers(args: argparse.Namespace) -> tuple[str, ...]:
