@@ -1,4 +1,4 @@
-"""Write a checkpoint as a folder that `transformers` loads offline, model and tokenizer.
+"""Write a checkpoint as a folder that `transformers` loads offline: model, tokenizer, model card.
 
     python model/export.py exported                             # the newest rerun's model
     python model/export.py artifacts/experiments/NAME/rerun/TRIAL/final.pt exported
@@ -39,6 +39,8 @@ from minigpt_search.data.tokenizers.base import END_OF_TEXT, Tokenizer
 from minigpt_search.data.tokenizers.gpt2 import SEPARATOR_TOKEN
 from minigpt_search.data.tokenizers.record import GPT2
 from minigpt_search.model.config import ModelConfig
+from minigpt_search.model.model_card import FACTS_FILE, ModelFacts, model_card, read_facts
+from minigpt_search.model.model_size import parameter_count
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.newest_model import newest_model
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
@@ -125,8 +127,9 @@ def transformers_tokenizer(tokenizer: Tokenizer, seq_len: int) -> dict[str, Any]
     }
 
 
-def export(checkpoint: Path, folder: Path, root: Path) -> None:
-    """Write the checkpoint's model and its tokenizer into `folder`, whole or not at all.
+def export(checkpoint: Path, folder: Path, root: Path) -> ModelFacts | None:
+    """Write the checkpoint's model, its tokenizer and its card into `folder`, whole or not at all,
+    for everyone to read. Returns what the card says of losses and text; None: that isn't known.
 
     `root` is the artifacts' folder, whose downloads/ has GPT-2's tokenizer. Raises `UserError` if
     the folder has content already, or the checkpoint is none or without its tokenizer.
@@ -141,6 +144,8 @@ def export(checkpoint: Path, folder: Path, root: Path) -> None:
         ("tokenizer_config.json", transformers_tokenizer(tokenizer, config.model.seq_len)),
     ):
         files[name] = (json.dumps(fields, indent=2) + "\n").encode()
+    facts = read_facts(checkpoint)
+    files["README.md"] = model_card(config, parameter_count(config.model), facts).encode()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         made = Path(temporary) / "made"
@@ -148,7 +153,11 @@ def export(checkpoint: Path, folder: Path, root: Path) -> None:
         save_file(transformers_weights(model), made / "model.safetensors", {"format": "pt"})
         for name, written in files.items():
             (made / name).write_bytes(written)
+        made.chmod(0o755)
+        for path in made.iterdir():  # safetensors makes a file for its owner alone
+            path.chmod(0o644)
         made.rename(folder)
+    return facts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -162,10 +171,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Model      {args.checkpoint}", file=sys.stderr)
     keep_going()
     try:
-        export(args.checkpoint, args.folder, root)
+        facts = export(args.checkpoint, args.folder, root)
     except (OSError, SafetensorError) as error:  # the latter for a full disk
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{args.folder}: cannot be written ({reason})") from None
+    if facts is None:
+        print(
+            "Note       README.md has neither losses nor the text's licences: there is no "
+            f"{FACTS_FILE} beside the checkpoint; rerun leaves one beside the model that it keeps"
+        )
     print(f'Exported   GPT2LMHeadModel.from_pretrained("{args.folder}")')
     return 0
 

@@ -36,6 +36,7 @@ from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.hardware.device import best_device, versions
+from minigpt_search.model.model_card import ModelFacts, write_facts
 from minigpt_search.model.records import COMPLETE, STOPPED, CheckpointRef, EpochRecord
 from minigpt_search.model.scoring.document_losses import losses_by_document
 from minigpt_search.model.scoring.evaluate import (
@@ -47,6 +48,7 @@ from minigpt_search.model.scoring.evaluate import (
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
 from minigpt_search.model.training.checkpoint_files import step_files
 from minigpt_search.model.training.train import Hooks, Progress, TrainResult, train
+from minigpt_search.search.answer.model_facts import model_facts
 from minigpt_search.search.records.experiment import (
     find_experiment,
     only_driver,
@@ -94,7 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         record = _score(best, result, corpus, home)
         ledger.append(record)
-    _print(record, count_test_evaluations(root, experiment.corpus.content_hash), folder, root)
+        evaluations = count_test_evaluations(root, experiment.corpus.content_hash)
+        sample = _sample(folder / record.checkpoint.path, root)
+        complete = len(ledger.complete())
+        facts = model_facts(experiment, complete, best, record, evaluations, PROMPT, sample)
+        _keep_facts(facts, home)
+    _print(record, evaluations, sample, folder, root)
     # On a GPU sums may be taken in another order each time, and a pack's are rounded otherwise.
     expected = experiment.machine.device == "cpu" and record.same_machine and best.pack == 1
     return 1 if expected and not record.same_bits else 0
@@ -207,17 +214,29 @@ def count_test_evaluations(root: Path, corpus_hash: str) -> int:
     return count
 
 
-def _print(record: RerunRecord, evaluations: int, folder: Path, root: Path) -> None:
-    """The comparison, the test score, a sample, and the commands that use the model."""
+def _sample(model: Path, root: Path) -> str:
+    """The prompt and what the model writes after it."""
+    _say("sampling")
+    loaded, _, content = load_model(model)
+    return sample_text(loaded, tokenizer_of(content, model, root), PROMPT, tokens=60)
+
+
+def _keep_facts(facts: ModelFacts, home: Path) -> None:
+    """Write them beside the model, for the card of an export; where they can't be, say so."""
+    try:
+        write_facts(facts, home)
+    except OSError as error:
+        print(f"Note       an export's card will have no losses: {home}: {error.strerror}")
+
+
+def _print(record: RerunRecord, evaluations: int, sample: str, folder: Path, root: Path) -> None:
+    """The comparison, the test score, the sample, and the commands that use the model."""
     difference = record.val_loss_nats - record.ledger_val_loss_nats
     verdict = "the same bits" if record.same_bits else f"different by {difference:+.2e} nats"
     machine = (
         "the same machine" if record.same_machine else "another device, other threads or versions"
     )
     model = folder / record.checkpoint.path
-    _say("sampling")
-    loaded, _, content = load_model(model)
-    sample = sample_text(loaded, tokenizer_of(content, model, root), PROMPT, tokens=60)
     print(
         f"Validation {record.val_loss_nats:.6f} nats; the ledger has "
         f"{record.ledger_val_loss_nats:.6f}: {verdict}, on {machine}\n"

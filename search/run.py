@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.plan_search import begin
 from minigpt_search.search.cli.resume_flags import changes_of, keep_changes
+from minigpt_search.search.cli.search_flags import check_sampler
+from minigpt_search.search.loggers.trial_logs import TrialLogs, installed_loggers
 from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.budget import freeze_plan
@@ -94,6 +97,7 @@ def resume(root: Path, name: str, args: argparse.Namespace) -> int:
     experiment = read_experiment(folder)
     if address is not None and experiment.storage.uri is None:
         raise UserError(f"--address {address}: {name} has no storage that all nodes reach")
+    check_sampler(experiment.plan.sampler, f"--resume {name}")
     corpus = corpus_if_prepared(root, experiment.corpus.name)
     check_resume_compatible(experiment, corpus.content_hash if corpus else None)
     assert corpus is not None
@@ -128,7 +132,9 @@ def run(
     flags = ["--address", machines.address] if machines.address is not None else []
     flags += ["--skip-damaged"] if skip_damaged else []
     again = command_line("search/run.py", "--resume", place_of(experiment), *flags, root=root)
-    with only_driver(folder), mirror_of(experiment, folder, skip_damaged) as mirror:
+    with ExitStack() as held:
+        held.enter_context(only_driver(folder))
+        mirror = held.enter_context(mirror_of(experiment, folder, skip_damaged))
         keep_going(folder / LOG)
         ledger = open_ledger(folder, skip_damaged)
         has_ended = bool(ledger.trials) and Results(experiment, ledger).missing_trials == 0
@@ -148,7 +154,8 @@ def run(
             print("\n".join(watch_lines(experiment, folder)), flush=True)
         clock = Clock(folder, started, counts=not has_ended)
         trained_before = {trial.trial_id for trial in ledger.trials}
-        reason = _search(experiment, folder, ledger, length, clock, mirror, machines)
+        logs = held.enter_context(TrialLogs(installed_loggers(experiment), folder, ledger))
+        reason = _search(experiment, folder, ledger, length, clock, mirror, machines, logs)
         clock.note()
         reason = reason or _keep(mirror)
         if reason is not None:
@@ -212,6 +219,7 @@ def _search(
     clock: Clock,
     mirror: Mirror,
     machines: Machines,
+    logs: TrialLogs,
 ) -> str | None:
     """Run what is missing. Returns why that ended early, if it did."""
     estimator = None
@@ -229,7 +237,8 @@ def _search(
     except KeyboardInterrupt:
         return "Interrupted"
     try:
-        Search(experiment, folder, ledger, length, clock, estimator, mirror, machines).run()
+        rest = estimator, mirror, machines, logs
+        Search(experiment, folder, ledger, length, clock, *rest).run()
     except (KeyboardInterrupt, SystemExit):  # the latter by Ray's handler, while Ray starts
         return "Interrupted"
     except CANNOT_GO_ON as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minigpt_search.data.common.documents import Piece, Source
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.extras import need_extra
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.sources.readers.reading import Reading
 from minigpt_search.data.sources.readers.rows import Row, row_documents
@@ -25,10 +26,7 @@ def check_hub(name: str, spec: CorpusSpec) -> None:
         raise UserError(f"{where}: give hub:OWNER/NAME")
     if spec.tokens is None:
         raise UserError(f"{where}: needs --tokens, for example `--tokens 10000000`")
-    try:
-        import datasets  # noqa: F401  an optional extra
-    except ImportError:
-        raise UserError(f'{where}: needs the `datasets` library: pip install -e ".[hub]"') from None
+    need_extra("hub", where)
 
 
 def hub_source(name: str, group: int, spec: CorpusSpec, root: Path) -> Source:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from minigpt_search.data.common.documents import Piece, Source
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.extras import need_extra
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.corpus.spec import CorpusSpec
 from minigpt_search.data.sources.folders import File, find_files
@@ -28,9 +29,12 @@ def check_files(path: Path, flag: str) -> None:
     """Check a file or folder as far as can be told by names and sizes.
 
     Raises:
-        UserError: as `find_files` and `check_token_file`.
+        UserError: as `find_files` and `check_token_file`; web pages without their parser.
     """
-    for files in find_files(path, flag).files.values():
+    found = find_files(path, flag).files
+    if "html_page" in found:
+        need_extra("html", f"{flag} {found['html_page'][0][0]}")
+    for files in found.values():
         for file, kind in files:
             if kind.ending.startswith(TOKEN_ENDING):
                 check_token_file(file, f"{flag} {file}")

@@ -10,7 +10,7 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec, how_to_prepare
 from minigpt_search.model.hardware.device import versions
-from minigpt_search.search.cli.search_flags import parse_budget, warm_starts
+from minigpt_search.search.cli.search_flags import loggers, parse_budget, warm_starts
 from minigpt_search.search.cli.space_flags import MOST_TRIALS, claims_space, read_space
 from minigpt_search.search.machines.gpu_share import gpus_of_trial
 from minigpt_search.search.machines.local import LocalMachines
@@ -112,6 +112,7 @@ def make_experiment(
         storage=StorageUse(
             uri=None if args.storage is None else check_uri(args.storage),
             max_disk_bytes=None if args.max_disk is None else parse_size(args.max_disk),
+            loggers=loggers(args),
         ),
         reuse=Reuse(extends=args.extend, warm_starts=warm_starts(args)),
         provenance=Provenance(versions=versions(), git_commit=git_commit(), code=code_hashes()),

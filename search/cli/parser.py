@@ -5,29 +5,37 @@ from __future__ import annotations
 import argparse
 import math
 import shlex
+import textwrap
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, is_count
 from minigpt_search.data.common.invocation import program
 from minigpt_search.search.cli import recipe_flags, search_flags, space_flags
-from minigpt_search.search.records.plan import SAMPLERS, MachineUse
+from minigpt_search.search.records.plan import LOGGERS, SAMPLERS, MachineUse
 from minigpt_search.search.space.axes import AXES
 from minigpt_search.search.space.presets import PRESETS
 
 DESCRIPTION = """\
 Search learning rate, epochs, width and context length of a small GPT.
 
-example:
-  PROGRAM --grid lr                           the assignment's four learning rates
-  PROGRAM --grid lr,embed_dim --lr 5e-4,1e-3  a product, with values of your own
-  PROGRAM --grid claims                       the runs that test its report's claims
-  PROGRAM --search tpe --trials 20            Optuna over lr, epochs and embed_dim
-  PROGRAM --search tpe --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
-  PROGRAM --resume lr-quick-20261122-180000   go on after a kill
+examples, each after the words above:
+  --grid lr                           the assignment's four learning rates
+  --grid lr,embed_dim --lr 5e-4,1e-3  a product, with values of your own
+  --grid claims                       the runs that test its report's claims
+  --search tpe --trials 20            Optuna over lr, epochs and embed_dim
+  --search gp --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
+  --resume lr-quick-20261122-180000   go on after a kill
+
+In parentheses: what holds without a flag. All of them at length: docs/flags.md
 """
+ABOUT_AXES = textwrap.fill(
+    "An axis takes a grid's values, or a sampler's low,high; a single value fixes it. "
+    f"Axes of --grid and --space: {', '.join(AXES)}.",
+    width=76,
+)
 RESOURCES = ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "trials_per_gpu")
 WITH_RESUME = (
     *("resume", "out", "skip_damaged", "storage", "address", "trials", "words"),
-    *(*RESOURCES, "checkpoint_every", "max_disk"),
+    *(*RESOURCES, "checkpoint_every", "max_disk", "log"),
 )
 """What is given with `--resume`: everything else is the experiment's."""
 
@@ -36,94 +44,104 @@ def make_parser() -> argparse.ArgumentParser:
     prog = shlex.join(program("search/run.py"))
     parser = ArgumentParser(
         prog=prog,
-        description=DESCRIPTION.replace("PROGRAM", prog),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [flags]",
+        description=DESCRIPTION,
+        formatter_class=_ShortHelp,
         allow_abbrev=False,
     )
-    what = parser.add_argument_group("what to search")
-    what.add_argument(
-        "--grid", metavar="AXES", help=f"of {', '.join(AXES)}; several: a product; or claims"
-    )
-    for axis in (axis for axis in AXES.values() if axis.has_flag):
-        low_high = f"{axis.low:g},{axis.high:g}"
-        default = ",".join(f"{value:g}" for value in axis.grid)
-        what.add_argument(
-            axis.flag,
-            metavar="VALUES",
-            help=f"{axis.label}: a grid's values ({default}), or a sampler's low,high "
-            f"({low_high}); a single value fixes it",
-        )
-    space_flags.add_flags(what)
-    what.add_argument("--search", choices=SAMPLERS, help="Optuna's sampler instead of a grid")
-    what.add_argument(
-        "--trials",
-        type=int,
-        metavar="N",
-        help="configurations a sampler tries, those taken over included; with --resume: in all",
-    )
-    what.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="replicates of each configuration (1)"
-    )
-    what.add_argument("--seed", type=int, default=0, help="decides all seeds (0)")
-    what.add_argument("--preset", type=_preset, choices=PRESETS, help="full with a GPU, else quick")
-    what.add_argument(
-        "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
-    )
+    _add_what(parser.add_argument_group("what to search", ABOUT_AXES))
     recipe_flags.add_flags(parser)
     search_flags.add_flags(parser)
-    where = parser.add_argument_group("where and how")
-    where.add_argument("--name", help="of the experiment (axes, preset and time)")
-    where.add_argument(
-        "--resume",
-        metavar="NAME",
-        help="finish an experiment that was cut short; or its URI in a storage, on any machine; "
-        "--max-concurrent, --cpus-per-trial, --gpus-per-trial, --trials-per-gpu, "
-        "--checkpoint-every, --max-disk and a sampler's --trials may change",
+    _add_goes_on(parser.add_argument_group("names, and experiments that are there"))
+    _add_machine(parser.add_argument_group("this machine"))
+    parser.set_defaults(words=())  # the command line with what --config gives: search/run.py
+    return parser
+
+
+class _ShortHelp(argparse.RawDescriptionHelpFormatter):
+    """Flags of up to 28 characters stand in a line with their help."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+
+def _add_what(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--grid", metavar="AXES", help="these axes; several are a product; or claims"
     )
-    where.add_argument(
+    for axis in (axis for axis in AXES.values() if axis.has_flag):
+        default = ",".join(f"{value:g}" for value in axis.grid)
+        group.add_argument(axis.flag, metavar="VALUES", help=f"{axis.label} ({default})")
+    space_flags.add_flags(group)
+    group.add_argument(
+        "--search",
+        choices=SAMPLERS,
+        metavar="SAMPLER",
+        help=f"Optuna's in place of a grid: {', '.join(SAMPLERS)}",
+    )
+    group.add_argument("--trials", type=int, metavar="N", help="configurations a sampler tries")
+    group.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="replicates of each configuration (1)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="decides all seeds (0)")
+    group.add_argument(
+        "--preset",
+        type=_preset,
+        choices=PRESETS,
+        metavar="SIZE",
+        help="full or quick (full with a GPU, else quick)",
+    )
+    group.add_argument(
+        "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
+    )
+
+
+def _add_goes_on(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--name", help="of the experiment (axes, preset and time)")
+    group.add_argument("--resume", metavar="NAME", help="finish an experiment that was cut short")
+    group.add_argument(
         "--skip-damaged",
         action="store_true",
-        help="with --resume: pass over damaged lines of the ledger, and train those trials again",
+        help="with --resume: train damaged lines' trials again",
     )
-    where.add_argument(
+    group.add_argument(
         "--extend",
         metavar="NAME",
-        help="a new experiment: the command of NAME with these flags changed; takes over what it "
-        "finished",
+        help="its command with these flags changed, as a new experiment",
     )
-    where.add_argument(
+    group.add_argument(
+        "--config", metavar="FILE.toml", help="flags from a file; those given here win"
+    )
+    group.add_argument("--dry-run", action="store_true", help="print the plan and its cost only")
+    group.add_argument(
+        "--log",
+        action="append",
+        metavar="LOGGER",
+        help=f"trials as runs in {', '.join(LOGGERS)}, too",
+    )
+    group.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
+
+
+def _add_machine(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--device", choices=("cpu", "cuda"), help="(cuda if there is a GPU)")
+    group.add_argument("--max-concurrent", type=int, metavar="N", help="trials at a time")
+    group.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads of a trial")
+    group.add_argument("--gpus-per-trial", type=float, metavar="X", help="1, or a fraction")
+    group.add_argument(
+        "--trials-per-gpu", metavar="N", help="that share a GPU, or auto: as measured here (1)"
+    )
+    group.add_argument(
+        "--pack", metavar="K", help="trials that train as one batched model, or auto (1)"
+    )
+    group.add_argument(
         "--checkpoint-every",
         type=float,
         metavar="SECONDS",
-        help=f"how much training a kill may cost ({MachineUse.checkpoint_every_seconds:g})",
+        help=f"that a kill may cost ({MachineUse.checkpoint_every_seconds:g})",
     )
-    where.add_argument(
-        "--config",
-        metavar="FILE.toml",
-        help="flags from a file, such as the experiment.toml of an experiment; those of the "
-        "command line win",
+    group.add_argument(
+        "--max-disk", metavar="SIZE", help="such as 2GB: losers' weights go first (no limit)"
     )
-    where.add_argument("--dry-run", action="store_true", help="print the plan and its cost only")
-    where.add_argument("--device", choices=("cpu", "cuda"), help="cuda if there is a GPU")
-    where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at a time")
-    where.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads of a trial")
-    where.add_argument("--gpus-per-trial", type=float, metavar="X", help="1, or a fraction")
-    where.add_argument(
-        "--trials-per-gpu", metavar="N", help="that share a GPU, or auto: as measured here (1)"
-    )
-    where.add_argument(
-        "--pack",
-        metavar="K",
-        help="trials of a grid that train as one batched model, or auto: as measured here (1)",
-    )
-    where.add_argument(
-        "--max-disk",
-        metavar="SIZE",
-        help="of the experiment's folder, such as 2GB: losers' weights go first (no limit)",
-    )
-    where.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
-    parser.set_defaults(words=())  # the command line with what --config gives: search/run.py
-    return parser
 
 
 def _preset(text: str) -> str:

@@ -13,28 +13,25 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--schedule",
         choices=SCHEDULES,
-        help="after the warm-up: linear to zero; cosine to a tenth; wsd, constant and then linear "
-        "to zero, where a grid over epochs takes one trunk and a branch for each length, and the "
-        f"warm-up is a share of one epoch ({TrainConfig.schedule})",
+        metavar="SHAPE",
+        help=f"{', '.join(SCHEDULES)} ({TrainConfig.schedule})",
     )
     group.add_argument(
         "--decay-fraction",
         type=float,
         metavar="X",
-        help=f"of wsd, the share of all steps that decay ({TrainConfig.decay_fraction:g})",
+        help=f"of wsd: share of steps that decay ({TrainConfig.decay_fraction:g})",
     )
     group.add_argument(
         "--parametrization",
         choices=PARAMETRIZATIONS,
-        help="mup: the best rate stays where it is as the width grows "
-        f"({TrainConfig.parametrization})",
+        metavar="KIND",
+        help=f"{', '.join(PARAMETRIZATIONS)} ({TrainConfig.parametrization})",
     )
     group.add_argument(
-        "--tokens-per-epoch", type=int, metavar="N", help="instead of the preset's (quick 110,000)"
+        "--tokens-per-epoch", type=int, metavar="N", help="the preset's (quick: 110,000)"
     )
-    group.add_argument(
-        "--val-tokens", type=int, metavar="N", help="instead of the preset's (quick 16,384)"
-    )
+    group.add_argument("--val-tokens", type=int, metavar="N", help="the preset's (quick: 16,384)")
 
 
 def check_flags(args: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import storage
 from minigpt_search.search.cli.parser import RESOURCES
+from minigpt_search.search.cli.search_flags import loggers
 from minigpt_search.search.machines.gpu_share import gpus_of_trial
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.disk import check_limit, parse_size
@@ -37,6 +38,7 @@ _WORDS = {
     "checkpoint_every_seconds": "a checkpoint every {} s",
     "max_disk_bytes": "{} on disk",
     "samples": "{} configurations",
+    "loggers": "logged by {}",
 }
 """How each field is said."""
 _TIMED = ("max_concurrent", "threads_per_trial", "gpus_per_trial", "samples")
@@ -63,6 +65,8 @@ def changes_of(
                 f"{experiment.storage.uri}; leave it out"
             )
         changes["max_disk_bytes"] = parse_size(args.max_disk)
+    if args.log is not None:
+        changes["loggers"] = loggers(args)
     changed = experiment.replace(**changes)
     check_limit(changed)
     changes = {k: value for k, value in changes.items() if value != _field(experiment, k)}
@@ -102,6 +106,8 @@ def _shown(value: Any) -> Any:
     """A value of `_WORDS` for the screen: only a limit on disk is as large as that, or none."""
     if value is None:
         return "no limit"
+    if isinstance(value, tuple):
+        return " and ".join(value) or "none"
     return storage(value) if value > 10_000_000 else value
 
 
@@ -171,6 +177,7 @@ _FLAGS = {
     "checkpoint_every_seconds": "--checkpoint-every",
     "max_disk_bytes": "--max-disk",
     "samples": "--trials",
+    "loggers": "--log",
 }
 
 
@@ -188,9 +195,12 @@ def _changed_command(
     text = shlex.join(words)
     for flag in dropped:
         text = re.sub(rf"(^| ){flag}[ =]\S+", "", text)
-    added = [
-        word
-        for flag, value in given.items()
-        for word in (flag, f"{value / 1000:.12g}KB" if flag == "--max-disk" else f"{value:.12g}")
-    ]
+    added = [word for flag, value in given.items() for word in (flag, _word(flag, value))]
     return [*shlex.split(text), *added]
+
+
+def _word(flag: str, value: Any) -> str:
+    """A value as its flag takes it."""
+    if flag == "--log":
+        return ",".join(value)
+    return f"{value / 1000:.12g}KB" if flag == "--max-disk" else f"{value:.12g}"

@@ -7,9 +7,10 @@ import math
 import re
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.extras import need_extra
 from minigpt_search.data.ray.address import is_address
 from minigpt_search.search.records.experiment import check_name
-from minigpt_search.search.records.plan import STOPPERS, Noise
+from minigpt_search.search.records.plan import LOGGERS, STOPPERS, Noise
 from minigpt_search.search.results.confirm import FIRST_ROUND
 from minigpt_search.search.storage.uri import check_uri, is_uri
 
@@ -21,14 +22,13 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Each kind is a group of its own in `--help`."""
-    group = parser.add_argument_group("how long a trial trains")
+    group = parser.add_argument_group("how long, and how sure")
     group.add_argument(
         "--stop",
         choices=STOPPERS,
-        help="end trials that lag behind comparable ones at 1/8, 1/4 or 1/2 of their run; never: "
-        "score them there only (no such scores)",
+        metavar="RULE",
+        help=f"end trials that lag behind: {', '.join(STOPPERS)} (none)",
     )
-    group = parser.add_argument_group("how sure")
     group.add_argument(
         "--paired",
         action=argparse.BooleanOptionalAction,
@@ -39,48 +39,43 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--confirm",
         type=int,
         metavar="K",
-        help="train the K best again with fresh seeds, until the winner is separated from the rest",
+        help="train the K best again with fresh seeds",
     )
     group.add_argument(
         "--confirm-seeds",
         type=int,
         default=Noise.confirm_seeds,
         metavar="N",
-        help=f"with --confirm: at most N fresh seeds of each ({Noise.confirm_seeds})",
+        help=f"fresh seeds of each at most ({Noise.confirm_seeds})",
     )
     group.add_argument(
         "--delta",
         type=float,
         default=Noise.delta_nats,
         metavar="NATS",
-        help="a difference that doesn't matter: what is within it of the best is as good "
-        f"({Noise.delta_nats:g})",
+        help=f"a difference that does not matter ({Noise.delta_nats:g})",
     )
     group.add_argument(
         "--warm-start",
         action="append",
         metavar="NAME",
-        help="begin with what other experiments on the same corpus found (several: commas, or the "
-        "flag again); finished trials of this plan are taken over",
+        help="begin with what other experiments found (several: commas)",
     )
-    group = parser.add_argument_group("how long the search takes")
     group.add_argument(
         "--budget",
         metavar="TIME",
-        help="such as 90s, 30m or 2h, from the command's start: a grid gets fewer tokens an epoch, "
-        "a sampler as many trials as fit (no limit)",
+        help="for the whole search: 90s, 30m, 2h (no limit)",
     )
-    group = parser.add_argument_group("past one machine")
+    group = parser.add_argument_group("past one machine (docs/scaling.md)")
     group.add_argument(
         "--address",
         metavar="ADDRESS",
-        help="of a Ray cluster that trains: auto or HOST:PORT; with --storage",
+        help="of a Ray cluster: auto or HOST:PORT",
     )
     group.add_argument(
         "--storage",
         metavar="URI",
-        help="where the experiment lives: a shared folder's absolute path, s3://BUCKET/FOLDER, "
-        "gs://... (in --out alone)",
+        help="a shared folder, s3://BUCKET/FOLDER, gs://...",
     )
 
 
@@ -92,6 +87,8 @@ def check_flags(args: argparse.Namespace) -> None:
             "step together; leave one of the two out"
         )
     _check_noise(args)
+    loggers(args)
+    check_sampler(args.search, f"--search {args.search}")
     if args.budget is not None:
         parse_budget(args.budget)
         if args.confirm is not None:
@@ -156,3 +153,24 @@ def warm_starts(args: argparse.Namespace) -> tuple[str, ...]:
     """The experiments to begin with, each once. Raises `UserError` for what is no name."""
     words = [word.strip() for text in args.warm_start or () for word in text.split(",")]
     return tuple(dict.fromkeys(check_name(word, "--warm-start") for word in words))
+
+
+def check_sampler(sampler: str | None, where: str) -> None:
+    """Raise `UserError` if the sampler's library is not installed.
+
+    Args:
+        where: the flag that asks for it.
+    """
+    if sampler == "cmaes":
+        need_extra("cmaes", where)
+
+
+def loggers(args: argparse.Namespace) -> tuple[str, ...]:
+    """The loggers of `--log`, each once. Raises `UserError` for one that is unknown or not
+    installed."""
+    words = [word.strip() for text in args.log or () for word in text.split(",")]
+    for word in words:
+        if word not in LOGGERS:
+            raise UserError(f"--log {word}: give one or several of {', '.join(LOGGERS)}")
+        need_extra(word, f"--log {word}")
+    return tuple(dict.fromkeys(words))

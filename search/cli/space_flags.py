@@ -54,18 +54,17 @@ def add_flags(group: argparse._ArgumentGroup) -> None:
         "--space",
         action="append",
         metavar="AXIS=VALUES",
-        help="of any axis: low:high[:log|linear] for a sampler, or v1,v2,... (a sampler's choices, "
-        "a grid's values); a single value fixes it; may be given several times",
+        help="any axis: low:high[:log|linear] or v1,v2,... (again for another)",
     )
     group.add_argument(
         "--objective",
         metavar="WHAT",
-        help="val_loss, or val_loss,COST for a Pareto front: flop (or cost), seconds, params",
+        help="val_loss, or val_loss,COST for a Pareto front",
     )
     group.add_argument(
         "--max-cost",
         metavar="COST",
-        help="what the best configuration may cost: 5e14flop, 30s or 8Mparam (no limit)",
+        help="of the best at most: 5e14flop, 30s, 8Mparam (no limit)",
     )
 
 

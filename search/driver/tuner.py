@@ -28,10 +28,12 @@ from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.driver.interruption import InterruptHandler, NoStorage
 from minigpt_search.search.driver.live_curves import LiveCurves
 from minigpt_search.search.driver.live_study import LiveStudy
+from minigpt_search.search.driver.log_reports import LogReports
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
 from minigpt_search.search.driver.tune_tweaks import DropTrialMetrics, FifoWithoutPreemption
+from minigpt_search.search.loggers.trial_logs import TrialLogs
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.machines.machines import (
     ClusterLost,
@@ -85,13 +87,15 @@ class Search:
         estimator: Estimator | None = None,
         mirror: Mirror | None = None,
         machines: Machines | None = None,
+        logs: TrialLogs | None = None,
     ) -> None:
         """`ledger` grows as trials end. `length` gives a trial's number of steps, for the progress
         line; `estimator` its seconds, where a sampler has a budget; `mirror` is the storage's;
-        `machines` are where trials run: this one by default."""
+        `machines` are where trials run: this one by default; `logs` are the loggers', if any."""
         self.experiment, self.folder, self.ledger, self.length = experiment, folder, ledger, length
         self.clock, self.estimator, self.mirror = clock, estimator, mirror or Mirror()
         self.machines = machines or LocalMachines()
+        self.logs = logs or TrialLogs(experiment, folder, ledger)
         self.session = uuid.uuid4().hex
         self.study = LiveStudy(experiment, folder, ledger)
         self.tried_alone: set[str] = set()
@@ -217,7 +221,7 @@ class Search:
             with self._ray() as here:
                 early_end.find_lost = here.find_lost
                 recorder = Recorder(experiment, folder, ledger, self.mirror)
-                noting = [NoteClock(self.clock), *filter(None, [gate])]
+                noting = [NoteClock(self.clock), LogReports(self.logs), *filter(None, [gate])]
                 shown = [events, live, progress]
                 callbacks = [early_end, recorder, *shown, DropTrialMetrics(), *noting]
                 tuner = self._make_tuner(trials, alone, here, callbacks, gate)

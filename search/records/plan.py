@@ -27,6 +27,8 @@ docs/noise.md has what was measured."""
 NEVER = "never"
 STOPPERS = ("asha", "median", NEVER)
 """The rules of early stopping; `never` scores the rungs and stops nothing."""
+LOGGERS = ("wandb", "mlflow", "trackio")
+"""Who else may get the trials' curves and results (`search/loggers`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +143,14 @@ class StorageUse:
     max_disk_bytes: int | None = None
     """What the experiment's folder may hold (`search/driver/disk_limit.py`); None: as much as there
     is."""
+    loggers: tuple[str, ...] = ()
+    """Of LOGGERS: what its trials are runs of, too."""
 
     def __post_init__(self) -> None:
         if self.uri is not None:
             check_uri(self.uri)
+        if not set(self.loggers) <= set(LOGGERS):
+            raise ValueError(f"loggers {self.loggers}")
 
 
 @dataclass(frozen=True, kw_only=True)

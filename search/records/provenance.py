@@ -34,6 +34,7 @@ corpus is made is not among it, since what it holds has a hash of its own; flags
 sentences are not."""
 ONLY_SHOWN = (
     *("search/driver/live_curves.py", "search/driver/live_study.py"),
+    "search/driver/log_reports.py",
     *("search/driver/progress.py", "search/driver/screen.py"),
     *("search/driver/status_line.py", "search/driver/tensorboard.py", "search/driver/work_done.py"),
     *("search/planning/plan_text.py", "search/results/labels.py"),

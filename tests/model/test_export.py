@@ -71,8 +71,10 @@ def test_the_command_exports_and_refuses_a_folder_with_content(
     words = (str(make_checkpoint(embed_dim=8)), str(folder), "--out", str(shared_home))
     done = run_here("model/export.py", *words)
     assert (done.status, done.err) == (0, "")
+    assert "README.md has neither losses nor the text's licences" in done.out
     assert f'from_pretrained("{folder}")' in done.out
     assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
         "config.json",
         "merges.txt",
         "model.safetensors",

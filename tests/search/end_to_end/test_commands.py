@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 import pytest
 
+from minigpt_search.model.model_card import read_facts
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search import run as run_module
 from minigpt_search.search.records.experiment import read_experiment
@@ -151,6 +152,9 @@ def test_the_rerun_has_the_same_bits_and_its_export_is_named(
     assert record.same_bits and record.val_loss_nats == record.ledger_val_loss_nats
     assert (folder / record.checkpoint.path).is_file()
     assert "model/export.py" in rerun.stdout
+    facts = read_facts(folder / record.checkpoint.path)
+    assert facts is not None and facts.test.nats == record.test_loss_nats
+    assert " ".join(facts.sample.split()) in rerun.stdout
     report = run_here("reports/generate.py", "lr", "--out", str(search_root))
     assert report.status == 0, report.err
     assert (folder / "report" / "report.html").is_file()
