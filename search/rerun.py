@@ -10,6 +10,7 @@ a record of each look; they are counted over all experiments on the corpus.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import sys
 from collections.abc import Sequence
@@ -55,6 +56,7 @@ from minigpt_search.search.records.experiment import (
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, open_ledger
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.trials.sampling import draw_samples
 
 EPOCH_LINES = 20
 """Epochs at most that a log has a line of."""
@@ -92,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"The rerun {result.status}: {result.error}")
             return 1
         record = _score(best, result, corpus, home)
+        _say("sampling")
+        record = dataclasses.replace(record, samples=draw_samples(results, folder, root))
         ledger.append(record)
     _print(record, count_test_evaluations(root, experiment.corpus.content_hash), folder, root)
     # On a GPU sums may be taken in another order each time, and a pack's are rounded otherwise.
@@ -206,7 +210,6 @@ def _print(record: RerunRecord, evaluations: int, folder: Path, root: Path) -> N
         "the same machine" if record.same_machine else "another device, other threads or versions"
     )
     model = folder / record.checkpoint.path
-    _say("sampling")
     loaded, _, content = load_model(model)
     sample = sample_text(loaded, tokenizer_of(content, model, root), PROMPT, tokens=60)
     print(

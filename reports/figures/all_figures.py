@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from minigpt_search.model.records import COMPLETE
+from collections.abc import Sequence
+
+from minigpt_search.model.records import COMPLETE, DIVERGED
 from minigpt_search.reports.figures.axis_plots import around_base, axis_figure
 from minigpt_search.reports.figures.cost_plots import cost_figure, heat_map_figures
 from minigpt_search.reports.figures.learning_curves import (
@@ -12,6 +14,7 @@ from minigpt_search.reports.figures.learning_curves import (
 )
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.figures.speed_plots import predicted_figures, throughput_figure
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.best_rate import best_rate
 from minigpt_search.search.results.results import Results
 
@@ -19,6 +22,7 @@ from minigpt_search.search.results.results import Results
 def all_figures(results: Results) -> list[ReportFigure]:
     """All figures that the finished trials allow; none without a finished trial."""
     experiment, trials = results.experiment, results.trials_frame
+    diverged = trials[trials["status"] == DIVERGED]
     trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
     if trials.empty:
         return []
@@ -35,8 +39,9 @@ def all_figures(results: Results) -> list[ReportFigure]:
                 rates, losses = shown["lr"].tolist(), shown["val_loss_nats"].tolist()
                 optimum = best_rate(rates, losses, experiment.noise.delta_nats)
             inside = optimum is not None and optimum.fits and not optimum.extrapolated
-            figures.append(axis_figure(shown, others, name, optimum if inside else None))
-    figures += heat_map_figures(trials, experiment)
+            out, _ = around_base(diverged, experiment, name)
+            figures.append(axis_figure(shown, others, name, optimum if inside else None, out))
+    figures += heat_map_figures(trials, experiment, diverged)
     if trials["flop"].nunique() > 1:  # else there is nothing to weigh
         figures.append(cost_figure(trials))
     if sampled:
@@ -46,3 +51,17 @@ def all_figures(results: Results) -> list[ReportFigure]:
     timed = trials.dropna(subset=["tokens_per_second"])
     figures += [throughput_figure(timed, experiment)] if len(timed) else []
     return figures + predicted_figures(trials, experiment)
+
+
+def opening(figures: Sequence[ReportFigure], experiment: Experiment) -> list[ReportFigure]:
+    """Those of the `figures` that a report opens with: loss over what was searched, and the curves.
+
+    Two axes are a heat map of a grid, a contour of a sampler's; one axis, or more than two, is loss
+    against the first of them.
+    """
+    axes = experiment.space.axes
+    pictures = ["loss_heat_map", "contour"] if len(axes) == 2 else []
+    pictures += [f"loss_against_{name}" for name in axes] + ["slices"]
+    named = {figure.name: figure for figure in figures}
+    found = [named[name] for name in pictures if name in named][:1]
+    return found + [named[name] for name in ("loss_by_tokens",) if name in named]

@@ -31,6 +31,7 @@ from minigpt_search.model.records import (
     RungRecord,
     Timing,
 )
+from minigpt_search.search.records.samples import Samples
 
 SCHEMA_VERSION = 3
 """Version 2 added the checksum; version 3 losses by document, and what counting scores."""
@@ -122,6 +123,9 @@ class RerunRecord:
     ended_at: str
     test_documents: DocumentLosses | None = None
     """The test loss by document, where the corpus says which token is of which."""
+    samples: tuple[Samples, ...] = ()
+    """What the best, the median and the worst configuration write; none in a record of before that
+    was kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +192,9 @@ def _check_numbers(record: Record) -> None:
         _check_loss(record.val_loss_nats)
         _check_loss(record.ledger_val_loss_nats)
         _check_loss(record.test_loss_nats, record.test_perplexity)
+        for each in record.samples:
+            if each.texts and len(each.texts) != len(each.prompts):
+                raise ValueError("samples that are not one for each prompt")
         return
     if record.status not in STATUSES:
         raise ValueError(f"unknown status {record.status!r}")

@@ -28,6 +28,7 @@ from minigpt_search.reports.figures import (
     sampler_plots,
     speed_plots,
 )
+from minigpt_search.reports.figures.report_figure import Drawing
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord
 from minigpt_search.search.records.plan import CorpusUse, MachineUse, Provenance
@@ -297,7 +298,7 @@ def _long_record(
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures as empty files, for tests of what stands around them."""
     for module in (axis_plots, cost_plots, learning_curves, sampler_plots, speed_plots):
-        monkeypatch.setattr(module, "png_of", lambda figure: b"")
+        monkeypatch.setattr(module, "draw", lambda figure: Drawing(png=b"", svg=""))
 
 
 @pytest.fixture
