@@ -28,6 +28,7 @@ from minigpt_search.search.results.results import Results
 _TEMPLATES = Path(__file__).parent / "templates"
 # What Markdown would read as its own. An underscore inside a word is not (`embed_dim`).
 _MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
+_BREAKABLE = re.compile(r"\S*[-/–—]\S*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,19 @@ def _environment(autoescape: bool) -> jinja2.Environment:
     environment.filters["markdown"] = markdown_text
     environment.filters["one_line"] = one_line  # a line break would end an indented code block
     environment.filters["drawn"] = _drawn
+    environment.filters["words"] = whole_words
     return environment
+
+
+def whole_words(text: str) -> markupsafe.Markup:
+    """`text` with marks around the words that a browser would break at a hyphen or a slash: names,
+    dates, flags (`--`, then `confirm` on the next line). They go to the next line whole."""
+    found, end = markupsafe.Markup(), 0
+    for word in _BREAKABLE.finditer(text):
+        found += markupsafe.escape(text[end : word.start()])
+        found += markupsafe.Markup('<span class="w">{}</span>').format(word[0])
+        end = word.end()
+    return found + markupsafe.escape(text[end:])
 
 
 def _drawn(figure: ReportFigure) -> markupsafe.Markup:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.reports.page.parts import Section, Table
+from minigpt_search.search.answer.commands import Step
 from minigpt_search.search.records.samples import Samples
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
@@ -17,12 +18,12 @@ def samples_section(results: Results, out: str | None) -> Section:
     if not results.complete:
         return Section(title="Samples")
     if not drawn:
-        rerun = command_line("search/rerun.py", results.experiment.name, out=out)
-        how = "No text has been sampled yet. A rerun of the best does it, with the same prompts for"
-        return Section(
-            title="Samples",
-            paragraphs=[f"{how} the best, the median and the worst configuration: {rerun}"],
+        why = (
+            "No text has been sampled yet: a rerun of the best has the best, the median and the "
+            "worst configuration go on from the same prompts"
         )
+        rerun = command_line("search/rerun.py", results.experiment.name, out=out)
+        return Section(title="Samples", steps=[Step(why=why, command=rerun)])
     table = Table(
         name="samples",
         caption="The same prompts under several configurations: sampled at temperature 0.8 from "

@@ -15,6 +15,7 @@ from minigpt_search.reports.page import setup_tables, tables
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.reports.page.seed_tables import configurations_table, rerun_commands
 from minigpt_search.reports.page.trial_tables import finished_trials, trials_without_result
+from minigpt_search.search.answer.commands import Step
 from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.records.experiment import Experiment
@@ -177,8 +178,8 @@ def claims_section(results: Results, out: str | None) -> Section:
     title = "Claims of the recipe's report"
     if not ran_claims(results.experiment):
         command = command_line("search/run.py", "--grid", "claims", out=out)
-        how = f"{RECIPES_REPORT} Its claims are tested by a search of their own: {command}"
-        return Section(title=title, paragraphs=[how])
+        why = f"{RECIPES_REPORT} Its claims are tested by a search of their own"
+        return Section(title=title, steps=[Step(why=why, command=command)])
     experiment, evidence = results.experiment, Evidence(results)
     differences = evidence.recipe_differences()
     size = (

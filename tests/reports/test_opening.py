@@ -77,8 +77,8 @@ def test_it_opens_with_loss_over_what_was_searched_and_the_curves(
 def test_claims_are_where_their_grid_ran(build: Any) -> None:
     elsewhere = build_page(Results(*build.two_rates()))
     assert not {"claims", "scaling_laws"} & {table.name for table in elsewhere.tables}
-    (told,) = next(s for s in elsewhere.sections if s.title.startswith("Claims")).paragraphs
-    assert "Assignment 2" in told and "--grid claims" in told
+    (step,) = next(s for s in elsewhere.sections if s.title.startswith("Claims")).steps
+    assert "Assignment 2" in step.why and "--grid claims" in step.command
     page = build_page(Results(*build.claims()))
     assert {"claims", "scaling_laws"} <= {table.name for table in page.tables}
 
