@@ -51,7 +51,7 @@ def write_report(page: Page, folder: Path, refresh_seconds: int | None = None) -
     readers: Markdown, HTML, and the folders of figures and tables. With `refresh_seconds` an open
     page loads itself again that often."""
     figures = {f"{figure.name}.png": figure.png for figure in page.figures}
-    tables = {f"{t.name}.csv": t.frame.to_csv(index=False).encode() for t in page.tables}
+    tables = {f"{t.name}.csv": t.file for t in page.tables}
     _write_all(folder / "figures", figures)
     _write_all(folder / "tables", tables)
     pages = {

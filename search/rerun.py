@@ -10,6 +10,7 @@ a record of each look; they are counted over all experiments on the corpus.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,7 @@ from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecor
 from minigpt_search.search.results.documents import level_over_documents
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.trials.sampling import draw_samples
 
 EPOCH_LINES = 20
 """Epochs at most that a log has a line of."""
@@ -95,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"The rerun {result.status}: {result.error}")
             return 1
         record = _score(best, result, corpus, home)
+        _say("sampling")
+        record = dataclasses.replace(record, samples=draw_samples(results, folder, root))
         ledger.append(record)
         evaluations = count_test_evaluations(root, experiment.corpus.content_hash)
         sample = _sample(folder / record.checkpoint.path, root)

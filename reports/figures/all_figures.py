@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from minigpt_search.model.records import COMPLETE
+from minigpt_search.model.records import COMPLETE, DIVERGED
 from minigpt_search.reports.figures.axis_plots import around_base, axis_figure
 from minigpt_search.reports.figures.cost_plots import cost_figure, heat_map_figures
 from minigpt_search.reports.figures.counting_lines import common_baseline
@@ -16,6 +18,7 @@ from minigpt_search.reports.figures.learning_curves import (
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.figures.speed_plots import predicted_figures, throughput_figure
 from minigpt_search.reports.figures.step_curves import step_figures
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.best_rate import best_rate
 from minigpt_search.search.results.results import Results
 
@@ -33,6 +36,7 @@ def _learning(results: Results, trials: pd.DataFrame, epochs: pd.DataFrame) -> l
 def all_figures(results: Results) -> list[ReportFigure]:
     """All figures that the finished trials allow; none without a finished trial."""
     experiment, trials = results.experiment, results.trials_frame
+    diverged = trials[trials["status"] == DIVERGED]
     trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
     if trials.empty:
         return []
@@ -52,9 +56,10 @@ def all_figures(results: Results) -> list[ReportFigure]:
             inside = optimum is not None and optimum.fits and not optimum.extrapolated
             of_trials = (configs[trial_id] for trial_id in shown["trial_id"])
             counting = common_baseline(results.baselines, of_trials)
+            out, _ = around_base(diverged, experiment, name)
             optimum = optimum if inside else None
-            figures.append(axis_figure(shown, others, name, optimum, counting))
-    figures += heat_map_figures(trials, experiment)
+            figures.append(axis_figure(shown, others, name, optimum, out, counting))
+    figures += heat_map_figures(trials, experiment, diverged)
     if trials["flop"].nunique() > 1:  # else there is nothing to weigh
         figures.append(cost_figure(trials))
     if sampled:
@@ -64,3 +69,17 @@ def all_figures(results: Results) -> list[ReportFigure]:
     timed = trials.dropna(subset=["tokens_per_second"])
     figures += [throughput_figure(timed, experiment)] if len(timed) else []
     return figures + predicted_figures(trials, experiment)
+
+
+def opening(figures: Sequence[ReportFigure], experiment: Experiment) -> list[ReportFigure]:
+    """Those of the `figures` that a report opens with: loss over what was searched, and the curves.
+
+    Two axes are a heat map of a grid, a contour of a sampler's; one axis, or more than two, is loss
+    against the first of them.
+    """
+    axes = experiment.space.axes
+    pictures = ["loss_heat_map", "contour"] if len(axes) == 2 else []
+    pictures += [f"loss_against_{name}" for name in axes] + ["slices"]
+    named = {figure.name: figure for figure in figures}
+    found = [named[name] for name in pictures if name in named][:1]
+    return found + [named[name] for name in ("loss_by_tokens",) if name in named]

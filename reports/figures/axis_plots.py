@@ -9,8 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.reports.figures.counting_lines import add_counting_lines
-from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
+from minigpt_search.reports.figures.marks import diverged_marks, seeds_intervals
+from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import (
     LOSS_LABEL,
     MANY,
@@ -28,10 +30,18 @@ from minigpt_search.search.results.labels import varies_one_axis
 from minigpt_search.search.space.axes import AXES, Axis
 
 
-def lowest_configuration(trials: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+def lowest_configuration(
+    trials: pd.DataFrame, names: Sequence[str], diverged: pd.DataFrame | None = None
+) -> pd.Series:
     """The values of axes `names` with the lowest mean over their trials (seeds), with that mean as
-    `val_loss_nats` and their number as `seeds`: as the winner is found."""
+    `val_loss_nats` and their number as `seeds`: as the winner is found, so none that diverged with
+    a seed (a row of `diverged`) while there are others."""
     means = configuration_means(trials, names)
+    if diverged is not None:
+        out = set(diverged[list(names)].itertuples(index=False, name=None))
+        found = means[list(names)].itertuples(index=False, name=None)
+        steady = [values not in out for values in found]
+        means = means[steady] if any(steady) else means
     return means.iloc[int(means["val_loss_nats"].argmin())]
 
 
@@ -49,14 +59,21 @@ def configuration_means(trials: pd.DataFrame, names: Sequence[str] | None = None
 
 
 def loss_against(
-    trials: pd.DataFrame, axis: Axis, others: Sequence[str], optimum: BestRate | None = None
+    trials: pd.DataFrame,
+    axis: Axis,
+    others: Sequence[str],
+    optimum: BestRate | None = None,
+    diverged: pd.DataFrame | None = None,
 ) -> Figure:
     """Final validation loss against an axis' values: a line for each configuration of the `others`,
-    a point for each trial, the lowest mean ringed; a fitted optimum is a line across with its
-    interval as a band."""
+    a point for each trial, a bar for the 95% interval of each mean over seeds, the lowest mean
+    ringed; a fitted optimum is a line across with its interval as a band; a cross at the top for
+    each value at which a trial diverged."""
     figure, axes = new_figure()
+    diverged = trials.head(0) if diverged is None else diverged
     if axis.categorical:  # as words, which stand side by side
         trials = trials.assign(**{axis.name: trials[axis.name].map(axis.exact)})
+        diverged = diverged.assign(**{axis.name: diverged[axis.name].map(axis.exact)})
     groups = list(trials.groupby(list(others), sort=True)) if others else [((), trials)]
     distinguished = len(groups) <= MANY
     if not distinguished:
@@ -72,14 +89,18 @@ def loss_against(
                 means = group.groupby(axis.name)["val_loss_nats"].mean()
                 axes.plot(means.index, means, color=colour, linewidth=1.5)
             label = ", ".join(f"{n}={AXES[n].show(v)}" for n, v in zip(others, values, strict=True))
+            axes.lines[-1].set_label(label or "_")
             handles.append(Line2D([], [], label=label or "trials", **style))
-    best = lowest_configuration(trials, [axis.name, *others])
+    if len(groups) == 1 and distinguished:  # of several they would lie over each other
+        handles += seeds_intervals(axes, trials, axis.name, PALETTE[0])
+    best = lowest_configuration(trials, [axis.name, *others], diverged)
     ring: dict[str, Any] = {"marker": "o", "markersize": 15, "linestyle": ""}
     ring |= {"markerfacecolor": "none", "markeredgecolor": "#000000", "markeredgewidth": 1.8}
     axes.plot([best[axis.name]], [best["val_loss_nats"]], **ring)
     lowest = "lowest mean" if best["seeds"] > 1 else "lowest"
     handles.append(Line2D([], [], label=f"{lowest}: {best['val_loss_nats']:.3f} nats", **ring))
-    value_axis(axes, axis, sorted(trials[axis.name].unique()))
+    handles += diverged_marks(axes, diverged[axis.name])
+    value_axis(axes, axis, sorted({*trials[axis.name], *diverged[axis.name]}))
     if optimum is not None:
         limits = axes.get_xlim()  # an interval far wider than the values would squeeze them
         fitted: dict[str, Any] = {"color": PALETTE[1], "linestyle": ":", "linewidth": 2}
@@ -114,14 +135,17 @@ def axis_figure(
     others: list[str],
     name: str,
     optimum: BestRate | None = None,
+    diverged: pd.DataFrame | None = None,
     counting: BaselineRecord | None = None,
 ) -> ReportFigure:
-    """Loss against axis `name`, with a fitted `optimum` and what `counting` scores, if there are
-    any."""
+    """Loss against axis `name`, with a fitted `optimum` and what `counting` scores if there are
+    any, and where `diverged` trials were."""
     axis = AXES[name]
-    best = lowest_configuration(trials, [name, *others])
+    best = lowest_configuration(trials, [name, *others], diverged)
     seeds = f" mean of {best['seeds']:.0f} seeds" if best["seeds"] > 1 else ""
-    found = f"The lowest{seeds}, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
+    found = lowest = (
+        f"The lowest{seeds}, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
+    )
     count = len(trials.groupby(others)) if others else 1
     replicated = len(trials) > len(trials.groupby([name, *others]))
     words = [f"{found} One at the edge of the plot asks for more values on that side."]
@@ -129,9 +153,15 @@ def axis_figure(
         words.append("Points also differ in the other axes.")
     elif replicated:
         words.append(
-            "Points above each other are seeds of one configuration; lines join their means."
+            "Points above each other are seeds of one configuration; lines join their means"
+            + (", bars are the means' 95% intervals." if count == 1 else ".")
         )
-    figure = loss_against(trials, axis, others, optimum)
+    if diverged is not None and len(diverged):
+        shown = list(map(axis.show, sorted(diverged[name].unique())))
+        at = ", ".join(shown) if len(shown) <= MANY else f"values from {shown[0]} to {shown[-1]}"
+        found += f" Diverged, without a loss: {counted(len(diverged), 'trial')}, at {at}."
+        words[0] = f"{found}{words[0].removeprefix(lowest)}"
+    figure = loss_against(trials, axis, others, optimum, diverged)
     if lines := add_counting_lines(figure.axes[0], counting):
         words.append(lines)
     return ReportFigure(
@@ -139,5 +169,5 @@ def axis_figure(
         title=f"Validation loss against {axis.label}",
         alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
         caption=" ".join([found, lines]).strip() if axis.categorical else " ".join(words),
-        png=png_of(figure),
+        drawing=draw(figure),
     )

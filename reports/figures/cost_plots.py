@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -13,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.reports.figures.axis_plots import configuration_means, lowest_configuration
-from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
+from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import (
     LOSS_LABEL,
     PALETTE,
@@ -26,31 +27,38 @@ from minigpt_search.reports.figures.style import (
 )
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.cost import not_dominated
-from minigpt_search.search.space.axes import AXES, Axis
+from minigpt_search.search.space.axes import AXES, Axis, Value
+
+NEARLY_WHITE, NEARLY_BLACK = "#fefefe", "#010101"
+"""Of text on a colour that is the same in dark mode: the page's own colours would change."""
 
 
-def heat_map(trials: pd.DataFrame, across: Axis, up: Axis) -> Figure:
+def heat_map(
+    trials: pd.DataFrame, across: Axis, up: Axis, diverged: pd.DataFrame | None = None
+) -> Figure:
     """The lowest validation loss, a mean over seeds, of each pair of two axes' values, over all
-    else that varies; a pair that was not tried is left blank. The best pair is framed."""
+    else that varies; a pair without a result says whether it diverged or was not tried. The best
+    pair is framed."""
+    diverged = trials.head(0) if diverged is None else diverged
     means = configuration_means(trials)
     table = means.pivot_table("val_loss_nats", index=up.name, columns=across.name, aggfunc="min")
+    table = table.reindex(
+        index=sorted({*table.index, *diverged[up.name]}),
+        columns=sorted({*table.columns, *diverged[across.name]}),
+    )
     figure, axes = new_figure(height_inches=1.6 + 0.62 * len(table))
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     values = table.to_numpy(dtype=float)
     image = axes.imshow(values, cmap="cividis", aspect="auto", origin="lower")
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2
-    for row, column in np.ndindex(values.shape):
-        value = values[row, column]
-        text, colour = ("–", "#333333") if np.isnan(value) else (f"{value:.3f}", "white")
-        if value > middle:  # cividis is light at its upper end
-            colour = "black"
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=TEXT_POINTS)
-    row, column = np.unravel_index(np.nanargmin(values), values.shape)
+    _cell_texts(axes, table, set(zip(diverged[up.name], diverged[across.name], strict=True)))
+    best = lowest_configuration(trials, [n for n in trials.columns if n in AXES], diverged)
+    row = list(table.index).index(best[up.name])
+    column = list(table.columns).index(best[across.name])
     frame: dict[str, Any] = {"fill": False, "edgecolor": PALETTE[1], "linewidth": 3}
-    axes.add_patch(Rectangle((float(column) - 0.48, float(row) - 0.46), 0.96, 0.92, **frame))
-    axes.set_xticks(range(len(table.columns)), labels=[f"{v:g}" for v in table.columns])
-    axes.set_yticks(range(len(table.index)), labels=[f"{v:g}" for v in table.index])
+    axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, **frame))
+    axes.set_xticks(range(len(table.columns)), labels=map(across.show, table.columns))
+    axes.set_yticks(range(len(table.index)), labels=map(up.show, table.index))
     axes.tick_params(length=0)
     axes.set_xlabel(across.label)
     axes.set_ylabel(up.label)
@@ -58,6 +66,21 @@ def heat_map(trials: pd.DataFrame, across: Axis, up: Axis) -> Figure:
     bar.set_label("validation loss (nats)", fontsize=TEXT_POINTS)
     bar.ax.tick_params(labelsize=TEXT_POINTS)
     return figure
+
+
+def _cell_texts(axes: Axes, table: pd.DataFrame, diverged: set[tuple[Value, Value]]) -> None:
+    """Each cell's loss in a colour that is read on its own, in dark mode too."""
+    values = table.to_numpy(dtype=float)
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    size = TEXT_POINTS if values.shape[1] <= 7 else TEXT_POINTS * 7 / values.shape[1]
+    for row, column in np.ndindex(values.shape):
+        value, pair = values[row, column], (table.index[row], table.columns[column])
+        text, colour = f"{value:.3f}", NEARLY_WHITE
+        if np.isnan(value):
+            text, colour = "× diverged" if pair in diverged else "–", "#333333"
+        elif value > middle:  # cividis is light at its upper end
+            colour = NEARLY_BLACK
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
 
 
 def pareto_front(trials: pd.DataFrame) -> pd.DataFrame:
@@ -97,29 +120,33 @@ def loss_against_cost(trials: pd.DataFrame) -> Figure:
     return figure
 
 
-def heat_map_figures(trials: pd.DataFrame, experiment: Experiment) -> list[ReportFigure]:
-    """The heat map of a grid over epochs and width, if it is one."""
-    across, up = AXES["epochs"], AXES["embed_dim"]
-    if experiment.plan.sampler is not None or not {across.name, up.name} <= set(
-        experiment.space.axes
-    ):
+def heat_map_figures(
+    trials: pd.DataFrame, experiment: Experiment, diverged: pd.DataFrame
+) -> list[ReportFigure]:
+    """The heat map of a grid over two axes, or over epochs and width among others; none of any
+    other search."""
+    names = list(experiment.space.axes)
+    pair = ["epochs", "embed_dim"] if {"epochs", "embed_dim"} <= set(names) else names
+    if experiment.plan.sampler is not None or len(pair) != 2:
         return []
+    across, up = (AXES[name] for name in pair)
     if trials[across.name].nunique() < 2 or trials[up.name].nunique() < 2:
         return []
-    best = lowest_configuration(trials, list(experiment.space.axes))
+    best = lowest_configuration(trials, names, diverged)
     found = (
-        f"The lowest, {best['val_loss_nats']:.3f} nats, is at {best[across.name]:g} epochs and "
-        f"width {best[up.name]:g}."
+        f"The lowest, {best['val_loss_nats']:.3f} nats, is at {across.label} "
+        f"{across.show(best[across.name])} and {up.label} {up.show(best[up.name])}."
     )
+    others = "the lowest of all else that varies, " if len(names) > 2 else ""
+    unsteady = " One that diverged with a seed is not framed." if len(diverged) else ""
     return [
         ReportFigure(
             name="loss_heat_map",
-            title="Validation loss over epochs and width",
-            alt=f"Heat map of the lowest validation loss by epochs and embedding dimension. "
-            f"{found}",
-            caption=f"{found} Darker is lower; each cell is the lowest of all else that varies, "
-            "seeds averaged, and – was not tried. Both axes cost more to the right and to the top.",
-            png=png_of(heat_map(trials, across, up)),
+            title=f"Validation loss over {across.label} and {up.label}",
+            alt=f"Heat map of the lowest validation loss by {across.label} and {up.label}. {found}",
+            caption=f"{found} Darker is lower; each cell is {others}the mean over its seeds, and – "
+            f"was not tried.{unsteady}",
+            drawing=draw(heat_map(trials, across, up, diverged)),
         )
     ]
 
@@ -150,5 +177,5 @@ def cost_figure(trials: pd.DataFrame) -> ReportFigure:
         alt=f"Validation loss against floating-point operations with the Pareto front. {found}",
         caption=f"{found} What lies above the stepped line cost as much as a better one or more. "
         "A front that is still steep at its right end says that more training may pay.",
-        png=png_of(loss_against_cost(trials)),
+        drawing=draw(loss_against_cost(trials)),
     )

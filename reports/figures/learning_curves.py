@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from minigpt_search.data.common.formatting import counted, perplexity
-from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
+from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import (
     CROWD,
     HIGHLIGHTED,
@@ -43,10 +43,12 @@ def learning_curves(epochs: pd.DataFrame, against: str, unit: str = NATS) -> Fig
     scale, count = unit_of_axis(epochs[against].max(), against)
     for trial, label, style in _trials(epochs, validation):
         x = trial[against] / scale
+        name = trial["trial"].iloc[0]
         if label is not None:
-            axes.plot(x, trial[training], linestyle="--", markerfacecolor="w", **style)
+            hollow = style | {"linestyle": "--", "markerfacecolor": "w"}
+            axes.plot(x, trial[training], label=f"{name}, training", **hollow)
             handles.append(Line2D([], [], label=label, **style))
-        axes.plot(x, trial[validation], **style)
+        axes.plot(x, trial[validation], label=f"{name}, validation", **style)
     styles = line_style("#333333", "o")
     handles += _rest_handle(epochs)
     handles.append(Line2D([], [], label="validation", **styles))
@@ -84,7 +86,7 @@ def perplexity_by_epoch(epochs: pd.DataFrame) -> Figure:
     figure, axes = new_figure()
     handles = []
     for trial, label, style in _trials(epochs):
-        axes.plot(trial["epoch"], trial["val_perplexity"], **style)
+        axes.plot(trial["epoch"], trial["val_perplexity"], label=trial["trial"].iloc[0], **style)
         if label is not None:
             handles.append(Line2D([], [], label=label, **style))
     log = epochs["val_perplexity"].max() >= 10 * epochs["val_perplexity"].min()
@@ -156,7 +158,8 @@ def generalisation_gap(epochs: pd.DataFrame) -> Figure:
     handles = []
     axes.axhline(0, color="#333333", linewidth=1)
     for trial, label, style in _trials(epochs):
-        axes.plot(trial["epoch"], trial["val_loss_nats"] - trial["train_loss_nats"], **style)
+        gap = trial["val_loss_nats"] - trial["train_loss_nats"]
+        axes.plot(trial["epoch"], gap, label=trial["trial"].iloc[0], **style)
         if label is not None:
             handles.append(Line2D([], [], label=label, **style))
     _epoch_axis(axes, epochs)
@@ -192,7 +195,7 @@ def learning_figures(epochs: pd.DataFrame) -> list[ReportFigure]:
             alt=f"Lines of training and validation loss against {title} for {_count(epochs)}. "
             f"{_ends(epochs)}",
             caption=caption,
-            png=png_of(learning_curves(epochs, column)),
+            drawing=draw(learning_curves(epochs, column)),
         )
         for column, name, title, caption in against
     ]
@@ -214,7 +217,7 @@ def bits_figures(epochs: pd.DataFrame) -> list[ReportFigure]:
             f"{_count(epochs)}. {ends}",
             caption=f"{words} {ends} Training loss (dashed) is a mean over the whole epoch, "
             "measured with dropout.",
-            png=png_of(learning_curves(epochs, column, BITS)),
+            drawing=draw(learning_curves(epochs, column, BITS)),
         )
         for column, name, title, words in against
     ]
@@ -229,7 +232,7 @@ def perplexity_figure(epochs: pd.DataFrame) -> ReportFigure:
         f"{perplexity(best)}.",
         caption="Perplexity is the exponential of validation loss: among how many equally likely "
         f"tokens the model is undecided. The lowest ends at {perplexity(best)}.",
-        png=png_of(perplexity_by_epoch(epochs)),
+        drawing=draw(perplexity_by_epoch(epochs)),
     )
 
 
@@ -246,7 +249,7 @@ def gap_figure(epochs: pd.DataFrame) -> ReportFigure:
         caption=f"Validation less training loss. {ends} Above zero the training text is fitted "
         "better than unseen text. Below zero is usual in the first epochs: training loss is a mean "
         "over the epoch, with dropout.",
-        png=png_of(generalisation_gap(epochs)),
+        drawing=draw(generalisation_gap(epochs)),
     )
 
 

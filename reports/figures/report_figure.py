@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 from PIL import Image
 
+from minigpt_search.reports.figures.svg import svg_of, with_ids_of
+
 DOTS_PER_INCH = 160
 MOST_BYTES = 290_000
 """Of a figure's file: the page stays light."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure as it is drawn, for both kinds of reader."""
+
+    png: bytes
+    """On white, for a code host and for slides: figures/NAME.png."""
+    svg: str
+    """An `<svg>` element whose colours are the page's variables: it follows dark mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +36,24 @@ class ReportFigure:
     """What it shows, for those who can't see it."""
     caption: str
     """What to see in it."""
-    png: bytes
+    drawing: Drawing = field(repr=False)
+
+    @property
+    def png(self) -> bytes:
+        """The figure's file."""
+        return self.drawing.png
+
+    @property
+    def svg(self) -> str:
+        """The figure as an element of the page, under ids of its own."""
+        return with_ids_of(self.drawing.svg, self.name)
+
+
+def draw(figure: Figure) -> Drawing:
+    """The figure as both, laid out once. The same ledger gives the same bytes."""
+    png = png_of(figure)
+    figure.set_layout_engine("none")  # where everything lies is known now
+    return Drawing(png=png, svg=svg_of(figure))
 
 
 def png_of(figure: Figure) -> bytes:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
+from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import PALETTE, TEXT_POINTS
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.results import Results
@@ -64,9 +64,10 @@ def _distribution(axis: Axis, values: Sequence[Any]) -> optuna.distributions.Bas
 
     if any(isinstance(value, bool | str) for value in values):
         return CategoricalDistribution(sorted(set(values), key=str))
+    log = axis.log and min(values) > 0  # no weight decay at all is a value too
     if axis.integer:
-        return IntDistribution(int(min(values)), int(max(values)), log=axis.log)
-    return FloatDistribution(min(values), max(values), log=axis.log)
+        return IntDistribution(int(min(values)), int(max(values)), log=log)
+    return FloatDistribution(min(values), max(values), log=log)
 
 
 def parallel_coordinates(study: optuna.Study) -> Figure:
@@ -119,7 +120,7 @@ def contour(study: optuna.Study, names: Sequence[str]) -> Figure:
     return _drawn(lambda plots: plots.plot_contour(study, params=list(names)), 6.5, 4.6)
 
 
-def _drawn(draw: Callable[[Any], Any], width: float, height: float, fitted: bool = False) -> Figure:
+def _drawn(plot: Callable[[Any], Any], width: float, height: float, fitted: bool = False) -> Figure:
     """What Optuna draws, at our size, with pyplot's state as it was before. `fitted` is for what
     has no axes on top of each other."""
     matplotlib.use("Agg")  # no display
@@ -128,7 +129,7 @@ def _drawn(draw: Callable[[Any], Any], width: float, height: float, fitted: bool
 
     style: Any = {"font.size": TEXT_POINTS - 1.5, "axes.titlesize": 1, "axes.titlecolor": "white"}
     with _quiet(), plt.style.context("default"), plt.rc_context(style):
-        drawn = draw(plots)
+        drawn = plot(plots)
         axes = getattr(drawn, "flat", [drawn])[0]
         figure: Figure = axes.figure
         figure.set_size_inches(width, height)
@@ -183,7 +184,7 @@ def sampler_figures(results: Results) -> list[ReportFigure]:
             caption="Each dot is a trial, the darker the later it was tried. A trend in one panel "
             "is an axis that matters by itself; dots that crowd together show where the sampler "
             "came to look.",
-            png=png_of(slices(study)),
+            drawing=draw(slices(study)),
         )
     ]
     if len(experiment.space.axes) < 2:
@@ -201,7 +202,7 @@ def sampler_figures(results: Results) -> list[ReportFigure]:
             caption=f"Of {all_or_best}. A line is a trial, from its loss on the left through its "
             "values; the darker, the lower the loss. Where dark lines run together lies the "
             "region that works.",
-            png=png_of(parallel_coordinates(make_study(experiment.space.axes, best))),
+            drawing=draw(parallel_coordinates(make_study(experiment.space.axes, best))),
         ),
         ReportFigure(
             name="importances",
@@ -212,7 +213,7 @@ def sampler_figures(results: Results) -> list[ReportFigure]:
             caption=f"How much of the difference between good and bad trials each axis explains "
             f"(PED-ANOVA): most of it {first}. It is about the range that was searched, and trials "
             "that a sampler placed.",
-            png=png_of(drawn),
+            drawing=draw(drawn),
         ),
         ReportFigure(
             name="contour",
@@ -220,7 +221,7 @@ def sampler_figures(results: Results) -> list[ReportFigure]:
             alt=f"Contour of validation loss over {first} and {second} with {count} as dots.",
             caption="The two axes that matter most; dots are trials, and between them the loss is "
             "interpolated, not measured. Darker is lower.",
-            png=png_of(contour(study, (first, second))),
+            drawing=draw(contour(study, (first, second))),
         ),
     ]
     return figures

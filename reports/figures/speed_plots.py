@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
+from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import (
     CHARACTER_INCHES,
     MANY_BARS,
@@ -33,7 +33,7 @@ def throughput(trials: pd.DataFrame) -> Figure:
         axes.plot(range(1, len(trials) + 1), speed, linestyle="", marker="o", color=PALETTE[0])
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("trial, in the order of the experiments table")
+        axes.set_xlabel("trial, in the order of the axes, or of losses")
         axes.set_ylabel(label)
         return figure
     names = [textwrap.fill(name, 30) for name in trials["trial"]]
@@ -100,7 +100,7 @@ def throughput_figure(trials: pd.DataFrame, experiment: Experiment) -> ReportFig
         f"{counted(experiment.machine.max_concurrent, 'trial')} ran at a time with "
         f"{counted(experiment.machine.threads_per_trial, 'thread')} each: "
         f"speeds that differ can also mean a busy machine.{packed}",
-        png=png_of(throughput(trials)),
+        drawing=draw(throughput(trials)),
     )
 
 
@@ -126,6 +126,6 @@ def predicted_figures(trials: pd.DataFrame, experiment: Experiment) -> list[Repo
             alt=f"Actual seconds of each trial against predicted ones. {found}",
             caption=f"{found} Above the dashed line a trial took longer than its share of the "
             "prediction, which is by floating-point operations.",
-            png=png_of(predicted_time(trials, predicted)),
+            drawing=draw(predicted_time(trials, predicted)),
         )
     ]

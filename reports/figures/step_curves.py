@@ -23,7 +23,7 @@ from minigpt_search.reports.figures.learning_curves import (
     label_against,
     unit_of_axis,
 )
-from minigpt_search.reports.figures.report_figure import ReportFigure, png_of
+from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import (
     MANY,
     MARKERS,
@@ -186,7 +186,7 @@ def step_figures(curves: pd.DataFrame, unit: str = NATS) -> list[ReportFigure]:
             title=f"{noun} against {title}",
             alt=f"Lines of training and validation loss against {title} for {count}. {ends}",
             caption=caption,
-            png=png_of(loss_curves(curves, against, unit)),
+            drawing=draw(loss_curves(curves, against, unit)),
         )
         for against, file, title, caption in drawn
     ]
@@ -204,7 +204,7 @@ def gradient_figure(curves: pd.DataFrame) -> ReportFigure:
         caption="Mean norm of the gradient before clipping, over the steps since the point before. "
         f"The largest of a single step is {largest:.3g}. A norm that rises or jumps late in a run "
         "is a rate near the edge of what trains.",
-        png=png_of(gradient_norms(curves)),
+        drawing=draw(gradient_norms(curves)),
     )
 
 

@@ -83,7 +83,8 @@ def value_axis(axes: Axes, axis: Axis, values: Sequence[Value]) -> None:
         axes.set_xlabel(axis.label)
         axes.margins(x=0.25)
         return
-    if axis.log:
+    log = axis.log and min(values) > 0  # no weight decay at all is a value too
+    if log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     # A sampler's values have more digits than anyone reads at a tick.
@@ -91,13 +92,13 @@ def value_axis(axes: Axes, axis: Axis, values: Sequence[Value]) -> None:
     if each:
         axes.xaxis.set_major_locator(FixedLocator(list(values)))
         axes.xaxis.set_minor_locator(NullLocator())
-    elif axis.log:
+    elif log:
         axes.xaxis.set_major_locator(log_locator(values[0], values[-1]))
-    crowded = _crowded(values, math.log if axis.log else float) if each else set()
+    crowded = _crowded(values, math.log if log else float) if each else set()
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: "" if value in crowded else f"{value:g}")
     )
-    parts = ([axis.unit] if axis.unit else []) + (["log scale"] if axis.log else [])
+    parts = ([axis.unit] if axis.unit else []) + (["log scale"] if log else [])
     axes.set_xlabel(axis.label + (f" ({', '.join(parts)})" if parts else ""))
 
 

@@ -110,7 +110,6 @@ def compare_page(searches: list[Results]) -> Page:
         title=" against ".join(names) if len(names) == 2 else ", ".join(names),
         begun="",
         summary=text,
-        headline={},
         cautions=_cautions(searches),
         sections=sections,
     )

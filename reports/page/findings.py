@@ -1,8 +1,7 @@
-"""What the ledger says in sentences: the summary, its numbers, how far it can be trusted."""
+"""What the ledger says in sentences: the summary, how far it came, how far it can be trusted."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, perplexity, sentence, times
@@ -33,25 +32,13 @@ def summary(results: Results) -> str:
     return f"Best{so_far}: {found.configuration.label} with {numbers} ({progress(results)})."
 
 
-def headline(results: Results) -> dict[str, str]:
-    """The few numbers that stand first on the page."""
-    found, tiles = results.winner, {}
-    if found is not None:
-        mean, seeds = found.estimate.mean, found.estimate.n
-        bits_per_nat = found.trial.final.val_bits_per_byte / found.trial.final.val_loss_nats
-        of = f" (mean of {seeds} seeds)" if seeds > 1 else ""
-        tiles = {
-            "Best": found.configuration.label,
-            "Validation loss": f"{mean:.4f} nats{of}",
-            "Perplexity": perplexity(math.exp(mean)),
-            "Bits per byte": f"{bits_per_nat * mean:.4f}",
-        }
+def progress_and_time(results: Results) -> str:
+    """How many trials ended how, and what all of them took."""
     # The clock of a packed trial is that of its whole pack; a trunk's time is its own trial's.
     seconds = sum(
         (trial.timing.total() - trial.trunk_seconds) / trial.pack for trial in results.trials
     )
-    finished = f"{len(results.complete)} of {results.trials_so_far}"
-    return tiles | {"Trials finished": finished, "Time of all trials": duration(seconds)}
+    return f"{progress(results)}; {duration(seconds)} of trials"
 
 
 def cautions(results: Results, alarms: Sequence[str]) -> list[str]:

@@ -15,15 +15,23 @@ from minigpt_search.reports.claims.scaling_laws import expectations
 from minigpt_search.reports.page import setup_tables, tables
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.reports.page.seed_tables import configurations_table, rerun_commands
-from minigpt_search.search.answer.endings import not_run_yet, without_result
+from minigpt_search.reports.page.trial_tables import finished_trials, trials_without_result
+from minigpt_search.search.answer.commands import Step
+from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
-from minigpt_search.search.answer.text_table import trials_table
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.labels import short_label, trial_label, varies_one_axis
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, configuration_label
 from minigpt_search.search.space.objective import counted_length
+
+RECIPES_REPORT = (
+    "The recipe that this program starts from is that of “Assignment 2: Building a Mini-GPT "
+    "Transformer from Scratch”, whose report has its author's numbers, on another corpus and a "
+    "T4 GPU."
+)
+CLAIMS_VARY = {"lr", "epochs", "embed_dim", "seq_len"}
 
 
 def architecture_section(experiment: Experiment) -> Section:
@@ -84,23 +92,17 @@ def data_section(experiment: Experiment) -> Section:
 
 
 def trials_section(results: Results) -> Section:
-    experiment, frame = results.experiment, trials_table(results, cost=True)
-    if frame.empty:
-        return Section(title="Experiments", paragraphs=["No trial has finished yet."])
-    trials = Table(
-        name="experiments",
-        caption="Finished trials; losses in nats per token, perplexity and bits per byte on the "
-        "validation split, FLOP of the training",
-        frame=frame,
-        marked_row=next((i for i, n in enumerate(frame["notes"]) if n.startswith("best")), None),
-    )
+    experiment = results.experiment
+    if not results.complete:
+        return Section(title="Trials", paragraphs=["No trial has finished yet."])
+    trials = finished_trials(results)
     paragraphs = [sentence] if (sentence := limit_sentence(results)) else []
     if varies_one_axis(experiment):
         base = configuration_label(experiment.space.base, list(experiment.space.axes))
         paragraphs += [f"One axis is varied at a time around the baseline, {base}."]
     seeds = configurations_table(results)
     if len(seeds) == len(results.trials):  # one seed each: the same rows again
-        return Section(title="Experiments", paragraphs=paragraphs, tables=[trials])
+        return Section(title="Trials", paragraphs=paragraphs, tables=[trials])
     best = results.winning_trial
     label = short_label(experiment, best.config) if best else None
     fresh = ", the search's and fresh ones (the answer is of fresh ones alone)"
@@ -112,15 +114,23 @@ def trials_section(results: Results) -> Section:
         "time and FLOP of one seed",
         frame=seeds,
         marked_row=seeds["configuration"].tolist().index(label) if label else None,
+        sortable=True,
+        file_only=("configuration",),
     )
-    return Section(title="Experiments", paragraphs=paragraphs, tables=[means, trials])
+    return Section(title="Trials", paragraphs=paragraphs, tables=[means, trials])
 
 
 def front_section(results: Results) -> Section:
     objectives = results.experiment.plan.objectives
-    if len(objectives) < 2 or (frame := front_table(results)).empty:
+    if len(objectives) < 2 or (frame := front_table(results, by_axis=True)).empty:
         return Section(title="Pareto front")
-    table = Table(name="front", caption=front_sentence(results), frame=frame)
+    table = Table(
+        name="front",
+        caption=front_sentence(results),
+        frame=frame,
+        sortable=True,
+        file_only=("configuration",),
+    )
     return Section(title="Pareto front", tables=[table])
 
 
@@ -129,16 +139,11 @@ def without_result_section(results: Results) -> Section:
     paragraphs = []
     if missing:
         paragraphs = [f"Planned and not run yet: {missing} of {planned} trials."]
-    frame = without_result(results)
-    table = Table(
-        name="without_result",
-        caption="Stopped, diverged and failed trials: they have no result to compare",
-        frame=frame,
-    )
+    table = trials_without_result(results)
     return Section(
         title="Trials without a result",
         paragraphs=paragraphs,
-        tables=[] if frame.empty else [table],
+        tables=[table] if table else [],
     )
 
 
@@ -164,7 +169,18 @@ def by_epoch_section(results: Results) -> Section:
     )
 
 
+def ran_claims(experiment: Experiment) -> bool:
+    """Whether the search is over the claims' grid: one axis at a time, all that they vary."""
+    return varies_one_axis(experiment) and set(experiment.space.axes) >= CLAIMS_VARY
+
+
 def claims_section(results: Results, out: str | None) -> Section:
+    """The claims' table where their grid ran, else how to have it."""
+    title = "Claims of the recipe's report"
+    if not ran_claims(results.experiment):
+        command = command_line("search/run.py", "--grid", "claims", out=out)
+        why = f"{RECIPES_REPORT} Its claims are tested by a search of their own"
+        return Section(title=title, steps=[Step(why=why, command=command)])
     experiment, evidence = results.experiment, Evidence(results)
     apart = differences(experiment)
     size = (
@@ -181,8 +197,8 @@ def claims_section(results: Results, out: str | None) -> Section:
     base = experiment.space.base
     tokens = counted_length(base, experiment.corpus.manifest).tokens_per_epoch
     return Section(
-        title="Claims of the assignment",
-        paragraphs=[size, evidence.rule()],
+        title=title,
+        paragraphs=[RECIPES_REPORT, size, evidence.rule()],
         tables=[
             Table(
                 name="claims",

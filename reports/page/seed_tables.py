@@ -12,14 +12,15 @@ from minigpt_search.model.records import COMPLETE, STATUSES
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import by_configuration, losses
 from minigpt_search.search.results.cost import trained_flop
-from minigpt_search.search.results.labels import short_label, trial_label
+from minigpt_search.search.results.labels import axis_values, short_label, trial_label
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.statistics import estimate
 
 
 def configurations_table(results: Results) -> pd.DataFrame:
-    """A row a configuration, in the order of the experiments table: how many of its seeds ended
-    how, the mean of their losses with spread and 95% interval, and what one of them costs."""
+    """A row a configuration with its axes' values, in the order of the trials' frame: how many of
+    its seeds ended how, the mean of their losses with spread and 95% interval, and what one of them
+    costs."""
     rows = []
     records = {trial.trial_id: trial for trial in results.trials}
     ordered = [records[trial_id] for trial_id in results.trials_frame["trial_id"]]
@@ -27,6 +28,7 @@ def configurations_table(results: Results) -> pd.DataFrame:
         done = [trial for trial in trials if trial.status == COMPLETE]
         row: dict[str, Any] = {
             "configuration": short_label(results.experiment, config),
+            **axis_values(results.experiment, config),
             "seeds": _endings(trials),
         }
         if done:
@@ -41,7 +43,14 @@ def configurations_table(results: Results) -> pd.DataFrame:
             if known.low is not None:
                 row["val_loss_interval"] = f"{known.low:.4f} to {known.high:.4f}"
         rows.append(row)
-    names = ["configuration", "seeds", "train_loss_nats", "val_loss_nats", "val_loss_sd"]
+    names = [
+        "configuration",
+        *results.experiment.space.axes,
+        "seeds",
+        "train_loss_nats",
+        "val_loss_nats",
+        "val_loss_sd",
+    ]
     names += ["val_loss_interval", "total_seconds", "flop"]
     return pd.DataFrame(rows, columns=names)
 

@@ -22,6 +22,7 @@ from minigpt_search.data.common.formatting import (
     storage,
     yes_no,
 )
+from minigpt_search.search.space.axes import AXES
 
 MISSING = "–"
 
@@ -64,6 +65,8 @@ COLUMNS = {
     # results
     "trial": Column(heading="Trial"),
     "configuration": Column(heading="Configuration"),
+    "trial_id": Column(heading="Id"),
+    "seed": _number("Seed", "{:.0f}"),
     "epoch": _number("Epoch", "{:.0f}"),
     "epochs": _number("Epochs", "{:.0f}"),
     "train_loss_nats": _number("Train loss", "{:.4f}"),
@@ -77,6 +80,9 @@ COLUMNS = {
     "training_seconds": Column(heading="Training", write=duration, numeric=True),
     "total_seconds": Column(heading="Time", write=duration, numeric=True),
     "notes": Column(heading="Notes"),
+    "model": Column(heading="Model"),
+    "prompt": Column(heading="Prompt"),
+    "continuation": Column(heading="It goes on"),
     # trials without a result
     "status": Column(heading="Status"),
     "steps": _number("Steps", "{:,.0f}"),
@@ -145,12 +151,17 @@ class Shown:
 def _column(name: str) -> Column:
     if name.startswith("search:"):
         return Column(heading=one_line(name.removeprefix("search:")))
+    if name not in COLUMNS and name in AXES:
+        axis = AXES[name]
+        unit = f" ({axis.unit})" if axis.unit else ""
+        heading = f"{axis.label[:1].upper()}{axis.label[1:]}{unit}"
+        return Column(heading=heading, write=axis.show, numeric=not axis.categorical)
     return COLUMNS[name]
 
 
 def show(frame: pd.DataFrame) -> Shown:
     """`frame` as text, by the columns' names; a missing value is a dash. A column `search:NAME`
-    holds what is of the experiment called NAME."""
+    holds what is of the experiment called NAME; one named as an axis, that axis' values."""
     columns = [_column(str(name)) for name in frame.columns]
     rows = [
         [

@@ -12,6 +12,7 @@ from minigpt_search.data.common.formatting import counted
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.configurations import diverged, mean_loss
 from minigpt_search.search.results.cost import mean_cost, pareto_front, within_limit
+from minigpt_search.search.results.labels import axis_values
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import configuration_label
 from minigpt_search.search.space.objective import FLOP, PARAMETERS, SECONDS, parse_max_cost
@@ -19,8 +20,9 @@ from minigpt_search.search.space.objective import FLOP, PARAMETERS, SECONDS, par
 _COLUMNS = {FLOP: "flop", SECONDS: "training_seconds", PARAMETERS: "parameters"}
 
 
-def front_table(results: Results) -> pd.DataFrame:
-    """A row for each configuration that no other beats in loss and cost, the cheapest first."""
+def front_table(results: Results, by_axis: bool = False) -> pd.DataFrame:
+    """A row for each configuration that no other beats in loss and cost, the cheapest first;
+    with a column for each axis if it is to be `by_axis`, beside the label."""
     experiment = results.experiment
     unit = experiment.plan.objectives[1]
     rows = []
@@ -28,6 +30,7 @@ def front_table(results: Results) -> pd.DataFrame:
         loss = mean_loss(trials)
         row = {
             "configuration": configuration_label(trials[0].config, list(experiment.space.axes)),
+            **(axis_values(experiment, trials[0].config) if by_axis else {}),
             _COLUMNS[unit]: mean_cost(trials, unit),
             "val_loss_nats": loss,
             "val_perplexity": math.exp(loss),

@@ -33,6 +33,7 @@ from minigpt_search.model.records import (
     Timing,
     TrialCurve,
 )
+from minigpt_search.search.records.samples import Samples
 
 SCHEMA_VERSION = 4
 """Version 2 added the checksum; version 3 losses by document, and what counting scores; version 4
@@ -133,6 +134,9 @@ class RerunRecord:
     """The test loss by document, where the corpus says which token is of which."""
     train_eval_loss_nats: float | None = None
     """As a trial's; None in a record of before that was kept."""
+    samples: tuple[Samples, ...] = ()
+    """What the best, the median and the worst configuration write; none in a record of before that
+    was kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +204,9 @@ def _check_numbers(record: Record) -> None:
         _check_loss(record.ledger_val_loss_nats)
         _check_loss(record.test_loss_nats, record.test_perplexity)
         _check_loss(record.train_eval_loss_nats or 0.0)
+        for each in record.samples:
+            if each.texts and len(each.texts) != len(each.prompts):
+                raise ValueError("samples that are not one for each prompt")
         return
     if record.status not in STATUSES:
         raise ValueError(f"unknown status {record.status!r}")

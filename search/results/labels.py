@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.space.axes import AXES, configuration_label
+from minigpt_search.search.space.axes import AXES, Value, configuration_label
 
 
 def _seed(experiment: Experiment, replicate: int) -> str:
@@ -36,3 +36,8 @@ def trial_label(experiment: Experiment, config: RunConfig, replicate: int) -> st
     """A trial wherever it is named, on the screen, in tables, figures and errors: `short_label`,
     with the seed's number where there are several: `lr=0.001, seed 2`; `lr=0.001, fresh seed 1`."""
     return short_label(experiment, config) + _seed(experiment, replicate)
+
+
+def axis_values(experiment: Experiment, config: RunConfig) -> dict[str, Value]:
+    """The value of each searched axis: what a label packs into words, for programs to read."""
+    return {name: AXES[name].value(config) for name in experiment.space.axes}

@@ -31,6 +31,7 @@ from minigpt_search.reports.figures import (
     speed_plots,
     step_curves,
 )
+from minigpt_search.reports.figures.report_figure import Drawing
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import (
     BaselineRecord,
@@ -355,7 +356,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures as empty files, for tests of what stands around them."""
     modules = (axis_plots, cost_plots, learning_curves, sampler_plots, speed_plots, step_curves)
     for module in modules:
-        monkeypatch.setattr(module, "png_of", lambda figure: b"")
+        monkeypatch.setattr(module, "draw", lambda figure: Drawing(png=b"", svg=""))
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_a_figure_has_the_lines_that_are_near(known: Results) -> None:
         "a bigram table 6.90",
     ]
     assert "Outside of the figure: guessing evenly at 10.82, a trigram table at 5.00 nats" in words
-    caption = axis_figure(known.trials_frame, [], "lr", None, counted()).caption
+    caption = axis_figure(known.trials_frame, [], "lr", counting=counted()).caption
     assert caption.endswith(words)
     assert add_counting_lines(axes, None) == ""
 

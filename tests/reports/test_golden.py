@@ -46,7 +46,8 @@ def test_the_committed_ledger_gives_the_committed_report(monkeypatch: pytest.Mon
     draw = Figure.savefig
 
     def savefig(self: Figure, *args: Any, **options: Any) -> None:
-        drawn.append(structure(self))
+        if options["format"] == "png":  # each is also an element of the page
+            drawn.append(structure(self))
         draw(self, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", savefig)

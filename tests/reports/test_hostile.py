@@ -52,11 +52,13 @@ class Shape(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, *(name for name, _ in attrs)))
+        if tag != "span":  # around words with a hyphen, of which there are some in either
+            self.tags.append((tag, *(name for name, _ in attrs)))
         self.leads += [str(value)[:22] for name, value in attrs if name in ("href", "src")]
 
     def handle_endtag(self, tag: str) -> None:
-        self.tags.append(("/" + tag,))
+        if tag != "span":
+            self.tags.append(("/" + tag,))
 
     def handle_comment(self, data: str) -> None:
         self.tags.append(("comment",))

@@ -63,8 +63,8 @@ def test_the_time_of_a_trunk_is_counted_once(build: Any) -> None:
     ]
     alone = sum(trial.timing.total() for trial in trials)
     ledger = build.write(experiment, trials)
-    shown = findings.headline(Results(experiment, ledger))["Time of all trials"]
-    assert shown == f"{alone - 8:.1f} s"
+    told = findings.progress_and_time(Results(experiment, ledger))
+    assert told.endswith(f"; {alone - 8:.1f} s of trials")
 
 
 def test_the_time_of_a_pack_is_counted_once(build: Any) -> None:
@@ -72,7 +72,8 @@ def test_the_time_of_a_pack_is_counted_once(build: Any) -> None:
     trials = [build.trial(experiment, {"lr": lr}, (8.0, 7.5, 7.0), pack=2) for lr in (1e-3, 2e-3)]
     ledger = build.write(experiment, trials)
     assert trials_table(Results(experiment, ledger))["notes"].str.endswith("of a pack of 2").all()
-    assert findings.headline(Results(experiment, ledger))["Time of all trials"] == "20.0 s"
+    told = findings.progress_and_time(Results(experiment, ledger))
+    assert told == "2 of 2 trials finished; 20.0 s of trials"
     rows = dict(setup_tables.provenance(experiment).itertuples(index=False, name=None))
     assert "2 packs of up to 2 trials at a time" in rows["Trials ran on"]
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.model.records import DIVERGED, FAILED, STOPPED
-from minigpt_search.reports.page.findings import headline
+from minigpt_search.reports.page.findings import summary
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.text_table import trials_table
 from minigpt_search.search.results.results import Results
@@ -57,11 +57,11 @@ def test_replicates_decide_by_their_mean_and_not_by_one_lucky_seed(
     read_back(found)
 
 
-def test_the_reports_tile_and_its_table_follow_the_winner(made: Any) -> None:
+def test_the_reports_sentence_and_its_table_follow_the_winner(made: Any) -> None:
     losses = {5e-4: [7.3, 7.31, 7.32], 1e-3: [7.1, 7.11, 7.12], 2e-3: [7.0, 7.4, 7.5]}
     experiment, ledger = made({"lr": RATES}, losses, seeds=3)
-    tile = headline(Results(experiment, ledger))["Validation loss"]
-    assert tile == "7.1100 nats (mean of 3 seeds)"
+    told = summary(Results(experiment, ledger))
+    assert "lr=0.001 with a mean validation loss of 7.1100 nats" in told and "over 3 seeds" in told
     table = trials_table(Results(experiment, ledger))
     best = table["notes"] == "best by the mean of its seeds"  # a seed of 2e-3 is lower
     assert list(table["trial"][best]) == ["lr=0.001, seed 2"]

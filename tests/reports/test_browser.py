@@ -1,0 +1,109 @@
+"""The page's script in Chromium, under the page's own policy: what it sorts, filters and folds.
+
+The checks are a second script, whose hash is added to the policy; it leaves what it saw as text,
+which `--dump-dom` prints. Skipped where there is no Chromium.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minigpt_search.reports.page.page import build_page, to_html
+from minigpt_search.search.results.results import Results
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.usefixtures("undrawn"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to drive"),
+]
+
+CHECKS = """
+const seen = {}, table = document.querySelector("table.trials");
+const head = name => table.querySelector(`th[data-name="${name}"]`);
+const column = name => {
+  const place = [...table.tHead.rows[0].cells].indexOf(head(name));
+  return [...table.tBodies[0].rows].filter(row => row.checkVisibility())
+    .map(row => row.cells[place].textContent.trim());
+};
+const type = text => {
+  const input = table.closest(".scroll").previousElementSibling.querySelector("input");
+  input.value = text;
+  input.dispatchEvent(new Event("input"));
+};
+seen.shown = column("lr").length;
+head("lr").querySelector("button").click();
+seen.up = [head("lr").getAttribute("aria-sort"), column("lr")[0]];
+head("lr").querySelector("button").click();
+seen.down = [head("lr").getAttribute("aria-sort"), column("lr")[0]];
+head("total_seconds").querySelector("button").click();
+seen.fastest = column("total_seconds")[0];
+head("total_seconds").querySelector("button").click();
+seen.slowest = column("total_seconds")[0];
+type("lr>=0.001 epochs>18");
+seen.filtered = [column("lr"), column("epochs"), document.querySelector("output").textContent];
+type("best");
+seen.best = column("notes");
+type("");
+table.closest(".scroll").parentElement.querySelector("details.fold").open = true;
+seen.all = column("lr").length;
+const told = document.createElement("pre");
+told.id = "seen";
+told.textContent = JSON.stringify(seen);
+document.body.append(told);
+"""
+
+
+def dumped(html: str, folder: Path) -> str:
+    """The document as it is after its scripts ran."""
+    path = folder / "page.html"
+    path.write_text(html)
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += [f"--user-data-dir={folder / 'profile'}", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def with_checks(html: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(CHECKS.encode()).digest()).decode()
+    html = html.replace("script-src ", f"script-src &#39;sha256-{digest}&#39; ")
+    return html.replace("</body>", f"<script>{CHECKS}</script></body>")
+
+
+def test_the_policy_lets_the_pages_script_run_and_no_other(build: Any, tmp_path: Path) -> None:
+    html = to_html(build_page(Results(*build.two_rates())))
+    foreign = "<script>document.title = 'taken over'</script></body>"
+    dom = dumped(html.replace("</body>", foreign), tmp_path)
+    assert "<button>Learning rate</button>" in dom
+    assert "<title>taken over" not in dom
+
+
+def test_trials_are_sorted_filtered_and_folded(build: Any, tmp_path: Path) -> None:
+    results = Results(*build.tpe(80))
+    frame = results.trials_frame
+    frame = frame[frame["status"] == "complete"]
+    dom = dumped(with_checks(to_html(build_page(results))), tmp_path)
+    found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
+    assert found is not None, dom[-2000:]
+    seen = json.loads(found[1].replace("&gt;", ">").replace("&lt;", "<"))
+    assert seen["shown"] == 50 and seen["all"] == len(frame)
+    assert seen["up"] == ["ascending", f"{frame['lr'].min():.4g}"]
+    assert seen["down"] == ["descending", f"{frame['lr'].max():.4g}"]
+    # By the seconds, not by the text: 2.0 min is more than 110.0 s.
+    seconds = frame["total_seconds"]
+    assert (seen["fastest"], seen["slowest"]) == ("8.0 s", "2.0 min")
+    assert seconds.min() == 8 and seconds.max() >= 120
+    rows = frame[(frame["lr"] >= 0.001) & (frame["epochs"] > 18)]
+    assert len(seen["filtered"][0]) == len(rows) > 0 and set(seen["filtered"][1]) <= {"19", "20"}
+    assert seen["filtered"][2] == f"{len(rows)} of {len(frame)} rows"
+    assert len(seen["best"]) == 1 and seen["best"][0].startswith("best")
