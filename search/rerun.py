@@ -220,7 +220,6 @@ def count_test_evaluations(root: Path, corpus_hash: str) -> int:
 
 def _sample(model: Path, root: Path) -> str:
     """The prompt and what the model writes after it."""
-    _say("sampling")
     loaded, _, content = load_model(model)
     return sample_text(loaded, tokenizer_of(content, model, root), PROMPT, tokens=60)
 

@@ -32,8 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--paired",
         action=argparse.BooleanOptionalAction,
-        help="replicate r of every configuration has the same seed (first weights where shapes "
-        "allow, order, dropout), and tests are paired",
+        help="all configurations share their seeds (own seeds)",
     )
     group.add_argument(
         "--confirm",

@@ -120,7 +120,7 @@ class TrialLogs:
             of_epoch = {**vars(epoch), "lr": epoch.lr_last}
             self._log(name, step, _point("epoch", of_epoch), to)
         if name not in self._total_steps:  # none of its reports was heard
-            self._log_curve(name, getattr(record, "curve", None), to)
+            self._log_curve(name, record.curve, to)
         self._begun.discard(name)
         self._total_steps.pop(name, None)
         ended = {
