@@ -5,12 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from html import unescape
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
+from minigpt_search.reports.page.page import (
+    Page,
+    build_page,
+    to_html,
+    to_markdown,
+    whole_words,
+)
 from minigpt_search.reports.page.parts import Table
 from minigpt_search.search.results.results import Results
 
@@ -89,3 +96,19 @@ def test_the_script_sets_text_and_never_markup(build: Any) -> None:
     (script,) = re.findall(r"<script>(.*?)</script>", to_html(confirmed(build)), re.DOTALL)
     for dangerous in ("innerHTML", "outerHTML", "insertAdjacentHTML", "eval", "document.write"):
         assert dangerous not in script
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("python search/run.py --lr 1", ["search/run.py", "--lr"]),
+        ("on 2026-11-22, pre-norm", ["2026-11-22,", "pre-norm"]),
+        ("lr=0.001 <b> & more", []),
+        ("a-<b>&\"'", ["a-<b>&\"'"]),
+    ],
+)
+def test_words_with_a_hyphen_or_a_slash_are_kept_whole(text: str, marked: list[str]) -> None:
+    html = str(whole_words(text))
+    words = re.findall('<span class="w">(.*?)</span>', html)
+    assert [unescape(word) for word in words] == marked
+    assert unescape(re.sub("</?span[^>]*>", "", html)) == text

@@ -74,10 +74,11 @@ def dumped(html: str, folder: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def with_checks(html: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(CHECKS.encode()).digest()).decode()
+def with_script(html: str, script: str) -> str:
+    """The page with a second script, which its policy allows too."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     html = html.replace("script-src ", f"script-src &#39;sha256-{digest}&#39; ")
-    return html.replace("</body>", f"<script>{CHECKS}</script></body>")
+    return html.replace("</body>", f"<script>{script}</script></body>")
 
 
 def test_the_policy_lets_the_pages_script_run_and_no_other(build: Any, tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_trials_are_sorted_filtered_and_folded(build: Any, tmp_path: Path) -> No
     results = Results(*build.tpe(80))
     frame = results.trials_frame
     frame = frame[frame["status"] == "complete"]
-    dom = dumped(with_checks(to_html(build_page(results))), tmp_path)
+    dom = dumped(with_script(to_html(build_page(results)), CHECKS), tmp_path)
     found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
     assert found is not None, dom[-2000:]
     seen = json.loads(found[1].replace("&gt;", ">").replace("&lt;", "<"))
@@ -107,3 +108,32 @@ def test_trials_are_sorted_filtered_and_folded(build: Any, tmp_path: Path) -> No
     assert len(seen["filtered"][0]) == len(rows) > 0 and set(seen["filtered"][1]) <= {"19", "20"}
     assert seen["filtered"][2] == f"{len(rows)} of {len(frame)} rows"
     assert len(seen["best"]) == 1 and seen["best"][0].startswith("best")
+
+
+BREAKS = """
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+const range = document.createRange(), broken = [];
+while (walker.nextNode()) {
+  const node = walker.currentNode;
+  if (node.parentElement.closest("svg, script") || !node.parentElement.checkVisibility()) continue;
+  for (const word of node.data.matchAll(/\\S+/g)) {
+    range.setStart(node, word.index);
+    range.setEnd(node, word.index + word[0].length);
+    const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+    if (lines.size > 1) broken.push(word[0]);
+  }
+}
+const told = document.createElement("pre");
+told.id = "seen";
+told.textContent = JSON.stringify([window.innerWidth, broken]);
+document.body.append(told);
+"""
+
+
+def test_lines_break_between_words_on_a_phone(build: Any, tmp_path: Path) -> None:
+    """In a column of a phone's width: a headless window is wider."""
+    html = to_html(build_page(Results(*build.two_rates()), out="/a-path/on-disk"))
+    page = with_script(html, BREAKS).replace("body {", "body { width: 390px;", 1)
+    dom = dumped(page, tmp_path)
+    found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
+    assert found is not None and json.loads(found[1])[1] == []
