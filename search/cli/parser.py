@@ -27,7 +27,7 @@ example:
 RESOURCES = ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "trials_per_gpu")
 WITH_RESUME = (
     *("resume", "out", "skip_damaged", "storage", "address", "trials", "words"),
-    *(*RESOURCES, "checkpoint_every", "max_disk"),
+    *(*RESOURCES, "checkpoint_every", "max_disk", "open"),
 )
 """What is given with `--resume`: everything else is the experiment's."""
 
@@ -103,6 +103,15 @@ def make_parser() -> argparse.ArgumentParser:
         help="flags from a file, such as the experiment.toml of an experiment; those of the "
         "command line win",
     )
+    where.add_argument(
+        "--open",
+        nargs="?",
+        type=int,
+        const=0,
+        metavar="PORT",
+        help="the live page while the search runs, on this machine alone, in a browser where there "
+        "is a display (a free port)",
+    )
     where.add_argument("--dry-run", action="store_true", help="print the plan and its cost only")
     where.add_argument("--device", choices=("cpu", "cuda"), help="cuda if there is a GPU")
     where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at a time")
@@ -144,6 +153,8 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
     if args.checkpoint_every is not None and not 0 < args.checkpoint_every < math.inf:
         raise UserError(f"--checkpoint-every {args.checkpoint_every}: give seconds above 0")
+    if args.open is not None and not 0 <= args.open < 65536:
+        raise UserError(f"--open {args.open}: give a port from 1 to 65535, or none")
     if args.pack not in (None, "auto") and not is_count(args.pack):
         raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
     recipe_flags.check_flags(args)
