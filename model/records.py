@@ -4,6 +4,8 @@ it can end. No torch here: the ledger and the reports read them."""
 from __future__ import annotations
 
 import dataclasses
+import sys
+from bisect import bisect_left
 from dataclasses import dataclass
 
 COMPLETE = "complete"
@@ -94,6 +96,24 @@ class TrialCurve:
     missing_steps: int = 0
     """Optimizer steps at the start of which there are no points: the run went on from a checkpoint
     of before curves were kept."""
+
+    def then(self, new: TrialCurve) -> TrialCurve:
+        """These points followed by `new` ones, which replace those at or after their first steps:
+        of a run that goes on from a checkpoint the first ones come again."""
+        kept = bisect_left(self.steps, min(new.steps, default=sys.maxsize))
+        kept_val = bisect_left(self.val_steps, min(new.val_steps, default=sys.maxsize))
+        return TrialCurve(
+            steps=self.steps[:kept] + new.steps,
+            train_loss_nats=self.train_loss_nats[:kept] + new.train_loss_nats,
+            grad_norm=self.grad_norm[:kept] + new.grad_norm,
+            grad_norm_max=self.grad_norm_max[:kept] + new.grad_norm_max,
+            lr=self.lr[:kept] + new.lr,
+            val_steps=self.val_steps[:kept_val] + new.val_steps,
+            val_loss_nats=self.val_loss_nats[:kept_val] + new.val_loss_nats,
+            val_tokens=self.val_tokens[:kept_val] + new.val_tokens,
+            few_val_loss_nats=new.few_val_loss_nats,
+            missing_steps=new.missing_steps,
+        )
 
     def since(self, points: int, validations: int) -> TrialCurve:
         """What follows the first so many points of training and of validation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from minigpt_search.model.records import EpochRecord, RungRecord, TrialCurve
@@ -19,8 +19,6 @@ class Progress:
     """Optimizer steps of the whole run."""
     train_loss_nats: float
     """Mean training loss a token over the epoch so far."""
-    curve: TrialCurve = field(default_factory=TrialCurve)
-    """The run's points so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +31,9 @@ class Hooks:
     checkpoint has."""
     on_progress: Callable[[Progress], None] = lambda progress: None
     """About once a second, and before each evaluation and checkpoint."""
+    on_curve: Callable[[TrialCurve], None] = lambda curve: None
+    """With all points so far, before `on_progress`, and after a point of validation: before the
+    epoch's or rung's own call, if it is one."""
     on_epoch: Callable[[EpochRecord], None] = lambda record: None
     """After an epoch's evaluation, with its record."""
     on_rung: Callable[[RungRecord], bool] = lambda record: False

@@ -214,12 +214,12 @@ class Run:
         self.curve.read(read_copies, until=state.steps)
         if sums.divergence is not None:
             raise Diverged(f"step {state.steps}: {sums.divergence}")
+        self.hooks.on_curve(state.curve.record())
         self.hooks.on_progress(
             Progress(
                 step=state.steps,
                 total_steps=self.length.total_steps,
                 train_loss_nats=sums.loss / sums.sequences,
-                curve=state.curve.record(),
             )
         )
 
@@ -239,6 +239,7 @@ class Run:
         if self.state.steps in self.plan.val_steps:
             scored = len(scored_windows(self.val_set, tokens)) * self.config.model.seq_len
             self.curve.note_validation(self.state.steps, loss, scored)
+            self.hooks.on_curve(self.state.curve.record())
 
     def rung_is_due(self) -> bool:
         """Whether the run stands at one of its rungs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.reports.figures.axis_plots import around_base, axis_figure
 from minigpt_search.reports.figures.cost_plots import cost_figure, heat_map_figures
@@ -12,8 +14,19 @@ from minigpt_search.reports.figures.learning_curves import (
 )
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.figures.speed_plots import predicted_figures, throughput_figure
+from minigpt_search.reports.figures.step_curves import step_figures
 from minigpt_search.search.results.best_rate import best_rate
 from minigpt_search.search.results.results import Results
+
+
+def _learning(results: Results, trials: pd.DataFrame, epochs: pd.DataFrame) -> list[ReportFigure]:
+    """By step where there are curves, else by epoch."""
+    curves = trials[["trial_id"]].merge(results.curves_frame, on="trial_id", how="left")
+    by_epoch = [perplexity_figure(epochs), gap_figure(epochs)]
+    if curves["by_epoch"].all():
+        return [*learning_figures(epochs), *by_epoch]
+    # Of single epochs they would be a dot for each trial.
+    return step_figures(curves) + (by_epoch if epochs["epoch"].max() > 1 else [])
 
 
 def all_figures(results: Results) -> list[ReportFigure]:
@@ -24,7 +37,7 @@ def all_figures(results: Results) -> list[ReportFigure]:
         return []
     # In the tables' order, so that a trial has the same place in every legend.
     epochs = trials[["trial_id"]].merge(results.epochs_frame, on="trial_id", how="left")
-    figures = [*learning_figures(epochs), perplexity_figure(epochs), gap_figure(epochs)]
+    figures = _learning(results, trials, epochs)
     # A sampler's other axes have Optuna's slices.
     sampled = experiment.plan.sampler is not None
     for name in [name for name in experiment.space.axes if name == "lr" or not sampled]:

@@ -40,7 +40,7 @@ def learning_curves(epochs: pd.DataFrame, against: str, unit: str = NATS) -> Fig
     figure, axes = new_figure()
     handles = []
     training, validation, loss_label = LOSSES[unit]
-    scale, count = _unit(epochs[against].max(), against)
+    scale, count = unit_of_axis(epochs[against].max(), against)
     for trial, label, style in _trials(epochs, validation):
         x = trial[against] / scale
         if label is not None:
@@ -52,7 +52,7 @@ def learning_curves(epochs: pd.DataFrame, against: str, unit: str = NATS) -> Fig
     handles.append(Line2D([], [], label="validation", **styles))
     handles.append(Line2D([], [], label="training", linestyle="--", markerfacecolor="w", **styles))
     axes.set_xlim(0, 1.04 * axes.dataLim.x1)  # room for the last marker
-    axes.set_xlabel(_AGAINST[against].format(count))
+    axes.set_xlabel(label_against(against, count))
     axes.set_ylabel(loss_label)
     add_legend(figure, handles)
     return figure
@@ -65,7 +65,12 @@ _AGAINST = {
 }
 
 
-def _unit(largest: float, against: str) -> tuple[float, str]:
+def label_against(against: str, count: str) -> str:
+    """The label of an axis, with the name of its unit."""
+    return _AGAINST[against].format(count)
+
+
+def unit_of_axis(largest: float, against: str) -> tuple[float, str]:
     """What to divide an axis' values by, and the unit's name."""
     if against != "wall_seconds":
         units = ((1e6, "millions, "), (1e3, "thousands, "), (1, ""))

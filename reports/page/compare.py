@@ -18,11 +18,14 @@ import pandas as pd
 from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.invocation import recorded_command
 from minigpt_search.reports.claims.evidence import Evidence
+from minigpt_search.reports.figures.learning_curves import BITS as BITS_UNIT
+from minigpt_search.reports.figures.learning_curves import NATS as NATS_UNIT
 from minigpt_search.reports.figures.learning_curves import (
     bits_figures,
     gap_figure,
     learning_figures,
 )
+from minigpt_search.reports.figures.step_curves import step_figures
 from minigpt_search.reports.page.compare_scale import (
     BITS,
     NATS,
@@ -90,12 +93,17 @@ def compare_page(searches: list[Results]) -> Page:
             ],
         ),
     ]
-    epochs = _epochs(searches)
+    epochs = _of_the_best(searches, "epochs_frame")
     if len(epochs):
         in_nats = scale is NATS
-        figures = (
-            [*learning_figures(epochs), gap_figure(epochs)] if in_nats else bits_figures(epochs)
-        )
+        curves = _of_the_best(searches, "curves_frame")
+        if not curves["by_epoch"].all():
+            figures = step_figures(curves, NATS_UNIT if in_nats else BITS_UNIT)
+            figures += [gap_figure(epochs)] if in_nats and epochs["epoch"].max() > 1 else []
+        elif in_nats:
+            figures = [*learning_figures(epochs), gap_figure(epochs)]
+        else:
+            figures = bits_figures(epochs)
         sections.append(Section(title="Curves of the best", figures=figures))
     names = [one_line(each.experiment.name) for each in searches]
     return Page(
@@ -225,18 +233,21 @@ def _described(results: Results) -> dict[str, str]:
     }
 
 
-def _epochs(searches: list[Results]) -> pd.DataFrame:
-    """The epochs of each search's best trial, under the search's name; with what `bits_figures`
-    takes besides."""
-    found = [pd.DataFrame()]
+def _of_the_best(searches: list[Results], frame: str) -> pd.DataFrame:
+    """The rows of each search's best trial in this frame of `Results`, under the search's name;
+    with the columns of figures in bits per byte."""
+    found = []
     for each in searches:
-        name, best, epochs = each.experiment.name, each.winning_trial, each.epochs_frame
+        name, best = each.experiment.name, each.winning_trial
         if best is not None:
-            epochs = epochs[epochs["trial_id"] == best.trial_id]
-            epochs = epochs.assign(
-                train_bits_per_byte=epochs["train_loss_nats"] * bits_per_nat(each, "train"),
-                bytes_seen=epochs["tokens_seen"] * each.experiment.corpus.bytes_per_token("train"),
+            rows = getattr(each, frame)
+            rows = rows[rows["trial_id"] == best.trial_id]
+            rows = rows.assign(
+                train_bits_per_byte=rows["train_loss_nats"] * bits_per_nat(each, "train"),
+                bytes_seen=rows["tokens_seen"] * each.experiment.corpus.bytes_per_token("train"),
             )
+            if "val_bits_per_byte" not in rows:  # an epoch's record has it
+                rows["val_bits_per_byte"] = rows["val_loss_nats"] * bits_per_nat(each, "val")
             # By the search: the same trial may be in two of them.
-            found.append(epochs.assign(trial_id=name, trial=one_line(name), configuration=name))
-    return pd.concat(found, ignore_index=True)
+            found.append(rows.assign(trial_id=name, trial=one_line(name), configuration=name))
+    return pd.concat(found or [pd.DataFrame()], ignore_index=True)

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.driver.interruption import InterruptHandler, NoStorage
+from minigpt_search.search.driver.live_curves import LiveCurves
 from minigpt_search.search.driver.live_study import LiveStudy
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
@@ -205,7 +206,8 @@ class Search:
             t.trial_id: steps_flops(t.config, length(t).total_steps - shared.get(t.trial_id, 0))
             for t in trials or ()
         }
-        events = TensorBoardEvents(experiment, folder)
+        events = TensorBoardEvents(experiment, folder, ledger)
+        live = LiveCurves(experiment, folder)
         gate = make_gate(experiment, folder, self.clock, self.estimator, self.length)
         planned = Results(experiment, ledger).trials_so_far
         self.began = time.monotonic() if self.began is None else self.began
@@ -218,13 +220,15 @@ class Search:
                 early_end.find_lost = here.find_lost
                 recorder = Recorder(experiment, folder, ledger, self.mirror)
                 noting = [NoteClock(self.clock), *filter(None, [gate])]
-                callbacks = [early_end, recorder, events, progress, DropTrialMetrics(), *noting]
+                shown = [events, live, progress]
+                callbacks = [early_end, recorder, *shown, DropTrialMetrics(), *noting]
                 tuner = self._make_tuner(trials, alone, here, callbacks, gate)
                 early_end.listen()  # again: `ray.init` puts a handler of its own, which aborts
                 tuner.fit()
         finally:
             early_end.stop_listening()
             events.close()
+            live.close()
             progress.close()
 
     def _make_tuner(

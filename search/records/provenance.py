@@ -33,7 +33,8 @@ threads and variables, what is tried, stopped and taken over, and on what those 
 corpus is made is not among it, since what it holds has a hash of its own; flags, files and
 sentences are not."""
 ONLY_SHOWN = (
-    *("search/driver/live_study.py", "search/driver/progress.py", "search/driver/screen.py"),
+    *("search/driver/live_curves.py", "search/driver/live_study.py"),
+    *("search/driver/progress.py", "search/driver/screen.py"),
     *("search/driver/status_line.py", "search/driver/tensorboard.py", "search/driver/work_done.py"),
     *("search/planning/plan_text.py", "search/records/live.py", "search/results/labels.py"),
     *("search/samplers/study_db.py", "search/samplers/study_rows.py"),

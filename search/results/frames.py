@@ -1,4 +1,4 @@
-"""Trials and their epochs as DataFrames: what tables and figures are made from.
+"""Trials, their epochs and their curves as DataFrames: what tables and figures are made from.
 
 Numbers of a trial that did not finish never enter these frames: its losses are not comparable
 with those of a complete run, so no table or figure can show them by accident.
@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from minigpt_search.model.records import COMPLETE, EpochRecord
@@ -50,6 +51,21 @@ _EPOCH = (
     "trial",
     "configuration",
     *(f.name for f in dataclasses.fields(EpochRecord)),
+)
+
+_CURVE = (
+    "trial_id",
+    "trial",
+    "configuration",
+    "step",
+    "tokens_seen",
+    "wall_seconds",
+    "train_loss_nats",
+    "val_loss_nats",
+    "grad_norm",
+    "grad_norm_max",
+    "lr",
+    "by_epoch",
 )
 
 
@@ -122,3 +138,64 @@ def epochs_frame(experiment: Experiment, complete: Iterable[TrialRecord]) -> pd.
         for epoch in trial.epochs
     ]
     return pd.DataFrame(rows, columns=list(_EPOCH))
+
+
+def curves_frame(experiment: Experiment, complete: Iterable[TrialRecord]) -> pd.DataFrame:
+    """One row a point of each complete trial's curve, with training or validation and nothing in
+    the other's columns; one an epoch of a trial without one (`by_epoch`), with both.
+
+    A validation on a few windows is shifted by what these are off at the end. `wall_seconds` are
+    reckoned between epochs' ends as if each step took as long.
+    """
+    frames = [pd.DataFrame(columns=list(_CURVE))]
+    for trial in complete:
+        points = _points(trial) if trial.curve is not None else _points_by_epoch(trial)
+        points = points.assign(
+            trial_id=trial.trial_id,
+            trial=trial_label(experiment, trial.config, trial.replicate),
+            configuration=short_label(experiment, trial.config),
+            by_epoch=trial.curve is None,
+        )
+        frames.append(points)
+    # Concatenated with it an empty frame would make every column one of objects.
+    return pd.concat(frames[1:] or frames, ignore_index=True).reindex(columns=list(_CURVE))
+
+
+def _points_by_epoch(trial: TrialRecord) -> pd.DataFrame:
+    points = pd.DataFrame([vars(epoch) for epoch in trial.epochs])
+    points["step"] = points["epoch"] * (trial.steps // len(trial.epochs))
+    return points.rename(columns={"lr_last": "lr", "grad_norm_mean": "grad_norm"})
+
+
+def _points(trial: TrialRecord) -> pd.DataFrame:
+    curve = trial.curve
+    assert curve is not None
+    training = {
+        "step": curve.steps,
+        "train_loss_nats": curve.train_loss_nats,
+        "grad_norm": curve.grad_norm,
+        "grad_norm_max": curve.grad_norm_max,
+        "lr": curve.lr,
+    }
+    per_epoch = trial.steps // len(trial.epochs)
+    whole = {per_epoch * epoch.epoch: epoch.val_loss_nats for epoch in trial.epochs}
+    whole |= {rung.step: rung.val_loss_nats for rung in trial.rungs}
+    few = curve.few_val_loss_nats
+    shift = 0.0 if few is None else trial.final.val_loss_nats - few
+    pairs = zip(curve.val_steps, curve.val_loss_nats, strict=True)
+    losses = {step: loss + shift for step, loss in pairs} | whole
+    validation = {
+        "step": sorted(losses),
+        "val_loss_nats": [losses[step] for step in sorted(losses)],
+    }
+    points = pd.concat([pd.DataFrame(training), pd.DataFrame(validation)], ignore_index=True)
+    final, train = trial.final, trial.config.train
+    sequences = final.tokens_seen // len(trial.epochs) // trial.config.model.seq_len
+    epochs, rest = points["step"] // per_epoch, points["step"] % per_epoch
+    seen = epochs * sequences + (rest * train.batch_size).clip(upper=sequences)
+    ends = [0, *(per_epoch * epoch.epoch for epoch in trial.epochs)]
+    seconds = [trial.timing.startup_seconds, *(epoch.wall_seconds for epoch in trial.epochs)]
+    return points.assign(
+        tokens_seen=seen * trial.config.model.seq_len,
+        wall_seconds=np.interp(points["step"], ends, seconds),
+    )

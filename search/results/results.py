@@ -179,3 +179,10 @@ class Results:
         from minigpt_search.search.results.frames import epochs_frame
 
         return epochs_frame(self.experiment, self.complete)
+
+    @cached_property
+    def curves_frame(self) -> pd.DataFrame:
+        """The points of each complete trial's curve (`search/results/frames.py`)."""
+        from minigpt_search.search.results.frames import curves_frame
+
+        return curves_frame(self.experiment, self.complete)

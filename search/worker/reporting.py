@@ -12,7 +12,7 @@ from typing import Any
 
 from ray import tune
 
-from minigpt_search.model.records import EpochRecord, RungRecord
+from minigpt_search.model.records import EpochRecord, RungRecord, TrialCurve
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.search.early_stopping.rule import curve_step
 from minigpt_search.search.early_stopping.rungs import StoppingDecision
@@ -50,10 +50,23 @@ def tune_hooks(
     # a uniform prediction.
     objective = math.log(trial.config.model.vocab_size)
     reported_at, every = -math.inf, report_every(at_a_time)
-    curve_at = 0
+    curve_at = total_steps = 0
+    curve, told = TrialCurve(), (0, 0)
+
+    def on_curve(so_far: TrialCurve) -> None:
+        nonlocal curve
+        curve = so_far
+
+    def new_points() -> TrialCurve:
+        """Those that no report had yet; of a trial that goes on the first has all."""
+        nonlocal told
+        new = curve.since(*told)
+        told = len(curve.steps), len(curve.val_steps)
+        return new
 
     def on_progress(progress: Progress) -> None:
-        nonlocal reported_at
+        nonlocal reported_at, total_steps
+        total_steps = progress.total_steps
         now = time.monotonic()
         if now - reported_at < every:
             return
@@ -67,6 +80,7 @@ def tune_hooks(
                 "step": progress.step,
                 "total_steps": progress.total_steps,
                 "train_loss_nats": progress.train_loss_nats,
+                "curve": new_points(),
             }
         )
 
@@ -82,10 +96,13 @@ def tune_hooks(
                 "member": trial.trial_id,
                 "replicate": trial.replicate,
                 "epoch": record.epoch,
+                "step": total_steps * record.epoch // trial.config.train.epochs,
+                "total_steps": total_steps,
                 "curve_step": curve_at,
                 "train_loss_nats": record.train_loss_nats,
                 "val_loss_nats": record.val_loss_nats,
                 "lr": record.lr_last,
+                "curve": new_points(),
             }
         )
 
@@ -101,8 +118,10 @@ def tune_hooks(
                     "member": trial.trial_id,
                     "replicate": trial.replicate,
                     "step": record.step,
+                    "total_steps": total_steps,
                     "curve_step": at,
                     "val_loss_nats": record.val_loss_nats,
+                    "curve": new_points(),
                 }
             )
         return decision.stops(record)
@@ -112,6 +131,7 @@ def tune_hooks(
 
     return Hooks(
         on_start=on_start,
+        on_curve=on_curve,
         on_progress=on_progress,
         on_epoch=on_epoch,
         on_rung=on_rung,

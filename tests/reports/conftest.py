@@ -27,6 +27,7 @@ from minigpt_search.reports.figures import (
     learning_curves,
     sampler_plots,
     speed_plots,
+    step_curves,
 )
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord
@@ -296,7 +297,8 @@ def _long_record(
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures as empty files, for tests of what stands around them."""
-    for module in (axis_plots, cost_plots, learning_curves, sampler_plots, speed_plots):
+    modules = (axis_plots, cost_plots, learning_curves, sampler_plots, speed_plots, step_curves)
+    for module in modules:
         monkeypatch.setattr(module, "png_of", lambda figure: b"")
 
 

@@ -205,11 +205,15 @@ def test_a_diverged_runs_curve_ends_where_it_diverged(corpus: Corpus, tiny: RunC
     assert all(map(math.isfinite, floats))
 
 
-def test_progress_tells_of_the_points_so_far(corpus: Corpus, tiny: RunConfig) -> None:
+def test_hooks_are_told_of_the_points_so_far(corpus: Corpus, tiny: RunConfig) -> None:
     told: list[TrialCurve] = []
-    result = train(tiny, corpus, hooks=Hooks(on_progress=lambda p: told.append(p.curve)))
-    assert told[-1].steps == result.curve.steps
-    assert told[-1].val_steps == result.curve.val_steps[:-1]  # the last epoch's end comes after
+    at_epochs: list[tuple[int, ...]] = []
+    hooks = Hooks(
+        on_curve=told.append, on_epoch=lambda record: at_epochs.append(told[-1].val_steps)
+    )
+    result = train(tiny, corpus, hooks=hooks)
+    assert told[-1] == result.curve
+    assert at_epochs == [(5,), (5, 10), (5, 10, 15)]  # before the epoch's own call
     rest = result.curve.since(12, 1)
     assert rest.steps == (13, 14, 15) and rest.lr == result.curve.lr[12:]
     assert rest.val_steps == (10, 15)

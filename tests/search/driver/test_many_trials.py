@@ -14,6 +14,7 @@ import pytest
 from minigpt_search.model.records import COMPLETE, STOPPED, RungRecord
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
+from minigpt_search.search.driver.live_curves import LiveCurves
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
 from minigpt_search.search.early_stopping.rule import RungHistory
@@ -106,19 +107,22 @@ def test_what_is_on_the_screen_and_in_the_curves_forgets_ended_trials(
     trials, ledger = grid_trials(experiment), Ledger(tmp_path / "ledger.jsonl")
     clock, planned = Clock(tmp_path, 0.0), len(trials)
     progress = ProgressLine(experiment, ledger, {}, planned, {}, clock)
-    events = TensorBoardEvents(experiment, tmp_path)
+    events = TensorBoardEvents(experiment, tmp_path, ledger)
+    live = LiveCurves(experiment, tmp_path)
     for number, trial in enumerate(trials):
         cell = {"values": trial.values, "replicate": trial.replicate}
         ran = SimpleNamespace(config={"pack": [cell]}, last_result={})
         result = {"kind": "progress", "member": trial.trial_id, "step": 1, "total_steps": 9}
         result["train_loss_nats"] = 8.0
-        for callback in (progress, events):
+        for callback in (progress, events, live):
             callback.on_trial_result(0, [], ran, result)
             assert list(callback.reported.known) == [trial.trial_id]
             end = callback.on_trial_error if number % 2 else callback.on_trial_complete
             end(0, [], ran)
             assert not callback.reported.known
         assert not events.files  # each holds a file open
+        assert not events.last_steps and not live.running and not live.curves and not live.written
+        assert not list((tmp_path / "live").iterdir())
     progress.close()
     assert len(list((tmp_path / "tensorboard").iterdir())) == len(trials)
 

@@ -12,7 +12,7 @@ from ray._private import worker as ray_worker
 from ray._private.node import Node as RayNode
 
 from minigpt_search.data.ray.connection import silence_prints
-from minigpt_search.model.records import EpochRecord
+from minigpt_search.model.records import EpochRecord, TrialCurve
 from minigpt_search.model.training.train import Progress
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
@@ -71,11 +71,17 @@ def test_progress_is_reported_each_two_seconds_and_every_epoch(
     )
     for second in range(7):  # `train` tells of its progress once a second
         now = second + 0.01 * second
+        steps = tuple(range(1, second + 1))
+        columns = dict.fromkeys(("train_loss_nats", "grad_norm", "grad_norm_max", "lr"), steps)
+        hooks.on_curve(TrialCurve(steps=steps, **columns))  # type: ignore[arg-type]
         hooks.on_progress(Progress(step=second, total_steps=7, train_loss_nats=9.0))
     fields = dict.fromkeys(EpochRecord.__dataclass_fields__, 1.0)
     hooks.on_epoch(EpochRecord(**fields | {"epoch": 1, "val_loss_nats": 8.0}))  # type: ignore[arg-type]
     assert [r["step"] for r in reports if r["kind"] == "progress"] == [0, 2, 4, 6]
     assert [r["val_loss_nats"] for r in reports if r["kind"] == "epoch"] == [8.0]
+    # Each point goes once.
+    assert [r["curve"].steps for r in reports] == [(), (1, 2), (3, 4), (5, 6), ()]
+    assert (reports[-1]["step"], reports[-1]["total_steps"]) == (7, 7)
     guessing = math.log(trial.config.model.vocab_size)
     assert [r["objective"] for r in reports] == [guessing] * 4 + [8.0]
 
