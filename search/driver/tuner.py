@@ -211,8 +211,10 @@ class Search:
         gate = make_gate(experiment, folder, self.clock, self.estimator, self.length)
         planned = Results(experiment, ledger).trials_so_far
         self.began = time.monotonic() if self.began is None else self.began
-        shown = work, planned, shared, self.clock, self.began, SearchFile(folder)
-        progress = ProgressLine(experiment, ledger, *shown)
+        search_file = SearchFile(folder)
+        progress = ProgressLine(
+            experiment, ledger, work, planned, shared, self.clock, self.began, search_file
+        )
         early_end = InterruptHandler(self.mirror.check)
         early_end.listen()  # what is lost while Ray starts is remembered for the first step
         try:
