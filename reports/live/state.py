@@ -59,6 +59,8 @@ class LiveState:
         self._stamp: Any = None
         self._read_again_at = 0.0
         self._known: _Known | None = None
+        self._live: dict[str, LiveTrial] = {}
+        """The trials that were shown as training at the last call."""
 
     def now(self) -> dict[str, Any]:
         """All that the page shows. Where the experiment can't be read it says so."""
@@ -79,21 +81,29 @@ class LiveState:
         soon = time.monotonic() < self._read_again_at and not at_once
         if self._known is not None and (stamp == self._stamp or soon):
             return self._known
-        began = time.monotonic()
+        began = time.thread_time()  # of a processor: others' work doesn't make it seldomer
         experiment = read_experiment(self.folder)
         ledger = Ledger(self.folder / "ledger.jsonl", self.skip_damaged)
         self._known, self._stamp = _Known(experiment, ledger, self.out), stamp
-        now = time.monotonic()
-        self._read_again_at = now + (now - began) / READING_SHARE
+        used = time.thread_time() - began
+        self._read_again_at = time.monotonic() + used / READING_SHARE
         return self._known
 
-    def _state(self, known: _Known, runs: bool) -> dict[str, Any]:
+    def _training(self, known: _Known, runs: bool) -> list[LiveTrial]:
+        """The trials that train. One whose file went has ended: it stays as it was until the
+        ledger is read, so that it doesn't vanish in between."""
+        found = {trial.trial_id: trial for trial in read_trials(self.folder)}
+        kept = self._live | found if runs else found
         ended = known.results.ended_ids
-        live = [trial for trial in read_trials(self.folder) if trial.trial_id not in ended]
+        self._live = {name: trial for name, trial in kept.items() if name not in ended}
+        return list(self._live.values())
+
+    def _state(self, known: _Known, runs: bool) -> dict[str, Any]:
+        live = self._training(known, runs)
         search = read_search(self.folder)
         state, words, command = _what_it_does(known, runs, live, search is not None, self.folder)
         live = live if state in (RUNNING, CUT_SHORT) else []
-        share, ends_at = (0.0, None) if search is None else (search.share, search.ends_at)
+        share, ends_at = (known.share, None) if search is None else (search.share, search.ends_at)
         finished = state == COMPLETED
         return {
             **_head(known.experiment.name, state, words),
@@ -101,7 +111,7 @@ class LiveState:
             "over": finished,
             "begun": day_and_time(known.experiment.created_at),
             "counted": progress(known.results),
-            "share": 1.0 if finished else round(max(share, known.share), 4),
+            "share": 1.0 if finished else round(share, 4),
             "ends_at": ends_at if state == RUNNING else None,
             "speed": search.speed if search is not None and state == RUNNING else None,
             "predicted": known.predicted,
@@ -179,7 +189,7 @@ def _what_it_does(
         return RUNNING, "All trials have ended; the answer is being made.", None
     if live:
         return RUNNING, f"{counted(len(live), 'trial')} training now.", None
-    return (RUNNING if heard else STARTING), "The next trials are starting.", None
+    return (RUNNING if heard or results.trials else STARTING), "The next trials are starting.", None
 
 
 def _running_row(trial: LiveTrial) -> dict[str, Any]:

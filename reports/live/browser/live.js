@@ -124,7 +124,7 @@ function range(series, counting) { // the first steps' fall would flatten all th
   const losses = (late.length ? late : series.flatMap((s) => [...s.train, ...s.val])).map((p) => p[1]);
   if (!losses.length) return [end, 0, 1];
   let low = Math.min(...losses), high = Math.max(...losses);
-  const near = counting.map((c) => c.loss).filter((l) => l > low - 0.6 * (high - low + 0.2) && l < high);
+  const near = counting.map((c) => c.loss).filter((l) => l > low - 0.3 * (high - low + 0.2) && l < high);
   low = Math.min(low, ...near);
   const room = 0.06 * (high - low || 1);
   return [end, low - room, high + room];
@@ -143,6 +143,7 @@ function draw() {
     make("rect", { id: "clip" }, clip);
     make("g", { id: "axes" }, svg);
     make("g", { id: "lines", "clip-path": "url(#inside)" }, svg);
+    make("g", { id: "labels" }, svg); // above the curves
   }
   for (const [key, value] of Object.entries({ x: left, y: top - 4, width: right - left + 5, height: bottom - top + 8 }))
     el("clip").setAttribute(key, value);
@@ -154,9 +155,11 @@ function draw() {
     return group;
   }, (group, s) => fill(group, s, x, y));
   legend(series);
+  const under = counting.filter((c) => c.loss <= low).map((c) => ` ${c.name} ${c.loss.toFixed(2)}`);
+  const below = under.length ? ` Below what is shown: ${under.join(",")}, by counting.`.replace("  ", " ") : "";
   const many = state.more_series ? ` ${state.more_series} more are not drawn: the report has all.` : "";
   put(el("caption"), series.length ? "Thick with dots: validation, between epochs on a few windows; " +
-    `thin: training, with dropout. Grey: other trials, validation alone.${many}` :
+    `thin: training, with dropout. Grey: other trials, validation alone.${below}${many}` :
     "There are curves as soon as a trial has trained a little.");
   svg.setAttribute("aria-label", `Loss in nats against training tokens of ${series.length} trials`);
   choose(chosen);
@@ -180,8 +183,9 @@ function fill(group, s, x, y) {
 }
 
 function axes(x, y, [left, right, top, bottom], [end, low, high], counting) {
-  const group = el("axes");
+  const group = el("axes"), labels = el("labels");
   group.replaceChildren();
+  labels.replaceChildren();
   for (const loss of steps(low, high, 6)) {
     make("line", { class: "grid", x1: left, x2: right, y1: y(loss), y2: y(loss) }, group);
     make("text", { x: left - 6, y: y(loss) + 4, "text-anchor": "end" }, group).textContent = `${+loss.toPrecision(6)}`;
@@ -192,7 +196,8 @@ function axes(x, y, [left, right, top, bottom], [end, low, high], counting) {
     "training tokens seen; upwards: loss, nats per token";
   for (const each of counting.filter((c) => c.loss > low && c.loss < high)) {
     make("line", { class: "counting", x1: left, x2: right, y1: y(each.loss), y2: y(each.loss) }, group);
-    make("text", { x: right, y: y(each.loss) - 4, "text-anchor": "end" }, group).textContent = `${each.name} ${each.loss.toFixed(2)}`;
+    const above = y(each.loss) - top > 14;
+    make("text", { x: right, y: y(each.loss) + (above ? -4 : 14), "text-anchor": "end" }, labels).textContent = `${each.name} ${each.loss.toFixed(2)}`;
   }
 }
 
