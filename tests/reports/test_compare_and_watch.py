@@ -90,7 +90,7 @@ def test_a_watched_page_goes_on_while_fresh_seeds_are_due(
             ended.append(write(5))
 
     monkeypatch.setattr(generate, "watch", watched)
-    assert generate.main(["--watch", "--out", str(build.root)]) == 0
+    assert generate.main(["--watch", "--file", "--out", str(build.root)]) == 0
     assert ended == [False, False, True]
 
 
@@ -181,7 +181,7 @@ def test_only_a_watched_page_refreshes_itself(build: Any, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(watch.time, "sleep", train_the_other)
     monkeypatch.setattr(watch.watch, "__defaults__", (train_the_other,))
-    assert generate.main(["--watch", "--out", str(build.root)]) == 0
+    assert generate.main(["--watch", "--file", "--out", str(build.root)]) == 0
     refresh = re.compile(r'<meta http-equiv="refresh" content="\d+">')
     assert len(seen) == 1 and refresh.search(seen[0])
     assert not refresh.search(page.read_text())
