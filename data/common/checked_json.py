@@ -125,6 +125,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         hint = next(kind for kind in arguments if kind is not type(None))
         return _value(hint, value, where)
     if origin is tuple and isinstance(value, list | tuple):
+        if set(map(type, value)) == {arguments[0]}:  # a curve's numbers: at once
+            return tuple(value)
         return tuple(_value(arguments[0], item, where) for item in value)
     if origin is list and isinstance(value, list):
         return [_value(arguments[0], item, where) for item in value]

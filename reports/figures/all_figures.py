@@ -22,11 +22,11 @@ from minigpt_search.search.results.results import Results
 def _learning(results: Results, trials: pd.DataFrame, epochs: pd.DataFrame) -> list[ReportFigure]:
     """By step where there are curves, else by epoch."""
     curves = trials[["trial_id"]].merge(results.curves_frame, on="trial_id", how="left")
-    by_epoch = [perplexity_figure(epochs), gap_figure(epochs)]
-    if curves["by_epoch"].all():
-        return [*learning_figures(epochs), *by_epoch]
-    # Of single epochs they would be a dot for each trial.
-    return step_figures(curves) + (by_epoch if epochs["epoch"].max() > 1 else [])
+    stepwise = not curves["by_epoch"].all()
+    figures = step_figures(curves) if stepwise else learning_figures(epochs)
+    if stepwise and epochs["epoch"].max() == 1:
+        return figures  # the others would be a dot for each trial
+    return [*figures, perplexity_figure(epochs), gap_figure(epochs)]
 
 
 def all_figures(results: Results) -> list[ReportFigure]:

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.reports.figures.learning_curves import (
@@ -30,12 +31,13 @@ from minigpt_search.reports.figures.style import (
     REST,
     add_legend,
     line_style,
+    log_locator,
     new_figure,
 )
 
 ROLES = (("best", 0.0), ("second", 0.0), ("third", 0.0), ("median", 0.5), ("worst", 1.0))
 """Of many trials those that are named, and where they stand: 0 is the best end, 1 the worst."""
-CUT_SHARE = 0.04
+CUT_SHARE = 0.1
 """Of a run at its start: its training loss falls so fast there that the rest would be flat."""
 
 
@@ -59,8 +61,7 @@ def loss_curves(curves: pd.DataFrame, against: str, unit: str = NATS) -> Figure:
             shown = train[train["step"] > CUT_SHARE * train["step"].max()]
             tops.append(max(shown[training].max(), val[validation].max()))
         axes.plot(val[against] / scale, val[validation], **style)
-    rest = _rest(curves, validation)
-    handles += [Line2D([], [], label=rest, color=REST, linewidth=0.8)] if rest else []
+    handles = handles[::-1] + _rest_handle(curves, validation)
     handles.append(Line2D([], [], label="validation", **line_style("#333333", "o")))
     thin = {"color": "#333333", "linewidth": 1, "alpha": 0.55}
     handles.append(Line2D([], [], label="training", **thin))
@@ -87,17 +88,18 @@ def gradient_norms(curves: pd.DataFrame) -> Figure:
     for points, label, style in _trials(curves, "val_loss_nats"):
         norms = points[points["grad_norm"] > 0]
         by_epoch = points["by_epoch"].iloc[0]
-        own = style if by_epoch else style | {"marker": ""}
+        own = style if by_epoch else {"linewidth": 1.2} | style | {"marker": ""}
         axes.plot(norms["tokens_seen"] / scale, norms["grad_norm"], **own)
         if label is not None:
             handles.append(Line2D([], [], label=label, **own))
-    rest = _rest(curves, "val_loss_nats")
-    handles += [Line2D([], [], label=rest, color=REST, linewidth=0.8)] if rest else []
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(log_locator(axes.dataLim.y0, axes.dataLim.y1))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(0, 1.03 * axes.dataLim.x1)
     axes.set_xlabel(label_against("tokens_seen", count))
-    axes.set_ylabel("gradient norm before clipping (log scale)")
-    add_legend(figure, handles)
+    axes.set_ylabel("gradient norm (log scale)")
+    add_legend(figure, handles[::-1] + _rest_handle(curves, "val_loss_nats"))
     return figure
 
 
@@ -137,9 +139,14 @@ def _named(curves: pd.DataFrame, loss: str) -> dict[str, str]:
     return chosen
 
 
+def _rest_handle(curves: pd.DataFrame, loss: str) -> list[Line2D]:
+    rest = _rest(curves, loss)
+    return [Line2D([], [], label=rest, color=REST, linewidth=0.8)] if rest else []
+
+
 def _rest(curves: pd.DataFrame, loss: str) -> str | None:
     others = curves["trial_id"].nunique() - len(_named(curves, loss))
-    return f"{counted(others, 'other trial')}, validation" if others else None
+    return counted(others, "other trial") if others else None
 
 
 def step_figures(curves: pd.DataFrame, unit: str = NATS) -> list[ReportFigure]:

@@ -8,7 +8,6 @@ when the next one begins.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import os
@@ -85,7 +84,7 @@ class LiveCurves(tune.Callback):
         self.written[name] = time.monotonic()
         content = self.running[name] | {
             "reported_at": _now(),
-            "curve": dataclasses.asdict(self.curves[name]),
+            "curve": vars(self.curves[name]),
         }
         path = self.folder / f"{name}.json"
         temporary = path.with_suffix(".tmp")

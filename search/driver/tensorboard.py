@@ -144,7 +144,9 @@ class TensorBoardEvents(tune.Callback):
         if file is None:
             return
         if record is not None and record.status == COMPLETE:
-            file.add_hparams({**trial.values, "seed": trial.config.train.seed}, VAL_LOSS)
+            # As text: nine digits of a number would be shown as 7.3416e+8.
+            seed = str(trial.config.train.seed)
+            file.add_hparams({**trial.values, "seed": seed}, VAL_LOSS)
         file.close()
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:

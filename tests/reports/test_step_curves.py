@@ -53,7 +53,7 @@ def two_curves(build: Any) -> Results:
 
 def crowd(build: Any, count: int = 40) -> pd.DataFrame:
     """The points of so many trials of one epoch, the middle one of which is best."""
-    rates = tuple(round(1e-4 * 1.1**i, 9) for i in range(count))
+    rates = tuple(round(1e-4 * 1.01**i, 9) for i in range(count))
     experiment = build.plan({"lr": rates})
     trials = [
         curved(build.trial(experiment, {"lr": rate}, (7 + 0.01 * abs(i - count // 2),)))
@@ -99,14 +99,19 @@ def test_a_trial_without_a_curve_has_its_epochs(build: Any) -> None:
     assert "without a curve" in captions
 
 
-def test_few_trials_all_have_two_lines_and_a_name(build: Any) -> None:
-    figure = step_curves.loss_curves(two_curves(build).curves_frame, "tokens_seen")
+def test_few_trials_all_have_two_lines_and_a_name(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = two_curves(build).curves_frame
+    figure = step_curves.loss_curves(frame, "tokens_seen")
     axes = axes_of(figure)
     assert axes.get_xlabel() == "training tokens seen (thousands, repeats counted)"
     assert len(axes.lines) == 4
     assert sorted(legend_of(figure)) == ["lr=0.0003", "lr=0.001", "training", "validation"]
     low, high = axes.get_ylim()
-    assert low < 6.0 and 9.0 < high < 10.0  # where it falls fastest is cut off
+    monkeypatch.setattr(step_curves, "CUT_SHARE", 0.0)
+    whole = axes_of(step_curves.loss_curves(frame, "tokens_seen")).get_ylim()
+    assert low < 6.0 and 9.0 < high < whole[1]  # where it falls fastest is cut off
 
 
 def test_of_many_the_best_the_median_and_the_worst_are_named(build: Any) -> None:
@@ -114,12 +119,12 @@ def test_of_many_the_best_the_median_and_the_worst_are_named(build: Any) -> None
     figure = step_curves.loss_curves(frame, "tokens_seen")
     labels = legend_of(figure)
     roles = [label.partition(" (")[2].rstrip(")") for label in labels[:5]]
-    assert sorted(roles) == ["best", "median", "second", "third", "worst"]
+    assert roles == ["best", "second", "third", "median", "worst"]
     final = frame.dropna(subset=["val_loss_nats"]).groupby("trial")["val_loss_nats"].last()
     by_role = dict(zip(roles, (label.partition(" (")[0] for label in labels), strict=False))
     assert final[by_role["best"]] == 7.0 and final[by_role["worst"]] == final.max()
     assert final[by_role["median"]] == pytest.approx(final.median(), abs=0.006)
-    assert "35 other trials, validation" in labels
+    assert "35 other trials" in labels
     grey = [line for line in axes_of(figure).lines if line.get_color() == REST]
     assert len(grey) == 35
     top = max(axes_of(figure).lines, key=lambda line: line.get_zorder())

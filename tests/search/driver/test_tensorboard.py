@@ -173,7 +173,7 @@ def test_a_complete_trial_is_a_row_of_the_hparams_tab(one: Any, tmp_path: Path) 
     }
     start = data["_hparams_/session_start_info"].session_start_info.hparams
     assert start["lr"].number_value == 1e-3
-    assert start["seed"].number_value == known.config.train.seed
+    assert start["seed"].string_value == str(known.config.train.seed)
     metrics = data["_hparams_/experiment"].experiment.metric_infos
     assert [metric.name.tag for metric in metrics] == ["val/loss_nats"]
     assert "_hparams_/session_end_info" in data

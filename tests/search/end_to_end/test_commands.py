@@ -98,7 +98,13 @@ def test_nothing_of_rays_is_left_and_events_and_study_are_there(
     folder = folder_of(search_root, "lr")
     assert not (folder / "ray").exists()
     assert not list(folder.rglob("*.tmp")) and not list(folder.rglob("step_*.pt"))
-    assert len(list(folder.glob("tensorboard/*/events*"))) == 4
+    events = [path.read_bytes() for path in folder.glob("tensorboard/*/events*")]
+    assert len(events) == 4
+    for tag in (b"train/loss_nats", b"train/grad_norm", b"val/loss_nats", b"_hparams_/"):
+        assert all(tag in content for content in events)
+    assert not (folder / "live").exists()
+    for record in Ledger(folder / "ledger.jsonl").trials:
+        assert record.curve is not None and record.curve.steps[-1] == record.steps
     study = optuna.load_study(study_name="lr", storage=f"sqlite:///{folder / 'study.db'}")
     best = Ledger(folder / "ledger.jsonl").best()
     assert best is not None and study.best_value == best.final.val_loss_nats
