@@ -33,7 +33,9 @@ from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.common.screen import keep_going
 from minigpt_search.data.corpus.manifest import Manifest
+from minigpt_search.reports.live.page import write_page
 from minigpt_search.reports.live.serve import serve
+from minigpt_search.reports.live.state import LiveState
 from minigpt_search.reports.page.compare import compare_page, comparison_folder, narrow
 from minigpt_search.reports.page.findings import summary
 from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
@@ -119,7 +121,14 @@ def _one(options: argparse.Namespace, folder: Path) -> int:
         return not not_run_yet(results)
 
     if options.watch:
-        watch(folder / "ledger.jsonl", write)
+        state = LiveState(folder, needed_out(folder.parents[1]), options.skip_damaged)
+
+        def look() -> None:
+            with _mistakes(folder):
+                write_page(folder / "report", state.now())
+
+        print(folder / "report" / "live.html")
+        watch(folder / "ledger.jsonl", write, look=look)
     else:
         write(None)
     return 0

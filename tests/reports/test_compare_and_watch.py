@@ -81,7 +81,8 @@ def test_a_watched_page_goes_on_while_fresh_seeds_are_due(
     ledger = build.write(experiment)
     ended = []
 
-    def watched(path: Path, write: Any) -> None:
+    def watched(path: Path, write: Any, look: Any) -> None:
+        look()
         for k in range(3):
             for rate in (1e-3, 2e-3):
                 loss = 7 + rate + k / 1000

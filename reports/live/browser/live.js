@@ -4,7 +4,7 @@
 const EVERY = 2000, SELDOM = 10000; // milliseconds between two questions
 const SVG = "http://www.w3.org/2000/svg";
 const el = (id) => document.getElementById(id);
-let state = null, gone = false, chosen = null, spots = [];
+let state = null, chosen = null, spots = [];
 
 function put(node, text) { // only what changed: a selection stays, and nothing flickers
   const now = text ?? "–";
@@ -248,19 +248,39 @@ new ResizeObserver(() => { if (state && state.series) draw(); }).observe(el("fig
 
 // ---- asking ----
 
+const isFile = location.protocol === "file:";
+
+async function answer() {
+  if (!isFile) {
+    const found = await fetch("state.json", { cache: "no-store" });
+    if (!found.ok) throw new Error(`status ${found.status}`);
+    return found.json();
+  }
+  return new Promise((resolve, reject) => { // a page of a file may load scripts, not read files
+    const script = document.createElement("script");
+    globalThis.told = resolve;
+    script.src = `live-state.js?${Date.now()}`;
+    script.onload = () => script.remove();
+    script.onerror = () => { script.remove(); reject(new TypeError("no file")); };
+    document.head.append(script);
+  });
+}
+
+function isOld(now) { // a file stays when who writes it is gone
+  return isFile && !now.over && Date.now() - Date.parse(now.now) > 15 * EVERY;
+}
+
 async function ask() {
   if (document.hidden) return setTimeout(ask, EVERY);
   let wait = EVERY;
   try {
-    const answer = await fetch("state.json", { cache: "no-store" });
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
-    show(await answer.json());
-    gone = false;
-    if (state.over) return; // nothing will change
-    if (["cut short", "broken"].includes(state.state)) wait = SELDOM; // somebody may resume it
+    const now = await answer();
+    show(now);
+    if (now.over) return; // nothing will change
+    if (["cut short", "broken"].includes(now.state)) wait = SELDOM; // somebody may resume it
+    if (isOld(now)) throw new TypeError("nobody writes it");
   } catch (error) {
-    if (!(error instanceof TypeError)) console.error(error); // a TypeError of fetch: nobody answers
-    gone = true;
+    if (!(error instanceof TypeError)) console.error(error); // a TypeError: nobody answers
     wait = SELDOM;
     put(el("state"), "not served");
     el("state").classList.add("caution");

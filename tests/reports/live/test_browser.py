@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from minigpt_search.reports.live.page import write_page
 from minigpt_search.reports.live.server import LiveServer, _Handler
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -95,6 +96,15 @@ def test_curves_grow_without_a_reload_until_the_search_is_over(
     (train,) = re.findall(r'class="curve train k0" d="(M[^"]+)"', dom)
     assert train.count("L") == 9 and dom.count('class="dot k0"') == 1
     assert ">a bigram table 6.50<" in dom
+
+
+def test_as_a_file_it_needs_no_server(tmp_path: Path) -> None:
+    page = write_page(tmp_path / "report", grown(10))
+    assert {path.name for path in page.parent.iterdir()} == {"live.html", "live-state.js"}
+    dom, log = _dump(page.as_uri(), tmp_path / "profile")
+    assert "CONSOLE" not in log
+    assert "&lt;b&gt;hostile&lt;/b&gt;</h1>" in dom and "<b>hostile" not in dom
+    assert re.search(r'id="words"[^>]*>The search has ended\.<', dom)
 
 
 def _dump(url: str, profile: Path) -> tuple[str, str]:
