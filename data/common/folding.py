@@ -16,6 +16,8 @@ _COMMAND = re.compile(
     r"(?<!\S)(?:\S*python[\d.]* (?:-m minigpt_search|\S+\.py)|\S*minigpt-search)(?!\S)"
 )
 """How a command begins that can be pasted."""
+_SHORT = "  "
+"""Before a word for which there is no room below the text's beginning."""
 _WORD = re.compile(r"\s*\S+")
 _SHELL_WORD = re.compile(r"""\s*(?:'[^']*'|"[^"]*"|[^\s'"])+|\s*\S+""")
 """With what is quoted in one piece: a line break inside would be a part of it."""
@@ -60,7 +62,8 @@ def _fold_line(line: str, columns: int) -> str:
         room = columns - (2 if number >= len(prose) and number < len(words) - 1 else 0)
         if current.strip() and len(current) + len(word) > room:
             lines.append(current + (" \\" if inside else ""))
-            current = indent + word.lstrip()
+            long = len(indent) + len(word.lstrip()) > room
+            current = (_SHORT if long else indent) + word.lstrip()
         else:
             current += word
     return "\n".join([*lines, current])

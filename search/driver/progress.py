@@ -241,7 +241,10 @@ class ProgressLine(tune.Callback):
         return f"{sum(rates):.1f} steps/s" if rates else "starting"
 
     def _seconds_left(self, share: float) -> float | None:
-        """Of the search; of a sampler's with a budget at most. None while it can't be told."""
+        """Of the search; of a sampler's with a budget at most. None while it can't be told, and
+        when all trials have ended."""
+        if self.ledger.ended_count == self.planned:
+            return None
         if self.budget is not None:
             return self.budget - self.clock.used()
         if self.begun is None:

@@ -51,11 +51,21 @@ def test_a_broken_command_is_one_to_a_shell(before: str, columns: int) -> None:
 
 
 def test_a_quoted_word_of_a_command_is_not_broken() -> None:
-    quoted = f"'{'two  words ' * 9}'"
-    folded = fold(f"Command    minigpt-search run --out {quoted} --grid lr", 40)
+    quoted = f"'{'two  words ' * 3}'"
+    folded = fold(f"Command    minigpt-search run --out {quoted} --grid lr", 50)
     assert folded == (
         f"Command    minigpt-search run --out \\\n           {quoted} \\\n           --grid lr"
     )
+
+
+def test_a_word_without_room_below_the_text_gets_more_of_the_line() -> None:
+    path = "/" + 60 * "x"
+    folded = fold(f"Export     python model/export.py {path} exported --out /x", 70)
+    assert folded.split("\n") == [
+        "Export     python model/export.py \\",
+        f"  {path} \\",
+        "           exported --out /x",
+    ]
 
 
 def test_what_moves_the_cursor_stays() -> None:
