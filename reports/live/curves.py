@@ -109,14 +109,13 @@ def ended_series(
 
 
 def running_series(experiment: Experiment, trial: LiveTrial) -> dict[str, Any]:
-    """A trial that trains as the page gets it. Raises `UserError` for values that make no
-    configuration."""
+    """A trial that trains as the page gets it, but for its state. Raises `UserError` for values
+    that make no configuration."""
     config = apply_axes(experiment.space.base, trial.values)
     training, validation = curve_points(trial.curve, config)
     return {
         "id": trial.trial_id,
         "label": trial.trial,
-        "state": "running",
         "best": False,
         "train": training,
         "val": validation,

@@ -119,18 +119,19 @@ class LiveState:
             "more_running": max(0, len(live) - RUNNING_ROWS),
             "rows": known.rows,
             "more_rows": known.more_rows,
-            "series": self._series(known, live),
+            "series": self._series(known, live, state),
             "more_series": known.not_drawn,
             "counting": known.counting,
             "answer": known.answer,
         }
 
-    def _series(self, known: _Known, live: list[LiveTrial]) -> list[dict[str, Any]]:
-        """Grey ones first: what is drawn later lies above."""
+    def _series(self, known: _Known, live: list[LiveTrial], state: str) -> list[dict[str, Any]]:
+        """Grey ones first: what is drawn later lies above. `state` is the search's, and so that of
+        the trials that have not ended."""
         running = []
         for trial in live:
             try:
-                running.append(running_series(known.experiment, trial))
+                running.append(running_series(known.experiment, trial) | {"state": state})
             except (UserError, ValueError, KeyError, TypeError):
                 continue  # of another program's file
         room = COLOURS - len(known.named)
