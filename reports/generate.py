@@ -3,7 +3,8 @@
     python reports/generate.py                 # of the newest experiment
     python reports/generate.py lr-quick        # of one by name
     python reports/generate.py A B C           # several searches compared, in comparisons/
-    python reports/generate.py --watch         # kept fresh while the search runs
+    python reports/generate.py --watch         # a live page while the search runs
+    python reports/generate.py --watch --file  # the report, written again as trials end
 
 Reads the experiments' folders only (experiment.json and ledger.jsonl), in seconds, also while the
 search is running. No torch, no Ray.
@@ -21,7 +22,7 @@ if __name__ == "__main__":  # the checkout in place of this folder, whose names 
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from minigpt_search.data.common.invocation import needed_out, parse_first
-from minigpt_search.reports.parser import report_parser
+from minigpt_search.reports.parser import check_watching, report_parser
 
 if __name__ == "__main__":  # --help needs nothing of what is imported below
     parse_first(report_parser().parse_intermixed_args)
@@ -32,6 +33,9 @@ from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.common.screen import keep_going
 from minigpt_search.data.corpus.manifest import Manifest
+from minigpt_search.reports.live.page import write_page
+from minigpt_search.reports.live.serve import serve
+from minigpt_search.reports.live.state import LiveState
 from minigpt_search.reports.page.compare import compare_page, comparison_folder, narrow
 from minigpt_search.reports.page.findings import summary
 from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
@@ -76,17 +80,14 @@ def _write_all(folder: Path, contents: dict[str, bytes]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status; raises `UserError` for what the user can mend."""
     options = report_parser().parse_intermixed_args(arguments)
+    check_watching(options)
     names, root = options.names, artifacts_root(options.out)
     if not options.watch:  # which ends with its reader
         keep_going()
     if len(names) < 2:
         return _one(options, find_experiment(root, names[0] if names else None))
-    if len(set(names)) < len(names) or options.watch:
-        raise UserError(
-            f"{' '.join(names)}: --watch is for one experiment"
-            if options.watch
-            else f"{' '.join(names)}: an experiment is named twice"
-        )
+    if len(set(names)) < len(names):
+        raise UserError(f"{' '.join(names)}: an experiment is named twice")
     with _mistakes(root):
         searches = [_read(find_experiment(root, name), options.skip_damaged) for name in names]
         page = compare_page(searches)
@@ -103,7 +104,9 @@ def _read(folder: Path, skip_damaged: bool) -> Results:
 
 
 def _one(options: argparse.Namespace, folder: Path) -> int:
-    """The report of the experiment in `folder`, once or kept fresh."""
+    """The report of the experiment in `folder`, once or kept fresh, or its live page."""
+    if options.watch and not options.file:
+        return serve(folder, options)
 
     def write(refresh_seconds: int | None) -> bool:
         with _mistakes(folder):
@@ -118,7 +121,14 @@ def _one(options: argparse.Namespace, folder: Path) -> int:
         return not not_run_yet(results)
 
     if options.watch:
-        watch(folder / "ledger.jsonl", write)
+        state = LiveState(folder, needed_out(folder.parents[1]), options.skip_damaged)
+
+        def look() -> None:
+            with _mistakes(folder):
+                write_page(folder / "report", state.now())
+
+        print(folder / "report" / "live.html")
+        watch(folder / "ledger.jsonl", write, look=look)
     else:
         write(None)
     return 0

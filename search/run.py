@@ -32,6 +32,7 @@ from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.cli.config_file import with_config
 from minigpt_search.search.cli.extend import extended_arguments
+from minigpt_search.search.cli.live_page import live_page
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.plan_search import begin
 from minigpt_search.search.cli.resume_flags import changes_of, keep_changes
@@ -86,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if begun is None:
             return 0
         experiment, folder, corpus = begun
-        return run(experiment, folder, length_in(corpus), started, machines)
+        with live_page(args.open, experiment, folder) as page:
+            return run(experiment, folder, length_in(corpus), started, machines, page=page)
 
 
 def resume(root: Path, name: str, args: argparse.Namespace) -> int:
@@ -110,7 +112,9 @@ def resume(root: Path, name: str, args: argparse.Namespace) -> int:
         if experiment.storage.uri is not None:
             machines.check_storage(experiment.storage.uri)
         length = length_in(corpus)
-        return run(experiment, folder, length, started, machines, args.skip_damaged, changes)
+        how = args.skip_damaged, changes
+        with live_page(args.open, experiment, folder) as page:
+            return run(experiment, folder, length, started, machines, *how, page=page)
 
 
 def run(
@@ -121,12 +125,15 @@ def run(
     machines: Machines,
     skip_damaged: bool = False,
     changes: Mapping[str, Any] | None = None,
+    *,
+    page: str | None = None,
 ) -> int:
     """Train what is missing, then print the table. 0 if every trial ended well.
 
     Args:
         started: when the command was, in seconds since 1970.
         changes: what a resume changes of the experiment as its folder has it.
+        page: where its live page is, if there is one.
     """
     root = folder.parents[1]
     flags = ["--address", machines.address] if machines.address is not None else []
@@ -151,7 +158,7 @@ def run(
             say_how_to_go_on("Interrupted")
             return 1
         if not has_ended:
-            print("\n".join(watch_lines(experiment, folder)), flush=True)
+            print("\n".join(watch_lines(experiment, folder, page)), flush=True)
         clock = Clock(folder, started, counts=not has_ended)
         trained_before = {trial.trial_id for trial in ledger.trials}
         logs = held.enter_context(TrialLogs(installed_loggers(experiment), folder, ledger))

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from minigpt_search.data.common.folding import columns_of, fold
+
 LOG = "screen.log"
 """The log's name in an experiment's folder. It is there only if the screen was lost."""
 _KEPT = 1000
@@ -69,12 +71,14 @@ class _Stream:
         self.stream: TextIO = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
     def write(self, text: str) -> int:
-        """Write at once, so that a loss is noticed while the text is still known."""
+        """Write at once, so that a loss is noticed while the text is still known; on a terminal in
+        lines that break between words."""
         if self.lost:
             self.screen.write(text)
             return len(text)
+        columns = columns_of(self.stream)
         try:
-            self.stream.write(text)
+            self.stream.write(text if columns is None else fold(text, columns))
             self.stream.flush()
         except OSError as fault:
             self.lost = True

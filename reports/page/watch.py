@@ -1,4 +1,5 @@
-"""`python reports/generate.py --watch`: the report is written again whenever the ledger grows."""
+"""`python reports/generate.py --watch --file`: the report is written again whenever the ledger
+grows."""
 
 from __future__ import annotations
 
@@ -12,7 +13,11 @@ REFRESH_SECONDS = 5
 
 
 def watch(
-    ledger: Path, write: Callable[[int | None], bool], sleep: Callable[[float], None] = time.sleep
+    ledger: Path,
+    write: Callable[[int | None], bool],
+    sleep: Callable[[float], None] = time.sleep,
+    *,
+    look: Callable[[], None] = lambda: None,
 ) -> None:
     """Call `write` at each change of `ledger` until it says that the search is complete, or until
     Ctrl-C; then once more, for a page that stays as it is.
@@ -20,10 +25,12 @@ def watch(
     Args:
         write: makes the report, given the seconds between a page's refreshes or None; returns
             whether all planned trials have ended.
+        look: is called every two seconds, and once at the end.
     """
     seen: tuple[int, int] | None = (-1, -1)
     try:
         while True:
+            look()
             now = _stamp(ledger)
             if now != seen:
                 seen = now
@@ -32,6 +39,7 @@ def watch(
             sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         pass
+    look()
     write(None)
 
 

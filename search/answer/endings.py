@@ -16,7 +16,7 @@ from minigpt_search.search.results.results import Results
 
 MANY, SHOWN = 30, 10
 """Of more trials than MANY the screen shows so many of each table; the report has them all."""
-_NO_REASON = {
+NO_REASON = {
     STOPPED: "ended early on purpose",
     DIVERGED: "a loss or gradient was not finite",
     FAILED: "no reason recorded",
@@ -60,7 +60,7 @@ def without_result(results: Results) -> pd.DataFrame:
             "epochs_done": f"{trial['epochs_done']} of {trial['epochs']}",
             "total_seconds": trial["total_seconds"],
             "flop": trial["flop"],
-            "reason": _NO_REASON[trial["status"]] if pd.isna(reason := trial["reason"]) else reason,
+            "reason": NO_REASON[trial["status"]] if pd.isna(reason := trial["reason"]) else reason,
         }
         for trial in trials[trials["status"] != COMPLETE].to_dict("records")
     ]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from minigpt_search.data.common.folding import table_columns
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.results.results import Results
 
-TERMINAL_WIDTH = 100
+NOTE = "    "
+"""Before a note below its row."""
 
 
 def trials_table(results: Results, cost: bool = False) -> pd.DataFrame:
@@ -55,32 +58,68 @@ def _notes(trial: Mapping[Hashable, Any]) -> list[str]:
 
 
 def as_text(frame: pd.DataFrame) -> str:
-    """`frame` in aligned columns, at most 100 characters wide; long cells are wrapped."""
+    """`frame` in aligned columns, no wider than the terminal, or than 100 characters where there is
+    none; long cells are wrapped. Notes for which there is no room beside the other columns get a
+    line below their row."""
+    width = table_columns(sys.stdout)
     shown = show(frame)
-    widths = _widths([shown.headings, *shown.rows])
+    rows = [shown.headings, *shown.rows]
+    notes: list[str] = []
+    if list(frame.columns)[-1:] == ["notes"]:
+        beside = [row[:-1] for row in rows]
+        needed = sum(_least_widths(rows)) + 2 * len(beside[0])
+        if needed > width:
+            notes, rows = [row[-1] for row in shown.rows], beside
+    widths = _widths(rows, width)
     lines = []
-    for number, row in enumerate([shown.headings, *shown.rows]):
-        wrapped = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
-        for i in range(max([1, *map(len, wrapped)])):
-            parts = [cell[i] if i < len(cell) else "" for cell in wrapped]
-            aligned = [
-                part.rjust(width) if numeric else part.ljust(width)
-                for part, width, numeric in zip(parts, widths, shown.numeric, strict=True)
-            ]
-            lines.append("  ".join(aligned).rstrip())
+    for number, row in enumerate(rows):
+        lines += _row_lines(row, widths, shown.numeric)
         if number == 0:
-            lines.append("  ".join("-" * width for width in widths))
+            lines.append("  ".join("-" * each for each in widths))
+        elif notes and notes[number - 1]:
+            lines += textwrap.wrap(
+                notes[number - 1], width, initial_indent=NOTE, subsequent_indent=NOTE
+            )
     return "\n".join(lines)
 
 
-def _widths(rows: list[list[str]]) -> list[int]:
-    """Each column's width: as its longest cell while there is room, then narrowing the widest,
-    down to its longest word if that is enough."""
+def _row_lines(row: list[str], widths: list[int], numeric: list[bool]) -> list[str]:
+    wrapped = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+    lines = []
+    for i in range(max([1, *map(len, wrapped)])):
+        parts = [cell[i] if i < len(cell) else "" for cell in wrapped]
+        aligned = [
+            part.rjust(width) if is_number else part.ljust(width)
+            for part, width, is_number in zip(parts, widths, numeric, strict=False)
+        ]
+        lines.append("  ".join(aligned).rstrip())
+    return lines
+
+
+def _least_widths(rows: list[list[str]]) -> list[int]:
+    """Each column's width with which nothing but its heading is wrapped, between words."""
+    columns = zip(*rows, strict=True)
+    return [max([_longest_word(cells[:1]), *map(len, cells[1:])]) for cells in columns]
+
+
+def _longest_word(cells: Sequence[str]) -> int:
+    return max(len(word) for cell in cells for word in ["", *cell.split()])
+
+
+def _widths(rows: list[list[str]], most: int) -> list[int]:
+    """Each column's width: as its longest cell while there is room. Then the widest is narrowed,
+    first of those where only the heading is so wide, then of all, down to their longest words if
+    that is enough."""
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, cells)) for cells in columns]
-    words = [max(len(word) for cell in cells for word in ["", *cell.split()]) for cells in columns]
-    while sum(widths) + 2 * (len(widths) - 1) > TERMINAL_WIDTH and max(widths, default=0) > 1:
-        can_wrap = [w if w > word else 0 for w, word in zip(widths, words, strict=True)]
-        choice = can_wrap if any(can_wrap) else widths
-        widths[choice.index(max(choice))] -= 1
+    for least in (
+        _least_widths(rows),
+        [_longest_word(cells) for cells in columns],
+        [1] * len(widths),
+    ):
+        while sum(widths) + 2 * (len(widths) - 1) > most:
+            can_wrap = [w if w > low else 0 for w, low in zip(widths, least, strict=True)]
+            if not any(can_wrap):
+                break
+            widths[can_wrap.index(max(can_wrap))] -= 1
     return widths

@@ -29,7 +29,10 @@ _LISTS = ("grid", "objective", *(axis.name for axis in AXES.values() if axis.has
 """Flags whose value is a list with commas."""
 _NUMBERS = ("pack", "trials_per_gpu")
 """Flags that take a number or a word; the axes' flags do too."""
-_OF_ONE_RUN = ("name", "resume", "extend", "config", "dry_run", "skip_damaged", "words")
+_OF_ONE_RUN = (
+    *("name", "resume", "extend", "config", "dry_run", "skip_damaged", "words"),
+    "open",
+)
 """What is not repeated."""
 _WHOLE = re.compile(r"[+-]?\d+")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

@@ -15,7 +15,7 @@ from minigpt_search.search.records.experiment import Experiment, find_experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.space.axes import AXES
 
-_OWN = ("name", "resume", "extend", "dry_run", "out", "warm_start")
+_OWN = ("name", "resume", "extend", "dry_run", "out", "warm_start", "open")
 """Flags that are never taken from the other experiment's command."""
 
 

@@ -35,7 +35,7 @@ ABOUT_AXES = textwrap.fill(
 RESOURCES = ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "trials_per_gpu")
 WITH_RESUME = (
     *("resume", "out", "skip_damaged", "storage", "address", "trials", "words"),
-    *(*RESOURCES, "checkpoint_every", "max_disk", "log"),
+    *(*RESOURCES, "checkpoint_every", "max_disk", "log", "open"),
 )
 """What is given with `--resume`: everything else is the experiment's."""
 
@@ -119,6 +119,9 @@ def _add_goes_on(group: argparse._ArgumentGroup) -> None:
         metavar="LOGGER",
         help=f"trials as runs in {', '.join(LOGGERS)}, too",
     )
+    group.add_argument(
+        "--open", nargs="?", type=int, const=0, metavar="PORT", help="the live page in a browser"
+    )
     group.add_argument("--out", metavar="FOLDER", help="$MINIGPT_HOME, or ./artifacts")
 
 
@@ -162,6 +165,8 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--gpus-per-trial {args.gpus_per_trial}: give a number above 0")
     if args.checkpoint_every is not None and not 0 < args.checkpoint_every < math.inf:
         raise UserError(f"--checkpoint-every {args.checkpoint_every}: give seconds above 0")
+    if args.open is not None and not 0 <= args.open < 65536:
+        raise UserError(f"--open {args.open}: give a port from 1 to 65535, or none")
     if args.pack not in (None, "auto") and not is_count(args.pack):
         raise UserError(f"--pack {args.pack}: give a number of 1 or more, or auto")
     recipe_flags.check_flags(args)

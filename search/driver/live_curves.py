@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from minigpt_search.model.records import TrialCurve
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.live import FOLDER
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.trials.reports import MEMBER_END
 from minigpt_search.search.trials.trial import ReportedTrials, Trial, trials_of
 
-FOLDER = "live"
 SOONEST_SECONDS = 1.0
 """Between two writes of a trial's file: its epochs can be shorter."""
 _NOW = ("step", "total_steps", "train_loss_nats", "val_loss_nats", "epoch")

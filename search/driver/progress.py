@@ -16,6 +16,7 @@ from minigpt_search.search.driver.work_done import WorkDone
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.live import SearchFile
 from minigpt_search.search.results.configurations import configurations_of, mean_loss
 from minigpt_search.search.results.confirm import confirmation_state, is_fresh
 from minigpt_search.search.results.labels import short_label, trial_label
@@ -45,6 +46,7 @@ class ProgressLine(tune.Callback):
         shared: Mapping[str, int],
         clock: Clock,
         began: float | None = None,
+        live: SearchFile | None = None,
     ) -> None:
         """
         Args:
@@ -56,8 +58,9 @@ class ProgressLine(tune.Callback):
             clock: the search's; it is the measure of a sampler's with a budget.
             began: when the search's first line was shown, in seconds of `time.monotonic`: a later
                 round goes on from there. By default it is now.
+            live: gets the share and the time left too, for readers elsewhere.
         """
-        self.clock = clock
+        self.clock, self.live = clock, live
         in_time = experiment.plan.sampler is not None and experiment.plan.budget_seconds is not None
         self.budget = experiment.plan.budget_seconds if in_time else None
         self.best: TrialRecord | None = None
@@ -122,6 +125,7 @@ class ProgressLine(tune.Callback):
         if name not in self.labels:
             self.labels[name] = self._label(known)
         self.running[name] = f"{result['train_loss_nats']:.2f}"
+        self._note_live()
         self.screen.draw(SOONEST_SECONDS)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -139,7 +143,13 @@ class ProgressLine(tune.Callback):
             if trial.trial_id not in self.announced:
                 self._tell_end(trial)
             self.reported.forget(trial)
+        self._note_live()
         self.screen.draw()
+
+    def _note_live(self) -> None:
+        if self.live is not None and self.live.is_due():
+            share = self._share_done()
+            self.live.write(share, self._seconds_left(share), self._speed())
 
     def _label(self, trial: Trial) -> str:
         return trial_label(self.experiment, trial.config, trial.replicate)
@@ -207,28 +217,36 @@ class ProgressLine(tune.Callback):
         return f"best {self.best.final.val_loss_nats:.4f}", label
 
     def _status(self) -> Status:
-        ended = self.ledger.ended_count
         planned = f"/{self.planned}" if self.budget is None else ""
-        rates = list(self.rates.values())  # at once: a thread draws too
-        speed = f"{sum(rates):.1f} steps/s" if rates else "starting"
         share = self._share_done()
-        left, ends = self._time_left(share) or (None, None)
+        seconds, most = self._seconds_left(share), "" if self.budget is None else "at most "
+        left, ends = (None, None) if seconds is None else time_left(seconds, most)
         best, best_of = self._best()
         running = [(self.labels.get(name, ""), loss) for name, loss in list(self.running.items())]
         return Status(
-            counted=f"{ended}{planned} trials",
+            counted=f"{self.ledger.ended_count}{planned} trials",
             share=share,
             left=left,
             ends=ends,
             best=best,
             best_of=best_of,
-            speed="done" if ended == self.planned else speed,
+            speed=self._speed(),
             running=tuple(running),
         )
 
-    def _time_left(self, share: float) -> tuple[str, str] | None:
+    def _speed(self) -> str:
+        if self.ledger.ended_count == self.planned:
+            return "done"
+        rates = list(self.rates.values())  # at once: a thread draws too
+        return f"{sum(rates):.1f} steps/s" if rates else "starting"
+
+    def _seconds_left(self, share: float) -> float | None:
+        """Of the search; of a sampler's with a budget at most. None while it can't be told, and
+        when all trials have ended."""
+        if self.ledger.ended_count == self.planned:
+            return None
         if self.budget is not None:
-            return time_left(self.budget - self.clock.used(), "at most ")
+            return self.budget - self.clock.used()
         if self.begun is None:
             return None
         now = time.monotonic()
@@ -237,7 +255,7 @@ class ProgressLine(tune.Callback):
             return None
         if self.ends is None or self.ends[0] != share:
             self.ends = share, now + (now - began) * (1 - share) / (share - share_then)
-        return time_left(self.ends[1] - now)
+        return self.ends[1] - now
 
     def close(self) -> None:
         """Leave the line as it is and go to the next."""

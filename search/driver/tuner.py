@@ -48,6 +48,7 @@ from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.live import SearchFile
 from minigpt_search.search.records.trial_folder import forget_outcome, read_started, trial_folder
 from minigpt_search.search.results.configurations import configurations_of
 from minigpt_search.search.results.confirm import confirmation_state, is_fresh
@@ -214,7 +215,10 @@ class Search:
         gate = make_gate(experiment, folder, self.clock, self.estimator, self.length)
         planned = Results(experiment, ledger).trials_so_far
         self.began = time.monotonic() if self.began is None else self.began
-        progress = ProgressLine(experiment, ledger, work, planned, shared, self.clock, self.began)
+        search_file = SearchFile(folder)
+        progress = ProgressLine(
+            experiment, ledger, work, planned, shared, self.clock, self.began, search_file
+        )
         early_end = InterruptHandler(self.mirror.check)
         early_end.listen()  # what is lost while Ray starts is remembered for the first step
         try:

@@ -151,10 +151,11 @@ def _axes_text(experiment: Experiment) -> str:
     return "; ".join(texts) or "one configuration"
 
 
-def watch_lines(experiment: Experiment, folder: Path) -> list[str]:
-    """How to look on while the search in `folder` runs, by what is installed here."""
-    page = command_line("reports/generate.py", experiment.name, "--watch", root=folder.parents[1])
-    commands = [page]
+def watch_lines(experiment: Experiment, folder: Path, page: str | None = None) -> list[str]:
+    """How to look on while the search in `folder` runs, by what is installed here. `page` is where
+    its live page is, if there is one."""
+    root = folder.parents[1]
+    commands = [page or command_line("reports/generate.py", experiment.name, "--watch", root=root)]
     if shutil.which("tensorboard") is not None:
         commands.append(shlex.join(["tensorboard", "--logdir", str(folder / "tensorboard")]))
     if shutil.which("optuna-dashboard") is not None:

@@ -37,7 +37,7 @@ ONLY_SHOWN = (
     "search/driver/log_reports.py",
     *("search/driver/progress.py", "search/driver/screen.py"),
     *("search/driver/status_line.py", "search/driver/tensorboard.py", "search/driver/work_done.py"),
-    *("search/planning/plan_text.py", "search/results/labels.py"),
+    *("search/planning/plan_text.py", "search/records/live.py", "search/results/labels.py"),
     *("search/samplers/study_db.py", "search/samplers/study_rows.py"),
     *("search/planning/counting.py", "search/results/baselines.py", "search/results/documents.py"),
 )

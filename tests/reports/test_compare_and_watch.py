@@ -81,7 +81,8 @@ def test_a_watched_page_goes_on_while_fresh_seeds_are_due(
     ledger = build.write(experiment)
     ended = []
 
-    def watched(path: Path, write: Any) -> None:
+    def watched(path: Path, write: Any, look: Any) -> None:
+        look()
         for k in range(3):
             for rate in (1e-3, 2e-3):
                 loss = 7 + rate + k / 1000
@@ -90,7 +91,7 @@ def test_a_watched_page_goes_on_while_fresh_seeds_are_due(
             ended.append(write(5))
 
     monkeypatch.setattr(generate, "watch", watched)
-    assert generate.main(["--watch", "--out", str(build.root)]) == 0
+    assert generate.main(["--watch", "--file", "--out", str(build.root)]) == 0
     assert ended == [False, False, True]
 
 
@@ -181,7 +182,7 @@ def test_only_a_watched_page_refreshes_itself(build: Any, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(watch.time, "sleep", train_the_other)
     monkeypatch.setattr(watch.watch, "__defaults__", (train_the_other,))
-    assert generate.main(["--watch", "--out", str(build.root)]) == 0
+    assert generate.main(["--watch", "--file", "--out", str(build.root)]) == 0
     refresh = re.compile(r'<meta http-equiv="refresh" content="\d+">')
     assert len(seen) == 1 and refresh.search(seen[0])
     assert not refresh.search(page.read_text())

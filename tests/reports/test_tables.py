@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minigpt_search.data.common.folding import UNKNOWN
 from minigpt_search.data.common.formatting import duration, one_line, share, storage
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.model.records import Device
 from minigpt_search.reports.page import findings, setup_tables, tables
+from minigpt_search.search.answer import text_table
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.answer.endings import without_result
-from minigpt_search.search.answer.text_table import TERMINAL_WIDTH, as_text, trials_table
+from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.results.results import Results
 
 
@@ -182,13 +184,29 @@ def test_small_amounts() -> None:
 
 
 def test_text_for_a_terminal_is_aligned(build: Any) -> None:
-    text = as_text(trials_table(Results(*build.two_rates())))
+    table = trials_table(Results(*build.two_rates())).assign(notes="noted")
+    text = as_text(table)
     lines = text.splitlines()
     headings = "Trial Epochs Train loss Validation loss Perplexity Bits per byte Time Notes"
-    assert " ".join(lines[0].split()) == headings
-    assert set(lines[1]) == {"-", " "}
-    assert lines[0].index("Notes") == lines[2].index("validation")
+    rule = next(number for number, line in enumerate(lines) if set(line) == {"-", " "})
+    assert sorted(" ".join(lines[:rule]).split()) == sorted(headings.split())
+    assert lines[0].index("Notes") == lines[rule + 1].index("noted")
     assert "lr=0.001 " in text
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_notes_take_one_line_a_trial(
+    build: Any, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr(text_table, "table_columns", lambda stream: columns)
+    table = trials_table(Results(*build.two_rates()))
+    table.loc[0, "notes"] = "best by the mean of its seeds; lr at the upper edge"
+    lines = as_text(table).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert sum("best by the mean of its seeds; lr at the upper edge" in line for line in lines) == 1
+    assert all(line.lstrip() for line in lines)
+    below = "    best by the mean of its seeds; lr at the upper edge" in lines
+    assert below == (columns == 80) == ("Notes" not in lines[0])
 
 
 @given(
@@ -198,7 +216,7 @@ def test_text_for_a_terminal_is_aligned(build: Any) -> None:
 def test_text_for_a_terminal_is_narrow_and_harmless(reason: str, label: str) -> None:
     frame = pd.DataFrame([{"trial": label, "status": "failed", "reason": reason}])
     text = as_text(frame)
-    assert max(map(len, text.split("\n"))) <= TERMINAL_WIDTH
+    assert max(map(len, text.split("\n"))) <= UNKNOWN
     assert all(line.isprintable() for line in text.split("\n"))
     kept = "".join(text.split())
     assert all(word[:1] in kept for word in one_line(reason).split())

@@ -1,0 +1,1 @@
+"""The live page: a running search in a browser, from its files alone."""
