@@ -61,6 +61,8 @@ class LiveState:
         self._known: _Known | None = None
         self._live: dict[str, LiveTrial] = {}
         """The trials that were shown as training at the last call."""
+        self._ran = False
+        """Whether the search ran then."""
 
     def now(self) -> dict[str, Any]:
         """All that the page shows. Where the experiment can't be read it says so."""
@@ -93,7 +95,8 @@ class LiveState:
         """The trials that train. One whose file went has ended: it stays as it was until the
         ledger is read, so that it doesn't vanish in between."""
         found = {trial.trial_id: trial for trial in read_trials(self.folder)}
-        kept = self._live | found if runs else found
+        kept = self._live | found if runs and self._ran else found
+        self._ran = runs
         ended = known.results.ended_ids
         self._live = {name: trial for name, trial in kept.items() if name not in ended}
         return list(self._live.values())

@@ -18,7 +18,7 @@ from minigpt_search.reports.live.state import ROWS, LiveState
 from minigpt_search.search.driver.live_curves import LiveCurves
 from minigpt_search.search.records.experiment import LOCK_FILE
 from minigpt_search.search.records.ledger import BaselineRecord
-from minigpt_search.search.records.live import FOLDER, SearchFile, read_search
+from minigpt_search.search.records.live import FOLDER, SearchFile, forget, read_search
 from minigpt_search.search.trials.trial import Trial, make_trial
 
 
@@ -108,6 +108,18 @@ def test_a_killed_search_says_so_and_how_to_go_on(build: Any) -> None:
     assert "--resume lr-quick" in state["command"]
     assert state["ends_at"] is None
     assert [series["state"] for series in state["series"]] == ["cut short"]
+
+
+def test_a_search_that_goes_on_after_a_kill_begins_without_what_was_left(build: Any) -> None:
+    experiment = build.plan()
+    folder = build.write(experiment).path.parent
+    report(LiveCurves(experiment, folder), make_trial(experiment, {"lr": 3e-4}, 0), step=30)
+    live = LiveState(folder)
+    assert live.now()["state"] == "cut short"
+    with driver(folder):
+        forget(folder)
+        state = live.now()
+    assert (state["state"], state["running"], state["series"]) == ("starting", [], [])
 
 
 def test_a_search_that_ended_is_over_and_has_the_answer(build: Any) -> None:
