@@ -35,7 +35,7 @@ def report_parser() -> argparse.ArgumentParser:
     watch.add_argument(
         "--file",
         action="store_true",
-        help="with --watch: no page; the report's files are written again whenever a trial ends, "
+        help="with --watch: no server; live.html, and the report's files whenever a trial ends, "
         "until all have or Ctrl-C",
     )
     watch.add_argument("--socket", type=int, help=argparse.SUPPRESS)  # of `run --open`

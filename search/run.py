@@ -45,6 +45,7 @@ from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.counting import count_what_is_missing
 from minigpt_search.search.planning.estimate import keep_real_speeds, make_estimator
 from minigpt_search.search.planning.plan_text import end_line, watch_lines
+from minigpt_search.search.records import live
 from minigpt_search.search.records.clock import Clock, process_start
 from minigpt_search.search.records.experiment import (
     Experiment,
@@ -143,6 +144,7 @@ def run(
         held.enter_context(only_driver(folder))
         mirror = held.enter_context(mirror_of(experiment, folder, skip_damaged))
         keep_going(folder / LOG)
+        live.forget(folder)
         ledger = open_ledger(folder, skip_damaged)
         has_ended = bool(ledger.trials) and Results(experiment, ledger).missing_trials == 0
 

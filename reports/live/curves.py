@@ -49,11 +49,12 @@ class Colours:
 
 
 def chosen(
-    trials: Sequence[TrialRecord], configurations: Sequence[Configuration]
+    trials: Sequence[TrialRecord], configurations: Sequence[Configuration], most: int
 ) -> tuple[list[TrialRecord], list[TrialRecord]]:
-    """The ended trials that have a colour, and those that are grey, in the order they ended."""
+    """The ended trials that have a colour, which are `most` or BEST at most, and those that are
+    grey, in the order they ended."""
     drawn = [trial for trial in trials if points_of(trial)[1]]
-    if len(drawn) <= COLOURS:
+    if len(drawn) <= most:
         return drawn, []
     ranked = sorted(
         (each for each in configurations if each.complete),

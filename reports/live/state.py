@@ -19,6 +19,7 @@ from minigpt_search.data.common.formatting import counted, day_and_time, duratio
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.reports.live.curves import (
+    BEST,
     COLOURS,
     GREY,
     Colours,
@@ -26,17 +27,15 @@ from minigpt_search.reports.live.curves import (
     ended_series,
     running_series,
 )
+from minigpt_search.reports.live.tables import ended_rows, running_row
 from minigpt_search.search.answer.answer import answer
-from minigpt_search.search.answer.endings import NO_REASON, progress
+from minigpt_search.search.answer.endings import progress
 from minigpt_search.search.records.experiment import LOCK_FILE, Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.live import LiveTrial, read_search, read_trials
 from minigpt_search.search.results.baselines import NAMES, size_of
-from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
 
-ROWS = 30
-"""Of the table of ended trials; the report has them all."""
 RUNNING_ROWS = 12
 ENOUGH_FOR_AN_ANSWER = 2
 """Complete trials: one alone says nothing that its row doesn't."""
@@ -61,6 +60,8 @@ class LiveState:
         self._known: _Known | None = None
         self._live: dict[str, LiveTrial] = {}
         """The trials that were shown as training at the last call."""
+        self._ran = False
+        """Whether the search ran then."""
 
     def now(self) -> dict[str, Any]:
         """All that the page shows. Where the experiment can't be read it says so."""
@@ -93,9 +94,12 @@ class LiveState:
         """The trials that train. One whose file went has ended: it stays as it was until the
         ledger is read, so that it doesn't vanish in between."""
         found = {trial.trial_id: trial for trial in read_trials(self.folder)}
-        kept = self._live | found if runs else found
-        ended = known.results.ended_ids
-        self._live = {name: trial for name, trial in kept.items() if name not in ended}
+        recorded = {trial.trial_id for trial in known.results.trials}
+        kept = {name: each for name, each in self._live.items() if name not in recorded}
+        self._live = {n: t for n, t in found.items() if n not in known.results.ended_ids}
+        if runs and self._ran:
+            self._live = kept | self._live
+        self._ran = runs
         return list(self._live.values())
 
     def _state(self, known: _Known, runs: bool) -> dict[str, Any]:
@@ -115,7 +119,7 @@ class LiveState:
             "ends_at": ends_at if state == RUNNING else None,
             "speed": search.speed if search is not None and state == RUNNING else None,
             "predicted": known.predicted,
-            "running": [_running_row(trial) for trial in live[:RUNNING_ROWS]],
+            "running": [running_row(trial) for trial in live[:RUNNING_ROWS]],
             "more_running": max(0, len(live) - RUNNING_ROWS),
             "rows": known.rows,
             "more_rows": known.more_rows,
@@ -148,7 +152,9 @@ class _Known:
         self.experiment = experiment
         self.results = results = Results(experiment, ledger)
         best = results.winning_trial
-        named, grey = chosen(results.trials, results.configurations)
+        others = experiment.machine.max_concurrent if results.missing_trials else 0
+        most = max(BEST, COLOURS - others)  # those that train have colours too
+        named, grey = chosen(results.trials, results.configurations, most)
         self.named = [_drawn(experiment, trial, best, grey=False) for trial in named]
         self.grey = [_drawn(experiment, trial, best, grey=True) for trial in grey]
         self.not_drawn = len(results.complete) - sum(
@@ -158,7 +164,7 @@ class _Known:
         self.share = len(results.ended_ids) / planned if planned else 0.0
         seconds = experiment.plan.predicted_seconds
         self.predicted = None if seconds is None else duration(seconds)
-        self.rows, self.more_rows = _rows(results)
+        self.rows, self.more_rows = ended_rows(results)
         self.counting = _counting(results)
         self.answer: list[list[str]] = []
         if len(results.complete) >= ENOUGH_FOR_AN_ANSWER:
@@ -193,48 +199,10 @@ def _what_it_does(
     return (RUNNING if heard or results.trials else STARTING), "The next trials are starting.", None
 
 
-def _running_row(trial: LiveTrial) -> dict[str, Any]:
-    curve = trial.curve
-    last = curve.val_loss_nats[-1] if curve.val_loss_nats else trial.val_loss_nats
-    return {
-        "id": trial.trial_id,
-        "label": trial.trial,
-        "step": trial.step,
-        "total_steps": trial.total_steps,
-        "train": trial.train_loss_nats,
-        "val": last,
-        "reported_at": trial.reported_at,
-    }
-
-
 def _drawn(
     experiment: Experiment, trial: TrialRecord, best: TrialRecord | None, *, grey: bool
 ) -> dict[str, Any]:
     return ended_series(experiment, trial, grey=grey, best=trial is best)
-
-
-def _rows(results: Results) -> tuple[list[dict[str, Any]], int]:
-    """The best complete trials, then the newest without a result; and how many are left out."""
-    complete = sorted(results.complete, key=lambda trial: trial.final.val_loss_nats)
-    others = [trial for trial in results.trials if trial.status != COMPLETE]
-    shown = [*complete[: ROWS - min(len(others), ROWS // 3)]]
-    shown += others[-(ROWS - len(shown)) :] if len(shown) < ROWS else []
-    rows = [_row(results, trial) for trial in shown]
-    return rows, len(results.trials) - len(rows)
-
-
-def _row(results: Results, trial: TrialRecord) -> dict[str, Any]:
-    done = trial.status == COMPLETE
-    return {
-        "id": trial.trial_id,
-        "label": trial_label(results.experiment, trial.config, trial.replicate),
-        "state": trial.status,
-        "best": trial is results.winning_trial,
-        "val": trial.final.val_loss_nats if done else None,
-        "train": trial.final.train_loss_nats if done else None,
-        "time": duration(trial.timing.total()),
-        "reason": None if done else trial.error or NO_REASON[trial.status],
-    }
 
 
 def _counting(results: Results) -> list[dict[str, Any]]:

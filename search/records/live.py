@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -93,6 +94,11 @@ class SearchFile:
             self.folder.mkdir(exist_ok=True)
             temporary.write_text(json.dumps(content))
             os.replace(temporary, path)
+
+
+def forget(experiment_folder: Path) -> None:
+    """Take away what a killed driver left: its trials don't train now."""
+    shutil.rmtree(experiment_folder / FOLDER, ignore_errors=True)
 
 
 def read_search(experiment_folder: Path) -> LiveSearch | None:

@@ -238,7 +238,8 @@ function point(event) { // names the nearest curve
   if (!best) return;
   put(tip, `${best.label}: ${best.kind} ${nats(best.loss)} at ${short(best.at)} tokens`);
   tip.style.left = `${Math.min(best.x + 10, box.width - tip.offsetWidth)}px`;
-  tip.style.top = `${Math.max(0, best.y - 36)}px`;
+  const above = best.y - tip.offsetHeight - 12; // beside the curve, not on it
+  tip.style.top = `${above < 0 ? best.y + 14 : above}px`;
 }
 
 el("figure").addEventListener("pointermove", point);

@@ -14,11 +14,12 @@ import pytest
 
 from minigpt_search.model.records import TrialCurve
 from minigpt_search.reports.live.curves import COLOURS, GREY, Colours
-from minigpt_search.reports.live.state import ROWS, LiveState
+from minigpt_search.reports.live.state import LiveState
+from minigpt_search.reports.live.tables import ROWS
 from minigpt_search.search.driver.live_curves import LiveCurves
 from minigpt_search.search.records.experiment import LOCK_FILE
 from minigpt_search.search.records.ledger import BaselineRecord
-from minigpt_search.search.records.live import FOLDER, SearchFile, read_search
+from minigpt_search.search.records.live import FOLDER, SearchFile, forget, read_search
 from minigpt_search.search.trials.trial import Trial, make_trial
 
 
@@ -98,6 +99,34 @@ def test_a_trial_that_has_just_ended_stays_until_the_ledger_is_read(build: Any) 
     assert [series["colour"] for series in state["series"]] == [colour]
 
 
+def test_a_trial_that_failed_does_not_train_any_more(build: Any) -> None:
+    experiment = build.plan()
+    ledger = build.write(experiment)
+    folder = ledger.path.parent
+    trial = make_trial(experiment, {"lr": 3e-4}, 0)
+    with driver(folder):
+        callback = LiveCurves(experiment, folder)
+        report(callback, trial, step=30)
+        live = LiveState(folder)
+        assert len(live.now()["running"]) == 1
+        failed = build.trial(experiment, {"lr": 3e-4}, (), "failed", trial_id=trial.trial_id)
+        ledger.append(failed)
+        callback.close()
+        live._read_again_at = 0.0
+        assert live.now()["running"] == []
+
+
+def test_a_trial_that_trains_has_a_colour_however_many_have_ended(build: Any) -> None:
+    experiment = build.plan({"lr": tuple(n * 1e-4 for n in range(1, 10))})
+    ended = [build.trial(experiment, {"lr": n * 1e-4}, (7.0, 6.5, 6.0)) for n in range(1, 9)]
+    folder = build.write(experiment, ended).path.parent
+    with driver(folder):
+        report(LiveCurves(experiment, folder), make_trial(experiment, {"lr": 9e-4}, 0), step=30)
+        series = LiveState(folder).now()["series"]
+    coloured = [each["state"] for each in series if each["colour"] is not None]
+    assert coloured == ["complete"] * 3 + ["running"] and len(series) == 9
+
+
 def test_a_killed_search_says_so_and_how_to_go_on(build: Any) -> None:
     experiment = build.plan()
     folder = build.write(experiment).path.parent
@@ -108,6 +137,18 @@ def test_a_killed_search_says_so_and_how_to_go_on(build: Any) -> None:
     assert "--resume lr-quick" in state["command"]
     assert state["ends_at"] is None
     assert [series["state"] for series in state["series"]] == ["cut short"]
+
+
+def test_a_search_that_goes_on_after_a_kill_begins_without_what_was_left(build: Any) -> None:
+    experiment = build.plan()
+    folder = build.write(experiment).path.parent
+    report(LiveCurves(experiment, folder), make_trial(experiment, {"lr": 3e-4}, 0), step=30)
+    live = LiveState(folder)
+    assert live.now()["state"] == "cut short"
+    with driver(folder):
+        forget(folder)
+        state = live.now()
+    assert (state["state"], state["running"], state["series"]) == ("starting", [], [])
 
 
 def test_a_search_that_ended_is_over_and_has_the_answer(build: Any) -> None:
