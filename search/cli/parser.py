@@ -8,9 +8,9 @@ import shlex
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, is_count
 from minigpt_search.data.common.invocation import program
-from minigpt_search.search.cli import recipe_flags, search_flags, space_flags
+from minigpt_search.search.cli import ladder_flags, recipe_flags, search_flags, space_flags
 from minigpt_search.search.records.plan import SAMPLERS, MachineUse
-from minigpt_search.search.space.axes import AXES
+from minigpt_search.search.space.axes import AXES, OFFERED
 from minigpt_search.search.space.presets import PRESETS
 
 DESCRIPTION = """\
@@ -22,6 +22,7 @@ example:
   PROGRAM --grid claims                       the runs that test its report's claims
   PROGRAM --search tpe --trials 20            Optuna over lr, epochs and embed_dim
   PROGRAM --search tpe --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
+  PROGRAM --ladder --target full              the rate of a run too long to search
   PROGRAM --resume lr-quick-20261122-180000   go on after a kill
 """
 RESOURCES = ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "trials_per_gpu")
@@ -42,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to search")
     what.add_argument(
-        "--grid", metavar="AXES", help=f"of {', '.join(AXES)}; several: a product; or claims"
+        "--grid", metavar="AXES", help=f"of {', '.join(OFFERED)}; several: a product; or claims"
     )
     for axis in (axis for axis in AXES.values() if axis.has_flag):
         low_high = f"{axis.low:g},{axis.high:g}"
@@ -70,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--corpus", default="builtin", metavar="NAME", help="a prepared one (builtin)"
     )
     recipe_flags.add_flags(parser)
+    ladder_flags.add_flags(parser)
     search_flags.add_flags(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--name", help="of the experiment (axes, preset and time)")
@@ -160,10 +162,11 @@ def check_options(args: argparse.Namespace) -> None:
             f"--resume takes the plan from the experiment: leave out {' '.join(given)}, or begin "
             f"another with --extend {args.resume}"
         )
+    ladder_flags.check_flags(args)
     search_flags.check_flags(args)
     axes = [getattr(args, axis.name) for axis in AXES.values() if axis.has_flag]
     what = [args.grid, args.search, args.space, *axes]
-    if args.resume is None and all(value is None for value in what):
+    if args.resume is None and not args.ladder and all(value is None for value in what):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")
     space_flags.check_flags(args)
     if args.search is not None and args.trials is None and args.budget is None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE
+from minigpt_search.search.ladder.prediction import Prediction, predict
+from minigpt_search.search.ladder.rounds import ladder_state, points_of
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import BaselineRecord, Ledger, RerunRecord, TrialRecord
 from minigpt_search.search.results.barriers import Barrier, barriers
@@ -103,6 +106,22 @@ class Results:
         )
 
     @cached_property
+    def ladder_prediction(self) -> Prediction | None:
+        """What a ladder's rungs say of its target so far; None for another search, and before two
+        rungs have results."""
+        experiment = self.experiment
+        if experiment.ladder is None:
+            return None
+        train, model = experiment.space.base.train, experiment.space.base.model
+        assert train.tokens_per_epoch is not None
+        return predict(
+            points_of(experiment, self.trials),
+            (float(train.tokens_per_epoch * train.epochs), float(model.embed_dim)),
+            delta=experiment.noise.delta_nats,
+            uniform=math.log(model.vocab_size),
+        )
+
+    @cached_property
     def on_other_text(self) -> OverDocuments | None:
         """The winner's loss for other text of this kind; None where that is not known."""
         if self.winner is None:
@@ -148,11 +167,14 @@ class Results:
     @cached_property
     def missing_trials(self) -> int:
         """Trials of the search that have not ended, or else of the present round of confirming."""
+        if self.experiment.ladder is not None:
+            state = ladder_state(self.experiment, self.trials, self.ended_ids)
+            return len(state.due) + state.later
         missing = self.experiment.planned_trials - self.searched_trials
         if missing > 0:
             return missing
-        state = confirmation_state(self.experiment, self.configurations, self.ended_ids)
-        return len(state.due) if state else 0
+        confirming = confirmation_state(self.experiment, self.configurations, self.ended_ids)
+        return len(confirming.due) if confirming else 0
 
     @property
     def searched_trials(self) -> int:

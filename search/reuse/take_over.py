@@ -60,6 +60,8 @@ def is_planned(record: TrialRecord, experiment: Experiment) -> bool:
     if experiment.plan.sampler is not None:
         inside = all(experiment.space.contains(*pair) for pair in values.items())
         inside = inside and allowed(experiment)(values)
+    elif experiment.ladder is not None:  # which rates a rung has is decided as it is reached
+        inside = all(value in experiment.space.axes[name] for name, value in values.items())
     else:
         inside = values in (experiment.space.cells or grid_cells(experiment.space.axes))
     if not inside:
