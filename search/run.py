@@ -196,6 +196,8 @@ def _count(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     configs = [trial.config for trial in ledger.complete()]
     if experiment.plan.sampler is None:
         configs = [trial.config for trial in grid_trials(experiment)]
+    if experiment.ladder is not None:
+        configs.append(experiment.space.base)
     had_some = bool(ledger.baselines)
     left_out = count_what_is_missing(ledger, experiment.corpus_folder(folder), configs)
     if ledger.baselines and not had_some:

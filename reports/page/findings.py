@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, perplexity, sentence, times
 from minigpt_search.search.answer.endings import not_run_yet, progress
+from minigpt_search.search.answer.ladder_answer import ladder_texts
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.objective import counted_length
 
 
 def summary(results: Results) -> str:
     """The best configuration and its numbers in one line."""
+    if results.experiment.ladder is not None:
+        return f"Ladder: {ladder_texts(results)['Use']} ({progress(results)})."
     found = results.winner
     if found is None:
         return f"No result yet: {progress(results)}."
@@ -36,7 +39,9 @@ def summary(results: Results) -> str:
 def headline(results: Results) -> dict[str, str]:
     """The few numbers that stand first on the page."""
     found, tiles = results.winner, {}
-    if found is not None:
+    if results.experiment.ladder is not None:
+        tiles = _ladder_tiles(results)
+    elif found is not None:
         mean, seeds = found.estimate.mean, found.estimate.n
         bits_per_nat = found.trial.final.val_bits_per_byte / found.trial.final.val_loss_nats
         of = f" (mean of {seeds} seeds)" if seeds > 1 else ""
@@ -52,6 +57,19 @@ def headline(results: Results) -> dict[str, str]:
     )
     finished = f"{len(results.complete)} of {results.trials_so_far}"
     return tiles | {"Trials finished": finished, "Time of all trials": duration(seconds)}
+
+
+def _ladder_tiles(results: Results) -> dict[str, str]:
+    found = results.ladder_prediction
+    if found is None:
+        return {}
+    rate, loss = found.rate, found.loss
+    point = f"{found.lattice_rate:g}" if not found.refused else "no point"
+    return {
+        "Target": f"{rate.tokens:,.0f} tokens",
+        "Best rate predicted": f"{point} ({rate.low:.2g} to {rate.high:.2g})",
+        "Loss predicted": f"{loss.loss:.2f} nats ({loss.low:.2f} to {loss.high:.2f})",
+    }
 
 
 def cautions(results: Results, alarms: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from minigpt_search.data.common.formatting import day_and_time, one_line, senten
 from minigpt_search.reports.figures.all_figures import all_figures
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.page import findings, sections
+from minigpt_search.reports.page.ladder_section import ladder_section
 from minigpt_search.reports.page.other_text import other_text_section
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.answer import answer
@@ -56,6 +57,7 @@ def build_page(results: Results, out: str | None = None) -> Page:
             paragraphs=[f"{title}: {text}." for title, text in found.first_lines.items()],
             steps=[dataclasses.replace(step, why=sentence(step.why)) for step in found.steps],
         ),
+        ladder_section(results),
         sections.architecture_section(experiment),
         sections.training_section(experiment, results.trials),
         sections.data_section(experiment),

@@ -10,9 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from minigpt_search.search.ladder.best_rate_ahead import RateAhead, rate_ahead
 from minigpt_search.search.ladder.frontier import LossAhead, loss_ahead
+from minigpt_search.search.ladder.ridge import Ridge
 from minigpt_search.search.ladder.rounds import Point, losses_of
 from minigpt_search.search.space.ladder_spec import LEAST_RUNGS, lattice_place, lattice_rate
 
@@ -20,6 +24,8 @@ MOST_FACTOR = 6.0
 """Of the interval's upper end over its lower one: beyond it no point is given. The best rate is
 then within a factor of 2.5 of the point, which costs under 0.08 nats in a valley of 0.1 nats a
 squared unit of log rate."""
+FAN_STEPS = 6
+"""Lengths from the largest rung to the target whose intervals a figure shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,13 @@ class Prediction:
     """Tokens of the largest rung, repeats counted."""
 
     @property
+    def cells(self) -> np.ndarray:
+        """Logarithms of the rungs' tokens and widths, ascending (R, 2)."""
+        ridge = self.rate.fit.problem
+        assert isinstance(ridge, Ridge)
+        return ridge.losses.cells
+
+    @property
     def lattice_rate(self) -> float:
         """The rate to use: the nearest on the lattice, at most 19% off."""
         return lattice_rate(lattice_place(self.rate.rate))
@@ -69,6 +82,13 @@ class Prediction:
         if self.rate.factor > MOST_FACTOR:
             return f"the interval is a factor of {self.rate.factor:.1f} wide, over {MOST_FACTOR:g}"
         return ""
+
+
+class Step(NamedTuple):
+    """A run between the rungs and the target."""
+
+    rate: RateAhead
+    loss: LossAhead
 
 
 def predict(
@@ -92,6 +112,17 @@ def predict(
         for width in sorted({p.width for p in known if p.tokens == tokens})
     ]
     return Prediction(rate=rate, loss=loss, checks=tuple(checks), largest=lengths[-1])
+
+
+def fan(
+    points: Sequence[Point], found: Prediction, *, delta: float, uniform: float
+) -> tuple[Step, ...]:
+    """What the same trials say of runs between the largest rung and the target."""
+    known = [p for p in points if p.loss is not None and p.tokens <= found.largest]
+    rate = found.rate
+    lengths = np.geomspace(found.largest, rate.tokens, FAN_STEPS)[:-1]
+    steps = (_ahead(known, (float(t), rate.width), delta, uniform) for t in lengths)
+    return *(Step(*step) for step in steps), Step(rate, found.loss)
 
 
 def _rates(points: Sequence[Point], tokens: int) -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE
-from minigpt_search.search.ladder.prediction import Prediction, predict
+from minigpt_search.search.ladder.prediction import Prediction, fan, predict
+from minigpt_search.search.ladder.prediction import Step as LadderStep
 from minigpt_search.search.ladder.rounds import ladder_state, points_of
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import BaselineRecord, Ledger, RerunRecord, TrialRecord
@@ -119,6 +120,18 @@ class Results:
             (float(train.tokens_per_epoch * train.epochs), float(model.embed_dim)),
             delta=experiment.noise.delta_nats,
             uniform=math.log(model.vocab_size),
+        )
+
+    @cached_property
+    def ladder_fan(self) -> tuple[LadderStep, ...]:
+        """What a ladder says of runs between its largest rung and its target; there must be a
+        prediction."""
+        assert self.ladder_prediction is not None
+        return fan(
+            points_of(self.experiment, self.trials),
+            self.ladder_prediction,
+            delta=self.experiment.noise.delta_nats,
+            uniform=math.log(self.experiment.space.base.model.vocab_size),
         )
 
     @cached_property

@@ -20,8 +20,9 @@ from minigpt_search.search.space.objective import train_sequences
 from minigpt_search.search.space.space import Space
 
 LADDER = "ladder"
-LEAST_RUNGS, MOST_RUNGS = 3, 8
-"""A line and whether it bends take three; what counting scores is kept for eight texts."""
+LEAST_RUNGS, MOST_RUNGS = 3, 7
+"""A line and whether it bends take three; what counting scores is kept for eight texts, of which
+one is the target's."""
 LATTICE_ORIGIN, LATTICE_STEP = 1e-3, math.sqrt(2)
 LATTICE = range(-14, 15)
 """Learning rates 0.0000078 to 0.128: powers of the step about the origin."""

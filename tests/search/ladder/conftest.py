@@ -16,7 +16,8 @@ from minigpt_search.search.cli.make_experiment import make_experiment, with_corp
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger import BaselineRecord, Ledger, TrialRecord
+from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.trial import Trial, make_trial
 
 Loss = Callable[[Trial], float | None]
@@ -111,3 +112,31 @@ def climb(record_of: Callable[..., TrialRecord]) -> Callable[..., list[TrialReco
         return records
 
     return run
+
+
+@pytest.fixture
+def results_of(
+    make_ladder: Callable[..., Experiment], climb: Callable[..., list[TrialRecord]], tmp_path: Path
+) -> Callable[..., Results]:
+    """`results_of(loss, *words)`: of a ladder climbed with these losses."""
+
+    def make(loss: Callable[[Trial], float | None], *words: str) -> Results:
+        experiment, ledger = make_ladder(*words), Ledger(tmp_path / "ledger.jsonl")
+        for record in climb(experiment, loss):
+            ledger.append(record)
+        for tokens, bigram in ((800, 8.0), (3200, 6.9), (8000, 6.4)):
+            scores = {"uniform": 10.8, "unigram": 7.5, "bigram": bigram, "trigram": 3.0}
+            ledger.append(
+                BaselineRecord(
+                    seq_len=8,
+                    tokens_per_epoch=tokens,
+                    val_tokens=512,
+                    counted_tokens=tokens,
+                    scored_tokens=512,
+                    losses=scores,
+                    documents={},
+                )
+            )
+        return Results(experiment, ledger)
+
+    return make

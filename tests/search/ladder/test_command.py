@@ -28,7 +28,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
         (["--preset", "full"], "give --target full"),
         (["--budget", "9m"], "--rungs goes without --budget"),
         (["--rungs", "1600,800,3200"], "ascending"),
-        (["--rungs", "800,1600"], "give 3 to 8 lengths"),
+        (["--rungs", "800,1600"], "give 3 to 7 lengths"),
         (["--rungs", "a,b"], "whole numbers of tokens"),
         (["--rungs", "800,1600,8000"], "no shorter than the target's 8,000"),
         (["--rungs", "8,16,32"], "have 1 steps, and under 100"),

@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.ladder_answer import check_lines
-from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import BaselineRecord, Ledger, TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.trial import Trial
 
-Make = Callable[..., Experiment]
 Losses = Callable[..., Callable[[Trial], float | None]]
-
-
-@pytest.fixture
-def results_of(
-    make_ladder: Make, climb: Callable[..., list[TrialRecord]], tmp_path: Path
-) -> Callable[..., Results]:
-    """`results_of(loss, *words)`: of a ladder climbed with these losses."""
-
-    def make(loss: Callable[[Trial], float | None], *words: str) -> Results:
-        experiment, ledger = make_ladder(*words), Ledger(tmp_path / "ledger.jsonl")
-        for record in climb(experiment, loss):
-            ledger.append(record)
-        for tokens, bigram in ((800, 8.0), (3200, 6.9), (8000, 6.4)):
-            scores = {"uniform": 10.8, "unigram": 7.5, "bigram": bigram, "trigram": 3.0}
-            ledger.append(
-                BaselineRecord(
-                    seq_len=8,
-                    tokens_per_epoch=tokens,
-                    val_tokens=512,
-                    counted_tokens=tokens,
-                    scored_tokens=512,
-                    losses=scores,
-                    documents={},
-                )
-            )
-        return Results(experiment, ledger)
-
-    return make
 
 
 def test_a_steady_drift_is_predicted(results_of: Callable[..., Results], loss_of: Losses) -> None:
