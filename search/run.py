@@ -34,6 +34,7 @@ from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.plan_search import begin
 from minigpt_search.search.cli.resume_flags import changes_of, keep_changes
+from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.budget import freeze_plan
@@ -52,6 +53,7 @@ from minigpt_search.search.records.ledger import Ledger, open_ledger
 from minigpt_search.search.records.provenance import check_resume_compatible
 from minigpt_search.search.results.baselines import counting_line
 from minigpt_search.search.results.labels import trial_label
+from minigpt_search.search.results.ladder_outcome import keep_predictions, prediction_text
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.reuse.warm_start import take_over_warm
@@ -149,6 +151,8 @@ def run(
         clock = Clock(folder, started, counts=not has_ended)
         trained_before = {trial.trial_id for trial in ledger.trials}
         reason = _search(experiment, folder, ledger, length, clock, mirror, machines)
+        if reason is None and _predicted(experiment, ledger):
+            reason = _search(experiment, folder, ledger, length, clock, mirror, machines)
         clock.note()
         reason = reason or _keep(mirror)
         if reason is not None:
@@ -237,6 +241,17 @@ def _search(
     except CANNOT_GO_ON as error:
         return f"The search can't go on: {str(error).strip().splitlines()[-1]}"
     return None
+
+
+def _predicted(experiment: Experiment, ledger: Ledger) -> bool:
+    """Write down what a ladder predicts, before any run of that length; whether such runs are to
+    follow."""
+    if experiment.ladder is None or ladder_state(experiment, ledger.trials, ledger.ended()).due:
+        return False
+    for record in keep_predictions(experiment, ledger):
+        print(f"Predicted  {prediction_text(record)}", flush=True)
+    state = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions)
+    return bool(state.due)
 
 
 def _keep(mirror: Mirror) -> str | None:

@@ -10,6 +10,7 @@ import pandas as pd
 from minigpt_search.reports.figures.ladder_plots import ladder_figures
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.ladder.prediction import Prediction
+from minigpt_search.search.results.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.results.results import Results
 
 TITLE = "The ladder"
@@ -28,7 +29,7 @@ def ladder_section(results: Results) -> Section:
     paragraphs = [
         f"Rungs of {lengths} training tokens have the recipe of the target ({epochs} passes over "
         f"their text{warm_up}), each with learning rates placed by the rungs below it. What "
-        "follows about the target is a prediction: no run of that length is among these trials."
+        "follows about the target is a prediction from these rungs alone."
     ]
     if found is None:
         return Section(title=TITLE, paragraphs=[*paragraphs, "No two rungs have results yet."])
@@ -53,6 +54,7 @@ def ladder_section(results: Results) -> Section:
                 frame=_checks(found),
             )
         )
+    paragraphs += [f"Outcome: {outcome_text(each)}." for each in outcomes(results)]
     return Section(
         title=TITLE, paragraphs=paragraphs, tables=tables, figures=ladder_figures(results)
     )

@@ -23,6 +23,7 @@ from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.ladder.prediction import Prediction, RungCheck
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.baselines import NAMES, size_of
+from minigpt_search.search.results.ladder_outcome import outcomes
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, OFFERED, TOKENS
 from minigpt_search.search.space.ladder_spec import lattice_place, lattice_rate
@@ -169,6 +170,12 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
         more = next_rungs(experiment)[-1] * experiment.space.base.train.epochs
         why = f"add a rung of {more:,} tokens, which takes the target nearer"
         steps = [Step(why=why, command=make.extend())]
+    if any(each.prediction.tokens == found.rate.tokens for each in outcomes(results)):
+        keep = Step(
+            why="the target is trained: train the best again and keep its model",
+            command=make("search/rerun.py", make.name),
+        )
+        return [keep, *steps]
     if found.refused:
         low, high = (lattice_rate(lattice_place(r)) for r in (found.rate.low, found.rate.high))
         rates = sorted({low, found.lattice_rate, high})

@@ -25,6 +25,8 @@ BUDGET = "60m"
 VAL_TOKENS = 65_536
 """Validation tokens of a ladder without `--val-tokens`: the whole split would take longer to score
 than a small rung to train. Every rung and the target are scored on the same ones."""
+WHOLE = "target"
+"""What `--verify` without a number trains."""
 _NOT_WITH = {
     "search": "its rates are placed rung by rung",
     "grid": "its rates are placed rung by rung",
@@ -35,7 +37,7 @@ _NOT_WITH = {
     "pack": "it trains a few trials of a rung at a time",
     "warm_start": "go on with --extend or --resume",
 }
-_ALONE = ("target", "rungs")
+_ALONE = ("target", "rungs", "verify")
 """Flags that go with `--ladder` only."""
 
 
@@ -56,13 +58,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="with --ladder: tokens an epoch of each rung, instead of those that tell most within "
         f"--budget ({BUDGET})",
     )
+    group.add_argument(
+        "--verify",
+        nargs="?",
+        const=WHOLE,
+        metavar="TOKENS",
+        help="with --ladder, or with --resume of one: after its prediction train the predicted "
+        "rate and one rival, at the target or with so many tokens an epoch; not a part of --budget",
+    )
 
 
 def check_flags(args: argparse.Namespace) -> None:
     """Raise `UserError` for what doesn't go with a ladder."""
+    parse_verify(args.verify)
     if not args.ladder:
         for name in _ALONE:
-            if getattr(args, name) is not None:
+            if getattr(args, name) is not None and not (name == "verify" and args.resume):
                 raise UserError(f"--{name} {getattr(args, name)}: goes with --ladder")
         return
     for name, why in _NOT_WITH.items():
@@ -79,6 +90,16 @@ def check_flags(args: argparse.Namespace) -> None:
     if args.rungs is not None and args.budget is not None:
         raise UserError("--rungs goes without --budget, which chooses them: leave one of them out")
     parse_rungs(args.rungs)
+
+
+def parse_verify(text: str | None) -> int | None:
+    """Tokens an epoch of `--verify`, 0 for the target's; None without the flag. Raises
+    `UserError`."""
+    if text is None or text == WHOLE:
+        return None if text is None else 0
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 15 and int(text) > 0):
+        raise UserError(f"--verify {text}: give tokens an epoch, or no number for the target")
+    return int(text)
 
 
 def parse_rungs(text: str | None) -> tuple[int, ...] | None:
@@ -120,6 +141,7 @@ def asked_ladder(args: argparse.Namespace, base: RunConfig) -> tuple[LadderSpec,
         rungs=parse_rungs(args.rungs) or (unit, 2 * unit, 4 * unit),
         whole=target.train.tokens_per_epoch is None,
         warmup_steps=target.train.warmup_steps,
+        verify=parse_verify(args.verify),
     )
     tokens = target.train.tokens_per_epoch or BUILTIN_TOKENS  # until the corpus is known
     widths = widths or (target.model.embed_dim,)

@@ -28,7 +28,7 @@ example:
 RESOURCES = ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "trials_per_gpu")
 WITH_RESUME = (
     *("resume", "out", "skip_damaged", "storage", "address", "trials", "words"),
-    *(*RESOURCES, "checkpoint_every", "max_disk"),
+    *(*RESOURCES, "checkpoint_every", "max_disk", "verify"),
 )
 """What is given with `--resume`: everything else is the experiment's."""
 
@@ -80,7 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="finish an experiment that was cut short; or its URI in a storage, on any machine; "
         "--max-concurrent, --cpus-per-trial, --gpus-per-trial, --trials-per-gpu, "
-        "--checkpoint-every, --max-disk and a sampler's --trials may change",
+        "--checkpoint-every, --max-disk, a sampler's --trials and a ladder's --verify may change",
     )
     where.add_argument(
         "--skip-damaged",

@@ -144,7 +144,8 @@ class Search:
     def _due(self) -> list[Trial]:
         """What the present round of a ladder, or of `--confirm`, lacks."""
         if self.experiment.ladder is not None:
-            rung = ladder_state(self.experiment, self.ledger.trials, self._finished_ids())
+            ledger, finished = self.ledger, self._finished_ids()
+            rung = ladder_state(self.experiment, ledger.trials, finished, ledger.predictions)
             return [make_trial(self.experiment, *each) for each in rung.due]
         found = configurations_of(self.experiment, self.ledger.trials)
         state = confirmation_state(self.experiment, found, self._finished_ids())

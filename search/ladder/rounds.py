@@ -20,7 +20,7 @@ from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.ladder.best_rate_ahead import rate_at
 from minigpt_search.search.ladder.ridge import Losses
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger import PredictionRecord, TrialRecord
 from minigpt_search.search.space.axes import TOKENS, Value
 from minigpt_search.search.space.ladder_spec import (
     LATTICE,
@@ -92,10 +92,11 @@ def losses_of(points: Sequence[Point]) -> Losses:
 
 def ladder_state(
     experiment: Experiment,
-    trials: Iterable[TrialRecord],
+    trials: Sequence[TrialRecord],
     finished_ids: Collection[str] | None = None,
+    predictions: Sequence[PredictionRecord] = (),
 ) -> LadderState:
-    """Go through the rungs as far as the trials go.
+    """Go through the rungs as far as the trials go, and then to the runs of `--verify`.
 
     Args:
         finished_ids: ids of trials that are not to be tried again; all of the ledger's by default.
@@ -120,7 +121,47 @@ def ladder_state(
         if due:
             left = len(spec.rungs) - number - 1
             return LadderState(due=tuple(due), later=left * len(widths) * spec.rates * seeds)
-    return LadderState(due=(), later=0)
+    return _verification(experiment, trials, finished_ids, predictions)
+
+
+def verify_tokens(experiment: Experiment) -> int | None:
+    """Tokens an epoch of the runs that put the prediction to the test; None if none do."""
+    if experiment.ladder is None or experiment.ladder.verify is None:
+        return None
+    return experiment.ladder.verify or experiment.space.base.train.tokens_per_epoch
+
+
+def _verification(
+    experiment: Experiment,
+    trials: Sequence[TrialRecord],
+    finished_ids: Collection[str] | None,
+    predictions: Sequence[PredictionRecord],
+) -> LadderState:
+    """What is due of the runs that put the prediction to the test. They wait for its record, so
+    that it is there before any outcome."""
+    tokens, seeds = verify_tokens(experiment), experiment.noise.seeds
+    if tokens is None:
+        return LadderState(due=(), later=0)
+    made = [each for each in predictions if each.tokens_per_epoch == tokens]
+    if not made:
+        return LadderState(due=(), later=2 * seeds)
+    tried = {
+        (trial.config.train.lr_peak, trial.replicate)
+        for trial in trials
+        if trial.config.train.tokens_per_epoch == tokens
+        and trial.config.model.embed_dim == experiment.space.base.model.embed_dim
+        and (finished_ids is None or trial.trial_id in finished_ids)
+    }
+    values: dict[str, Any] = {TOKENS: tokens}
+    if "embed_dim" in experiment.space.axes:
+        values["embed_dim"] = experiment.space.base.model.embed_dim
+    due = [
+        (values | {"lr": rate}, replicate)
+        for rate in (made[-1].use_rate, made[-1].rival_rate)
+        for replicate in range(seeds)
+        if (rate, replicate) not in tried
+    ]
+    return LadderState(due=tuple(due), later=0)
 
 
 def _places(mine: Sequence[Point], centre: int, spec: LadderSpec, seeds: int) -> list[int]:

@@ -18,6 +18,7 @@ from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.ladder.design import expected_factor
 from minigpt_search.search.ladder.layout import on_its_text
 from minigpt_search.search.ladder.prediction import MOST_FACTOR
+from minigpt_search.search.ladder.rounds import verify_tokens
 from minigpt_search.search.planning.budget import LEAST_STEPS, USABLE_SHARE
 from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.estimate import Estimator
@@ -90,7 +91,7 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
     beyond = base.train.tokens_per_epoch / spec.rungs[-1]
     widths = ladder_widths(experiment.space)
     of_widths = f" and width ({', '.join(map(str, widths))})" if len(widths) > 1 else ""
-    return [
+    lines = [
         f"Target     {experiment.preset}: {length.total_tokens:,} tokens in "
         f"{counted(epochs, 'epoch')}, width {base.model.embed_dim}, {warm}; "
         f"{duration(estimator.seconds(target))} a run here",
@@ -99,6 +100,15 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
         f"Expected   the best rate {beyond:.3g} times beyond the largest rung to a factor of about "
         f"{spec.factor:.2g} (95% interval); a point is given up to {MOST_FACTOR:g}",
     ]
+    tokens = verify_tokens(experiment)
+    if tokens is not None:
+        tested = make_trial(experiment, values | {TOKENS: tokens}, 0)
+        each = duration(estimator.seconds(tested))
+        lines.append(
+            f"Verify     then the predicted rate and one rival on {tokens * epochs:,} tokens: "
+            f"{each} each, not counted below"
+        )
+    return lines
 
 
 def sized(experiment: Experiment, estimator: Estimator, used: float) -> tuple[LadderSpec, str]:

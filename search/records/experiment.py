@@ -169,10 +169,10 @@ def _check(experiment: Experiment) -> None:
     for failed in experiment.reuse.failed_points:
         if set(failed.values) != set(experiment.space.axes):
             raise ValueError(f"a failed point with the values {failed.values}")
-    if experiment.ladder is not None and experiment.space.axes.get(TOKENS, ())[:-1] != (
-        experiment.ladder.rungs
-    ):
-        raise ValueError(f"a ladder of {experiment.ladder.rungs} with other axes")
+    if experiment.ladder is not None:
+        lengths = experiment.space.axes.get(TOKENS, (0,))
+        if experiment.ladder.lengths(lengths[-1]) != lengths:
+            raise ValueError(f"a ladder of {experiment.ladder.rungs} with other axes")
     experiment.space.check(sampled=experiment.plan.sampler is not None)
 
 

@@ -12,7 +12,13 @@ from minigpt_search.search.ladder.prediction import Prediction, fan, predict
 from minigpt_search.search.ladder.prediction import Step as LadderStep
 from minigpt_search.search.ladder.rounds import ladder_state, points_of
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import BaselineRecord, Ledger, RerunRecord, TrialRecord
+from minigpt_search.search.records.ledger import (
+    BaselineRecord,
+    Ledger,
+    PredictionRecord,
+    RerunRecord,
+    TrialRecord,
+)
 from minigpt_search.search.results.barriers import Barrier, barriers
 from minigpt_search.search.results.baselines import baseline_of
 from minigpt_search.search.results.configurations import (
@@ -48,6 +54,7 @@ class Results:
         """The newest record of each trial."""
         self.reruns: tuple[RerunRecord, ...] = tuple(ledger.reruns)
         self.baselines: tuple[BaselineRecord, ...] = tuple(ledger.baselines)
+        self.predictions: tuple[PredictionRecord, ...] = tuple(ledger.predictions)
         self.ended_ids = ledger.ended()
         """Of the trials that are not to be trained again: all but the failed ones."""
 
@@ -110,14 +117,18 @@ class Results:
     def ladder_prediction(self) -> Prediction | None:
         """What a ladder's rungs say of its target so far; None for another search, and before two
         rungs have results."""
+        tokens = self.experiment.space.base.train.tokens_per_epoch
+        return None if tokens is None else self.ladder_prediction_of(tokens)
+
+    def ladder_prediction_of(self, tokens_per_epoch: int) -> Prediction | None:
+        """The same of a run of so many tokens an epoch."""
         experiment = self.experiment
         if experiment.ladder is None:
             return None
         train, model = experiment.space.base.train, experiment.space.base.model
-        assert train.tokens_per_epoch is not None
         return predict(
             points_of(experiment, self.trials),
-            (float(train.tokens_per_epoch * train.epochs), float(model.embed_dim)),
+            (float(tokens_per_epoch * train.epochs), float(model.embed_dim)),
             delta=experiment.noise.delta_nats,
             uniform=math.log(model.vocab_size),
         )
@@ -181,7 +192,7 @@ class Results:
     def missing_trials(self) -> int:
         """Trials of the search that have not ended, or else of the present round of confirming."""
         if self.experiment.ladder is not None:
-            state = ladder_state(self.experiment, self.trials, self.ended_ids)
+            state = ladder_state(self.experiment, self.trials, self.ended_ids, self.predictions)
             return len(state.due) + state.later
         missing = self.experiment.planned_trials - self.searched_trials
         if missing > 0:

@@ -44,6 +44,9 @@ class LadderSpec:
     warmup_steps: int | None = None
     """Of the target; each rung warms up for the same share of its own steps. None where the recipe
     gives a share anyhow."""
+    verify: int | None = None
+    """Tokens an epoch of the runs that put the prediction to the test, after the rungs; 0: as many
+    as the target has; None: it is not tested."""
     factor: float | None = None
     """How wide the plan said that the interval of the best rate at the target will be, its upper
     end divided by its lower one; None: not said."""
@@ -56,11 +59,20 @@ class LadderSpec:
             raise UserError(f"--rungs {text}: give tokens an epoch, ascending, none twice")
         if not LEAST_RATES <= self.rates <= MOST_RATES:
             raise ValueError(f"{self.rates} rates a rung")
+        if self.verify and self.verify <= rungs[-1]:
+            raise UserError(
+                f"--verify {self.verify}: the largest rung has {rungs[-1]} tokens an epoch; give "
+                "more, or no number for the target"
+            )
 
     @property
     def offsets(self) -> list[int]:
         """Where the rates of a rung lie about its centre, in steps of the lattice."""
         return [SPACING * (place - (self.rates - 1) // 2) for place in range(self.rates)]
+
+    def lengths(self, target: int) -> tuple[int, ...]:
+        """Tokens an epoch of all runs that there may be, ascending."""
+        return tuple(sorted({*self.rungs, self.verify or target, target}))
 
     def places(self, centre: int) -> list[int]:
         """The places of a rung's rates about this one, moved where they would leave the lattice."""
@@ -87,6 +99,10 @@ def target_on(base: RunConfig, spec: LadderSpec, corpus: Mapping[str, Any]) -> R
     seq_len = base.model.seq_len
     available = train_sequences(corpus, seq_len) * seq_len
     tokens = available if spec.whole else (base.train.tokens_per_epoch or 0) // seq_len * seq_len
+    if spec.verify and spec.verify > tokens:
+        raise UserError(
+            f"--verify {spec.verify}: the target has {tokens} tokens an epoch; give at most as many"
+        )
     if tokens > available:
         raise UserError(
             f"--tokens-per-epoch {tokens:,}: the corpus has {available:,} training tokens, beyond "
@@ -119,7 +135,7 @@ def ladder_space(base: RunConfig, widths: Sequence[int], spec: LadderSpec) -> Sp
     assert target is not None
     centre = lattice_place(base.train.lr_peak)
     rates: tuple[Value, ...] = tuple(map(lattice_rate, LATTICE))
-    axes: dict[str, tuple[Value, ...]] = {TOKENS: (*spec.rungs, target)}
+    axes: dict[str, tuple[Value, ...]] = {TOKENS: spec.lengths(target)}
     axes |= {"embed_dim": tuple(widths)} if len(widths) > 1 else {}
     cells = tuple(
         {TOKENS: tokens, **({"embed_dim": width} if len(widths) > 1 else {}), "lr": rate}

@@ -105,5 +105,14 @@ def test_a_ladder_is_climbed(
     lengths = [t.config.train.tokens_per_epoch for t in ledger.trials]
     assert lengths == sorted(lengths, key=lambda n: n or 0)
 
-    again = run_script("search/run.py", "--resume", "climbed")
-    assert again.returncode == 0 and len(Ledger(ledger.path).trials) == len(ledger.trials)
+    assert len(ledger.predictions) == 1 and "\nPredicted  8,000 tokens: " in done.stdout
+
+    again = run_script("search/run.py", "--resume", "climbed", "--verify", "1600")
+    assert again.returncode == 0, again.stderr
+    verified = Ledger(ledger.path)
+    made, tested = verified.predictions
+    assert (made.tokens, tested.tokens) == (8000, 1600)
+    assert "\nOutcome    1,600 tokens came to lr=" in again.stdout
+    new = verified.trials[len(ledger.trials) :]
+    assert {t.config.train.lr_peak for t in new} == {tested.use_rate, tested.rival_rate}
+    assert all(t.ended_at >= tested.made_at for t in new)

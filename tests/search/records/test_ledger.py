@@ -124,8 +124,8 @@ def test_cut_at_any_byte_whole_records_survive_and_appending_goes_on(tmp_path: P
     [
         lambda line: line.replace(b'"status":"complete"', b'"status":"fine"'),
         lambda line: line.replace(b'"val_loss_nats":7.0', b'"val_loss_nats:7.0'),
-        lambda line: line.replace(b'"schema_version":3', b'"schema_version":4'),
-        lambda line: line.replace(b'"schema_version":3', b'"schema_version":1'),
+        lambda line: line.replace(b'"schema_version":4', b'"schema_version":5'),
+        lambda line: line.replace(b'"schema_version":4', b'"schema_version":1'),
         lambda line: line.replace(b'"crc32"', b'"crc23"'),
         lambda line: line.replace(b'"val_loss_nats":7.0', b'"val_loss_nats":6.0'),
         lambda line: line.replace(b'"steps":20', b'"steps":20,"steps":20'),
