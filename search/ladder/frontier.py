@@ -20,6 +20,7 @@ import numpy as np
 
 from minigpt_search.search.ladder.best_rate_ahead import quantile
 from minigpt_search.search.ladder.profile_likelihood import fitted, interval
+from minigpt_search.search.ladder.ridge import PRIOR_DF
 
 EXPONENT_MEAN, EXPONENT_SD = math.log(0.25), 0.6
 """Prior of the logarithm of b: 0.28 to 0.37 (Hoffmann et al. 2022; Besiroglu et al. 2024, arXiv
@@ -80,8 +81,7 @@ def loss_ahead(
     """
     problem = _Frontier(cells, floors, covariance, target, uniform)
     fit = fitted(problem, problem.start())
-    df = max(1.0, len(floors) - 1.0)
-    limit = min(quantile(df + 4), 2.6) ** 2
+    limit = quantile(PRIOR_DF + len(floors)) ** 2
     low, high = interval([fit], limit, FIRST_STEP)
     best, luck = float(fit.parameters[LOSS]), 1.96 * seed_sd
     return LossAhead(

@@ -35,8 +35,8 @@ twice as much too (docs/ladder.md)."""
 WIDTH_MEAN, WIDTH_SD = -0.5, 0.7
 """Prior of the exponent of the best rate in width: between none (muP: Yang et al. 2022, arXiv
 2203.03466) and -1."""
-RUNG_SD = 0.08
-"""Prior of what a rung's best rate has of its own, in log rate: 8%."""
+RUNG_SD = 0.05
+"""Prior of what a rung's best rate has of its own, in log rate: 5%."""
 STEEP_MEAN, STEEP_SD = math.log(0.1), 1.0
 """Prior of the logarithm of nats a squared unit of log rate: 0.05 to 0.4 over the grids of
 docs/results."""

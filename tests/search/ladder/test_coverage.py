@@ -22,7 +22,7 @@ from minigpt_search.search.ladder.prediction import Prediction, predict
 from minigpt_search.search.ladder.rounds import Point, _centre, _places
 from minigpt_search.search.space.ladder_spec import LadderSpec, lattice_rate
 
-SPEC = LadderSpec(rungs=(200_000, 400_000, 800_000, 1_600_000))
+SPEC = LadderSpec(rungs=(200_000, 400_000, 800_000, 1_600_000), rates=5)
 WIDTH, START, UNIFORM = 128, 1e-3, math.log(50257)
 
 
