@@ -9,6 +9,7 @@ They are predictions from shorter runs, and say so; a point is refused where it 
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 
 import numpy as np
@@ -26,7 +27,7 @@ from minigpt_search.search.results.baselines import NAMES, size_of
 from minigpt_search.search.results.ladder_outcome import outcomes
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, OFFERED, TOKENS
-from minigpt_search.search.space.ladder_spec import lattice_place, lattice_rate
+from minigpt_search.search.space.ladder_spec import ladder_widths, lattice_place, lattice_rate
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
 TABLES = (UNIGRAM, BIGRAM, TRIGRAM)
@@ -91,7 +92,20 @@ def _loss(results: Results, found: Prediction) -> str:
     if (failed := [check for check in found.checks if not check.loss_held]) != []:
         at = ", ".join(f"{check.tokens:,}" for check in failed)
         parts.append(f"not to be relied on: the rungs below missed the loss at {at} tokens")
-    return "; ".join([*parts, *_tables(results, found)])
+    return "; ".join([*parts, *_tables(results, found), *_widths(results, found)])
+
+
+def _widths(results: Results, found: Prediction) -> list[str]:
+    """What the other widths of the rungs are expected to come to for the target's operations."""
+    model = results.experiment.space.base.model
+    said = []
+    for width in ladder_widths(results.experiment.space):
+        if width != model.embed_dim:
+            other = dataclasses.replace(model, embed_dim=width)
+            tokens = found.rate.tokens * flops_per_token(model) / flops_per_token(other)
+            loss = float(found.loss.at(np.array([tokens]), width)[0])
+            said.append(f"{loss:.2f} by width {width} on {tokens:,.0f} tokens")
+    return [f"for the same FLOP {', '.join(said)}"] if said else []
 
 
 def _tables(results: Results, found: Prediction) -> list[str]:

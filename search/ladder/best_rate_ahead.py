@@ -21,8 +21,6 @@ from minigpt_search.search.ladder.ridge import (
 )
 
 CONFIDENCE = 0.95
-FIRST_STEP = 0.25
-"""In log rate, of the search for an interval's ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +62,12 @@ def rate_ahead(losses: Losses, target: tuple[float, float], delta: float) -> Rat
     """The best rate at `target` (tokens, width); `delta` in nats. There must be two rungs or more,
     with a loss each."""
     fits, variance, df = _fits(losses, target)
-    low, high = interval(fits, quantile(df) ** 2, FIRST_STEP)
     best = min(fits, key=lambda fit: fit.cost)
     ridge, p = best.problem, best.parameters
     assert isinstance(ridge, Ridge)
     covariance = ridge.covariance(p)
+    half = quantile(df) * math.sqrt(covariance[TARGET, TARGET])
+    low, high = interval(fits, quantile(df) ** 2, half)
     floors = slice(OWN + ridge.count, None)
     by_rung = ridge.by_rung
     of_ridge = covariance[: by_rung.shape[1], : by_rung.shape[1]]

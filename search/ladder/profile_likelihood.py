@@ -6,16 +6,17 @@ Pure functions; no torch, no Ray. Shapes: P parameters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-MOST_DOUBLINGS = 8
-"""Of the first step away from the best value, until an end counts as open."""
+MOST_DOUBLINGS, MOST_STEPS = 8, 12
+"""Of the search for an end: outwards, and then between a value inside and one outside."""
 PRECISION = 0.02
-"""Of an end, as a share of its distance from the best value."""
+"""Of an end, in standard deviations, or as a share of the last step outwards."""
 
 
 class Problem(Protocol):
@@ -63,38 +64,48 @@ def interval(fits: Sequence[Fit], limit: float, step: float) -> tuple[float, flo
     """The values of parameter 0 at which the best of several problems, each fitted already, costs
     at most `limit` more than the best of all.
 
-    `step` is how far to look at first. An end that isn't found after `MOST_DOUBLINGS` is the last
-    value that was looked at: by then it is so far away that it bounds nothing.
+    `step` is where to look first: how far off the ends are if the likelihood is normal. An end that
+    isn't found by `MOST_DOUBLINGS` of it is the last value that was looked at: by then it is so far
+    away that it bounds nothing.
     """
     best = min(fits, key=lambda fit: fit.cost)
-    most, middle = best.cost + limit, float(best.parameters[0])
-    low, high = (_end(list(fits), most, middle, sign * step) for sign in (-1, 1))
+    least, middle = best.cost, float(best.parameters[0])
+    low, high = (_end(list(fits), least, limit, middle, sign * step) for sign in (-1, 1))
     return low, high
 
 
-def _end(fits: list[Fit], most: float, middle: float, step: float) -> float:
-    """Where the cost rises above `most`, in the direction of `step`."""
+def _end(fits: list[Fit], least: float, limit: float, middle: float, step: float) -> float:
+    """Where the cost is `limit` above the least, in the direction of `step` from the middle."""
 
-    def cost(value: float) -> float:
+    def beyond(value: float) -> float:
+        """The root of the excess, which is straight where the likelihood is normal, less its value
+        at the limit."""
         nonlocal fits
         fits = [fitted(fit.problem, fit.parameters, value) for fit in fits]
-        return min(fit.cost for fit in fits)
+        excess = min(fit.cost for fit in fits) - least
+        return math.sqrt(max(excess, 0.0)) - math.sqrt(limit)
 
-    return _crossing(cost, most, middle, step)
+    return _crossing(beyond, (middle, -math.sqrt(limit)), step)
 
 
-def _crossing(cost: Callable[[float], float], most: float, inside: float, step: float) -> float:
-    """A point between one inside and one outside of the limit, narrowed by halving."""
-    outside = inside + step
+def _crossing(beyond: Callable[[float], float], inside: tuple[float, float], step: float) -> float:
+    """Where `beyond` is 0, from a point inside with its value on: outwards until there is a point
+    outside, then by straight lines between the two."""
+    at = inside[0] + step
     for _ in range(MOST_DOUBLINGS):
-        if cost(outside) > most:
+        value = beyond(at)
+        if value > 0:
             break
-        inside, step = outside, 2 * step
-        outside = inside + step
+        inside, step = (at, value), 2 * step
+        at = at + step
     else:
-        return outside
-    whole = abs(step) if step else 1.0
-    while abs(outside - inside) > PRECISION * max(whole, 1.0):
-        middle = (inside + outside) / 2
-        inside, outside = (middle, outside) if cost(middle) <= most else (inside, middle)
-    return (inside + outside) / 2
+        return at
+    outside = at, value
+    for _ in range(MOST_STEPS):
+        if abs(value) < PRECISION or abs(outside[0] - inside[0]) < PRECISION * abs(step):
+            break
+        share = inside[1] / (inside[1] - outside[1])
+        at = inside[0] + min(max(share, 0.05), 0.95) * (outside[0] - inside[0])
+        value = beyond(at)
+        inside, outside = ((at, value), outside) if value <= 0 else (inside, (at, value))
+    return at

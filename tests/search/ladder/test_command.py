@@ -35,6 +35,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
         (["--lr", "1e-3,2e-3"], "--lr: --ladder varies tokens, widths and rates alone"),
         (["--space", "beta2=0.9,0.99"], "--space beta2: --ladder varies"),
         (["--tokens-per-epoch", "9000000"], "beyond which a run only repeats them"),
+        (["--target", "full", "--epochs", "1", "--tokens-per-epoch", "3992"], "the target has 499"),
         (["--space", "warmup_fraction=0.99999"], "warmup_steps="),
     ],
 )

@@ -1,11 +1,11 @@
 """How often what a ladder says holds, and how often it refuses: simulated ladders of known truths.
 
-    python tests/search/ladder/test_coverage.py 100     # the table of docs/ladder.md, 10 minutes
+    python tests/search/ladder/test_coverage.py 100     # the table of docs/ladder.md, 4 minutes
     python tests/search/ladder/test_coverage.py 5
 
 Each ladder has a drift of its own (a power of tokens, 0 ± 0.25) that may bend (by ±0.02 a squared
 unit of log tokens: twice the prior's standard deviation), valleys that may be steeper above than
-below in two ways, and seeds that differ by 0.03 nats. The losses' frontier is a sum of two powers,
+below in two ways, and seeds that differ by 0.03 or 0.06 nats. The losses' frontier is a sum of two powers,
 which the fit has one of.
 """
 
@@ -16,7 +16,6 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-import pytest
 
 from minigpt_search.search.ladder.prediction import Prediction, predict
 from minigpt_search.search.ladder.rounds import Point, _centre, _places
@@ -38,17 +37,18 @@ class Kind:
     smooth: bool
     bend: float
     """Curvature of the ridge, of either sign."""
-    sd: float = 0.03
+    sd: float
     """Nats between seeds."""
 
 
 KINDS = [
-    Kind(valley, steep, up, smooth, bend)
-    for valley, steep, up, smooth in (
-        ("even", 0.1, 1, False),
-        ("4 times as steep above", 0.1, 4, False),
-        ("4 times as steep above, smooth", 0.1, 4, True),
-        ("steep, twice above, smooth", 0.2, 2, True),
+    Kind(valley, steep, up, smooth, bend, sd)
+    for valley, steep, up, smooth, sd in (
+        ("even", 0.1, 1, False, 0.03),
+        ("4 times as steep above", 0.1, 4, False, 0.03),
+        ("4 times as steep above, smooth", 0.1, 4, True, 0.03),
+        ("steep, twice above, smooth", 0.2, 2, True, 0.03),
+        ("half as steep, seeds of 0.06 nats", 0.05, 2, False, 0.06),
     )
     for bend in (0.0, 0.02)
 ]
@@ -135,21 +135,21 @@ def outcome(kind: Kind, beyond: float, rng: np.random.Generator) -> Outcome:
     )
 
 
-@pytest.mark.parametrize("number", [2, 5])
-def test_intervals_hold_where_they_are_given(number: int) -> None:
+def test_intervals_hold_where_they_are_given() -> None:
     """Bounds that a right program fails in fewer than 1 of 1,000 draws, and this seed doesn't."""
-    rng = np.random.default_rng(number)
-    found = [outcome(KINDS[number], beyond, rng) for beyond in (10, 30) for _ in range(8)]
-    assert sum(each.held for each in found) >= 13
-    assert sum(each.loss_held for each in found) >= 13
-    assert sum(each.given for each in found[:8]) >= 4
+    rng = np.random.default_rng(2)
+    kinds = [KINDS[number] for number in (2, 5)]
+    found = [outcome(kind, beyond, rng) for kind in kinds for beyond in (10, 30) for _ in range(3)]
+    assert sum(each.held for each in found) >= 9
+    assert sum(each.loss_held for each in found) >= 9
+    assert sum(each.given for each in found) >= 6
 
 
 def main() -> None:
     """Print a row for each kind and distance."""
     draws = int(sys.argv[1])
     head = "Valley | bend | beyond | held | factor | given | held where given | loss held | regret"
-    print(f"| {head.replace(' | ', ' | ')} |")
+    print(f"| {head} |\n|{'---|' * 9}")
     for kind in KINDS:
         for beyond in (10, 30):
             rng = np.random.default_rng(7)

@@ -32,6 +32,13 @@ def test_a_steady_drift_is_predicted(results_of: Callable[..., Results], loss_of
     assert [line.count("held") for line in check_lines(results)] == [2]
 
 
+def test_widths_are_weighed_at_the_same_cost(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    said = answer(results_of(loss_of(sd=0.01), "--embed-dim", "8,16", "--space", "n_heads=2"))
+    assert "for the same FLOP" in said.loss and "by width 8 on 1" in said.loss
+
+
 def test_a_rung_that_the_others_did_not_predict_refuses_the_point(
     results_of: Callable[..., Results], loss_of: Losses
 ) -> None:
