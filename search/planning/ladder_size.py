@@ -91,6 +91,9 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
     beyond = base.train.tokens_per_epoch / spec.rungs[-1]
     widths = ladder_widths(experiment.space)
     of_widths = f" and width ({', '.join(map(str, widths))})" if len(widths) > 1 else ""
+    hardly = ""
+    if spec.factor is not None and spec.factor > MOST_FACTOR:
+        hardly = ", so expect the interval alone: more --budget or a nearer target gives a point"
     lines = [
         f"Target     {experiment.preset}: {length.total_tokens:,} tokens in "
         f"{counted(epochs, 'epoch')}, width {base.model.embed_dim}, {warm}; "
@@ -98,7 +101,7 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
         f"Rungs      {rungs} tokens, the target's recipe with {counted(epochs, 'epoch')} each and "
         f"{spec.rates} rates a rung{of_widths}, more where the best is at an end",
         f"Expected   the best rate {beyond:.3g} times beyond the largest rung to a factor of about "
-        f"{spec.factor:.2g} (95% interval); a point is given up to {MOST_FACTOR:g}",
+        f"{spec.factor:.2g} (95% interval); a point is given up to {MOST_FACTOR:g}{hardly}",
     ]
     tokens = verify_tokens(experiment)
     if tokens is not None:

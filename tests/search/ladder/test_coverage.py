@@ -5,8 +5,8 @@
 
 Each ladder has a drift of its own (a power of tokens, 0 ± 0.25) that may bend (by ±0.02 a squared
 unit of log tokens: twice the prior's standard deviation), valleys that may be steeper above than
-below in two ways, and seeds that differ by 0.03 or 0.06 nats. The losses' frontier is a sum of two powers,
-which the fit has one of.
+below in two ways, and seeds that differ by 0.03 or 0.06 nats. The losses' frontier is a sum of two
+powers, which the fit has one of.
 """
 
 from __future__ import annotations
