@@ -31,8 +31,8 @@ from minigpt_search.search.space.ladder_spec import ladder_widths, lattice_place
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
 TABLES = (UNIGRAM, BIGRAM, TRIGRAM)
-SCALE = np.geomspace(1, 30, 200)
-"""Of tokens beyond the target, where a table of counts is looked for that is beaten later."""
+FURTHEST = 10.0
+"""How many times beyond the target it is looked for where a table of counts is beaten."""
 
 
 def ladder_texts(results: Results) -> dict[str, str]:
@@ -116,22 +116,27 @@ def _tables(results: Results, found: Prediction) -> list[str]:
         if not known:
             continue
         epochs = results.experiment.space.base.train.epochs
-        target, low = found.rate.tokens, min(known) * epochs
-        at = np.geomspace(low, target * SCALE[-1], 600)
+        target = found.rate.tokens
+        at = np.geomspace(min(known) * epochs, target * FURTHEST, 600)
         table = counting_ahead(list(known), list(known.values()), at / epochs)
         expected = found.loss.at(at, found.rate.width)
         there = float(np.interp(np.log(target), np.log(at), table))
         words = f"{NAMES[name]} ({there:.2f})"
-        above = np.flatnonzero(expected >= table)
-        since = float(at[above[-1]]) if len(above) else 0.0
+        before = at[(at <= target) & (expected >= table)]
+        after = at[(at > target) & (expected < table)]
         if found.loss.high < there:
-            begin = f" from about {since:,.0f} tokens on" if since else ""
-            said.append(f"expected to beat {words}{begin}")
+            said.append(f"expected to beat {words}{_from(before[-1:])}")
         elif found.loss.low > there:
-            said.append(f"not expected to beat {words}")
+            said.append(f"not expected to beat {words}{_from(after[:1])}")
         else:
             said.append(f"whether it beats {words} can't be told")
     return said
+
+
+def _from(tokens: np.ndarray) -> str:
+    """From how many tokens on a table is beaten, with two digits; nothing where that is not within
+    what was looked at."""
+    return "".join(f", by the fit from about {float(f'{at:.2g}'):,.0f} tokens on" for at in tokens)
 
 
 def table_scores(results: Results, name: str) -> dict[int, float]:
