@@ -21,6 +21,8 @@ from minigpt_search.search.ladder.ridge import (
 )
 
 CONFIDENCE = 0.95
+FURTHEST = 30.0
+"""Of a logarithm of a rate, from 0: a rate of 1e-13 or 1e13."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +78,9 @@ def rate_ahead(losses: Losses, target: tuple[float, float], delta: float) -> Rat
     return RateAhead(
         tokens=target[0],
         width=target[1],
-        rate=math.exp(p[TARGET]),
-        low=math.exp(low),
-        high=math.exp(high),
+        rate=_rate(p[TARGET]),
+        low=_rate(low),
+        high=_rate(high),
         slope=float(p[SLOPE]),
         slope_sd=math.sqrt(covariance[SLOPE, SLOPE]),
         below=below,
@@ -95,7 +97,12 @@ def rate_ahead(losses: Losses, target: tuple[float, float], delta: float) -> Rat
 def rate_at(losses: Losses, target: tuple[float, float]) -> float:
     """The best rate at `target` without its interval, which takes most of the time."""
     fits, _, _ = _fits(losses, target)
-    return math.exp(min(fits, key=lambda fit: fit.cost).parameters[TARGET])
+    return _rate(min(fits, key=lambda fit: fit.cost).parameters[TARGET])
+
+
+def _rate(logarithm: float) -> float:
+    """The rate, within what flat valleys leave open: an end beyond is no end."""
+    return math.exp(min(max(logarithm, -FURTHEST), FURTHEST))
 
 
 def _fits(losses: Losses, target: tuple[float, float]) -> tuple[list[Fit], float, float]:

@@ -77,6 +77,18 @@ def test_without_noise_the_ridge_is_found() -> None:
     assert found.slope == pytest.approx(-0.2, abs=0.05)
 
 
+def test_flat_valleys_leave_the_rate_open() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(8):
+        flat = _losses()
+        flat = Losses(flat.tokens, flat.width, flat.rate, rng.normal(5, 0.05, len(flat.loss)))
+        one = flat.where(flat.own == 0)
+        for losses in (flat, one):
+            found = rate_ahead(losses, (1.6e7, 128.0), 0.01)
+            assert 0 < found.low <= found.rate <= found.high < math.inf
+            assert found.factor > 6
+
+
 def test_farther_ahead_the_interval_is_wider() -> None:
     losses = _losses(sd=0.03)
     factors = [rate_ahead(losses, (1.6e6 * x, 128.0), 0.01).factor for x in (2, 10, 50)]
