@@ -29,6 +29,7 @@ from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
+from minigpt_search.search.answer.ladder_outcome import keep_predictions, prediction_text
 from minigpt_search.search.cli.config_file import with_config
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
@@ -53,7 +54,6 @@ from minigpt_search.search.records.ledger import Ledger, open_ledger
 from minigpt_search.search.records.provenance import check_resume_compatible
 from minigpt_search.search.results.baselines import counting_line
 from minigpt_search.search.results.labels import trial_label
-from minigpt_search.search.results.ladder_outcome import keep_predictions, prediction_text
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.reuse.warm_start import take_over_warm

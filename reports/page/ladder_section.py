@@ -9,8 +9,8 @@ import pandas as pd
 
 from minigpt_search.reports.figures.ladder_plots import ladder_figures
 from minigpt_search.reports.page.parts import Section, Table
+from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.ladder.prediction import Prediction
-from minigpt_search.search.results.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.results.results import Results
 
 TITLE = "The ladder"

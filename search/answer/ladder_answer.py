@@ -19,12 +19,12 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIGRAM
 from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
+from minigpt_search.search.answer.ladder_outcome import outcomes
 from minigpt_search.search.ladder.frontier import counting_ahead
 from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.ladder.prediction import Prediction, RungCheck
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.baselines import NAMES, size_of
-from minigpt_search.search.results.ladder_outcome import outcomes
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, OFFERED, TOKENS
 from minigpt_search.search.space.ladder_spec import ladder_widths, lattice_place, lattice_rate

@@ -9,10 +9,10 @@ from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.endings import endings
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.answer.ladder_answer import check_lines
+from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.answer.text_table import as_text
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
-from minigpt_search.search.results.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.results.results import Results
 
 

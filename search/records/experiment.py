@@ -82,7 +82,7 @@ class Experiment:
 
     @property
     def planned_trials(self) -> int:
-        """Trials of the whole plan."""
+        """Trials of the whole plan; of a ladder those that its rungs begin with."""
         samples = self.plan.samples
         return (self.space.grid_size if samples is None else samples) * self.noise.seeds
 

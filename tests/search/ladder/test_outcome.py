@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from minigpt_search.search.answer.answer import answer
+from minigpt_search.search.answer.ladder_outcome import keep_predictions, outcome_text, outcomes
 from minigpt_search.search.cli.config_file import config_text, with_config
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode, encode
-from minigpt_search.search.results.ladder_outcome import keep_predictions, outcome_text, outcomes
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.trial import make_trial
 
