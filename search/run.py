@@ -30,6 +30,7 @@ from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
+from minigpt_search.search.answer.ladder_outcome import keep_predictions, prediction_text
 from minigpt_search.search.cli.config_file import with_config
 from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.live_page import live_page
@@ -37,6 +38,7 @@ from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.plan_search import begin
 from minigpt_search.search.cli.resume_flags import changes_of, keep_changes
 from minigpt_search.search.cli.search_flags import check_sampler
+from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.loggers.trial_logs import TrialLogs, installed_loggers
 from minigpt_search.search.machines.connect import machines_at
 from minigpt_search.search.machines.machines import Machines
@@ -165,6 +167,8 @@ def run(
         trained_before = {trial.trial_id for trial in ledger.trials}
         logs = held.enter_context(TrialLogs(installed_loggers(experiment), folder, ledger))
         reason = _search(experiment, folder, ledger, length, clock, mirror, machines, logs)
+        if reason is None and _predicted(experiment, ledger):
+            reason = _search(experiment, folder, ledger, length, clock, mirror, machines, logs)
         clock.note()
         reason = reason or _keep(mirror)
         if reason is not None:
@@ -212,6 +216,8 @@ def _count(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     configs = [trial.config for trial in ledger.complete()]
     if experiment.plan.sampler is None:
         configs = [trial.config for trial in grid_trials(experiment)]
+    if experiment.ladder is not None:
+        configs.append(experiment.space.base)
     had_some = bool(ledger.baselines)
     left_out = count_what_is_missing(ledger, experiment.corpus_folder(folder), configs)
     if ledger.baselines and not had_some:
@@ -253,6 +259,17 @@ def _search(
     except CANNOT_GO_ON as error:
         return f"The search can't go on: {str(error).strip().splitlines()[-1]}"
     return None
+
+
+def _predicted(experiment: Experiment, ledger: Ledger) -> bool:
+    """Write down what a ladder predicts, before any run of that length; whether such runs are to
+    follow."""
+    if experiment.ladder is None or ladder_state(experiment, ledger.trials, ledger.ended()).due:
+        return False
+    for record in keep_predictions(experiment, ledger):
+        print(f"Predicted  {prediction_text(record)}", flush=True)
+    state = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions)
+    return bool(state.due)
 
 
 def _keep(mirror: Mirror) -> str | None:

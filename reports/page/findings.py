@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from minigpt_search.data.common.formatting import duration, perplexity, sentence, times
 from minigpt_search.search.answer.endings import not_run_yet, progress
+from minigpt_search.search.answer.ladder_answer import ladder_texts
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.objective import counted_length
 
 
 def summary(results: Results) -> str:
     """The best configuration and its numbers in one line."""
+    if results.experiment.ladder is not None:
+        return f"Ladder: {ladder_texts(results)['Use']} ({progress(results)})."
     found = results.winner
     if found is None:
         return f"No result yet: {progress(results)}."

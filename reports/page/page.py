@@ -19,6 +19,7 @@ from minigpt_search.data.common.formatting import day_and_time, one_line, senten
 from minigpt_search.reports.figures.all_figures import all_figures, opening
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.page import findings, sections
+from minigpt_search.reports.page.ladder_section import ladder_section
 from minigpt_search.reports.page.other_text import other_text_section
 from minigpt_search.reports.page.parts import SHOWN_ROWS, Section, Table
 from minigpt_search.reports.page.samples_section import samples_section
@@ -68,6 +69,7 @@ def build_page(results: Results, out: str | None = None) -> Page:
             paragraphs=[findings.summary(results)],
             steps=[dataclasses.replace(step, why=sentence(step.why)) for step in found.steps[1:]],
         ),
+        ladder_section(results),
         sections.trials_section(results),
         sections.front_section(results),
         other_text_section(results),

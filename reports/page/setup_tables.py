@@ -66,6 +66,8 @@ def _axis(experiment: Experiment, name: str) -> str:
     values = experiment.space.axes.get(name)
     if values is None:
         return AXES[name].show(AXES[name].value(experiment.space.base))
+    if experiment.ladder is not None and name == "lr":
+        return "placed rung by rung"
     if experiment.plan.sampler is not None and experiment.space.kind(name) != CHOICES:
         return f"{min(values):g} to {max(values):g} (searched by {experiment.plan.sampler})"
     by = f" by {experiment.plan.sampler}" if experiment.plan.sampler is not None else ""

@@ -26,7 +26,7 @@ from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.edges import warmup_share
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.winner import Winner
-from minigpt_search.search.space.axes import AXES
+from minigpt_search.search.space.axes import AXES, OFFERED
 from minigpt_search.search.space.objective import counted_length
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
@@ -175,7 +175,7 @@ def _whole_corpus(results: Results, best: Winner, make: Commands) -> list[Step]:
     around = [min(1.0, value) for value in around if not any(w.stops(value) for w in walls)]
     words = flag_words(AXES["lr"], around)
     words += shlex.split(recipe_words(recipe, part))
-    for axis in AXES.values():
+    for axis in OFFERED.values():
         if axis.name not in ("lr", "epochs"):  # how often to see a part says nothing of the whole
             value = axis.value(config)
             chosen = axis.name in experiment.space.axes or value != axis.value(preset)

@@ -19,6 +19,7 @@ from minigpt_search.data.common.formatting import counted, duration, perplexity
 from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.advice import alarms, steps
 from minigpt_search.search.answer.commands import Step
+from minigpt_search.search.answer.ladder_answer import ladder_steps, ladder_texts
 from minigpt_search.search.results.baselines import standing_text
 from minigpt_search.search.results.best_rate import BestRate, best_rate
 from minigpt_search.search.results.configurations import Configuration, same_but
@@ -66,6 +67,8 @@ class Answer:
 
 def answer(results: Results, out: str | None = None) -> Answer:
     """What the ledger says so far. `out` is `--out` as it was given, for the commands."""
+    if results.experiment.ladder is not None:
+        return _of_ladder(results, out)
     best, planned = results.winner, results.experiment.planned_trials
     if best is None:
         return Answer(
@@ -88,6 +91,20 @@ def answer(results: Results, out: str | None = None) -> Answer:
         alarms=tuple(alarms(results, best)),
         winner=best,
         best_rate=rate,
+    )
+
+
+def _of_ladder(results: Results, out: str | None) -> Answer:
+    """What a ladder says of its target; the winner is the best of its own runs."""
+    texts = ladder_texts(results)
+    return Answer(
+        use=texts["Use"],
+        loss=texts["Loss"],
+        cost=texts["Costs"],
+        steps=tuple(ladder_steps(results, out)),
+        alarms=(),
+        winner=results.winner,
+        best_rate=None,
     )
 
 

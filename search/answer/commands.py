@@ -11,7 +11,7 @@ from minigpt_search.data.common.invocation import command_line
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.plan import PAIRED
 from minigpt_search.search.results.winner import Winner
-from minigpt_search.search.space.axes import AXES, Axis, Value
+from minigpt_search.search.space.axes import AXES, OFFERED, Axis, Value
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
 
@@ -69,7 +69,7 @@ def _same(experiment: Experiment) -> list[str]:
     """Flags that make another grid differ from this one in its axes alone."""
     preset, base = PRESETS[experiment.preset], experiment.space.base
     words = shlex.split(recipe_words(base.train, preset.train))
-    for axis in AXES.values():
+    for axis in OFFERED.values():
         value = axis.value(base)
         if axis.name not in experiment.space.axes and value not in (None, axis.value(preset)):
             words += flag_words(axis, (value,))

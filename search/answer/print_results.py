@@ -8,6 +8,8 @@ from minigpt_search.data.common.invocation import command_line, needed_out
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.endings import endings
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
+from minigpt_search.search.answer.ladder_answer import check_lines
+from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.answer.text_table import as_text
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
@@ -20,6 +22,9 @@ def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
     print()
     print(f"{endings(results)}\n")
     _print_front(results)
+    print("".join(f"{line}\n" for line in check_lines(results)), end="")
+    for outcome in outcomes(results):
+        print(f"Outcome    {outcome_text(outcome)}")
     print("\n".join(answer(results, needed_out(root)).lines()) + "\n")
     name = experiment.name
     print(f"Ledger     {ledger.path}")

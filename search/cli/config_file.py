@@ -21,7 +21,7 @@ from typing import Any
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.space.axes import AXES
+from minigpt_search.search.space.axes import AXES, OFFERED
 
 CONFIG_FILE = "experiment.toml"
 """Its name in an experiment's folder."""
@@ -142,7 +142,7 @@ def _drop_what_is_given_again(given: dict[str, list[str]], now: argparse.Namespa
     if now.warm_start is not None:
         given.pop("warm_start", None)
     again = {text.partition("=")[0].strip() for text in now.space or ()}
-    again |= {name for name in AXES if getattr(now, name, None) is not None}
+    again |= {name for name in OFFERED if getattr(now, name, None) is not None}
     for name in again:
         given.pop(name, None)
     if "space" in given:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.search.cli.space_flags import merged
+from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.space.axes import AXES
@@ -37,6 +38,8 @@ def extended_arguments(
     args.preset, args.device = before.preset, before.machine.device
     now = parser.parse_args(words)
     args.paired = _same_design(before, now.paired)
+    if before.ladder is not None:
+        return _with_another_rung(parser, args, before, words)
     if before.plan.budget_seconds is not None and now.budget is None:
         _keep_what_fitted(args, before, folder)
     space = merged(args.space, now.space)
@@ -61,6 +64,25 @@ def _same_design(before: Experiment, paired: bool | None) -> bool:
         f"{flag}: the seeds of a configuration of {before.name} are {whose}, and what extends it "
         "keeps that; leave the flag out, or begin another search without --extend"
     )
+
+
+def _with_another_rung(
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    before: Experiment,
+    words: Sequence[str],
+) -> argparse.Namespace:
+    """The options of a ladder with a rung more, unless `words` give its rungs. Raises `UserError`
+    for a budget, which would choose other ones."""
+    spec, now = before.ladder, parser.parse_args(words)
+    assert spec is not None
+    if now.budget is not None:
+        raise UserError(
+            f"--budget {now.budget}: with other rungs nothing of {before.name} could be taken "
+            "over; leave it out, or begin anew without --extend"
+        )
+    args.budget, args.rungs = None, ",".join(map(str, next_rungs(before)))
+    return parser.parse_args(words, namespace=args)
 
 
 def _as_called_now(words: Sequence[str]) -> list[str]:

@@ -10,8 +10,10 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.data.corpus.spec import CorpusSpec, how_to_prepare
 from minigpt_search.model.hardware.device import versions
+from minigpt_search.search.cli.ladder_flags import asked_ladder, with_ladder_defaults
 from minigpt_search.search.cli.search_flags import loggers, parse_budget, warm_starts
 from minigpt_search.search.cli.space_flags import MOST_TRIALS, claims_space, read_space
+from minigpt_search.search.ladder.layout import on_its_text
 from minigpt_search.search.machines.gpu_share import gpus_of_trial
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.machines.machines import Machines
@@ -30,6 +32,7 @@ from minigpt_search.search.records.plan import (
 )
 from minigpt_search.search.records.provenance import code_hashes, git_commit
 from minigpt_search.search.space.claims_grid import CLAIMS
+from minigpt_search.search.space.ladder_spec import LadderSpec
 from minigpt_search.search.space.objective import parse_objectives
 from minigpt_search.search.space.presets import PRESETS, default_preset
 from minigpt_search.search.space.space import Space
@@ -67,8 +70,10 @@ def make_experiment(
     """The experiment that the options ask for, still without its corpus, on this machine or on
     `machines`. Raises `UserError`."""
     machines = machines or LocalMachines()
+    if args.ladder:
+        with_ladder_defaults(args)
     preset = args.preset or default_preset(device)[0]
-    space = _space(args, preset, machines.precision(device))
+    space, ladder = _space(args, preset, machines.precision(device))
     trials = args.seeds * (args.trials or (MOST_TRIALS if args.search else space.grid_size))
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
@@ -115,6 +120,7 @@ def make_experiment(
             loggers=loggers(args),
         ),
         reuse=Reuse(extends=args.extend, warm_starts=warm_starts(args)),
+        ladder=ladder,
         provenance=Provenance(versions=versions(), git_commit=git_commit(), code=code_hashes()),
     )
     if made.has_branches and made.plan.stopper is not None:
@@ -125,14 +131,19 @@ def make_experiment(
     return made
 
 
-def _space(args: argparse.Namespace, preset: str, precision: str) -> Space:
+def _space(
+    args: argparse.Namespace, preset: str, precision: str
+) -> tuple[Space, LadderSpec | None]:
     recipe = PRESETS[preset].replace(precision=precision)
-    return (claims_space if args.grid == CLAIMS else read_space)(args, recipe)
+    if args.ladder:
+        spec, space = asked_ladder(args, recipe)
+        return space, spec
+    return (claims_space if args.grid == CLAIMS else read_space)(args, recipe), None
 
 
 def with_preset(args: argparse.Namespace, experiment: Experiment, preset: str) -> Experiment:
     """What the same options make with another preset, still without its corpus."""
-    space = _space(args, preset, experiment.space.base.train.precision)
+    space, _ = _space(args, preset, experiment.space.base.train.precision)
     return experiment.replace(preset=preset, space=space)
 
 
@@ -141,12 +152,12 @@ def with_corpus(experiment: Experiment, corpus: Corpus) -> Experiment:
     is within its limits."""
     use = CorpusUse(content_hash=corpus.content_hash, manifest=corpus.manifest.to_dict())
     base = experiment.space.base.replace(vocab_size=corpus.vocab_size)
-    return limited(experiment.replace(corpus=use, base=base))
+    return limited(on_its_text(experiment.replace(corpus=use, base=base)))
 
 
 def on_corpus(experiment: Experiment, corpus: Corpus | None) -> Experiment:
     """`experiment` on this corpus; for None, as planned before the built-in one is prepared."""
-    return limited(experiment) if corpus is None else with_corpus(experiment, corpus)
+    return limited(on_its_text(experiment)) if corpus is None else with_corpus(experiment, corpus)
 
 
 def _share(

@@ -9,9 +9,9 @@ import textwrap
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, is_count
 from minigpt_search.data.common.invocation import program
-from minigpt_search.search.cli import recipe_flags, search_flags, space_flags
+from minigpt_search.search.cli import ladder_flags, recipe_flags, search_flags, space_flags
 from minigpt_search.search.records.plan import LOGGERS, SAMPLERS, MachineUse
-from minigpt_search.search.space.axes import AXES
+from minigpt_search.search.space.axes import AXES, OFFERED
 from minigpt_search.search.space.presets import PRESETS
 
 DESCRIPTION = """\
@@ -23,19 +23,20 @@ examples, each after the words above:
   --grid claims                       the runs that test its report's claims
   --search tpe --trials 20            Optuna over lr, epochs and embed_dim
   --search gp --trials 20 --space weight_decay=0.01:1 --max-cost 5e13flop
+  --ladder --target full              the rate of a run too long to search
   --resume lr-quick-20261122-180000   go on after a kill
 
 In parentheses: what holds without a flag. All of them at length: docs/flags.md
 """
 ABOUT_AXES = textwrap.fill(
     "An axis takes a grid's values, or a sampler's low,high; a single value fixes it. "
-    f"Axes of --grid and --space: {', '.join(AXES)}.",
+    f"Axes of --grid and --space: {', '.join(OFFERED)}.",
     width=76,
 )
 RESOURCES = ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "trials_per_gpu")
 WITH_RESUME = (
     *("resume", "out", "skip_damaged", "storage", "address", "trials", "words"),
-    *(*RESOURCES, "checkpoint_every", "max_disk", "log", "open"),
+    *(*RESOURCES, "checkpoint_every", "max_disk", "log", "open", "verify"),
 )
 """What is given with `--resume`: everything else is the experiment's."""
 
@@ -51,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_what(parser.add_argument_group("what to search", ABOUT_AXES))
     recipe_flags.add_flags(parser)
+    ladder_flags.add_flags(parser)
     search_flags.add_flags(parser)
     _add_goes_on(parser.add_argument_group("names, and experiments that are there"))
     _add_machine(parser.add_argument_group("this machine"))
@@ -183,10 +185,11 @@ def check_options(args: argparse.Namespace) -> None:
             f"--resume takes the plan from the experiment: leave out {' '.join(given)}, or begin "
             f"another with --extend {args.resume}"
         )
+    ladder_flags.check_flags(args)
     search_flags.check_flags(args)
     axes = [getattr(args, axis.name) for axis in AXES.values() if axis.has_flag]
     what = [args.grid, args.search, args.space, *axes]
-    if args.resume is None and all(value is None for value in what):
+    if args.resume is None and not args.ladder and all(value is None for value in what):
         raise UserError("nothing to search: give --grid lr, or --search tpe --trials 20")
     space_flags.check_flags(args)
     if args.search is not None and args.trials is None and args.budget is None:

@@ -30,6 +30,7 @@ from minigpt_search.search.planning.choose_pack import choose_pack
 from minigpt_search.search.planning.choose_sharing import choose_trials_per_gpu
 from minigpt_search.search.planning.disk import check_limit, check_space
 from minigpt_search.search.planning.estimate import Estimator, make_estimator
+from minigpt_search.search.planning.ladder_size import check_rungs, fit_ladder
 from minigpt_search.search.planning.plan_text import confirm_line, plan_lines
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.reuse.take_over import (
@@ -111,6 +112,7 @@ def _check(
     pack = 1 if args.pack == "auto" else choose_pack(args.pack, experiment)[0]
     packed = before_it_is_known(experiment.replace(pack=pack))
     trials = check_trials(packed, length_in(corpus))
+    check_rungs(experiment, trials, length_in(corpus))
     check_limit(packed)
     if corpus is not None:
         check_that_some_are_left(root, experiment)
@@ -134,6 +136,8 @@ def _head(
 
 def _why_preset(args: argparse.Namespace, experiment: Experiment) -> str:
     """Whoever extends another experiment has its preset, unless they ask for one."""
+    if experiment.ladder is not None and args.target is None:
+        return "the target of a ladder (another with --target)"
     extended = experiment.reuse.extends
     if extended is not None and make_parser().parse_args(args.words).preset is None:
         return f"as in {extended}"
@@ -173,7 +177,11 @@ def _plan(
     trials = check_trials(experiment, length)
     estimator = make_estimator(experiment, trials, corpus, length, root, machines)
     used = time.time() - started
-    experiment, expected, trials, lines = within_budget(experiment, trials, estimator, used)
+    if experiment.ladder is not None:
+        experiment, trials, lines = fit_ladder(experiment, estimator, used)
+        expected = experiment
+    else:
+        experiment, expected, trials, lines = within_budget(experiment, trials, estimator, used)
     check_limit(expected)
     taken = _taken_over(experiment, corpus, root)
     seconds = estimator.search(expected, trials, taken)

@@ -1,5 +1,5 @@
 """What `--resume NAME` may change: the trials' share of the machine, how often they
-are saved, the limit on disk, and a sampler's number of trials.
+are saved, the limit on disk, a sampler's number of trials, and whether a ladder is verified.
 
 Nothing of it makes another configuration or another seed. Threads on a CPU alter the last bits of a
 loss, since sums are taken in another order: each trial's record has those that it was trained with.
@@ -8,6 +8,7 @@ loss, since sums are taken in another order: each trial's record has those that 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,10 @@ from typing import Any
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import storage
+from minigpt_search.search.cli.ladder_flags import WHOLE, parse_verify
 from minigpt_search.search.cli.parser import RESOURCES
 from minigpt_search.search.cli.search_flags import loggers
+from minigpt_search.search.ladder.layout import on_its_text
 from minigpt_search.search.machines.gpu_share import gpus_of_trial
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.disk import check_limit, parse_size
@@ -67,6 +70,8 @@ def changes_of(
         changes["max_disk_bytes"] = parse_size(args.max_disk)
     if args.log is not None:
         changes["loggers"] = loggers(args)
+    if args.verify is not None:
+        changes |= _verification(args.verify, experiment)
     changed = experiment.replace(**changes)
     check_limit(changed)
     changes = {k: value for k, value in changes.items() if value != _field(experiment, k)}
@@ -120,6 +125,15 @@ def _begun(experiment: Experiment, folder: Path, ledger: Ledger) -> int:
     return len(ended | {tuple(known.values[name] for name in axes) for known in started})
 
 
+def _verification(text: str, experiment: Experiment) -> dict[str, Any]:
+    """The ladder with runs that put its prediction to the test. Raises `UserError`."""
+    if experiment.ladder is None:
+        raise UserError(f"--verify {text}: {experiment.name} is no ladder, it predicts nothing")
+    spec = dataclasses.replace(experiment.ladder, verify=parse_verify(text))
+    changed = on_its_text(experiment, spec)
+    return {"ladder": changed.ladder, "space": changed.space}
+
+
 def _check_sampler(trials: int, experiment: Experiment) -> None:
     """Raise `UserError` where the number of trials is not for the user to change."""
     if experiment.plan.sampler is None:
@@ -164,6 +178,8 @@ def _resources(
 
 
 def _field(experiment: Experiment, name: str) -> Any:
+    if name in ("ladder", "space"):
+        return getattr(experiment, name)
     for section in (experiment.machine, experiment.storage, experiment.plan):
         if hasattr(section, name):
             return getattr(section, name)
@@ -195,8 +211,12 @@ def _changed_command(
     text = shlex.join(words)
     for flag in dropped:
         text = re.sub(rf"(^| ){flag}[ =]\S+", "", text)
+    ladder = changes.get("ladder")
+    if ladder is not None:
+        text = re.sub(r"(^| )--verify(?:[ =](?!-)\S+)?", "", text)
     added = [word for flag, value in given.items() for word in (flag, _word(flag, value))]
-    return [*shlex.split(text), *added]
+    verify = [] if ladder is None else ["--verify", str(ladder.verify or WHOLE)]
+    return [*shlex.split(text), *added, *verify]
 
 
 def _word(flag: str, value: Any) -> str:

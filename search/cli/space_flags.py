@@ -19,6 +19,7 @@ from minigpt_search.search.space.axes import (
     CHOICES,
     LINEAR,
     LOG,
+    OFFERED,
     Axis,
     Value,
     apply_axes,
@@ -243,7 +244,7 @@ def claims_space(args: argparse.Namespace, base: RunConfig) -> Space:
             raise UserError(f"--grid claims has cells of its own: leave out --{name}")
     base = with_recipe(args, base)
     fixed: Cell = {}
-    for axis in AXES.values():
+    for axis in OFFERED.values():
         text = getattr(args, axis.name, None)
         values = () if text is None else axis.parse(text)
         if len(values) > 1:

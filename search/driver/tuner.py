@@ -33,6 +33,7 @@ from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
 from minigpt_search.search.driver.tune_tweaks import DropTrialMetrics, FifoWithoutPreemption
+from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.loggers.trial_logs import TrialLogs
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.machines.machines import (
@@ -113,7 +114,7 @@ class Search:
         """Raises KeyboardInterrupt, or one of CANNOT_GO_ON."""
         try:
             with self.held:
-                if self._missing() > 0:
+                if self.experiment.ladder is None and self._missing() > 0:
                     self._run_round(self._of_the_search)
                 while due := self._due():
                     self._run_round(self._due)
@@ -147,7 +148,11 @@ class Search:
         return [t for t in grid_trials(self.experiment) if t.trial_id not in finished_ids]
 
     def _due(self) -> list[Trial]:
-        """What the present round of `--confirm` lacks."""
+        """What the present round of a ladder, or of `--confirm`, lacks."""
+        if self.experiment.ladder is not None:
+            ledger, finished = self.ledger, self._finished_ids()
+            rung = ladder_state(self.experiment, ledger.trials, finished, ledger.predictions)
+            return [make_trial(self.experiment, *each) for each in rung.due]
         found = configurations_of(self.experiment, self.ledger.trials)
         state = confirmation_state(self.experiment, found, self._finished_ids())
         due = state.due if state else ()

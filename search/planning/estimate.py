@@ -15,7 +15,14 @@ from minigpt_search.model.training.curve import curve_plan
 from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.calibration import Speed, Speeds, shape_key, speeds, write_cache
-from minigpt_search.search.planning.prediction import Work, search_seconds, work_seconds
+from minigpt_search.search.planning.prediction import (
+    END_SECONDS,
+    START_SECONDS,
+    Work,
+    rounds_seconds,
+    search_seconds,
+    work_seconds,
+)
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.space.claims_grid import CLAIMS
@@ -80,6 +87,8 @@ class Estimator:
         if experiment.plan.sampler is not None:
             planned = max(0, experiment.planned_trials - len(taken)) // experiment.noise.seeds
             own = [experiment.noise.seeds * own[n % len(own)] for n in range(planned)]
+        elif experiment.ladder is not None:
+            return self._of_rungs(experiment, trials, own)
         elif experiment.has_branches:
             own = self._of_trunks(experiment, trials)
         elif experiment.machine.pack > 1:
@@ -89,6 +98,16 @@ class Estimator:
             packs = make_packs(trials, experiment.machine.pack)
             own = [sum(by_id[member.trial_id] for member in pack) for pack in packs]
         return search_seconds(own, experiment.machine.max_concurrent)
+
+    def _of_rungs(
+        self, experiment: Experiment, trials: Sequence[Trial], own: Sequence[float]
+    ) -> float:
+        """Of a ladder, whose rungs come one after the other."""
+        rungs: dict[int, list[float]] = defaultdict(list)
+        for trial, seconds in zip(trials, own, strict=True):
+            rungs[trial.config.train.tokens_per_epoch or 0].append(seconds)
+        workers = experiment.machine.max_concurrent
+        return START_SECONDS + rounds_seconds(rungs.values(), workers) + END_SECONDS
 
     def _of_trunks(self, experiment: Experiment, trials: Sequence[Trial]) -> list[float]:
         """Seconds of each trunk with its branches, one after the other in one process."""

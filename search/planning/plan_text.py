@@ -19,7 +19,7 @@ from minigpt_search.search.planning.prediction import rounds_seconds
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.confirm import FIRST_ROUND, interim_seed_counts
 from minigpt_search.search.results.labels import trial_label
-from minigpt_search.search.space.axes import AXES, CHOICES
+from minigpt_search.search.space.axes import AXES, CHOICES, TOKENS
 from minigpt_search.search.storage.uri import experiment_uri
 from minigpt_search.search.trials.feasible import left_out_lines
 from minigpt_search.search.trials.groups import price_line, shared_steps
@@ -142,13 +142,16 @@ def _memory_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
 def _axes_text(experiment: Experiment) -> str:
     texts = []
     for name, values in experiment.space.axes.items():
+        if experiment.ladder is not None and name in (TOKENS, "lr"):
+            continue  # the rungs have a line of their own
         shown = [AXES[name].show(value) for value in values]
         ranged = experiment.plan.sampler and experiment.space.kind(name) != CHOICES
         listed = (
             f"in {{{', '.join(shown)}}}" if experiment.plan.sampler else f"= {', '.join(shown)}"
         )
         texts.append(f"{name} in {'..'.join(shown)}" if ranged else f"{name} {listed}")
-    return "; ".join(texts) or "one configuration"
+    alone = "a ladder" if experiment.ladder is not None else "one configuration"
+    return "; ".join(texts) or alone
 
 
 def watch_lines(experiment: Experiment, folder: Path, page: str | None = None) -> list[str]:

@@ -30,6 +30,8 @@ from minigpt_search.search.records.plan import (
     Reuse,
     StorageUse,
 )
+from minigpt_search.search.space.axes import TOKENS
+from minigpt_search.search.space.ladder_spec import LadderSpec
 from minigpt_search.search.space.presets import PRESETS
 from minigpt_search.search.space.space import Space
 
@@ -59,6 +61,8 @@ class Experiment:
     corpus: CorpusUse = dataclasses.field(default_factory=CorpusUse)
     reuse: Reuse = dataclasses.field(default_factory=Reuse)
     provenance: Provenance
+    ladder: LadderSpec | None = None
+    """The rungs of `--ladder`, whose target is the space's base; None for any other search."""
 
     def replace(self, **fields: Any) -> Experiment:
         """A copy with fields of its sections, or its own, replaced by name (`samples=1`)."""
@@ -78,7 +82,7 @@ class Experiment:
 
     @property
     def planned_trials(self) -> int:
-        """Trials of the whole plan."""
+        """Trials of the whole plan; of a ladder those that its rungs begin with."""
         samples = self.plan.samples
         return (self.space.grid_size if samples is None else samples) * self.noise.seeds
 
@@ -165,6 +169,10 @@ def _check(experiment: Experiment) -> None:
     for failed in experiment.reuse.failed_points:
         if set(failed.values) != set(experiment.space.axes):
             raise ValueError(f"a failed point with the values {failed.values}")
+    if experiment.ladder is not None:
+        lengths = experiment.space.axes.get(TOKENS, (0,))
+        if experiment.ladder.lengths(lengths[-1]) != lengths:
+            raise ValueError(f"a ladder of {experiment.ladder.rungs} with other axes")
     experiment.space.check(sampled=experiment.plan.sampler is not None)
 
 

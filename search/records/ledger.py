@@ -37,7 +37,7 @@ from minigpt_search.search.records.samples import Samples
 
 SCHEMA_VERSION = 4
 """Version 2 added the checksum; version 3 losses by document, and what counting scores; version 4
-curves."""
+curves, and the predictions of ladders."""
 OUT_OF_MEMORY = "out of memory"
 """How the error of a trial begins that failed for lack of memory: it is tried again, alone."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -159,11 +159,43 @@ class BaselineRecord:
     of which."""
 
 
-Record = TrialRecord | RerunRecord | BaselineRecord
+@dataclass(frozen=True, kw_only=True)
+class PredictionRecord:
+    """What a ladder said of a longer run, written before there was one."""
+
+    tokens_per_epoch: int
+    """Of the run that it is about."""
+    tokens: int
+    """Of the same, repeats counted."""
+    width: int
+    largest_rung_tokens: int
+    """Repeats counted."""
+    rung_trials: int
+    """Trials with a result that it was made from."""
+    rate: float
+    """The best learning rate there, with the ends of its 95% interval."""
+    rate_low: float
+    rate_high: float
+    use_rate: float
+    """The rate of the lattice to use, which `--verify` trains."""
+    rival_rate: float
+    """The other that it trains."""
+    refused: str
+    """Why no point was given; empty where one was."""
+    loss: float
+    """Nats of one run at its best rate, with the ends of the 95% interval."""
+    loss_low: float
+    loss_high: float
+    made_at: str
+    """UTC, ISO 8601."""
+
+
+Record = TrialRecord | RerunRecord | BaselineRecord | PredictionRecord
 _KINDS: dict[str, type[Record]] = {
     "trial": TrialRecord,
     "rerun": RerunRecord,
     "baseline": BaselineRecord,
+    "prediction": PredictionRecord,
 }
 
 
@@ -196,6 +228,9 @@ def _check_numbers(record: Record) -> None:
     if isinstance(record, BaselineRecord):
         for loss in record.losses.values():
             _check_loss(loss)
+        return
+    if isinstance(record, PredictionRecord):
+        _check_prediction(record)
         return
     if not _ID.fullmatch(record.trial_id):  # it names a folder
         raise ValueError(f"trial id {record.trial_id!r}")
@@ -241,6 +276,18 @@ def _check_curve(curve: TrialCurve) -> None:
         _check_loss(loss)
 
 
+def _check_prediction(record: PredictionRecord) -> None:
+    """Numbers lie within their intervals, rates above 0."""
+    if not 0 < record.rate_low <= record.rate <= record.rate_high:
+        raise ValueError(f"a best rate of {record.rate}")
+    if not record.use_rate > 0 or not record.rival_rate > 0:
+        raise ValueError(f"rates to train of {record.use_rate} and {record.rival_rate}")
+    if not record.loss_low <= record.loss <= record.loss_high:
+        raise ValueError(f"an expected loss of {record.loss}")
+    if not 0 < record.largest_rung_tokens < record.tokens or record.tokens_per_epoch < 1:
+        raise ValueError(f"a prediction for {record.tokens} tokens")
+
+
 def _check_loss(nats: float, perplexity: float | None = None) -> None:
     """A cross-entropy is not negative, and its perplexity is its exponential."""
     if nats < 0:
@@ -263,6 +310,7 @@ class Ledger:
         self._ended: set[str] = set()
         self.reruns: list[RerunRecord] = []
         self.baselines: list[BaselineRecord] = []
+        self.predictions: list[PredictionRecord] = []
         self.damaged: list[str] = []
         try:
             content = path.read_bytes() if path.exists() else b""
@@ -323,6 +371,8 @@ class Ledger:
                 self._ended.add(record.trial_id)
         elif isinstance(record, BaselineRecord):
             self.baselines.append(record)
+        elif isinstance(record, PredictionRecord):
+            self.predictions.append(record)
         else:
             self.reruns.append(record)
 

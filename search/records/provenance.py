@@ -24,8 +24,15 @@ DECIDING = (
     *("model/batching", "model/hardware", "model/loss", "model/network", "model/scoring"),
     "model/training",
     *("model/config.py", "model/model_size.py", "model/records.py", "model/run_length.py"),
-    *("search/driver", "search/early_stopping", "search/machines", "search/planning"),
-    *("search/records", "search/results", "search/reuse", "search/samplers", "search/space"),
+    *("search/driver", "search/early_stopping", "search/ladder", "search/machines"),
+    *(
+        "search/planning",
+        "search/records",
+        "search/results",
+        "search/reuse",
+        "search/samplers",
+        "search/space",
+    ),
     *("search/sync", "search/trials", "search/worker", "search/run.py"),
 )
 """The code that can change a trial's number or a search's decision: what trains and with which
@@ -40,6 +47,7 @@ ONLY_SHOWN = (
     *("search/planning/plan_text.py", "search/records/live.py", "search/results/labels.py"),
     *("search/samplers/study_db.py", "search/samplers/study_rows.py"),
     *("search/planning/counting.py", "search/results/baselines.py", "search/results/documents.py"),
+    "search/ladder/frontier.py",
 )
 """What is in those folders and changes only what is seen."""
 DIFFERENT_CODE = "made by other code or libraries"

@@ -83,7 +83,7 @@ def trials_frame(
     frame = pd.DataFrame(rows, columns=[*_TRIAL, *(name for name in axes if name not in _TRIAL)])
     if experiment.plan.sampler is not None:
         return frame.sort_values("val_loss_nats", kind="stable", ignore_index=True)
-    if experiment.space.cells is None:
+    if experiment.space.cells is None or experiment.ladder is not None:
         return frame.sort_values([*axes, "replicate"], kind="stable", ignore_index=True)
     cells = [tuple(cell[name] for name in axes) for cell in experiment.space.cells]
     found = frame[axes].itertuples(index=False, name=None)

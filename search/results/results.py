@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE
+from minigpt_search.search.ladder.prediction import Prediction, fan, predict
+from minigpt_search.search.ladder.prediction import Step as LadderStep
+from minigpt_search.search.ladder.rounds import ladder_state, points_of
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import BaselineRecord, Ledger, RerunRecord, TrialRecord
+from minigpt_search.search.records.ledger import (
+    BaselineRecord,
+    Ledger,
+    PredictionRecord,
+    RerunRecord,
+    TrialRecord,
+)
 from minigpt_search.search.results.barriers import Barrier, barriers
 from minigpt_search.search.results.baselines import baseline_of
 from minigpt_search.search.results.configurations import (
@@ -44,6 +54,7 @@ class Results:
         """The newest record of each trial."""
         self.reruns: tuple[RerunRecord, ...] = tuple(ledger.reruns)
         self.baselines: tuple[BaselineRecord, ...] = tuple(ledger.baselines)
+        self.predictions: tuple[PredictionRecord, ...] = tuple(ledger.predictions)
         self.ended_ids = ledger.ended()
         """Of the trials that are not to be trained again: all but the failed ones."""
 
@@ -104,6 +115,38 @@ class Results:
         )
 
     @cached_property
+    def ladder_prediction(self) -> Prediction | None:
+        """What a ladder's rungs say of its target so far; None for another search, and before two
+        rungs have results."""
+        tokens = self.experiment.space.base.train.tokens_per_epoch
+        return None if tokens is None else self.ladder_prediction_of(tokens)
+
+    def ladder_prediction_of(self, tokens_per_epoch: int) -> Prediction | None:
+        """The same of a run of so many tokens an epoch."""
+        experiment = self.experiment
+        if experiment.ladder is None:
+            return None
+        train, model = experiment.space.base.train, experiment.space.base.model
+        return predict(
+            points_of(experiment, self.trials),
+            (float(tokens_per_epoch * train.epochs), float(model.embed_dim)),
+            delta=experiment.noise.delta_nats,
+            uniform=math.log(model.vocab_size),
+        )
+
+    @cached_property
+    def ladder_fan(self) -> tuple[LadderStep, ...]:
+        """What a ladder says of runs between its largest rung and its target; there must be a
+        prediction."""
+        assert self.ladder_prediction is not None
+        return fan(
+            points_of(self.experiment, self.trials),
+            self.ladder_prediction,
+            delta=self.experiment.noise.delta_nats,
+            uniform=math.log(self.experiment.space.base.model.vocab_size),
+        )
+
+    @cached_property
     def on_other_text(self) -> OverDocuments | None:
         """The winner's loss for other text of this kind; None where that is not known."""
         if self.winner is None:
@@ -149,11 +192,14 @@ class Results:
     @cached_property
     def missing_trials(self) -> int:
         """Trials of the search that have not ended, or else of the present round of confirming."""
+        if self.experiment.ladder is not None:
+            state = ladder_state(self.experiment, self.trials, self.ended_ids, self.predictions)
+            return len(state.due) + state.later
         missing = self.experiment.planned_trials - self.searched_trials
         if missing > 0:
             return missing
-        state = confirmation_state(self.experiment, self.configurations, self.ended_ids)
-        return len(state.due) if state else 0
+        confirming = confirmation_state(self.experiment, self.configurations, self.ended_ids)
+        return len(confirming.due) if confirming else 0
 
     @property
     def searched_trials(self) -> int:

@@ -55,6 +55,8 @@ def counted_ends(records: Sequence[TrialRecord]) -> str:
 
 def in_space(experiment: Experiment, values: Mapping[str, Value]) -> bool:
     """Whether these are the values of one of a grid's cells, or a sampler could suggest them."""
+    if experiment.ladder is not None:  # which rates a rung has is decided as it is reached
+        return all(value in experiment.space.axes[name] for name, value in values.items())
     if experiment.plan.sampler is None:
         return values in (experiment.space.cells or grid_cells(experiment.space.axes))
     contained = (experiment.space.contains(*pair) for pair in values.items())

@@ -21,6 +21,8 @@ LINEAR, LOG, CHOICES = "linear", "log", "choices"
 KINDS = (LINEAR, LOG, CHOICES)
 """How a sampler's axis is read (`Experiment.kinds`): evenly between low and high, evenly in their
 logarithms, or one of the values without any order."""
+TOKENS = "tokens_per_epoch"
+"""The axis of a ladder's rungs."""
 _TRUTH = {"true": True, "false": False}
 
 
@@ -53,6 +55,8 @@ class Axis:
     """What a sampler chooses from where it is not told otherwise; empty: the range."""
     has_flag: bool = False
     """Whether it has a flag of its own, not only `--space`."""
+    of_ladder: bool = False
+    """Whether `--ladder` alone varies it."""
 
     @property
     def flag(self) -> str:
@@ -295,8 +299,20 @@ AXES = {
             grid=SCHEDULES,
             choices=SCHEDULES,
         ),
+        Axis(
+            name=TOKENS,
+            field="tokens_per_epoch",
+            label="tokens an epoch",
+            unit="tokens",
+            integer=True,
+            grid=(),
+            log=True,
+            of_ladder=True,
+        ),
     )
 }
+OFFERED = {name: axis for name, axis in AXES.items() if not axis.of_ladder}
+"""The axes that `--grid` and `--space` vary."""
 
 
 def axis_named(name: str) -> Axis:
@@ -306,9 +322,14 @@ def axis_named(name: str) -> Axis:
 
 def find_axis(name: str, option: str) -> Axis:
     """The axis called `name`. Raises `UserError`, which begins with the flag it was given by."""
-    if name not in AXES:
-        raise UserError(f"{option}: no such axis; there are {', '.join(AXES)}")
-    return AXES[name]
+    if name == TOKENS:
+        raise UserError(
+            f"{option}: runs of several lengths are what --ladder trains; one length is "
+            "--tokens-per-epoch N"
+        )
+    if name not in OFFERED:
+        raise UserError(f"{option}: no such axis; there are {', '.join(OFFERED)}")
+    return OFFERED[name]
 
 
 def grid_cells(values: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]:

@@ -34,7 +34,8 @@ class Space:
     """The cells of a grid, where they are not the whole product of its axes
     (`search/trials/feasible.py`, `search/space/claims_grid.py`)."""
     named_grid: str | None = None
-    """claims, whose cells are no product (`search/space/claims_grid.py`)."""
+    """claims (`search/space/claims_grid.py`) or ladder (`search/space/ladder_spec.py`), whose cells
+    are no product."""
 
     @property
     def grid_size(self) -> int:

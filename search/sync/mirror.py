@@ -232,7 +232,12 @@ def _merge(ledger: Ledger, other: Path) -> None:
     known = set(ledger.path.read_bytes().split(b"\n"))
     ended = ledger.ended()
     theirs = Ledger(other, skip_damaged=True)
-    records: list[Record] = [*theirs.baselines, *theirs.trials, *theirs.reruns]
+    records: list[Record] = [
+        *theirs.baselines,
+        *theirs.trials,
+        *theirs.predictions,
+        *theirs.reruns,
+    ]
     for record in records:
         is_ended = isinstance(record, TrialRecord) and record.trial_id in ended
         if not is_ended and encode(record).strip() not in known:

@@ -12,7 +12,7 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.space_flags import read_space
-from minigpt_search.search.space.axes import AXES, Value, configuration_label, grid_cells
+from minigpt_search.search.space.axes import AXES, OFFERED, Value, configuration_label, grid_cells
 
 FIXED = ("--lr", "1e-3", "--epochs", "1", "--embed-dim", "8")
 ASSIGNMENT_RATES = (3e-4, 5e-4, 1e-3, 2e-3)
@@ -108,7 +108,7 @@ def test_no_text_for_an_axis_is_more_than_a_mistake(text: str, name: str) -> Non
         assert all(isinstance(value, kind) for value in values)
 
 
-@given(st.floats(0, 1), st.sampled_from(sorted(n for n in AXES if not AXES[n].categorical)))
+@given(st.floats(0, 1), st.sampled_from(sorted(n for n in OFFERED if not AXES[n].categorical)))
 def test_values_between_the_bounds_stay_there(share: float, name: str) -> None:
     axis = AXES[name]
     value = axis.between(share, axis.low, axis.high)

@@ -22,7 +22,7 @@ from minigpt_search.search.planning.disk import largest_config
 from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.plan_text import plan_lines
 from minigpt_search.search.records.experiment import Experiment, read_experiment
-from minigpt_search.search.space.axes import AXES, apply_axes
+from minigpt_search.search.space.axes import AXES, OFFERED, apply_axes
 from minigpt_search.search.space.objective import counted_cost
 from minigpt_search.search.space.space import Space
 from minigpt_search.search.trials.feasible import allowed, corners, drawn, left_out_lines, limited
@@ -93,7 +93,7 @@ def test_grid_names_a_samplers_axes_in_its_own_ranges() -> None:
     assert space.kinds == {"tie_head": "choices", "n_heads": "choices"}
 
 
-@pytest.mark.parametrize("name", sorted(AXES))
+@pytest.mark.parametrize("name", sorted(OFFERED))
 def test_every_axis_has_a_grid_and_a_range_that_make_configurations(name: str) -> None:
     grid, sampled = space_of("--grid", name), space_of("--grid", name, *TPE[:3], "2")
     assert len(grid.axes[name]) >= 2

@@ -1,0 +1,194 @@
+"""The figures of a ladder: the valleys of its rungs with the ridge that leads to the target, and
+the lowest losses with the power law through them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from minigpt_search.reports.figures.counting_lines import COLOUR
+from minigpt_search.reports.figures.report_figure import ReportFigure, draw
+from minigpt_search.reports.figures.style import (
+    LOSS_LABEL,
+    MARKERS,
+    PALETTE,
+    TEXT_POINTS,
+    add_legend,
+    line_style,
+    new_figure,
+)
+from minigpt_search.search.answer.ladder_answer import TABLES, table_scores
+from minigpt_search.search.ladder.prediction import Prediction, Step
+from minigpt_search.search.ladder.ridge import OWN, SKEW, Ridge
+from minigpt_search.search.results.baselines import NAMES
+from minigpt_search.search.results.results import Results
+
+TARGET, FAN = "#000000", "#CCCCCC"
+MARGIN_NATS = 0.15
+"""Shown above the highest lowest loss and below what is expected of the target; losses of rates far
+off would squeeze the valleys."""
+
+
+def ladder_figures(results: Results) -> list[ReportFigure]:
+    """Both, for the target's width or the nearest of the rungs'; none before there is a
+    prediction."""
+    found = results.ladder_prediction
+    if found is None:
+        return []
+    cells = np.exp(found.cells)
+    widths = sorted({round(width) for width in cells[:, 1]})
+    width = min(widths, key=lambda each: abs(math.log(each / found.rate.width)))
+    of_width = f" of width {width}" if len(widths) > 1 else ""
+    fan = results.ladder_fan
+    rate, loss = found.rate, found.loss
+    given = "" if not found.refused else f" No point is given: {found.refused}."
+    return [
+        ReportFigure(
+            name="ladder_valleys",
+            title="Valleys of the rungs and the ridge to the target",
+            alt=f"Validation loss against learning rate{of_width}, a valley for each rung, and the "
+            f"best rate at the target, {rate.rate:.2g} ({rate.low:.2g} to {rate.high:.2g})",
+            caption=f"Each rung{of_width} has its valley; the dashed line goes through their "
+            "lowest points on to the target, the grey fan is the 95% interval of the best rate on "
+            f"the way there.{given}",
+            drawing=draw(_valleys(results, found, width, fan)),
+        ),
+        ReportFigure(
+            name="ladder_frontier",
+            title="Lowest losses of the rungs and what is expected beyond",
+            alt=f"Lowest validation loss against training tokens{of_width}, {loss.loss:.2f} nats "
+            f"expected at the target ({loss.low:.2f} to {loss.high:.2f})",
+            caption="Points are the lowest points of the rungs' valleys with their 95% intervals, "
+            "the line is a power law through them, the grey fan is the 95% interval of one run. "
+            "Dotted is what counting scores on the same text, with straight lines between the "
+            "sizes that were counted.",
+            drawing=draw(_frontier(results, found, width, fan)),
+        ),
+    ]
+
+
+def _valleys(results: Results, found: Prediction, width: int, fan: tuple[Step, ...]) -> Figure:
+    figure, axes = new_figure(height_inches=4.6)
+    ridge, p = found.rate.fit.problem, found.rate.fit.parameters
+    assert isinstance(ridge, Ridge)
+    handles, tops = [], []
+    rows = [r for r, cell in enumerate(np.exp(found.cells)) if round(cell[1]) == width]
+    for number, row in enumerate(rows):
+        mine = ridge.losses.own == row
+        x, y = ridge.losses.x[mine], ridge.losses.loss[mine]
+        style = line_style(PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)])
+        axes.plot(np.exp(x), y, linestyle="", **style)
+        across = np.linspace(x.min() - 0.35, x.max() + 0.35, 200)
+        steep = float(ridge.steepness(p, ridge.z[row, 0]))
+        rise = ridge.valley(across - found.rate.ridge[row], p[SKEW])[0]
+        curve = p[OWN + ridge.count + row] + steep * rise
+        axes.plot(np.exp(across), curve, color=style["color"], linewidth=1.5)
+        tokens = math.exp(found.cells[row, 0])
+        handles.append(Line2D([], [], label=f"{tokens:,.0f} tokens", linestyle="", **style))
+        tops.append(found.rate.floors[row])
+    best = np.exp(found.rate.ridge[rows])
+    low_edge = np.array([step.rate.low for step in fan])
+    high_edge = np.array([step.rate.high for step in fan])
+    losses = np.array([step.loss.loss for step in fan])
+    axes.fill_betweenx(losses, low_edge, high_edge, color=FAN, alpha=0.6, linewidth=0)
+    middle = [step.rate.rate for step in fan]
+    axes.plot([*best, *middle], [*tops, *losses], color=TARGET, linestyle="--", linewidth=1.2)
+    _target(axes, found)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate (log scale)")
+    axes.set_ylabel(f"validation {LOSS_LABEL}")
+    height = max(tops) - min([*losses, *tops])
+    axes.set_ylim(
+        min([*losses, *tops]) - 0.1 * height - MARGIN_NATS / 3, max(tops) + height / 3 + MARGIN_NATS
+    )
+    add_legend(figure, [*handles, *_fan_handles(f"target, {found.rate.tokens:,.0f} tokens")])
+    return figure
+
+
+def _target(axes: Axes, found: Prediction) -> None:
+    """The best rate at the target and its interval, at the loss expected there."""
+    rate = found.rate
+    sides = [[rate.rate - rate.low], [rate.high - rate.rate]]
+    marker = "*" if not found.refused else "|"
+    axes.errorbar(
+        [rate.rate],
+        [found.loss.loss],
+        xerr=sides,
+        color=TARGET,
+        marker=marker,
+        markersize=14,
+        capsize=4,
+        linewidth=1.8,
+    )
+
+
+def _fan_handles(target: str) -> list[Line2D]:
+    mark = Line2D([], [], label=target, color=TARGET, marker="*", markersize=12, linestyle="")
+    patch = Patch(color=FAN, label="95% interval on the way there")
+    return [mark, patch]  # type: ignore[list-item]
+
+
+def _frontier(results: Results, found: Prediction, width: int, fan: tuple[Step, ...]) -> Figure:
+    figure, axes = new_figure(height_inches=4.4)
+    rows = [r for r, cell in enumerate(np.exp(found.cells)) if round(cell[1]) == width]
+    tokens = np.exp(found.cells[rows, 0])
+    sds = np.sqrt(np.diag(found.rate.floors_covariance))[rows]
+    at = np.geomspace(tokens[0], found.rate.tokens, 200)
+    axes.plot(at, found.loss.at(at, width), color=PALETTE[0], linewidth=1.5)
+    style = line_style(PALETTE[0], MARKERS[0])
+    axes.errorbar(
+        tokens, found.rate.floors[rows], yerr=1.96 * sds, linestyle="", capsize=3, **style
+    )
+    ahead = [step.rate.tokens for step in fan]
+    low, high = [step.loss.low for step in fan], [step.loss.high for step in fan]
+    axes.fill_between(ahead, low, high, color=FAN, alpha=0.6, linewidth=0)
+    loss = found.loss
+    axes.errorbar(
+        [found.rate.tokens],
+        [loss.loss],
+        yerr=[[loss.loss - loss.low], [loss.high - loss.loss]],
+        color=TARGET,
+        marker="*",
+        markersize=14,
+        capsize=4,
+        linewidth=1.8,
+    )
+    axes.set_xscale("log")
+    bottom, top = axes.get_ylim()
+    _tables(axes, results, found, (bottom, top))
+    axes.set_ylim(bottom, top)
+    axes.set_xlabel("training tokens, repeats counted (log scale)")
+    axes.set_ylabel(f"validation {LOSS_LABEL}")
+    handles = [Line2D([], [], label="lowest losses of the rungs", linestyle="", **style)]
+    add_legend(figure, [*handles, *_fan_handles(f"target, {found.rate.tokens:,.0f} tokens")])
+    return figure
+
+
+def _tables(axes: Axes, results: Results, found: Prediction, shown: tuple[float, float]) -> None:
+    """A dotted line for each table of counts that has a part between the losses `shown`."""
+    epochs = results.experiment.space.base.train.epochs
+    for name in TABLES:
+        known = table_scores(results, name)
+        x = [counted * epochs for counted in known]
+        y = list(known.values())
+        if not any(shown[0] <= loss <= shown[1] for loss in y):
+            continue
+        axes.plot(x, y, color=COLOUR, linestyle=(0, (1, 1.5)), linewidth=1.5, zorder=1)
+        # In the middle of the last stretch, away from the line of the losses.
+        at, score = float(np.exp(np.log(x[-2:]).mean())), float(np.mean(y[-2:]))
+        is_above = score > float(found.loss.at(np.array([at]), found.rate.width)[0])
+        axes.annotate(
+            NAMES[name],
+            (at, score),
+            xytext=(0, 8 if is_above else -8),
+            textcoords="offset points",
+            ha="left" if is_above else "right",
+            va="bottom" if is_above else "top",
+            color=COLOUR,
+            fontsize=TEXT_POINTS - 2,
+        )

@@ -1,0 +1,225 @@
+"""The five lines of a ladder: the rate at the target, the loss to expect, what it takes, what next.
+
+    Use        lr=0.00141 at the target (30,000,000 tokens, width 128): 95% interval 0.0009 to ...
+    Loss       5.61 nats expected of one run at its best rate (95% interval 5.2 to 6.0); ...
+
+They are predictions from shorter runs, and say so; a point is refused where it can't be trusted
+(`search/ladder/prediction.py`). No torch, no Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+
+import numpy as np
+
+from minigpt_search.data.common.formatting import counted, duration
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIGRAM
+from minigpt_search.model.model_size import flops_per_token, parameter_count
+from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
+from minigpt_search.search.answer.ladder_outcome import outcomes
+from minigpt_search.search.ladder.frontier import counting_ahead
+from minigpt_search.search.ladder.layout import next_rungs
+from minigpt_search.search.ladder.prediction import Prediction, RungCheck
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.results.baselines import NAMES, size_of
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.axes import AXES, OFFERED, TOKENS
+from minigpt_search.search.space.ladder_spec import ladder_widths, lattice_place, lattice_rate
+from minigpt_search.search.space.presets import PRESETS, recipe_words
+
+TABLES = (UNIGRAM, BIGRAM, TRIGRAM)
+FURTHEST = 10.0
+"""How many times beyond the target it is looked for where a table of counts is beaten."""
+
+
+def ladder_texts(results: Results) -> dict[str, str]:
+    """The first three lines, under their titles."""
+    found = results.ladder_prediction
+    if found is None:
+        planned = results.experiment.planned_trials
+        ended = f"{len(results.trials)} of {counted(planned, 'trial')} ended"
+        return {"Use": "no two rungs have results yet", "Loss": "none", "Costs": ended}
+    return {"Use": _use(results, found), "Loss": _loss(results, found), "Costs": _cost(results)}
+
+
+def check_lines(results: Results) -> list[str]:
+    """A line for each rung that was predicted from those below it."""
+    found = results.ladder_prediction
+    several = "embed_dim" in results.experiment.space.axes
+    return [] if found is None else [_check_line(each, several) for each in found.checks]
+
+
+def _check_line(check: RungCheck, several: bool) -> str:
+    width = f", width {check.width}" if several else ""
+    rate = "held" if check.rate_held else "failed"
+    loss = "held" if check.loss_held else "failed"
+    return (
+        f"Check      {check.tokens:,} tokens{width}, from the rungs below: best rate "
+        f"{check.rate:.2g} ({check.low:.2g} to {check.high:.2g}), found {check.found_rate:.2g}: "
+        f"{rate}; loss {check.loss:.2f} ({check.loss_low:.2f} to {check.loss_high:.2f}), found "
+        f"{check.found_loss:.2f}: {loss}"
+    )
+
+
+def _use(results: Results, found: Prediction) -> str:
+    rate = found.rate
+    beyond = rate.tokens / found.largest
+    where = f"at {rate.tokens:,.0f} tokens and width {rate.width:.0f}, {beyond:.3g} times the"
+    where += " tokens of the largest rung"
+    interval = f"95% interval {rate.low:.2g} to {rate.high:.2g}"
+    drift = f"the best rate goes with tokens to the power {rate.slope:+.2f}"
+    if abs(rate.slope) < 1.96 * rate.slope_sd:
+        drift += f" ± {1.96 * rate.slope_sd:.2f}, so whether it rises or falls can't be told"
+    if found.refused:
+        return f"not predictable from these rungs ({found.refused}): {interval} {where}; {drift}"
+    delta = results.experiment.noise.delta_nats
+    low, high = rate.rate * np.exp(-rate.below), rate.rate * np.exp(rate.above)
+    return (
+        f"lr={found.lattice_rate:g} {where}; predicted {rate.rate:.2g}, {interval}; within "
+        f"{delta:g} nats of the best there are {low:.2g} to {high:.2g}; {drift}"
+    )
+
+
+def _loss(results: Results, found: Prediction) -> str:
+    loss = found.loss
+    parts = [
+        f"{loss.loss:.2f} nats expected of one run at its best rate (95% interval "
+        f"{loss.low:.2f} to {loss.high:.2f})"
+    ]
+    if (failed := [check for check in found.checks if not check.loss_held]) != []:
+        at = ", ".join(f"{check.tokens:,}" for check in failed)
+        parts.append(f"not to be relied on: the rungs below missed the loss at {at} tokens")
+    return "; ".join([*parts, *_tables(results, found), *_widths(results, found)])
+
+
+def _widths(results: Results, found: Prediction) -> list[str]:
+    """What the other widths of the rungs are expected to come to for the target's operations."""
+    model = results.experiment.space.base.model
+    said = []
+    for width in ladder_widths(results.experiment.space):
+        if width != model.embed_dim:
+            other = dataclasses.replace(model, embed_dim=width)
+            tokens = found.rate.tokens * flops_per_token(model) / flops_per_token(other)
+            loss = float(found.loss.at(np.array([tokens]), width)[0])
+            said.append(f"{loss:.2f} by width {width} on {tokens:,.0f} tokens")
+    return [f"for the same FLOP {', '.join(said)}"] if said else []
+
+
+def _tables(results: Results, found: Prediction) -> list[str]:
+    """Which tables of counts the target is expected to beat, and from how many tokens on."""
+    said = []
+    for name in TABLES:
+        known = table_scores(results, name)
+        if not known:
+            continue
+        epochs = results.experiment.space.base.train.epochs
+        target = found.rate.tokens
+        at = np.geomspace(min(known) * epochs, target * FURTHEST, 600)
+        table = counting_ahead(list(known), list(known.values()), at / epochs)
+        expected = found.loss.at(at, found.rate.width)
+        there = float(np.interp(np.log(target), np.log(at), table))
+        words = f"{NAMES[name]} ({there:.2f})"
+        before = at[(at <= target) & (expected >= table)]
+        after = at[(at > target) & (expected < table)]
+        if found.loss.high < there:
+            said.append(f"expected to beat {words}{_from(before[-1:])}")
+        elif found.loss.low > there:
+            said.append(f"not expected to beat {words}{_from(after[:1])}")
+        else:
+            said.append(f"whether it beats {words} can't be told")
+    return said
+
+
+def _from(tokens: np.ndarray) -> str:
+    """From how many tokens on a table is beaten, with two digits; nothing where that is not within
+    what was looked at."""
+    return "".join(f", by the fit from about {float(f'{at:.2g}'):,.0f} tokens on" for at in tokens)
+
+
+def table_scores(results: Results, name: str) -> dict[int, float]:
+    """What the table scores in nats, by the tokens that it counted: of the rungs' texts, and of the
+    target's where it was counted."""
+    base = results.experiment.space.base
+    axes = results.experiment.space.axes
+    sizes = {size_of(base.replace(tokens_per_epoch=tokens)) for tokens in axes[TOKENS]}
+    found = {
+        each.counted_tokens: each.losses[name]
+        for each in results.baselines
+        if size_of(each) in sizes
+    }
+    return dict(sorted(found.items()))
+
+
+def _cost(results: Results) -> str:
+    """What the target takes, counted, and as the ladder's own runs took here."""
+    base = results.experiment.space.base
+    assert base.train.tokens_per_epoch is not None
+    tokens = base.train.tokens_per_epoch * base.train.epochs
+    flop = float(tokens) * flops_per_token(base.model)
+    known = [t for t in results.complete if t.config.model.embed_dim == base.model.embed_dim]
+    parts = [f"{parameter_count(base.model):,} parameters, {tokens:,} tokens, {flop:.2g} FLOP"]
+    if known:
+        last = max(known, key=lambda trial: trial.final.tokens_seen)
+        seconds = last.timing.training_seconds / last.final.tokens_seen * tokens
+        seen = sum(t.timing.total() for t in results.trials if t.taken_from is None)
+        parts.append(f"about {duration(seconds)} here, as fast as the largest rung")
+        parts.append(f"the ladder's runs took {duration(seen)} together")
+    return "; ".join(parts)
+
+
+def ladder_steps(results: Results, out: str | None) -> list[Step]:
+    """What to run next: what is missing, the target, or another rung."""
+    experiment, found = results.experiment, results.ladder_prediction
+    make = Commands(experiment, out)
+    if found is None and not results.missing_trials:
+        begin = ["--ladder", "--target", experiment.preset, *corpus_words(experiment)]
+        why = "begin with longer rungs: too few rates came to a result"
+        return [Step(why=why, command=make("search/run.py", *begin, "--budget", "3h"))]
+    if results.missing_trials or found is None:
+        return [Step(why="finish the ladder", command=make("search/run.py", "--resume", make.name))]
+    steps = []
+    train = Step(
+        why="train the target at that rate: only that tells whether the prediction holds",
+        command=make("search/run.py", *target_words(experiment, found.lattice_rate)),
+    )
+    if next_rungs(experiment) != (experiment.ladder and experiment.ladder.rungs):
+        more = next_rungs(experiment)[-1] * experiment.space.base.train.epochs
+        why = f"add a rung of {more:,} tokens, which takes the target nearer"
+        steps = [Step(why=why, command=make.extend())]
+    if any(each.prediction.tokens == found.rate.tokens for each in outcomes(results)):
+        keep = Step(
+            why="the target is trained: train the best again and keep its model",
+            command=make("search/rerun.py", make.name),
+        )
+        return [keep, *steps]
+    if found.refused:
+        low, high = (lattice_rate(lattice_place(r)) for r in (found.rate.low, found.rate.high))
+        rates = sorted({low, found.lattice_rate, high})
+        words = target_words(experiment, *rates)
+        several = Step(
+            why="search the target over the interval", command=make("search/run.py", *words)
+        )
+        return [*steps, several]
+    return [train, *steps]
+
+
+def target_words(experiment: Experiment, *rates: float) -> list[str]:
+    """The words of `search/run.py` that train the target at these rates, in its own recipe."""
+    spec, base = experiment.ladder, experiment.space.base
+    assert spec is not None
+    preset = PRESETS[experiment.preset]
+    own = RunConfig(model=base.model, train=base.train)
+    if spec.whole:
+        own = own.replace(tokens_per_epoch=preset.train.tokens_per_epoch)
+    if spec.warmup_steps is not None:
+        own = own.replace(warmup_steps=spec.warmup_steps, warmup_fraction=None)
+    words = ["--preset", experiment.preset, *flag_words(AXES["lr"], rates)]
+    words += shlex.split(recipe_words(own.train, preset.train))
+    for axis in OFFERED.values():
+        value = axis.value(own)
+        if axis.name != "lr" and value not in (None, axis.value(preset)):
+            words += flag_words(axis, (value,))
+    return words + corpus_words(experiment)

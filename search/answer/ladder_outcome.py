@@ -1,0 +1,163 @@
+"""A ladder's predictions as records of its ledger, and the runs that they are compared with."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minigpt_search.model.records import COMPLETE
+from minigpt_search.search.ladder.prediction import Prediction
+from minigpt_search.search.ladder.rounds import points_of, verify_tokens
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.ledger import Ledger, PredictionRecord, TrialRecord
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.ladder_spec import (
+    LATTICE,
+    SPACING,
+    lattice_place,
+    lattice_rate,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A prediction and what runs of that length came to."""
+
+    prediction: PredictionRecord
+    losses: dict[float, float]
+    """Mean final validation loss in nats by learning rate, of those that came to a result."""
+    diverged: tuple[float, ...]
+    """The rates that came to none."""
+
+    @property
+    def best(self) -> float:
+        """The rate with the lowest loss."""
+        return min(self.losses, key=lambda rate: self.losses[rate])
+
+    @property
+    def loss_held(self) -> bool:
+        """Whether the lowest loss lies within the interval."""
+        record = self.prediction
+        return record.loss_low <= self.losses[self.best] <= record.loss_high
+
+    @property
+    def rate_held(self) -> bool:
+        """Whether the rate that was lowest is one that the interval holds, or the one to use."""
+        record = self.prediction
+        within = record.rate_low <= self.best <= record.rate_high
+        return within or self.best == record.use_rate
+
+
+def keep_predictions(experiment: Experiment, ledger: Ledger) -> list[PredictionRecord]:
+    """Append to the ledger what a ladder whose rungs have ended says of its target, and of the runs
+    of `--verify`: once for each state of the rungs, and never after a run of that length. Returns
+    what is new."""
+    base = experiment.space.base
+    if experiment.ladder is None or base.train.tokens_per_epoch is None:
+        return []
+    results = Results(experiment, ledger)
+    trials = sum(p.loss is not None for p in points_of(experiment, results.trials))
+    new = []
+    for tokens in dict.fromkeys((base.train.tokens_per_epoch, verify_tokens(experiment))):
+        if tokens is None or _runs_of(results, tokens):
+            continue
+        known = [each for each in ledger.predictions if each.tokens_per_epoch == tokens]
+        found = results.ladder_prediction_of(tokens)
+        if found is None or (known and known[-1].rung_trials == trials):
+            continue
+        new.append(_record(found, tokens, trials, base.train.lr_peak))
+        ledger.append(new[-1])
+    return new
+
+
+def _record(found: Prediction, tokens: int, trials: int, usual: float) -> PredictionRecord:
+    rate, loss = found.rate, found.loss
+    return PredictionRecord(
+        tokens_per_epoch=tokens,
+        tokens=round(rate.tokens),
+        width=round(rate.width),
+        largest_rung_tokens=found.largest,
+        rung_trials=trials,
+        rate=rate.rate,
+        rate_low=rate.low,
+        rate_high=rate.high,
+        use_rate=found.lattice_rate,
+        rival_rate=_rival(found, usual),
+        refused=found.refused,
+        loss=loss.loss,
+        loss_low=loss.low,
+        loss_high=loss.high,
+        made_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _rival(found: Prediction, usual: float) -> float:
+    """The rate that the target's recipe has, if that is another; else one a factor of 2 off, on the
+    side where the interval reaches further."""
+    place, own = lattice_place(found.rate.rate), lattice_place(usual)
+    if abs(place - own) >= SPACING:
+        return lattice_rate(own)
+    rate = found.rate
+    up = math.log(rate.high / rate.rate) > math.log(rate.rate / rate.low)
+    other = place + SPACING * (1 if up else -1)
+    return lattice_rate(min(max(other, LATTICE[0]), LATTICE[-1]))
+
+
+def outcomes(results: Results) -> list[Outcome]:
+    """The last prediction for each length of which there are runs that ended after it."""
+    if results.experiment.ladder is None:
+        return []
+    found = []
+    last = {each.tokens_per_epoch: each for each in results.predictions}
+    for tokens, prediction in last.items():
+        runs = _runs_of(results, tokens)
+        by_rate: dict[float, list[float]] = {}
+        for run in runs:
+            if run.status == COMPLETE:
+                by_rate.setdefault(run.config.train.lr_peak, []).append(run.final.val_loss_nats)
+        losses = {rate: sum(own) / len(own) for rate, own in sorted(by_rate.items())}
+        rates = sorted({run.config.train.lr_peak for run in runs} - set(losses))
+        if losses:
+            found.append(Outcome(prediction=prediction, losses=losses, diverged=tuple(rates)))
+    return found
+
+
+def prediction_text(record: PredictionRecord) -> str:
+    """The prediction in one line."""
+    point = f"lr={record.use_rate:g}" if not record.refused else "no point"
+    return (
+        f"{record.tokens:,} tokens: {point}, best rate {record.rate_low:.2g} to "
+        f"{record.rate_high:.2g}, loss {record.loss_low:.2f} to {record.loss_high:.2f}: in the "
+        "ledger before any run of that length"
+    )
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """The prediction beside the outcome, in one line."""
+    record = outcome.prediction
+    came = ", ".join(f"lr={rate:g} {loss:.3f}" for rate, loss in outcome.losses.items())
+    came += "".join(f", lr={rate:g} diverged" for rate in outcome.diverged)
+    loss = "held" if outcome.loss_held else "failed"
+    rate = "held" if outcome.rate_held else "failed"
+    return (
+        f"{record.tokens:,} tokens came to {came} nats; predicted before: {record.loss:.2f} "
+        f"({record.loss_low:.2f} to {record.loss_high:.2f}), which {loss}, at the best rate "
+        f"{record.rate:.2g} ({record.rate_low:.2g} to {record.rate_high:.2g}), which {rate} among "
+        "those trained"
+    )
+
+
+def _runs_of(results: Results, tokens_per_epoch: int) -> Sequence[TrialRecord]:
+    """Trials of this length at the target's width."""
+    experiment = results.experiment
+    assert experiment.ladder is not None
+    width = experiment.space.base.model.embed_dim
+    return [
+        trial
+        for trial in results.trials
+        if trial.config.train.tokens_per_epoch == tokens_per_epoch
+        and trial.config.model.embed_dim == width
+        and trial.trial_id in results.ended_ids
+    ]

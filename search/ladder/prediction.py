@@ -1,0 +1,180 @@
+"""From a ladder's trials to what it says of the target, and whether that can be trusted.
+
+A point is given only where each rung from the third on was predicted by those below it, and where
+the interval is narrow enough; else the interval alone. Both are in docs/ladder.md, with how often
+such intervals held and how often a point was refused in simulated ladders.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from minigpt_search.search.ladder.best_rate_ahead import RateAhead, rate_ahead
+from minigpt_search.search.ladder.frontier import LossAhead, loss_ahead
+from minigpt_search.search.ladder.ridge import Ridge
+from minigpt_search.search.ladder.rounds import Point, losses_of
+from minigpt_search.search.space.ladder_spec import LEAST_RUNGS, lattice_place, lattice_rate
+
+MOST_FACTOR = 6.0
+"""Of the interval's upper end over its lower one: beyond it no point is given. The best rate is
+then within a factor of 2.5 of the point, which costs under 0.08 nats in a valley of 0.1 nats a
+squared unit of log rate."""
+FAN_STEPS = 6
+"""Lengths from the largest rung to the target whose intervals a figure shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungCheck:
+    """A rung predicted from those below it, beside what it came to."""
+
+    tokens: int
+    width: int
+    rate: float
+    low: float
+    high: float
+    found_rate: float
+    """By its own losses alone."""
+    rate_held: bool
+    """Whether the two differ by no more than both intervals allow."""
+    loss: float
+    loss_low: float
+    loss_high: float
+    found_loss: float
+    loss_held: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a ladder says of its target."""
+
+    rate: RateAhead
+    loss: LossAhead
+    checks: tuple[RungCheck, ...]
+    largest: int
+    """Tokens of the largest rung, repeats counted."""
+
+    @property
+    def cells(self) -> np.ndarray:
+        """Logarithms of the rungs' tokens and widths, ascending (R, 2)."""
+        ridge = self.rate.fit.problem
+        assert isinstance(ridge, Ridge)
+        return ridge.losses.cells
+
+    @property
+    def lattice_rate(self) -> float:
+        """The rate to use: the nearest on the lattice, at most 19% off."""
+        return lattice_rate(lattice_place(self.rate.rate))
+
+    @property
+    def refused(self) -> str:
+        """Why no point is given; empty where one is."""
+        failed = [check for check in self.checks if not check.rate_held]
+        if failed:
+            where = ", ".join(f"{check.tokens:,}" for check in failed)
+            return f"the rungs below did not predict the best rate of {where} tokens"
+        if not self.checks:
+            return f"fewer than {LEAST_RUNGS} rungs have results"
+        if self.rate.factor > MOST_FACTOR:
+            return f"the interval is a factor of {self.rate.factor:.1f} wide, over {MOST_FACTOR:g}"
+        return ""
+
+
+class Step(NamedTuple):
+    """A run between the rungs and the target."""
+
+    rate: RateAhead
+    loss: LossAhead
+
+
+def predict(
+    points: Sequence[Point], target: tuple[float, float], *, delta: float, uniform: float
+) -> Prediction | None:
+    """What the trials say of `target` (tokens, width); None before two rungs have three rates.
+
+    Args:
+        delta: nats that don't matter.
+        uniform: nats of a uniform prediction.
+    """
+    known = [p for p in points if p.loss is not None]
+    lengths = sorted({p.tokens for p in known if _rates(known, p.tokens) >= 3})
+    known = [p for p in known if p.tokens in lengths]
+    if len(lengths) < 2:
+        return None
+    rate, loss = _ahead(known, target, delta, uniform)
+    checks = [
+        _check(known, tokens, width, delta, uniform)
+        for tokens in lengths[2:]
+        for width in sorted({p.width for p in known if p.tokens == tokens})
+    ]
+    return Prediction(rate=rate, loss=loss, checks=tuple(checks), largest=lengths[-1])
+
+
+def fan(
+    points: Sequence[Point], found: Prediction, *, delta: float, uniform: float
+) -> tuple[Step, ...]:
+    """What the same trials say of runs between the largest rung and the target."""
+    known = [p for p in points if p.loss is not None and p.tokens <= found.largest]
+    rate = found.rate
+    lengths = np.geomspace(found.largest, rate.tokens, FAN_STEPS)[:-1]
+    steps = (_ahead(known, (float(t), rate.width), delta, uniform) for t in lengths)
+    return *(Step(*step) for step in steps), Step(rate, found.loss)
+
+
+def _rates(points: Sequence[Point], tokens: int) -> int:
+    """Of the width with the fewest at this length."""
+    widths = {p.width for p in points}
+    return min(len({p.rate for p in points if (p.tokens, p.width) == (tokens, w)}) for w in widths)
+
+
+def _ahead(
+    points: Sequence[Point], target: tuple[float, float], delta: float, uniform: float
+) -> tuple[RateAhead, LossAhead]:
+    losses = losses_of(points)
+    rate = rate_ahead(losses, target, delta)
+    loss = loss_ahead(
+        losses.cells,
+        rate.floors,
+        rate.floors_covariance,
+        target,
+        seed_sd=rate.sd,
+        uniform=uniform,
+    )
+    return rate, loss
+
+
+def _check(
+    points: Sequence[Point], tokens: int, width: int, delta: float, uniform: float
+) -> RungCheck:
+    """Leave the rung and all above it out, and predict it."""
+    target = float(tokens), float(width)
+    below = [p for p in points if p.tokens < tokens]
+    rate, loss = _ahead(below, target, delta, uniform)
+    own = losses_of([p for p in points if (p.tokens, p.width) == (tokens, width)])
+    found = rate_ahead(own, target, delta)
+    return RungCheck(
+        tokens=tokens,
+        width=width,
+        rate=rate.rate,
+        low=rate.low,
+        high=rate.high,
+        found_rate=found.rate,
+        rate_held=_agree(rate, found),
+        loss=loss.loss,
+        loss_low=loss.low,
+        loss_high=loss.high,
+        found_loss=float(found.floors[0]),
+        loss_held=loss.low <= float(found.floors[0]) <= loss.high,
+    )
+
+
+def _agree(predicted: RateAhead, found: RateAhead) -> bool:
+    """Whether two intervals of one number go together: their centres differ by no more than the
+    root of the sum of the squares of the sides that face each other."""
+    lower, upper = sorted((predicted, found), key=lambda each: each.rate)
+    sides = math.log(lower.high / lower.rate), math.log(upper.rate / upper.low)
+    return math.log(upper.rate / lower.rate) <= math.hypot(*sides)

@@ -1,0 +1,151 @@
+"""What a ladder is made of: lengths of training below a target's, and learning rates on a lattice.
+
+The experiment's base configuration is the target itself; a rung is the base with fewer tokens an
+epoch. No torch, no Ray: reports use it too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.model.config import RunConfig
+from minigpt_search.model.run_length import RunLength
+from minigpt_search.search.space.axes import AXES, TOKENS, Value
+from minigpt_search.search.space.objective import train_sequences
+from minigpt_search.search.space.space import Space
+
+LADDER = "ladder"
+LEAST_RUNGS, MOST_RUNGS = 3, 7
+"""A line and whether it bends take three; what counting scores is kept for eight texts, of which
+one is the target's."""
+LATTICE_ORIGIN, LATTICE_STEP = 1e-3, math.sqrt(2)
+LATTICE = range(-14, 15)
+"""Learning rates 0.0000078 to 0.128: powers of the step about the origin."""
+SPACING = 2
+"""Steps of the lattice between the rates of a rung: a factor of 2."""
+LEAST_RATES, MOST_RATES = 3, 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderSpec:
+    """The rungs of a ladder."""
+
+    rungs: tuple[int, ...]
+    """Training tokens an epoch, ascending; each has the target's epochs."""
+    rates: int = 4
+    """Learning rates that a rung begins with; more where the best is at an end of them."""
+    whole: bool = True
+    """Whether the target's epoch is the whole corpus, not `--tokens-per-epoch` of it."""
+    warmup_steps: int | None = None
+    """Of the target; each rung warms up for the same share of its own steps. None where the recipe
+    gives a share anyhow."""
+    verify: int | None = None
+    """Tokens an epoch of the runs that put the prediction to the test, after the rungs; 0: as many
+    as the target has; None: it is not tested."""
+    factor: float | None = None
+    """How wide the plan said that the interval of the best rate at the target will be, its upper
+    end divided by its lower one; None: not said."""
+
+    def __post_init__(self) -> None:
+        rungs, text = self.rungs, ",".join(map(str, self.rungs))
+        if not LEAST_RUNGS <= len(rungs) <= MOST_RUNGS:
+            raise UserError(f"--rungs {text}: give {LEAST_RUNGS} to {MOST_RUNGS} lengths")
+        if rungs[0] < 1 or any(b <= a for a, b in pairwise(rungs)):
+            raise UserError(f"--rungs {text}: give tokens an epoch, ascending, none twice")
+        if not LEAST_RATES <= self.rates <= MOST_RATES:
+            raise ValueError(f"{self.rates} rates a rung")
+        if self.verify and self.verify <= rungs[-1]:
+            raise UserError(
+                f"--verify {self.verify}: the largest rung has {rungs[-1]} tokens an epoch; give "
+                "more, or no number for the target"
+            )
+
+    @property
+    def offsets(self) -> list[int]:
+        """Where the rates of a rung lie about its centre, in steps of the lattice."""
+        return [SPACING * (place - (self.rates - 1) // 2) for place in range(self.rates)]
+
+    def lengths(self, target: int) -> tuple[int, ...]:
+        """Tokens an epoch of all runs that there may be, ascending."""
+        return tuple(sorted({*self.rungs, self.verify or target, target}))
+
+    def places(self, centre: int) -> list[int]:
+        """The places of a rung's rates about this one, moved where they would leave the lattice."""
+        low, high = LATTICE[0] - self.offsets[0], LATTICE[-1] - self.offsets[-1]
+        centre = min(max(centre, low), high)
+        return [centre + offset for offset in self.offsets]
+
+
+def lattice_rate(place: int) -> float:
+    """The learning rate at a place of the lattice, with three digits."""
+    return float(f"{LATTICE_ORIGIN * LATTICE_STEP**place:.3g}")
+
+
+def lattice_place(rate: float) -> int:
+    """The place of the lattice's rate that is nearest to `rate`."""
+    place = round(math.log(rate / LATTICE_ORIGIN) / math.log(LATTICE_STEP))
+    return min(max(place, LATTICE[0]), LATTICE[-1])
+
+
+def target_on(base: RunConfig, spec: LadderSpec, corpus: Mapping[str, Any]) -> RunConfig:
+    """The target as it is on the corpus of this manifest ({} is the built-in one): its tokens an
+    epoch as a number, its warm-up as a share of its steps. Raises `UserError` if the corpus has
+    fewer tokens, or a rung is no shorter."""
+    seq_len = base.model.seq_len
+    available = train_sequences(corpus, seq_len) * seq_len
+    tokens = available if spec.whole else (base.train.tokens_per_epoch or 0) // seq_len * seq_len
+    if spec.verify and spec.verify > tokens:
+        raise UserError(
+            f"--verify {spec.verify}: the target has {tokens} tokens an epoch; give at most as many"
+        )
+    if tokens > available:
+        raise UserError(
+            f"--tokens-per-epoch {tokens:,}: the corpus has {available:,} training tokens, beyond "
+            "which a run only repeats them: that is what more --epochs are for"
+        )
+    if spec.rungs[-1] >= tokens:
+        raise UserError(
+            f"a rung of {spec.rungs[-1]:,} tokens an epoch is no shorter than the target's "
+            f"{tokens:,}: search the target itself with --grid lr, or give smaller --rungs"
+        )
+    target = base.replace(tokens_per_epoch=tokens)
+    if spec.warmup_steps is None:
+        return target
+    length = RunLength.of(target, available // seq_len)
+    steps = length.steps_per_epoch if base.train.schedule == "wsd" else length.total_steps
+    if spec.warmup_steps >= steps:
+        raise UserError(
+            f"warmup_steps={spec.warmup_steps}: the target has {steps:,} steps; give "
+            "--space warmup_fraction=X, or a longer target"
+        )
+    share = round(spec.warmup_steps / steps, 4)
+    return target.replace(warmup_steps=None, warmup_fraction=share)
+
+
+def ladder_space(base: RunConfig, widths: Sequence[int], spec: LadderSpec) -> Space:
+    """The axes of a ladder below the target `base`, and the cells that are planned: the rates of
+    every rung about the base's. Which rates a rung really gets is decided as it is reached
+    (`search/ladder/rounds.py`)."""
+    target = base.train.tokens_per_epoch
+    assert target is not None
+    centre = lattice_place(base.train.lr_peak)
+    rates: tuple[Value, ...] = tuple(map(lattice_rate, LATTICE))
+    axes: dict[str, tuple[Value, ...]] = {TOKENS: spec.lengths(target)}
+    axes |= {"embed_dim": tuple(widths)} if len(widths) > 1 else {}
+    cells = tuple(
+        {TOKENS: tokens, **({"embed_dim": width} if len(widths) > 1 else {}), "lr": rate}
+        for tokens in spec.rungs
+        for width in widths
+        for rate in map(lattice_rate, spec.places(centre))
+    )
+    return Space(base=base, axes=axes | {"lr": rates}, cells=cells, named_grid=LADDER)
+
+
+def ladder_widths(space: Space) -> tuple[int, ...]:
+    """The widths of a ladder's rungs."""
+    return space.axes.get("embed_dim", (AXES["embed_dim"].value(space.base),))

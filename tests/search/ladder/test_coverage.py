@@ -1,0 +1,170 @@
+"""How often what a ladder says holds, and how often it refuses: simulated ladders of known truths.
+
+    python tests/search/ladder/test_coverage.py 100     # the table of docs/ladder.md, 4 minutes
+    python tests/search/ladder/test_coverage.py 5
+
+Each ladder has a drift of its own (a power of tokens, 0 ± 0.25) that may bend (by ±0.02 a squared
+unit of log tokens: twice the prior's standard deviation), valleys that may be steeper above than
+below in two ways, and seeds that differ by 0.03 or 0.06 nats. The losses' frontier is a sum of two
+powers, which the fit has one of.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigpt_search.search.ladder.prediction import Prediction, predict
+from minigpt_search.search.ladder.rounds import Point, _centre, _places
+from minigpt_search.search.space.ladder_spec import LadderSpec, lattice_rate
+
+SPEC = LadderSpec(rungs=(200_000, 400_000, 800_000, 1_600_000), rates=5)
+WIDTH, START, UNIFORM = 128, 1e-3, math.log(50257)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of ladders."""
+
+    valley: str
+    steep: float
+    """Nats a squared unit of log rate, on the flat side."""
+    up: float
+    """How much steeper it is above the best rate."""
+    smooth: bool
+    bend: float
+    """Curvature of the ridge, of either sign."""
+    sd: float
+    """Nats between seeds."""
+
+
+KINDS = [
+    Kind(valley, steep, up, smooth, bend, sd)
+    for valley, steep, up, smooth, sd in (
+        ("even", 0.1, 1, False, 0.03),
+        ("4 times as steep above", 0.1, 4, False, 0.03),
+        ("4 times as steep above, smooth", 0.1, 4, True, 0.03),
+        ("steep, twice above, smooth", 0.2, 2, True, 0.03),
+        ("half as steep, seeds of 0.06 nats", 0.05, 2, False, 0.06),
+    )
+    for bend in (0.0, 0.02)
+]
+
+
+class Truth:
+    """One ladder's ridge, valleys and frontier."""
+
+    def __init__(self, kind: Kind, rng: np.random.Generator) -> None:
+        self.kind, self.rng = kind, rng
+        self.middle = float(np.mean(np.log(SPEC.rungs)))
+        self.slope, self.bend = rng.normal(0, 0.25), kind.bend * rng.choice([-1, 1])
+        self.level = math.log(1.5e-3) + rng.normal(0, 0.4)
+        self.power = rng.uniform(0.12, 0.35)
+
+    def best(self, tokens: float) -> float:
+        """The logarithm of the best rate."""
+        z = math.log(tokens) - self.middle
+        return self.level + self.slope * z + self.bend * z**2
+
+    def floor(self, tokens: float) -> float:
+        """The lowest expected loss."""
+        z = math.log(tokens) - self.middle
+        return 3.5 + 1.6 * math.exp(-self.power * z) + 0.8 * math.exp(-1.8 * self.power * z)
+
+    def rise(self, distance: float) -> float:
+        """Nats above it at a rate this far off."""
+        kind = self.kind
+        if kind.smooth:
+            bent = 1.5 * math.log(kind.up) * distance
+            return kind.steep * (math.expm1(bent) - bent) * 2 / (1.5 * math.log(kind.up)) ** 2
+        return kind.steep * distance**2 * (kind.up if distance > 0 else 1)
+
+    def run(self, tokens: float, rate: float) -> float:
+        """One training's loss."""
+        luck = self.rng.normal(0, self.kind.sd)
+        return self.floor(tokens) + self.rise(math.log(rate) - self.best(tokens)) + luck
+
+
+def climb(truth: Truth) -> list[Point]:
+    """The trials that the ladder comes to have."""
+    points: list[Point] = []
+    for tokens in SPEC.rungs:
+        centre = _centre(tuple(points), tokens, WIDTH, START)
+        mine: list[Point] = []
+        while due := {*_places(mine, centre, SPEC, 1)} - {_place_of(p) for p in mine}:
+            for place in sorted(due):
+                rate = lattice_rate(place)
+                loss = truth.run(tokens, rate)
+                mine.append(Point(tokens=tokens, width=WIDTH, rate=rate, replicate=0, loss=loss))
+        points += mine
+    return points
+
+
+def _place_of(point: Point) -> int:
+    return round(2 * math.log2(point.rate / 1e-3))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one ladder said, and how it came out."""
+
+    held: bool
+    given: bool
+    loss_held: bool
+    factor: float
+    regret: float
+    """Nats that the rate to use costs above the best."""
+
+
+def outcome(kind: Kind, beyond: float, rng: np.random.Generator) -> Outcome:
+    """Climb a ladder of this kind and look at a run of so many times its largest rung."""
+    truth = Truth(kind, rng)
+    tokens = beyond * SPEC.rungs[-1]
+    found = predict(climb(truth), (tokens, WIDTH), delta=0.01, uniform=UNIFORM)
+    assert isinstance(found, Prediction)
+    best = math.exp(truth.best(tokens))
+    return Outcome(
+        held=found.rate.low <= best <= found.rate.high,
+        given=not found.refused,
+        loss_held=found.loss.low <= truth.run(tokens, best) <= found.loss.high,
+        factor=found.rate.factor,
+        regret=truth.rise(math.log(found.lattice_rate / best)),
+    )
+
+
+def test_intervals_hold_where_they_are_given() -> None:
+    """Bounds that a right program fails in fewer than 1 of 1,000 draws, and this seed doesn't."""
+    rng = np.random.default_rng(2)
+    kinds = [KINDS[number] for number in (2, 5)]
+    found = [outcome(kind, beyond, rng) for kind in kinds for beyond in (10, 30) for _ in range(3)]
+    assert sum(each.held for each in found) >= 9
+    assert sum(each.loss_held for each in found) >= 9
+    assert sum(each.given for each in found) >= 6
+
+
+def main() -> None:
+    """Print a row for each kind and distance."""
+    draws = int(sys.argv[1])
+    head = "Valley | bend | beyond | held | factor | given | held where given | loss held | regret"
+    print(f"| {head} |\n|{'---|' * 9}")
+    for kind in KINDS:
+        for beyond in (10, 30):
+            rng = np.random.default_rng(7)
+            found = [outcome(kind, beyond, rng) for _ in range(draws)]
+            given = [each for each in found if each.given]
+            held = f"{np.mean([e.held for e in given]):.0%}" if given else "–"
+            regret = f"{np.mean([e.regret for e in given]):.3f}" if given else "–"
+            print(
+                f"| {kind.valley} | ±{kind.bend:g} | {beyond} | "
+                f"{np.mean([e.held for e in found]):.0%} | "
+                f"{np.median([e.factor for e in found]):.1f} | {len(given) / draws:.0%} | {held} | "
+                f"{np.mean([e.loss_held for e in found]):.0%} | {regret} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

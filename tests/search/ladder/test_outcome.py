@@ -1,0 +1,129 @@
+"""Predictions in the ledger before any outcome, and `--verify`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minigpt_search.search.answer.answer import answer
+from minigpt_search.search.answer.ladder_outcome import keep_predictions, outcome_text, outcomes
+from minigpt_search.search.cli.config_file import config_text, with_config
+from minigpt_search.search.cli.parser import make_parser
+from minigpt_search.search.ladder.rounds import ladder_state
+from minigpt_search.search.records.experiment import Experiment, read_experiment
+from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode, encode
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.trials.trial import make_trial
+
+Climb = Callable[..., list[TrialRecord]]
+
+
+@pytest.fixture
+def climbed(
+    make_ladder: Callable[..., Experiment],
+    climb: Climb,
+    loss_of: Callable[..., Any],
+    tmp_path: Path,
+) -> Callable[..., tuple[Experiment, Ledger]]:
+    """`climbed(*words)`: a ladder whose rungs have ended, the best rate falling with tokens."""
+
+    def make(*words: str) -> tuple[Experiment, Ledger]:
+        experiment, ledger = make_ladder(*words), Ledger(tmp_path / "ledger.jsonl")
+        for record in climb(experiment, loss_of(slope=-0.3, sd=0.01, steep=0.2, best=4e-3)):
+            ledger.append(record)
+        return experiment, ledger
+
+    return make
+
+
+def test_a_prediction_is_written_once_and_reads_back(
+    climbed: Callable[..., tuple[Experiment, Ledger]],
+) -> None:
+    experiment, ledger = climbed()
+    (made,) = keep_predictions(experiment, ledger)
+    assert decode(encode(made)) == made
+    assert keep_predictions(experiment, ledger) == []
+    again = Ledger(ledger.path)
+    assert again.predictions == [made] and len(again.trials) == made.rung_trials
+    assert made.tokens == 8000 and made.largest_rung_tokens == 3200
+    assert made.rate_low < 4e-3 * 10**-0.3 < made.rate_high
+    assert made.rival_rate == 1e-3  # the recipe's own
+    with pytest.raises(ValueError, match="best rate"):
+        encode(dataclasses.replace(made, rate_low=1.0))
+
+
+def test_two_runs_verify_it_after_it_is_written(
+    climbed: Callable[..., tuple[Experiment, Ledger]],
+    loss_of: Callable[..., Any],
+    record_of: Callable[..., TrialRecord],
+) -> None:
+    experiment, ledger = climbed("--verify")
+    before = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions)
+    assert (before.due, before.later) == ((), 2)  # they wait for the prediction
+    assert Results(experiment, ledger).missing_trials == 2
+    (made,) = keep_predictions(experiment, ledger)
+    due = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due
+    assert [values["lr"] for values, _ in due] == [made.use_rate, made.rival_rate]
+    assert outcomes(Results(experiment, ledger)) == []
+    loss = loss_of(slope=-0.3, sd=0.01, steep=0.2, best=4e-3)
+    for each in due:
+        trial = make_trial(experiment, *each)
+        assert trial.config.train.tokens_per_epoch == 8000
+        ledger.append(record_of(trial, loss(trial)))
+    results = Results(experiment, ledger)
+    assert results.missing_trials == 0
+    (found,) = outcomes(results)
+    assert found.loss_held and found.rate_held and found.best == made.use_rate
+    assert "8,000 tokens came to" in outcome_text(found)
+    assert "search/rerun.py" in answer(results).steps[0].command
+    # A prediction is not made again once there is an outcome.
+    assert keep_predictions(experiment, ledger) == []
+    assert results.ladder_prediction is not None
+    assert results.ladder_prediction.rate.rate == pytest.approx(made.rate)
+
+
+def test_a_shorter_run_can_verify_too(
+    climbed: Callable[..., tuple[Experiment, Ledger]],
+) -> None:
+    experiment, ledger = climbed("--verify", "6400")
+    made = keep_predictions(experiment, ledger)
+    assert [each.tokens for each in made] == [8000, 6400]
+    due = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due
+    assert {values["tokens_per_epoch"] for values, _ in due} == {6400}
+
+
+def test_resume_may_add_the_verification(
+    climbed: Callable[..., tuple[Experiment, Ledger]],
+    run_here: Callable[..., Any],
+    search_root: Path,
+    stored_experiment: Experiment,
+) -> None:
+    out = ("--out", str(search_root))
+    experiment, _ = climbed("--name", "unverified")
+    folder = search_root / "experiments" / "unverified"
+    experiment.write(folder)
+    assert read_experiment(folder) == experiment
+    run_here("search/run.py", "--resume", "unverified", "--verify", "a", *out).refused("--verify a")
+    small = run_here("search/run.py", "--resume", "unverified", "--verify", "3200", *out)
+    small.refused("the largest rung has 3200 tokens")
+    large = run_here("search/run.py", "--resume", "unverified", "--verify", "9000", *out)
+    large.refused("the target has 8000 tokens")
+    stored = dataclasses.replace(stored_experiment, name="gridded").replace(uri=None)
+    stored.write(search_root / "experiments" / "gridded")
+    run_here("search/run.py", "--resume", "gridded", "--verify", *out).refused("is no ladder")
+    run_here("search/run.py", "--grid", "lr", "--verify", *out).refused("goes with --ladder")
+
+
+def test_the_file_that_repeats_a_ladder_has_its_flags(
+    tmp_path: Path, ladder_words: tuple[str, ...]
+) -> None:
+    words = [*ladder_words, "--verify"]
+    args = make_parser().parse_args(words)
+    path = tmp_path / "experiment.toml"
+    path.write_text(config_text(args, "quick", "x", tmp_path))
+    again = make_parser().parse_args(with_config(["--config", str(path)]))
+    assert (again.ladder, again.verify, again.rungs) == (True, "target", args.rungs)

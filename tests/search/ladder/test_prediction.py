@@ -1,0 +1,70 @@
+"""From a made-up ledger to the five lines: a point where the rungs agree, none where they don't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from minigpt_search.search.answer.answer import answer
+from minigpt_search.search.answer.ladder_answer import check_lines
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.trials.trial import Trial
+
+Losses = Callable[..., Callable[[Trial], float | None]]
+
+
+def test_a_steady_drift_is_predicted(results_of: Callable[..., Results], loss_of: Losses) -> None:
+    results = results_of(loss_of(slope=-0.3, sd=0.01, steep=0.2))
+    found = results.ladder_prediction
+    assert found is not None and found.refused == ""
+    best = 1e-3 * 10**-0.3
+    assert found.rate.low < best < found.rate.high
+    assert found.rate.rate == pytest.approx(best, rel=0.25)
+    true_loss = 5 + 2 * 10**-0.3
+    assert found.loss.low < true_loss < found.loss.high
+    said = answer(results)
+    assert said.use.startswith(f"lr={found.lattice_rate:g} at 8,000 tokens and width 8, 2.5 times")
+    assert "expected to beat a bigram table (6.40), by the fit from about" in said.loss
+    assert "not expected to beat a trigram table (3.00)" in said.loss
+    assert f"--lr {found.lattice_rate}" in said.steps[0].command
+    assert "--tokens-per-epoch 8000" in said.steps[0].command
+    assert [line.count("held") for line in check_lines(results)] == [2]
+
+
+def test_widths_are_weighed_at_the_same_cost(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    said = answer(results_of(loss_of(sd=0.01), "--embed-dim", "8,16", "--space", "n_heads=2"))
+    assert "for the same FLOP" in said.loss and "by width 8 on 1" in said.loss
+
+
+def test_a_rung_that_the_others_did_not_predict_refuses_the_point(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    low, high = loss_of(sd=0.01, steep=0.3), loss_of(best=1.2e-2, sd=0.01, steep=0.3)
+
+    def loss(trial: Trial) -> float | None:
+        return (high if trial.config.train.tokens_per_epoch == 3200 else low)(trial)
+
+    results = results_of(loss)
+    found = results.ladder_prediction
+    assert found is not None and not found.checks[0].rate_held
+    said = answer(results)
+    assert said.use.startswith("not predictable from these rungs (the rungs below did not predict")
+    assert "95% interval" in said.use
+    assert "--extend" in said.steps[0].command and len(said.steps) == 2
+
+
+def test_flat_valleys_refuse_the_point(results_of: Callable[..., Results], loss_of: Losses) -> None:
+    found = results_of(loss_of(steep=0.005, sd=0.05)).ladder_prediction
+    assert found is not None and "wide, over" in found.refused
+
+
+def test_before_two_rungs_there_is_no_prediction(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    results = results_of(lambda trial: None)
+    assert results.ladder_prediction is None
+    said = answer(results)
+    assert "no two rungs" in said.use and "longer rungs" in said.steps[0].why

@@ -1,0 +1,89 @@
+"""Rungs that a budget makes the best use of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.corpus.corpus import open_corpus
+from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
+from minigpt_search.search.cli.parser import check_options, make_parser
+from minigpt_search.search.ladder.design import expected_factor
+from minigpt_search.search.planning.budget import USABLE_SHARE
+from minigpt_search.search.planning.calibration import Speed, Speeds
+from minigpt_search.search.planning.estimate import Estimator
+from minigpt_search.search.planning.ladder_size import fit_ladder, ladder_price
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.space.ladder_spec import LadderSpec
+from minigpt_search.search.trials.length import length_in
+
+SPEED = Speed(training=400.0, scoring=40_000.0, memory_mb=500.0)
+TARGET = (3e7, 128.0)
+
+
+@pytest.fixture
+def sized(
+    search_root: Path, ladder_words: Sequence[str]
+) -> Callable[..., tuple[Experiment, Estimator, list[str]]]:
+    """`sized(*words)`: the ladder as it is made to fit at 400 training tokens a second."""
+
+    def make(*words: str) -> tuple[Experiment, Estimator, list[str]]:
+        place = list(ladder_words).index("--rungs")
+        own = [*ladder_words[:place], *ladder_words[place + 2 :], *words]
+        args = make_parser().parse_args(own)
+        check_options(args)
+        corpus = open_corpus(search_root / "corpus" / "small")
+        experiment = with_corpus(make_experiment(args, "cpu"), corpus)
+        speeds = Speeds({experiment.space.base: SPEED})
+        estimator = Estimator(experiment, speeds, 700, length_in(corpus))
+        made, _, lines = fit_ladder(experiment, estimator, 5.0)
+        return made, estimator, lines
+
+    return make
+
+
+def test_more_time_tells_more(
+    sized: Callable[..., tuple[Experiment, Estimator, list[str]]],
+) -> None:
+    factors = []
+    for budget in ("2m", "4m", "20m"):
+        experiment, estimator, lines = sized("--budget", budget)
+        spec = experiment.ladder
+        assert spec is not None and spec.factor is not None
+        price = ladder_price(experiment, estimator)(spec)
+        assert price <= USABLE_SHARE * (60 * int(budget[:-1]) - 5)
+        assert spec.rungs[0] >= 800 and spec.rungs[-1] <= 4000
+        assert all(tokens % 8 == 0 for tokens in spec.rungs)
+        assert lines[0].startswith("Budget ") and "8,000 tokens in 1 epoch" in lines[1]
+        factors.append(spec.factor)
+    assert factors[0] >= factors[1] >= factors[2] - 0.2
+
+
+def test_what_does_not_fit_says_what_it_takes(
+    sized: Callable[..., tuple[Experiment, Estimator, list[str]]],
+) -> None:
+    with pytest.raises(UserError, match="3 rungs of 100 steps and more take about") as refused:
+        sized("--budget", "40s")
+    needed = re.search(r"about ([\d.]+) s|about ([\d.]+) min", str(refused.value))
+    assert needed is not None
+    seconds = float(needed[1]) if needed[1] else 60 * float(needed[2])
+    sized("--budget", f"{seconds + 5}s")  # as it was told
+    with pytest.raises(UserError, match="fit below half of the target's 1,600"):
+        sized("--budget", "20m", "--tokens-per-epoch", "1600")
+
+
+def test_the_design_knows_what_helps() -> None:
+    rungs = (70_000, 140_000, 280_000, 560_000)
+
+    def factor(spec: LadderSpec, seeds: int = 1) -> float:
+        return expected_factor(spec, (128,), TARGET, 3, seeds)
+
+    usual = factor(LadderSpec(rungs=rungs))
+    assert factor(LadderSpec(rungs=rungs, rates=6)) < usual
+    assert factor(LadderSpec(rungs=rungs), seeds=3) < usual
+    assert factor(LadderSpec(rungs=rungs[:3])) > usual
+    assert factor(LadderSpec(rungs=(*rungs, 1_120_000))) < usual
