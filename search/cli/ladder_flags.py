@@ -46,25 +46,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ladder",
         action="store_true",
-        help="find the learning rate of a long run from runs of its recipe on less text; with one "
-        "--epochs (the target's), --embed-dim 64,128 (widths of the rungs), --seeds",
+        help="a long run's best rate from shorter ones",
     )
     group.add_argument(
-        "--target", choices=PRESETS, help=f"with --ladder: the preset of the long run ({TARGET})"
+        "--target", choices=PRESETS, metavar="PRESET", help=f"of the long run ({TARGET})"
     )
     group.add_argument(
         "--rungs",
         metavar="TOKENS",
-        help="with --ladder: tokens an epoch of each rung, instead of those that tell most within "
-        f"--budget ({BUDGET})",
+        help=f"an epoch of each rung (by --budget, {BUDGET})",
     )
     group.add_argument(
         "--verify",
         nargs="?",
         const=WHOLE,
         metavar="TOKENS",
-        help="with --ladder, or with --resume of one: after its prediction train the predicted "
-        "rate and one rival, at the target or with so many tokens an epoch; not a part of --budget",
+        help="then train its rate and a rival, also with --resume",
     )
 
 

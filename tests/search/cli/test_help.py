@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minigpt_search.search.cli.parser import make_parser
-from minigpt_search.search.space.axes import AXES
+from minigpt_search.search.space.axes import OFFERED
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -30,7 +30,7 @@ def test_every_flag_is_in_the_table_and_no_other() -> None:
 
 def test_the_table_has_the_axes_and_defaults_of_the_program() -> None:
     text = (DOCS / "flags.md").read_text()
-    for axis in AXES.values():
+    for axis in OFFERED.values():
         assert f"`{axis.name}`" in text
         if axis.has_flag:
             [row] = [line for line in text.splitlines() if line.startswith(f"| `{axis.flag} ")]

@@ -12,6 +12,7 @@ import pytest
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.ladder_outcome import keep_predictions, outcome_text, outcomes
 from minigpt_search.search.cli.config_file import config_text, with_config
+from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment, read_experiment
@@ -123,7 +124,8 @@ def test_the_file_that_repeats_a_ladder_has_its_flags(
 ) -> None:
     words = [*ladder_words, "--verify"]
     args = make_parser().parse_args(words)
+    args.words = tuple(words)
     path = tmp_path / "experiment.toml"
-    path.write_text(config_text(args, "quick", "x", tmp_path))
+    path.write_text(config_text(args, make_experiment(args, "cpu"), tmp_path))
     again = make_parser().parse_args(with_config(["--config", str(path)]))
     assert (again.ladder, again.verify, again.rungs) == (True, "target", args.rungs)

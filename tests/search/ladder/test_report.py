@@ -34,6 +34,7 @@ def test_the_section_has_rungs_checks_and_both_figures(
 def test_before_there_is_a_prediction_the_page_says_so(results_of: Make) -> None:
     page = build_page(results_of(lambda trial: None))
     section = next(each for each in page.sections if each.title == "The ladder")
-    assert page.summary.startswith("Ladder: no two rungs")
+    answer = next(each for each in page.sections if each.title == "The answer")
+    assert answer.paragraphs[0].startswith("Ladder: no two rungs")
     assert "placed rung by rung" in to_html(page) and "## 2. The ladder" in to_markdown(page)
     assert section.figures == [] and "No two rungs" in section.paragraphs[-1]
