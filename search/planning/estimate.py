@@ -59,7 +59,6 @@ class Estimator:
         whole = (
             train.epochs
             + (self.experiment.space.named_grid == CLAIMS)
-            + train.epochs
             + sum(step % length.steps_per_epoch != 0 for step in rungs)
         )
         scored = min(train.val_tokens or self.validation_tokens, self.validation_tokens)
