@@ -120,6 +120,7 @@ def monotone(evidence: Evidence) -> Finding:
     worst = max(falls, key=lambda fall: fall.mean)
     return Finding(
         claimed=all_of([fall.below(0) for fall in falls]),
+        by_points=True,
         measured=f"the smallest fall from a tenth of the run to the next is "
         f"{worst.interval.text('{:+.3f}')} nats, at {falls.index(worst) + 1}0% of it "
         f"({len(curves)} runs)",

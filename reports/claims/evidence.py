@@ -56,6 +56,8 @@ class Finding:
     measured: str = ""
     claimed: Claimed | None = None
     """The p-values, where the verdict comes from noise."""
+    by_points: bool = False
+    """Whether that noise is of points within runs; else it is between seeds."""
     verdict: str | None = None
     """The verdict, where it doesn't."""
     missing: str | None = None

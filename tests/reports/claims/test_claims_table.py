@@ -210,6 +210,11 @@ def test_a_table_by_an_assumed_spread_says_so_and_settles_less(build: Any) -> No
     assert "0.04 nats is assumed between them, not measured, and taken as no surer" in rules[1]
     assert "at least, as far as the assumed spread is. An interval" in rules[1]
     assert "assumed" not in rules[3]
+    few, many = (claims_table(found[seeds]).set_index("claim")["measured"] for seeds in (1, 3))
+    marked = few[few.str.endswith("; the spread between seeds is assumed", na=False)].index
+    assert {LR, CONTEXT, "No overfitting", "Final perplexity 238.59"} <= set(marked)
+    assert not {"Loss falls monotonically", "No spikes", SCALING} & set(marked)
+    assert not many.str.contains("assumed", na=False).any()
 
 
 def test_a_trial_without_a_result_is_no_evidence(build: Any) -> None:
