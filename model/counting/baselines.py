@@ -21,7 +21,8 @@ BYTES_PER_TOKEN = 64
 def counting_losses(counted: Ints, scored: Ints, vocab_size: int) -> dict[str, Floats]:
     """Each scored token's cross-entropy in nats (M, T) under each model, the best context it has.
 
-    The first token of a window has one before it, so there the trigram is a bigram.
+    The first token of a window has one before it, so there the trigram is a bigram; of windows
+    with T = 1 it is one everywhere.
 
     Args:
         counted: (N, T + 1) the windows that a network trains on.
@@ -32,6 +33,9 @@ def counting_losses(counted: Ints, scored: Ints, vocab_size: int) -> dict[str, F
     shape = (len(scored), scored.shape[1] - 1)
     found = {UNIFORM: np.full(shape, math.log(vocab_size))}
     for name, order in ORDERS.items():
+        if order > scored.shape[1]:
+            found[name] = found[BIGRAM].copy()
+            continue
         table = KneserNey(counted, vocab_size, order)
         first = max(0, order - 2)  # tokens with too short a context
         grams = np.lib.stride_tricks.sliding_window_view(scored[:, order == 1 :], order, axis=1)

@@ -168,6 +168,8 @@ CLAIMS = (
         judge=numbers.retention,
         kind=NUMBER,
         of_corpus=True,
+        needs="on a corpus made with filters, such as the built-in one",
+        settle=("--preset", "quick"),
     ),
     _claim(
         NUMBER,

@@ -22,6 +22,7 @@ from minigpt_search.reports.claims.noise import FAILS, HOLDS, NOT_RUN, UNTOLD, h
 from minigpt_search.search.answer.commands import corpus_words
 
 OTHER_TEXT = " on other text"
+ASSUMED = "; the spread between seeds is assumed"
 
 
 def claims_table(evidence: Evidence, out: str | None = None) -> pd.DataFrame:
@@ -37,12 +38,15 @@ def claims_table(evidence: Evidence, out: str | None = None) -> pd.DataFrame:
     words = _lengths(evidence)
     rows = []
     for claim, finding, verdict, p in zip(CLAIMS, findings, verdicts, adjusted, strict=True):
+        assumed = (
+            evidence.spread_is_assumed and finding.claimed is not None and not finding.by_points
+        )
         of_text = verdict in (HOLDS, FAILS) and claim.kind != ARITHMETIC
         rows.append(
             {
                 "claim": claim.words,
                 "test": claim.test.format(**words),
-                "measured": finding.measured or None,
+                "measured": (finding.measured + ASSUMED * assumed) or None,
                 "verdict": verdict + OTHER_TEXT * of_text,
                 "p_adjusted": None if finding.missing and verdict in (NOT_RUN, UNTOLD) else p,
                 "scope": _scope(claim, evidence, verdict, at_size),

@@ -54,6 +54,18 @@ def _curves(trials: Sequence[TrialRecord]) -> list[TrialCurve]:
     return whole if len(whole) == len(trials) else []
 
 
+def _why_none(trials: Sequence[TrialRecord]) -> str:
+    """Why `_curves` has none of these trials."""
+    curves = [trial.curve for trial in trials]
+    known = [curve for curve in curves if curve is not None]
+    if len(known) < len(curves):
+        return NO_CURVE
+    if any(curve.missing_steps for curve in known):
+        return "a step curve lacks its first steps"
+    fewest = min(len(curve.steps) for curve in known)
+    return f"too few points: a step curve has {fewest}, {LEAST_POINTS} are needed"
+
+
 def point_noise(losses: Sequence[float]) -> float:
     """The standard deviation of a curve's points around its trend."""
     second = [
@@ -101,13 +113,14 @@ def monotone(evidence: Evidence) -> Finding:
         )
         return Finding(
             verdict=UNTOLD,
-            measured=f"{NO_CURVE}; in {fell} of {len(trials)} runs the mean of each epoch is below "
-            "that of the one before",
+            measured=f"{_why_none(trials)}; in {fell} of {len(trials)} runs the mean of each epoch "
+            "is below that of the one before",
         )
     falls = falls_between_parts(curves)
     worst = max(falls, key=lambda fall: fall.mean)
     return Finding(
         claimed=all_of([fall.below(0) for fall in falls]),
+        by_points=True,
         measured=f"the smallest fall from a tenth of the run to the next is "
         f"{worst.interval.text('{:+.3f}')} nats, at {falls.index(worst) + 1}0% of it "
         f"({len(curves)} runs)",
@@ -120,7 +133,7 @@ def no_spikes(evidence: Evidence) -> Finding:
     if not trials:
         return Finding(verdict=NOT_RUN)
     if not (curves := _curves(trials)):
-        return Finding(verdict=UNTOLD, measured=NO_CURVE)
+        return Finding(verdict=UNTOLD, measured=_why_none(trials))
     highest = max(map(highest_rise, curves))
     norm = max(
         largest / mean if mean else math.inf
@@ -164,7 +177,7 @@ def steady_gradients(evidence: Evidence) -> Finding:
     else:
         norms = [epoch.grad_norm_mean for trial in trials for epoch in trial.epochs]
         lows, highs = ([end / statistics.median(norms)] for end in (min(norms), max(norms)))
-        text = f"means of epochs from {min(norms):.2f} to {max(norms):.2f}; {NO_CURVE}"
+        text = f"means of epochs from {min(norms):.2f} to {max(norms):.2f}; {_why_none(trials)}"
     outside = min(lows) < 1 / NORM_RANGE or max(highs) > NORM_RANGE
     verdict = HOLDS if curves else UNTOLD
     return Finding(

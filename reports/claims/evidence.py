@@ -3,7 +3,8 @@
 With two or more seeds of both a difference has Welch's standard error, or
 that of the pairs where the design is paired; else the spread between
 seeds is that of all replicated configurations of the ledger together, and where there are none, an
-assumed one, so that a single run settles large differences only.
+assumed one (`PRIOR_SD`, as uncertain as one of `PRIOR_DF` degrees of freedom), so that a single run
+settles large differences only.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from minigpt_search.reports.claims.noise import Claimed, Noisy
 from minigpt_search.reports.claims.recipe import differences
 from minigpt_search.search.records.ledger import BaselineRecord, TrialRecord
 from minigpt_search.search.results.baselines import baseline_of
+from minigpt_search.search.results.best_rate import PRIOR_DF
 from minigpt_search.search.results.configurations import by_configuration, losses, without_seed
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.statistics import ALPHA, CONFIDENCE, difference_error, pool
+from minigpt_search.search.results.statistics import (
+    ALPHA,
+    CONFIDENCE,
+    PRIOR_SD,
+    difference_error,
+    pool,
+)
 from minigpt_search.search.space.axes import AXES, apply_axes
 from minigpt_search.search.space.claims_grid import lengths_for
 
-ASSUMED_SPREAD_NATS = 0.05
-"""Standard deviation between seeds where none was measured. Three seeds of the quick preset at 2e-3
-came to 7.36, 7.40 and 7.45 (2026-11-22)."""
 Measure = Callable[[EpochRecord], float]
 
 
@@ -51,6 +56,8 @@ class Finding:
     measured: str = ""
     claimed: Claimed | None = None
     """The p-values, where the verdict comes from noise."""
+    by_points: bool = False
+    """Whether that noise is of points within runs; else it is between seeds."""
     verdict: str | None = None
     """The verdict, where it doesn't."""
     missing: str | None = None
@@ -70,8 +77,8 @@ class Evidence:
         self._diverged = [without_seed(t.config) for t in results.trials if t.status == DIVERGED]
         self._replicates = by_configuration(self.trials)
         pooled = pool([losses(trials) for trials in self._replicates.values()])
-        self.spread_nats: float = pooled[0] if pooled else ASSUMED_SPREAD_NATS
-        self.spread_df: float = pooled[1] if pooled else math.inf  # degrees of freedom
+        self.spread_is_assumed = pooled is None
+        self.spread_nats, self.spread_df = pooled or (PRIOR_SD, PRIOR_DF)
 
     def replicates(self, **values: float) -> list[TrialRecord]:
         """The replicates of the baseline with these axes' values."""
@@ -139,10 +146,13 @@ class Evidence:
 
     def rule(self) -> str:
         """How far noise was considered, in sentences."""
-        if math.isinf(self.spread_df):
+        right = f"right with a probability of {1 - ALPHA:.0%} at least"
+        if self.spread_is_assumed:
+            right += ", as far as the assumed spread is"
             source = (
                 f"no configuration has two seeds, so a spread of {self.spread_nats:g} nats is "
-                "assumed between them"
+                f"assumed between them, not measured, and taken as no surer than one of "
+                f"{self.spread_df} degrees of freedom"
             )
         else:
             source = (
@@ -156,8 +166,8 @@ class Evidence:
             f"Intervals are {CONFIDENCE:.0%} t-intervals over seeds{which} ({kind} for "
             f"differences), each by itself; {source}. Verdicts that come from noise are settled "
             f"together, by Holm's procedure: where the p-value that it adjusts is at most {ALPHA}, "
-            "a claim holds or doesn't, else it can't be told, so that all of them are right with a "
-            f"probability of {1 - ALPHA:.0%} at least. An interval that leaves a claim's limit out "
+            f"a claim holds or doesn't, else it can't be told, so that all of them are {right}. An "
+            "interval that leaves a claim's limit out "
             "may thus belong to a claim that can't be told."
         )
 

@@ -63,15 +63,12 @@ class Noisy:
     mean: float
     error: float
     degrees: float
-    """Of freedom, of the error; infinite where it is assumed."""
+    """Of freedom, of the error."""
 
     @property
     def interval(self) -> Interval:
         """The 95% interval."""
-        # scipy's t has no quantile for infinity: there the normal's.
-        known = not math.isinf(self.degrees)
-        quantile = t_quantile(0.5 + CONFIDENCE / 2, self.degrees) if known else 1.959964
-        reach = self.error * quantile
+        reach = self.error * t_quantile(0.5 + CONFIDENCE / 2, self.degrees)
         return Interval(mean=self.mean, low=self.mean - reach, high=self.mean + reach)
 
     def less(self, constant: float) -> Noisy:
@@ -88,7 +85,7 @@ class Noisy:
         return Noisy(
             mean=self.mean,
             error=math.sqrt(mine + other),
-            degrees=(mine + other) ** 2 / known if known else math.inf,
+            degrees=(mine + other) ** 2 / known,
         )
 
     def below(self, limit: float) -> Claimed:
@@ -102,12 +99,11 @@ class Noisy:
 
     def _lower_tail(self, limit: float) -> float:
         """How likely an estimate as low as this is where the number is `limit`."""
-        from scipy.special import ndtr, stdtr  # a third of a second
+        from scipy.special import stdtr  # a third of a second
 
         if self.error == 0:  # replicates that are equal to the bit
             return 0.5 + 0.5 * float(self.mean > limit) - 0.5 * float(self.mean < limit)
-        z = (self.mean - limit) / self.error
-        return float(ndtr(z) if math.isinf(self.degrees) else stdtr(self.degrees, z))
+        return float(stdtr(self.degrees, (self.mean - limit) / self.error))
 
 
 def all_of(parts: Sequence[Claimed]) -> Claimed:

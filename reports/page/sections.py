@@ -24,6 +24,7 @@ from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.labels import short_label, trial_label, varies_one_axis
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, configuration_label
+from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.space.objective import counted_length
 
 RECIPES_REPORT = (
@@ -170,7 +171,10 @@ def by_epoch_section(results: Results) -> Section:
 
 
 def ran_claims(experiment: Experiment) -> bool:
-    """Whether the search is over the claims' grid: one axis at a time, all that they vary."""
+    """Whether the search is over the claims' grid, of which a flag may fix an axis: by its name, or
+    as one of before that has none, by one axis at a time, all that they vary."""
+    if experiment.space.named_grid is not None:
+        return experiment.space.named_grid == CLAIMS
     return varies_one_axis(experiment) and set(experiment.space.axes) >= CLAIMS_VARY
 
 

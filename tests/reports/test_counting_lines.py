@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import warnings
 from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from minigpt_search.model.records import DocumentLosses
 from minigpt_search.reports.figures.axis_plots import axis_figure, loss_against
@@ -94,6 +97,37 @@ def test_a_figure_has_the_lines_that_are_near(known: Results) -> None:
     caption = axis_figure(known.trials_frame, [], "lr", counting=counted()).caption
     assert caption.endswith(words)
     assert add_counting_lines(axes, None) == ""
+
+
+@pytest.mark.parametrize("far", (0.0, 9.0))
+def test_lines_and_their_names_lie_inside_a_plot_of_replicates(build: Any, far: float) -> None:
+    """Bars over seeds freeze the plot's ends; a rate that nearly diverged spreads the losses."""
+    experiment = build.plan({"lr": (5e-4, 1e-3, 3e-3)}, seeds=2)
+    ends = {5e-4: (7.4, 7.41), 1e-3: (7.3, 7.33), 3e-3: (7.5 + far, 7.52 + far)}
+    trials = [
+        build.trial(experiment, {"lr": lr}, (loss,), replicate=k)
+        for lr, losses in ends.items()
+        for k, loss in enumerate(losses)
+    ]
+    results = Results(experiment, build.write(experiment, trials))
+    figure = loss_against(results.trials_frame, AXES["lr"], [])
+    (axes,) = figure.axes
+    words = add_counting_lines(axes, counted(bigram=6.96, trigram=6.91))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as axes that collapse
+        FigureCanvasAgg(figure).draw()
+    low, high = axes.get_ylim()
+    levels = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() not in "-None"]
+    assert 7.7 in levels and (6.96 in levels) == (far > 0)
+    assert all(low < level < high for level in levels)
+    names = [text.get_window_extent() for text in axes.texts]
+    plot = axes.get_window_extent()
+    for name in names:
+        assert plot.x0 <= name.x0 and plot.y0 <= name.y0 and name.y1 <= plot.y1
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(names, 2))
+    for name in ("bigram", "trigram"):
+        shown = any(name in text.get_text() for text in axes.texts)
+        assert shown != (name in words.partition("Outside")[2])
 
 
 def test_trials_that_see_different_texts_share_no_line(known: Results) -> None:

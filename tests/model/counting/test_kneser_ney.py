@@ -85,3 +85,10 @@ def test_a_windows_first_token_has_one_before_it_and_no_gram_reaches_over_its_en
     over_the_end = KneserNey(counted, VOCABULARY, 2).probabilities(np.array([[3, 4]]))
     unigram = KneserNey(counted, VOCABULARY, 2).levels[0]
     assert over_the_end == unigram.interpolated(np.array([4]), np.array([1 / VOCABULARY]))
+
+
+def test_with_a_context_of_one_token_the_trigram_is_the_bigram():
+    counted = np.array([[0, 1], [1, 2], [0, 1]])
+    losses = counting_losses(counted, counted, VOCABULARY)
+    assert {each.shape for each in losses.values()} == {(3, 1)}
+    assert (losses["trigram"] == losses["bigram"]).all()

@@ -12,13 +12,17 @@ import pytest
 from minigpt_search.model.config import ModelConfig, RunConfig
 from minigpt_search.reports.claims.claims import ARITHMETIC, CLAIMS, KINDS, NUMBER, ORDER
 from minigpt_search.reports.claims.claims_table import OTHER_TEXT, claims_table
-from minigpt_search.reports.claims.evidence import ASSUMED_SPREAD_NATS, Evidence
+from minigpt_search.reports.claims.evidence import Evidence
 from minigpt_search.reports.claims.noise import FAILS, HOLDS, NOT_RUN, UNTOLD
 from minigpt_search.reports.claims.recipe import differences
+from minigpt_search.reports.page.sections import claims_section
 from minigpt_search.search.cli.parser import check_options, make_parser
+from minigpt_search.search.cli.space_flags import claims_space
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.space.presets import FULL
+from minigpt_search.search.results.statistics import PRIOR_SD
+from minigpt_search.search.space.axes import AXES
+from minigpt_search.search.space.presets import FULL, PRESETS
 
 
 def verdicts(evidence: Evidence) -> dict[str, str]:
@@ -191,11 +195,26 @@ def two_rates(build: Any, difference: float, seeds: int, spread: float = 0.0) ->
 
 
 def test_one_seed_settles_large_differences_only(build: Any) -> None:
-    settled = 1.96 * math.sqrt(2) * ASSUMED_SPREAD_NATS  # 0.139 nats
+    settled = 2.776 * math.sqrt(2) * PRIOR_SD  # 0.157 nats, by t with 4 degrees of freedom
     assert two_rates(build, settled + 0.01, seeds=1) == HOLDS
     assert two_rates(build, settled - 0.01, seeds=1) == UNTOLD
     assert two_rates(build, -settled - 0.01, seeds=1) == FAILS
     assert two_rates(build, 0.0, seeds=1) == UNTOLD
+
+
+def test_a_table_by_an_assumed_spread_says_so_and_settles_less(build: Any) -> None:
+    found = {seeds: Evidence(Results(*build.claims(seeds=seeds))) for seeds in (1, 3)}
+    few, many = (claims_table(found[seeds])["p_adjusted"].dropna() for seeds in (1, 3))
+    assert min(few) > 1e-4 > min(many)
+    rules = {seeds: each.rule() for seeds, each in found.items()}
+    assert "0.04 nats is assumed between them, not measured, and taken as no surer" in rules[1]
+    assert "at least, as far as the assumed spread is. An interval" in rules[1]
+    assert "assumed" not in rules[3]
+    few, many = (claims_table(found[seeds]).set_index("claim")["measured"] for seeds in (1, 3))
+    marked = few[few.str.endswith("; the spread between seeds is assumed", na=False)].index
+    assert {LR, CONTEXT, "No overfitting", "Final perplexity 238.59"} <= set(marked)
+    assert not {"Loss falls monotonically", "No spikes", SCALING} & set(marked)
+    assert not many.str.contains("assumed", na=False).any()
 
 
 def test_a_trial_without_a_result_is_no_evidence(build: Any) -> None:
@@ -256,16 +275,35 @@ def test_excellence_is_judged_against_counting(build: Any) -> None:
         assert "5.32" in measured or f"{50_257 / math.exp(5.32):.1f}" in measured
 
 
+def sources(*filters: str) -> dict[str, Any]:
+    """Parts of a manifest: sources of 973 documents with these filters, 27 dropped by them, and 100
+    as duplicates."""
+    dropped = {"word_count": 20, "stop_words": 7, "exact_duplicate": 100}
+    return {
+        "sources": [
+            {"filter": each, "documents_kept": 973, "dropped": dropped if each == "web" else {}}
+            for each in filters
+        ],
+        "quality_rules": [{"rule": "word_count"}, {"rule": "stop_words"}],
+        "options": {"filters": []},
+    }
+
+
 def test_retention_is_judged_by_what_is_dropped(build: Any) -> None:
     words = "97.3% of documents pass the filters"
     for changes, verdict in (
         ({"retention": 0.939}, FAILS),
         ({"retention": 0.9729}, HOLDS),
-        ({"retention": 1.0, "options": {"quality_filter": False}}, NOT_RUN),
+        ({"retention": 1.0, "options": {"quality_filter": False}}, NOT_RUN),  # of before
+        ({"retention": 1.0, **sources("none", "none")}, NOT_RUN),
+        ({"retention": 0.99, **sources("web", "none")}, HOLDS),  # 97.3% of the one that was judged
+        ({"retention": 0.973, **sources("web", "web")}, HOLDS),
     ):
         experiment = build.plan(manifest=build.manifest(**changes))
         evidence = Evidence(Results(experiment, build.write(experiment)))
         assert verdicts(evidence)[words] == verdict
+        settle = claims_table(evidence).set_index("claim").loc[words, "settle"]
+        assert ("a corpus made with filters" in str(settle)) == (verdict == NOT_RUN)
 
 
 def test_parameter_claim_is_counted_not_typed(monkeypatch: pytest.MonkeyPatch, build: Any) -> None:
@@ -276,3 +314,22 @@ def test_parameter_claim_is_counted_not_typed(monkeypatch: pytest.MonkeyPatch, b
     )
     evidence = Evidence(Results(*build.two_rates()))
     assert verdicts(evidence)["7.8M parameters, 82% of them in embeddings"] == HOLDS
+
+
+@pytest.mark.parametrize("fixed", [("embed_dim", 16), ("lr", 1e-3), ("seq_len", 32), ("epochs", 2)])
+def test_the_claims_grid_with_an_axis_fixed_has_its_table(
+    build: Any, fixed: tuple[str, float]
+) -> None:
+    name, value = fixed
+    args = make_parser().parse_args(["--grid", "claims", AXES[name].flag, f"{value:g}"])
+    space = claims_space(args, PRESETS["quick"])
+    experiment = dataclasses.replace(build.plan(), space=space)
+    trials = [build.trial(experiment, cell, (8.0, 7.5)) for cell in space.cells or ()]
+    results = Results(experiment, build.write(experiment, trials))
+    (table, *_) = claims_section(results, None).tables
+    verdicts = table.frame.set_index("claim")["verdict"]
+    assert len(verdicts) == len(CLAIMS)
+    assert (verdicts == NOT_RUN).sum() >= 2
+    if name == "embed_dim":
+        assert verdicts["A width of 256 is better"] == NOT_RUN
+    assert not claims_section(Results(*build.two_rates()), None).tables

@@ -114,12 +114,19 @@ def test_a_ledger_without_curves_says_so(build: Any) -> None:
     curve = build.curve(build.falling(9.0, 6.0, 0.1, 0))
     late = dataclasses.replace(curve, missing_steps=500)
     short = build.curve(build.falling(9.0, 6.0, 0.1, 0, 20))
-    for curves in ([None, None], [curve, None], [curve, late], [short]):
+    few = "too few points: a step curve has 20, 30 are needed"
+    known: list[tuple[list[TrialCurve | None], str]] = [
+        ([None, None], NO_CURVE),
+        ([curve, None], NO_CURVE),
+        ([curve, late], "a step curve lacks its first steps"),
+        ([curve, short], few),
+    ]
+    for curves, why in known:
         found = runs(build, curves)
         for judge in (monotone, no_spikes, steady_gradients):
             finding = judge(found)
             assert verdict(finding) == UNTOLD
-            assert NO_CURVE in finding.measured
+            assert why in finding.measured
     for judge in (monotone, no_spikes, steady_gradients):
         assert verdict(judge(evidence(build, []))) == NOT_RUN
 

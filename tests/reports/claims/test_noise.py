@@ -72,7 +72,7 @@ def test_differences_have_welchs_interval_and_p(build: Any, first: int, second: 
     ],
 )
 def test_judging_a_number(mean: float, negative: str, within: str) -> None:
-    number = Noisy(mean=mean, error=0.25, degrees=math.inf)
+    number = Noisy(mean=mean, error=0.25, degrees=100)
     below, between = number.below(0), number.within(0.5, 3.0)
     assert verdict_of(below, below.p) == negative
     assert verdict_of(between, between.p) == within
