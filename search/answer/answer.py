@@ -83,11 +83,14 @@ def answer(results: Results, out: str | None = None) -> Answer:
     rate = rate_curve(results, best.configuration)
     use = f"{best.configuration.label} ({_holds_for(best)})"
     use = "; ".join([use, *([rate.text] if rate else [])])
+    ruled_out = rate is not None and rate.rules_out(float(best.configuration.values["lr"]))
+    if rate is not None and ruled_out:
+        use += f"; the best tried is not among them, so try {rate.rate:.2g}"
     return Answer(
         use=use,
         loss=_loss(results, best),
         cost=_cost(best),
-        steps=tuple(steps(results, out, None if rate is None else rate.rate)),
+        steps=tuple(steps(results, out, None if rate is None else rate.rate, ruled_out)),
         alarms=tuple(alarms(results, best)),
         winner=best,
         best_rate=rate,
@@ -167,7 +170,7 @@ def _near(results: Results, best: Winner) -> str:
         f"{each.label} ({probability(results.shrunk[each.config].near)})" for each in also[:NAMED]
     )
     others = f", not excluded: {named}{_more(also)}" if also else ", all others are excluded"
-    text = f"within {delta:g} nats of the best with probability {mine}{others}"
+    text = f"within {delta:g} nats of the best tried with probability {mine}{others}"
     if best.fresh and best.open and best.behind(best.open[0]) <= delta:
         text += f"; {best.open[0].label} is within {delta:g} nats of it: take either"
     return text
@@ -258,12 +261,14 @@ def _cost(best: Winner) -> str:
 
 
 def rate_curve(results: Results, best: Configuration) -> BestRate | None:
-    """A valley through the rates tried at the winner's other values, all replicates."""
+    """A valley through the rates tried at the winner's other values, all replicates of those that
+    diverged with no seed: the neighbourhood of one that did is none to recommend."""
     if "lr" not in best.values:
         return None
+    tried = same_but(best, results.configurations, "lr")
     points = [
         (each.values["lr"], trial.final.val_loss_nats)
-        for each in same_but(best, results.configurations, "lr")
+        for each in [each for each in tried if not each.diverged] or tried
         for trial in each.complete
     ]
     if not points:

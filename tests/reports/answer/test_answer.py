@@ -28,7 +28,7 @@ def test_one_seed_each_is_said_and_the_cost_is_counted(made: Any, read_back: Any
     assert [line.split()[0] for line in lines[:5]] == ["Use", "Loss", "Costs", "Next", "Command"]
     assert lines[0].startswith(
         "Use        lr=0.001 (for 614,400 tokens, 32×64 a batch, linear decay); within 0.01 nats "
-        "of the best are 0.00095 to 0.0014"
+        "of the best of all rates are 0.00095 to 0.0014"
     )
     assert "7.0000 nats (one seed, so no interval)" in lines[1]
     assert "one seed each: whether it is really the best can't be told" in lines[1]
@@ -276,7 +276,7 @@ def test_of_several_that_compete_the_winners_number_is_shrunk(made: Any) -> None
     mine = results.shrunk[found.winner.configuration.config]
     assert 7.115 < mine.mean < 7.13 and mine.low < mine.mean < mine.high
     assert f"chosen of 3 by them: {mine.mean:.4f}, 95% interval {mine.low:.4f} to" in found.loss
-    assert "nats of the best with probability" in found.loss
+    assert "nats of the best tried with probability" in found.loss
     assert ", not excluded: lr=0.002 (" in found.loss and ", lr=0.0005 (" in found.loss
 
 
