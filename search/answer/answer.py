@@ -169,10 +169,16 @@ def _near(results: Results, best: Winner) -> str:
     named = ", ".join(
         f"{each.label} ({probability(results.shrunk[each.config].near)})" for each in also[:NAMED]
     )
-    others = f", not excluded: {named}{_more(also)}" if also else ", all others are excluded"
+    others = ", all others are excluded"
+    if also:
+        others = f", not excluded: {named}{_more(also)}"
+    elif best.open:  # which the test, that doesn't suppose they spread alike, does not tell apart
+        others = f", each other one with less than {EXCLUDED:.0%}"
     text = f"within {delta:g} nats of the best tried with probability {mine}{others}"
-    if best.fresh and best.open and best.behind(best.open[0]) <= delta:
-        text += f"; {best.open[0].label} is within {delta:g} nats of it: take either"
+    if same := results.as_good:
+        labels, verb = ", ".join(each.label for each in same[:NAMED]), "are" if same[1:] else "is"
+        either = "any" if same[1:] else "either"
+        text += f"; {labels}{_more(same)} {verb} as good within {delta:g} nats: take {either}"
     return text
 
 

@@ -259,11 +259,13 @@ def test_when_the_seeds_are_spent_twice_as_many_are_advised(confirmed: Any, read
     spread = math.sqrt((0.0258**2 + 0.0171**2) / 2)
     apart, needed = 2.8016 * spread * math.sqrt(2 / 8), 2 * (2.8016 * spread / 0.01) ** 2
     assert f"8 fresh seeds each tell {apart:.2g} nats apart" in step.why
-    assert step.why.endswith(f", {math.ceil(needed)} the 0.01 that matter")
+    assert step.why.endswith(
+        f", {math.ceil(needed)} the 0.01 that matter; looking further spends another 5%"
+    )
     read_back(found)
-    coarse = experiment.replace(delta_nats=0.025)
+    coarse = experiment.replace(delta_nats=0.06)
     found = answer(Results(coarse, ledger))
-    assert "lr=0.001 is within 0.025 nats of it: take either" in found.loss
+    assert "lr=0.001 is as good within 0.06 nats: take either" in found.loss
     assert all("--confirm-seeds" not in step.command for step in found.steps)
 
 
