@@ -16,6 +16,7 @@ from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
 from minigpt_search.search.answer.fresh_seeds import separate
+from minigpt_search.search.answer.level import level_of
 from minigpt_search.search.answer.next_values import (
     between_those_tried,
     beyond_edges,
@@ -88,10 +89,12 @@ def alarms(results: Results, best: Winner) -> list[str]:
         found.append(f"the warm-up is {share:.0%} of the run, more than {WARMUP_SHARE_LIMIT:.0%}")
     if (turned := overfitting(best.trial)) is not None:
         found.append(turned.text)
-    if results.baseline and (bigram := results.baseline.losses[BIGRAM]) <= best.estimate.mean:
+    level = level_of(results, best)
+    if results.baseline and (bigram := results.baseline.losses[BIGRAM]) <= level.high:
+        told = "" if bigram <= level.low else ", which its seeds do not tell it from"
         found.append(
-            f"counting pairs of tokens in the same text scores {bigram:.2f} nats: what is best "
-            "before a model beats that says little of longer runs"
+            f"counting pairs of tokens in the same text scores {bigram:.2f} nats{told}: what is "
+            "best before a model beats that says little of longer runs"
         )
     if experiment.reuse.mixed:
         found.append(

@@ -11,7 +11,6 @@ Every line is computed from the experiment's plan and its ledger. No torch, no R
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.advice import alarms, steps
 from minigpt_search.search.answer.commands import Step
 from minigpt_search.search.answer.ladder_answer import ladder_steps, ladder_texts
+from minigpt_search.search.answer.level import level_of
 from minigpt_search.search.results.baselines import standing_text
 from minigpt_search.search.results.best_rate import BestRate, best_rate
 from minigpt_search.search.results.configurations import Configuration, same_but
@@ -32,9 +32,6 @@ from minigpt_search.search.results.winner import Winner
 NOT_SEPARABLE = "not separable from"
 NAMED = 2
 """Configurations that are named with their p; of the rest the number is told."""
-COMPETING = 3
-"""From so many on that compete the winner's interval is the shrunk one: Student's holds in 94 of
-100 with the best of 3 equal ones and 8 seeds, in 91 of 5, in 80 of 12."""
 INDENT = 11
 """Columns of a line's title, as in the plan."""
 
@@ -131,7 +128,8 @@ def _loss(results: Results, best: Winner) -> str:
             f"({other.documents} documents)"
         )
     if results.baseline is not None:
-        parts.append(standing_text(results.baseline, known.mean))
+        level = level_of(results, best)
+        parts.append(standing_text(results.baseline, level.low, level.high))
     parts += [near] if (near := _near(results, best)) else []
     return "; ".join([*parts, how_sure(best)])
 
@@ -145,17 +143,13 @@ def _holds_for(best: Winner) -> str:
 
 
 def _interval(results: Results, best: Winner, seeds: str) -> str:
-    """The 95% interval of the winner's mean. Of several that compete the lowest is too low, since
-    its seeds chose it: then the shrunk one."""
-    known, found = best.estimate, results.shrunk.get(best.configuration.config)
-    competing = sum(not math.isnan(each.low) for each in results.shrunk.values())
-    if found is not None and competing >= COMPETING:
-        return (
-            f"shrunk, since it was chosen of {competing} by them: {found.mean:.4f}, 95% interval "
-            f"{found.low:.4f} to {found.high:.4f}, {seeds}"
-        )
-    chosen = "" if best.fresh or not best.rivals else ", chosen by them"
-    return f"95% interval {known.low:.4f} to {known.high:.4f}, {seeds}{chosen}"
+    """The 95% interval of the winner's mean."""
+    level = level_of(results, best)
+    ends = f"95% interval {level.low:.4f} to {level.high:.4f}, {seeds}"
+    if level.competing:
+        chosen = f"shrunk, since it was chosen of {level.competing} by them"
+        return f"{chosen}: {level.mean:.4f}, {ends}"
+    return ends if best.fresh or not best.rivals else f"{ends}, chosen by them"
 
 
 def _near(results: Results, best: Winner) -> str:

@@ -56,11 +56,40 @@ def known(build: Any) -> Results:
 
 
 def test_a_loss_stands_between_the_tables() -> None:
-    assert standing_text(counted(), 7.0) == (
+    assert standing_text(counted(), 7.0, 7.0) == (
         "below token frequencies (7.70), not below a bigram table (6.90), of the same text"
     )
-    assert standing_text(counted(), 11.0) == "not below guessing evenly (10.82), of the same text"
-    assert standing_text(counted(), 1.0) == "below a trigram table (5.00), of the same text"
+    assert standing_text(counted(), 11, 11) == "not below guessing evenly (10.82), of the same text"
+    assert standing_text(counted(), 1.0, 1.0) == "below a trigram table (5.00), of the same text"
+
+
+def test_a_table_between_the_ends_of_the_interval_is_not_told_from_the_loss() -> None:
+    assert standing_text(counted(), 6.8, 7.1) == (
+        "below token frequencies (7.70), not told from a bigram table (6.90), not below a trigram "
+        "table (5.00), of the same text"
+    )
+    assert standing_text(counted(), 6.8, 7.8) == (
+        "below guessing evenly (10.82), not told from a bigram table (6.90) and token frequencies "
+        "(7.70), not below a trigram table (5.00), of the same text"
+    )
+
+
+@pytest.mark.parametrize("shrunk", [True, False])
+def test_a_winner_that_luck_put_below_a_table_is_not_told_from_it(build: Any, shrunk: bool) -> None:
+    """By its seeds' interval, or by the shrunk one where that is what is said."""
+    losses = {1e-3: (6.80, 6.95), 2e-3: (6.88, 7.02), 5e-4: (6.90, 6.99)}
+    rates = tuple(losses)[: 3 if shrunk else 1]
+    experiment = build.plan({"lr": rates}, seeds=2)
+    trials = [
+        build.trial(experiment, {"lr": rate}, (loss,), replicate=replicate)
+        for rate in rates
+        for replicate, loss in enumerate(losses[rate])
+    ]
+    found = answer(Results(experiment, build.write(experiment, [*trials, counted()])))
+    assert ("shrunk" in found.loss) == shrunk
+    assert "6.8750 nats" in found.loss and "not told from a bigram table (6.90)" in found.loss
+    [caution] = [each for each in found.alarms if "counting pairs" in each]
+    assert "scores 6.90 nats, which its seeds do not tell it from: what is best" in caution
 
 
 def test_the_answer_says_what_the_winner_is_below(known: Results) -> None:
