@@ -24,9 +24,10 @@ from minigpt_search.search.results.baselines import standing_text
 from minigpt_search.search.results.best_rate import BestRate, best_rate
 from minigpt_search.search.results.configurations import Configuration, same_but
 from minigpt_search.search.results.confirm import is_fresh
+from minigpt_search.search.results.documents import documents_of, on_other_text
 from minigpt_search.search.results.posterior import EXCLUDED
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.statistics import ALPHA
+from minigpt_search.search.results.statistics import ALPHA, TINY
 from minigpt_search.search.results.winner import Winner
 
 NOT_SEPARABLE = "not separable from"
@@ -122,11 +123,8 @@ def _loss(results: Results, best: Winner) -> str:
     searched = sum(not is_fresh(results.experiment, trial) for trial in results.trials)
     if searched < results.experiment.planned_trials:
         parts.append("so far")
-    if (other := results.on_other_text) is not None:
-        parts.append(
-            f"on other text of this kind {other.low:.2f} to {other.high:.2f} "
-            f"({other.documents} documents)"
-        )
+    if other := on_other_text(documents_of(best.trials(best.configuration))):
+        parts.append(other)
     if results.baseline is not None:
         level = level_of(results, best)
         parts.append(standing_text(results.baseline, level.low, level.high))
@@ -214,7 +212,8 @@ def _named(best: Winner, rivals: Sequence[Configuration], digits: int) -> str:
         test = best.tests.get(each.config)
         p = "too few seeds for a test"
         if test is not None:
-            p = f"p = {test.p:.{digits}g}{', paired' * test.paired}"
+            p = f"p = {test.p:.{digits}g}" if test.p > TINY else f"p < {TINY:g}"
+            p += ", paired" * test.paired
         named.append(f"{each.label} ({best.behind(each):.4f} nats behind, {p})")
     return ", ".join(named) + _more(rivals)
 

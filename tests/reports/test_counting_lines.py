@@ -16,6 +16,7 @@ from minigpt_search.reports.page.tables import reruns
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.records.ledger import BaselineRecord, Ledger
 from minigpt_search.search.results.baselines import standing_text
+from minigpt_search.search.results.documents import on_other_text
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
 
@@ -95,7 +96,16 @@ def test_a_winner_that_luck_put_below_a_table_is_not_told_from_it(build: Any, sh
 def test_the_answer_says_what_the_winner_is_below(known: Results) -> None:
     said = answer(known).loss
     assert "below a bigram table (6.90), not below a trigram table (5.00)" in said
-    assert "on other text of this kind" in said
+    assert " (12 documents; what another seed changes comes on top)" in said
+
+
+def test_too_few_documents_are_said(build: Any) -> None:
+    few = DocumentLosses(nats=(700.0,) * 3, tokens=(100,) * 3, sources=(0,) * 3)
+    experiment = build.plan()
+    trial = build.trial(experiment, {"lr": 1e-3}, (7.0,), val_documents=few)
+    said = "on other text of this kind it can't be told (3 documents, fewer than 10)"
+    assert said in answer(Results(experiment, build.write(experiment, [trial]))).loss
+    assert on_other_text([few]) == said and on_other_text([]) == ""
 
 
 def test_a_winner_above_the_bigram_gets_a_caution(build: Any) -> None:

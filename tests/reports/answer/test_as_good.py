@@ -72,6 +72,11 @@ def test_one_of_two_is_not_as_good_because_two_noisy_means_are_close(
     assert found.steps[0].why.endswith("that matter; looking further spends another 5%")
 
 
+def test_a_p_is_never_said_to_be_nothing(made: Any) -> None:
+    experiment, ledger = made({"lr": RATES[:2]}, {5e-4: [7.2, 7.2], 1e-3: [7.0, 7.0]}, seeds=2)
+    assert "behind, p < 1e-12)" in answer(Results(experiment, ledger)).loss
+
+
 def test_no_fresh_seeds_for_those_that_are_as_good(made: Any) -> None:
     losses = {5e-4: [7.3, 7.301, 7.302], 1e-3: [7.3, 7.3005, 7.301], 2e-3: [7.3005, 7.3005, 7.301]}
     experiment, ledger = made({"lr": RATES}, losses, seeds=3)
