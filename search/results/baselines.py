@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIFORM, UNIGRAM
 from minigpt_search.search.records.ledger import BaselineRecord
@@ -39,12 +40,15 @@ def standing_text(record: BaselineRecord, low: float, high: float) -> str:
     return f"{', '.join(parts)}, of the same text"
 
 
-def counting_line(record: BaselineRecord) -> str:
-    """What counting scores, for the screen: the losses to beat."""
+def counting_line(records: Sequence[BaselineRecord]) -> str:
+    """What counting scores on the first size of text, for the screen: the losses to beat."""
+    record, more = records[0], len(records) - 1
     scores = ", ".join(f"{NAMES[name]} {record.losses[name]:.2f}" for name in NAMES)
-    return (
-        f"Counting   {scores} nats, on the {record.counted_tokens:,} tokens of text that trials see"
-    )
+    see = f"{record.counted_tokens:,} tokens of text that trials"
+    if more:
+        others = f"the ledger has the {counted(more, 'other size')}"
+        return f"Counting   {scores} nats, on the {see} with seq_len={record.seq_len} see; {others}"
+    return f"Counting   {scores} nats, on the {see} see"
 
 
 Size = tuple[int, int | None, int | None]

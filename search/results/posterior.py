@@ -68,9 +68,9 @@ class Shrunk:
 def shrunk(
     groups: Sequence[Mapping[int, float]], delta: float, *, paired: bool
 ) -> list[Shrunk] | None:
-    """One for each configuration's losses by replicate (one at least); the means of those far behind
-    are left as they are, and these are within δ of the best only where δ is that large. None where
-    no two replicates tell how seeds spread.
+    """One for each configuration's losses by replicate (one at least); those far behind keep their
+    own means, and are within δ of the best only where δ is that large. None where no two replicates
+    tell how seeds spread.
 
     Args:
         delta: nats that don't matter.

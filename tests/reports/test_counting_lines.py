@@ -15,7 +15,7 @@ from minigpt_search.reports.page.other_text import counting_table
 from minigpt_search.reports.page.tables import reruns
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.records.ledger import BaselineRecord, Ledger
-from minigpt_search.search.results.baselines import standing_text
+from minigpt_search.search.results.baselines import counting_line, standing_text
 from minigpt_search.search.results.documents import on_other_text
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
@@ -54,6 +54,13 @@ def known(build: Any) -> Results:
     ]
     ledger: Ledger = build.write(experiment, [*trials, counted()])
     return Results(experiment, ledger)
+
+
+def test_the_screen_says_which_size_of_text_its_line_is_of() -> None:
+    assert counting_line([counted()]).endswith("on the 1,000 tokens of text that trials see")
+    assert counting_line([counted(), counted(seq_len=128), counted(seq_len=256)]).endswith(
+        "tokens of text that trials with seq_len=64 see; the ledger has the 2 other sizes"
+    )
 
 
 def test_a_loss_stands_between_the_tables() -> None:
