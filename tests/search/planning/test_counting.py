@@ -95,7 +95,7 @@ def test_what_is_left_out_is_said_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     args = make_parser().parse_args(["--lr", "1e-3,2e-3", "--preset", "quick"])
-    plan = make_experiment(args, "cpu").replace(content_hash="abc")
+    plan = make_experiment(args, "cpu").replace(manifest={"name": "small"})
     monkeypatch.setattr(run, "count_what_is_missing", lambda *_: "too many sizes")
     ledger = Ledger(tmp_path / "ledger.jsonl")
     said = run._count(plan, tmp_path, ledger)
