@@ -56,7 +56,7 @@ from minigpt_search.search.records.experiment import (
     read_experiment,
 )
 from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, open_ledger
-from minigpt_search.search.results.documents import level_over_documents
+from minigpt_search.search.results.documents import on_other_text
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.sampling import draw_samples
@@ -257,14 +257,9 @@ def _print(record: RerunRecord, evaluations: int, sample: str, folder: Path, roo
 
 
 def _on_other_text(record: RerunRecord) -> str:
-    """` (on other text of this kind 7.13 to 7.45, 150 documents)`, where documents are known."""
-    known = level_over_documents([record.test_documents] if record.test_documents else [])
-    if known is None:
-        return ""
-    return (
-        f" (on other text of this kind {known.low:.2f} to {known.high:.2f}, "
-        f"{known.documents} documents)"
-    )
+    """`, on other text of this kind 7.13 to 7.45 (150 documents; …)`, where documents are known."""
+    found = on_other_text([record.test_documents] if record.test_documents else [])
+    return f", {found}" if found else ""
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def run(
 
         machines.when_lost = say_how_to_go_on
         try:
-            _take_up(experiment, folder, ledger, changes or {})
+            said = _take_up(experiment, folder, ledger, changes or {})
             mirror.push_plan()
         except KeyboardInterrupt:
             say_how_to_go_on("Interrupted")
@@ -175,7 +175,7 @@ def run(
             say_how_to_go_on(reason)
             return 1
         experiment = freeze_plan(experiment, folder, ledger)
-        _count(experiment, folder, ledger)
+        _count(experiment, folder, ledger, said)
         keep_real_speeds(experiment, ledger, root, trained_before)
         from minigpt_search.search.answer.print_results import print_results  # imports pandas
         from minigpt_search.search.samplers.study_db import write_study  # imports Ray
@@ -197,8 +197,9 @@ def run(
 
 def _take_up(
     experiment: Experiment, folder: Path, ledger: Ledger, changes: Mapping[str, Any]
-) -> None:
-    """Bring folder and ledger to where the search begins or goes on."""
+) -> str | None:
+    """Bring folder and ledger to where the search begins or goes on. Returns what was said of
+    texts that are not counted."""
     if ledger.trials:
         print(f"Resuming   {experiment.name}: {_done(experiment, ledger)} are in the ledger")
     if changes:
@@ -206,13 +207,16 @@ def _take_up(
     if experiment.reuse.extends is not None:
         take_over(experiment, folder, ledger)
     take_over_warm(experiment, folder, ledger)
-    _count(experiment, folder, ledger)
+    return _count(experiment, folder, ledger)
 
 
-def _count(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
-    """Score what counting makes of the trials' text, as far as it is known which that is."""
+def _count(
+    experiment: Experiment, folder: Path, ledger: Ledger, said: str | None = None
+) -> str | None:
+    """Score what counting makes of the trials' text, as far as it is known which that is. Returns
+    why some is left out, which is printed unless it was `said` before."""
     if not ledger.trials and experiment.plan.sampler is not None:
-        return  # what lengths it will try is not known
+        return None  # what lengths it will try is not known
     configs = [trial.config for trial in ledger.complete()]
     if experiment.plan.sampler is None:
         configs = [trial.config for trial in grid_trials(experiment)]
@@ -221,9 +225,10 @@ def _count(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     had_some = bool(ledger.baselines)
     left_out = count_what_is_missing(ledger, experiment.corpus_folder(folder), configs)
     if ledger.baselines and not had_some:
-        print(counting_line(ledger.baselines[0]), flush=True)
-    if left_out is not None:
+        print(counting_line(ledger.baselines), flush=True)
+    if left_out not in (None, said):
         print(f"Note       {left_out}", flush=True)
+    return left_out
 
 
 def _search(

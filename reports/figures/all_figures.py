@@ -49,14 +49,16 @@ def all_figures(results: Results) -> list[ReportFigure]:
     for name in [name for name in experiment.space.axes if name == "lr" or not sampled]:
         shown, others = around_base(trials, experiment, name)
         if shown[name].nunique() >= 2:
+            out, _ = around_base(diverged, experiment, name)
             optimum = None
             if name == "lr" and not others:
-                rates, losses = shown["lr"].tolist(), shown["val_loss_nats"].tolist()
+                steady = shown[~shown["lr"].isin(out["lr"])]  # none of its seeds diverged
+                fitted = steady if len(steady) else shown
+                rates, losses = fitted["lr"].tolist(), fitted["val_loss_nats"].tolist()
                 optimum = best_rate(rates, losses, experiment.noise.delta_nats)
             inside = optimum is not None and optimum.fits and not optimum.extrapolated
             of_trials = (configs[trial_id] for trial_id in shown["trial_id"])
             counting = common_baseline(results.baselines, of_trials)
-            out, _ = around_base(diverged, experiment, name)
             optimum = optimum if inside else None
             figures.append(axis_figure(shown, others, name, optimum, out, counting))
     figures += heat_map_figures(trials, experiment, diverged)

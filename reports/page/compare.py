@@ -173,6 +173,11 @@ def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
             if trials is not leader and same_text(searches):
                 behind = evidence.difference(trials, leader, scale.measure, nat)
                 row["behind"] = behind.interval.text("{:+.4f}")
+                shared = {t.config.train.seed for t in trials} & {
+                    t.config.train.seed for t in leader
+                }
+                if each.experiment.noise.paired and len(shared) > 1:
+                    row["behind"] += f", paired: of the {len(shared)} seeds in common alone"
         rows.append(row)
     names = ["search", "configuration", "seeds", scale.column, scale.interval, "behind"]
     if scale is NATS:

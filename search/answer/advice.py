@@ -16,9 +16,10 @@ from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
 from minigpt_search.search.answer.fresh_seeds import separate
+from minigpt_search.search.answer.level import level_of
 from minigpt_search.search.answer.next_values import (
+    between_those_tried,
     beyond_edges,
-    inside_of_barriers,
     short_of_barriers,
 )
 from minigpt_search.search.records.experiment import Experiment
@@ -88,10 +89,12 @@ def alarms(results: Results, best: Winner) -> list[str]:
         found.append(f"the warm-up is {share:.0%} of the run, more than {WARMUP_SHARE_LIMIT:.0%}")
     if (turned := overfitting(best.trial)) is not None:
         found.append(turned.text)
-    if results.baseline and (bigram := results.baseline.losses[BIGRAM]) <= best.estimate.mean:
+    level = level_of(results, best)
+    if results.baseline and (bigram := results.baseline.losses[BIGRAM]) <= level.high:
+        told = "" if bigram <= level.low else ", which its seeds do not tell it from"
         found.append(
-            f"counting pairs of tokens in the same text scores {bigram:.2f} nats: what is best "
-            "before a model beats that says little of longer runs"
+            f"counting pairs of tokens in the same text scores {bigram:.2f} nats{told}: what is "
+            "best before a model beats that says little of longer runs"
         )
     if experiment.reuse.mixed:
         found.append(
@@ -102,12 +105,18 @@ def alarms(results: Results, best: Winner) -> list[str]:
     return found
 
 
-def steps(results: Results, out: str | None = None, fitted: float | None = None) -> list[Step]:
+def steps(
+    results: Results,
+    out: str | None = None,
+    fitted: float | None = None,
+    ruled_out: bool = False,
+) -> list[Step]:
     """What to run next, the most pressing first; there always is something.
 
     Args:
         out: `--out` as it was given, if it was.
         fitted: where a curve through the rates tried is lowest, if there is one.
+        ruled_out: whether the winner's rate is surely none of the best by that curve.
     """
     experiment, best = results.experiment, results.winner
     make = Commands(experiment, out)
@@ -119,7 +128,7 @@ def steps(results: Results, out: str | None = None, fitted: float | None = None)
                 command=make("reports/generate.py", experiment.name),
             )
         ]
-    found += inside_of_barriers(results, best, fitted, make)
+    found += between_those_tried(results, best, fitted, ruled_out, make)
     found += short_of_barriers(results, best, make)
     found += beyond_edges(results, best, make)
     found += _less_training(experiment, best, make)

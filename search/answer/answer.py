@@ -11,7 +11,6 @@ Every line is computed from the experiment's plan and its ledger. No torch, no R
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,21 +19,20 @@ from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.advice import alarms, steps
 from minigpt_search.search.answer.commands import Step
 from minigpt_search.search.answer.ladder_answer import ladder_steps, ladder_texts
+from minigpt_search.search.answer.level import level_of
 from minigpt_search.search.results.baselines import standing_text
 from minigpt_search.search.results.best_rate import BestRate, best_rate
 from minigpt_search.search.results.configurations import Configuration, same_but
 from minigpt_search.search.results.confirm import is_fresh
+from minigpt_search.search.results.documents import documents_of, on_other_text
 from minigpt_search.search.results.posterior import EXCLUDED
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.statistics import ALPHA
+from minigpt_search.search.results.statistics import ALPHA, TINY
 from minigpt_search.search.results.winner import Winner
 
 NOT_SEPARABLE = "not separable from"
 NAMED = 2
 """Configurations that are named with their p; of the rest the number is told."""
-COMPETING = 3
-"""From so many on that compete the winner's interval is the shrunk one: Student's holds in 94 of
-100 with the best of 3 equal ones and 8 seeds, in 91 of 5, in 80 of 12."""
 INDENT = 11
 """Columns of a line's title, as in the plan."""
 
@@ -83,11 +81,14 @@ def answer(results: Results, out: str | None = None) -> Answer:
     rate = rate_curve(results, best.configuration)
     use = f"{best.configuration.label} ({_holds_for(best)})"
     use = "; ".join([use, *([rate.text] if rate else [])])
+    ruled_out = rate is not None and rate.rules_out(float(best.configuration.values["lr"]))
+    if rate is not None and ruled_out:
+        use += f"; the best tried is not among them, so try {rate.rate:.2g}"
     return Answer(
         use=use,
         loss=_loss(results, best),
         cost=_cost(best),
-        steps=tuple(steps(results, out, None if rate is None else rate.rate)),
+        steps=tuple(steps(results, out, None if rate is None else rate.rate, ruled_out)),
         alarms=tuple(alarms(results, best)),
         winner=best,
         best_rate=rate,
@@ -122,13 +123,11 @@ def _loss(results: Results, best: Winner) -> str:
     searched = sum(not is_fresh(results.experiment, trial) for trial in results.trials)
     if searched < results.experiment.planned_trials:
         parts.append("so far")
-    if (other := results.on_other_text) is not None:
-        parts.append(
-            f"on other text of this kind {other.low:.2f} to {other.high:.2f} "
-            f"({other.documents} documents)"
-        )
+    if other := on_other_text(documents_of(best.trials(best.configuration))):
+        parts.append(other)
     if results.baseline is not None:
-        parts.append(standing_text(results.baseline, known.mean))
+        level = level_of(results, best)
+        parts.append(standing_text(results.baseline, level.low, level.high))
     parts += [near] if (near := _near(results, best)) else []
     return "; ".join([*parts, how_sure(best)])
 
@@ -142,17 +141,13 @@ def _holds_for(best: Winner) -> str:
 
 
 def _interval(results: Results, best: Winner, seeds: str) -> str:
-    """The 95% interval of the winner's mean. Of several that compete the lowest is too low, since
-    its seeds chose it: then the shrunk one."""
-    known, found = best.estimate, results.shrunk.get(best.configuration.config)
-    competing = sum(not math.isnan(each.low) for each in results.shrunk.values())
-    if found is not None and competing >= COMPETING:
-        return (
-            f"shrunk, since it was chosen of {competing} by them: {found.mean:.4f}, 95% interval "
-            f"{found.low:.4f} to {found.high:.4f}, {seeds}"
-        )
-    chosen = "" if best.fresh or not best.rivals else ", chosen by them"
-    return f"95% interval {known.low:.4f} to {known.high:.4f}, {seeds}{chosen}"
+    """The 95% interval of the winner's mean."""
+    level = level_of(results, best)
+    ends = f"95% interval {level.low:.4f} to {level.high:.4f}, {seeds}"
+    if level.competing:
+        chosen = f"shrunk, since it was chosen of {level.competing} by them"
+        return f"{chosen}: {level.mean:.4f}, {ends}"
+    return ends if best.fresh or not best.rivals else f"{ends}, chosen by them"
 
 
 def _near(results: Results, best: Winner) -> str:
@@ -166,10 +161,16 @@ def _near(results: Results, best: Winner) -> str:
     named = ", ".join(
         f"{each.label} ({probability(results.shrunk[each.config].near)})" for each in also[:NAMED]
     )
-    others = f", not excluded: {named}{_more(also)}" if also else ", all others are excluded"
-    text = f"within {delta:g} nats of the best with probability {mine}{others}"
-    if best.fresh and best.open and best.behind(best.open[0]) <= delta:
-        text += f"; {best.open[0].label} is within {delta:g} nats of it: take either"
+    others = ", all others are excluded"
+    if also:
+        others = f", not excluded: {named}{_more(also)}"
+    elif best.open:  # which the test, that doesn't suppose they spread alike, does not tell apart
+        others = f", each other one with less than {EXCLUDED:.0%}"
+    text = f"within {delta:g} nats of the best tried with probability {mine}{others}"
+    if same := results.as_good:
+        labels, verb = ", ".join(each.label for each in same[:NAMED]), "are" if same[1:] else "is"
+        either = "any" if same[1:] else "either"
+        text += f"; {labels}{_more(same)} {verb} as good within {delta:g} nats: take {either}"
     return text
 
 
@@ -211,7 +212,8 @@ def _named(best: Winner, rivals: Sequence[Configuration], digits: int) -> str:
         test = best.tests.get(each.config)
         p = "too few seeds for a test"
         if test is not None:
-            p = f"p = {test.p:.{digits}g}{', paired' * test.paired}"
+            p = f"p = {test.p:.{digits}g}" if test.p > TINY else f"p < {TINY:g}"
+            p += ", paired" * test.paired
         named.append(f"{each.label} ({best.behind(each):.4f} nats behind, {p})")
     return ", ".join(named) + _more(rivals)
 
@@ -258,12 +260,14 @@ def _cost(best: Winner) -> str:
 
 
 def rate_curve(results: Results, best: Configuration) -> BestRate | None:
-    """A valley through the rates tried at the winner's other values, all replicates."""
+    """A valley through the rates tried at the winner's other values, all replicates of those that
+    diverged with no seed: the neighbourhood of one that did is none to recommend."""
     if "lr" not in best.values:
         return None
+    tried = same_but(best, results.configurations, "lr")
     points = [
         (each.values["lr"], trial.final.val_loss_nats)
-        for each in same_but(best, results.configurations, "lr")
+        for each in [each for each in tried if not each.diverged] or tried
         for trial in each.complete
     ]
     if not points:

@@ -31,16 +31,16 @@ def separate(results: Results, best: Winner, make: Commands) -> list[Step]:
         return _more_seeds(results, best, make)
     sd = seed_spread(results)
     close = [each for each in best.open if best.behind(each) <= _most_by_luck(best, each, sd)]
-    if close:
-        rank = 2 + best.rivals.index(close[0])  # those before it are separated
+    if worth := [each for each in close if each not in results.as_good]:
+        rank = 2 + best.rivals.index(worth[0])  # those before it are separated, or as good
         k = str(max(rank, min(CONFIRMED, 1 + len(close))))
         why = (
-            f"not separable from {close[0].label}: give the {k} best fresh seeds"
+            f"not separable from {worth[0].label}: give the {k} best fresh seeds"
             if best.test is not None
             else f"one seed each says nothing of the spread: give the {k} best fresh seeds"
         )
         return [Step(why=why, command=make.extend("--confirm", k))]
-    if plan.sampler is None or plan.samples is None:
+    if close or plan.sampler is None or plan.samples is None:
         return []
     if more_samples(plan.samples) > results.experiment.space.size():
         return []
@@ -68,12 +68,13 @@ def _most_by_luck(best: Winner, rival: Configuration, sd: float) -> float:
 
 def _more_seeds(results: Results, best: Winner, make: Commands) -> list[Step]:
     """Twice the fresh seeds after those of `--confirm` did not tell the closest two apart, but no
-    more than tell apart what matters; none where they are within it: take either."""
+    more than tell apart what matters; none where those left are as good within it: take either."""
     noise, now = results.experiment.noise, best.estimate.n
+    still = [each for each in best.open if each not in results.as_good]
     compared = (best.configuration, *best.rivals)
     groups = [losses_by_replicate(best.trials(each)) for each in compared]
     known = spread(groups, paired=noise.paired)
-    if known is None or best.behind(best.open[0]) <= noise.delta_nats:
+    if known is None or not still:
         return []
     from scipy.special import ndtri
 
@@ -85,8 +86,8 @@ def _more_seeds(results: Results, best: Winner, make: Commands) -> list[Step]:
     apart = z * known[0] * math.sqrt(2 / needed)
     more = f", {for_delta} the {noise.delta_nats:g} that matter" if needed < for_delta else ""
     why = (
-        f"not separable from {best.open[0].label}: {needed} fresh seeds each tell {apart:.2g} nats "
-        f"apart{more}"
+        f"not separable from {still[0].label}: {needed} fresh seeds each tell {apart:.2g} nats "
+        f"apart{more}; looking further spends another {ALPHA:.0%}"
     )
     words = ("--confirm", str(noise.confirm), "--confirm-seeds", str(needed))
     return [Step(why=why, command=make.extend(*words))]

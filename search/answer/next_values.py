@@ -13,16 +13,16 @@ from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, CHOICES, Axis, Value
 
 
-def inside_of_barriers(
-    results: Results, best: Winner, fitted: float | None, make: Commands
+def between_those_tried(
+    results: Results, best: Winner, fitted: float | None, ruled_out: bool, make: Commands
 ) -> list[Step]:
     """A step for the rate at which a curve is lowest, where it lies among those of a grid that
-    trained, on the side of the winner where there is no barrier: it is likelier to be better than
-    one between the winner and the barrier."""
+    trained: if the curve rules the winner's out, or else on the side of the winner where there is
+    no barrier next to it, since it is likelier to be better than one between the two."""
     walls = [each for each in results.barriers if each.is_next and each.axis.name == "lr"]
-    if fitted is None or not walls or results.experiment.plan.sampler is not None:
+    if fitted is None or not (walls or ruled_out) or results.experiment.plan.sampler is not None:
         return []
-    axis, rate = walls[0].axis, float(f"{fitted:.2g}")
+    axis, rate = AXES["lr"], float(f"{fitted:.2g}")
     tried = [each.values[axis.name] for each in results.configurations if each.complete]
     mine = best.configuration.values[axis.name]
     lies_inside = min(tried) < rate < max(tried) and not any(

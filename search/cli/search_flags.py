@@ -16,6 +16,8 @@ from minigpt_search.search.storage.uri import check_uri, is_uri
 
 MOST_CONFIRM_SEEDS = 1000
 """Beyond it a flag has a digit too many."""
+LEAST_DELTA = 1e-6
+"""Nats: losses are printed with four digits, and differ by rounding below it."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -108,8 +110,8 @@ def _check_noise(args: argparse.Namespace) -> None:
         )
     if args.confirm is None and args.confirm_seeds != Noise.confirm_seeds:
         raise UserError("--confirm-seeds goes with --confirm K: of how many configurations")
-    if not 0 < args.delta < math.inf:
-        raise UserError(f"--delta {args.delta:g}: give nats above 0")
+    if not LEAST_DELTA <= args.delta < math.inf:
+        raise UserError(f"--delta {args.delta:g}: give {LEAST_DELTA:g} nats or more")
     warm_starts(args)
 
 

@@ -7,8 +7,8 @@ its validation is: `model/counting/baselines.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIFORM, UNIGRAM
 from minigpt_search.search.records.ledger import BaselineRecord
@@ -22,38 +22,33 @@ NAMES = {
 """What each is called in a sentence, in the order of what they know."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """Where a loss stands among what counting scores."""
-
-    beaten: str | None
-    """The one of `NAMES` with the lowest loss among those that it is below."""
-    not_beaten: str | None
-    """The one with the highest loss among those that it is not below."""
-
-
-def standing(record: BaselineRecord, loss: float) -> Standing:
-    """Where `loss`, in nats, stands."""
-    by_loss = sorted(NAMES, key=lambda name: record.losses[name])
-    beaten = [name for name in by_loss if loss < record.losses[name]]
-    others = [name for name in by_loss if name not in beaten]
-    return Standing(beaten=beaten[0] if beaten else None, not_beaten=others[-1] if others else None)
-
-
-def standing_text(record: BaselineRecord, loss: float) -> str:
-    """`below token frequencies (7.70), not below a bigram table of the same text (6.96)`."""
-    found = standing(record, loss)
-    known = (("below", found.beaten), ("not below", found.not_beaten))
-    parts = [f"{word} {NAMES[name]} ({record.losses[name]:.2f})" for word, name in known if name]
+def standing_text(record: BaselineRecord, low: float, high: float) -> str:
+    """`below token frequencies (7.70), not told from a bigram table (6.96), not below a trigram
+    table (6.91), of the same text`, for a loss between `low` and `high` nats: of those that it is
+    below the lowest is named, of those that it is not below the highest."""
+    scores = sorted((record.losses[name], NAMES[name]) for name in NAMES)
+    known = (
+        ("below", [each for each in scores if high < each[0]][:1]),
+        ("not told from", [each for each in scores if low < each[0] <= high]),
+        ("not below", [each for each in scores if each[0] <= low][-1:]),
+    )
+    parts = [
+        f"{words} {' and '.join(f'{name} ({score:.2f})' for score, name in found)}"
+        for words, found in known
+        if found
+    ]
     return f"{', '.join(parts)}, of the same text"
 
 
-def counting_line(record: BaselineRecord) -> str:
-    """What counting scores, for the screen: the losses to beat."""
+def counting_line(records: Sequence[BaselineRecord]) -> str:
+    """What counting scores on the first size of text, for the screen: the losses to beat."""
+    record, more = records[0], len(records) - 1
     scores = ", ".join(f"{NAMES[name]} {record.losses[name]:.2f}" for name in NAMES)
-    return (
-        f"Counting   {scores} nats, on the {record.counted_tokens:,} tokens of text that trials see"
-    )
+    see = f"{record.counted_tokens:,} tokens of text that trials"
+    if more:
+        others = f"the ledger has the {counted(more, 'other size')}"
+        return f"Counting   {scores} nats, on the {see} with seq_len={record.seq_len} see; {others}"
+    return f"Counting   {scores} nats, on the {see} see"
 
 
 Size = tuple[int, int | None, int | None]

@@ -89,9 +89,15 @@ class BestRate:
         sure = f"none {none} (95%)" if none else "none of those tried is ruled out"
         about = _bounds(self.low, self.high) or "too few points to bound it"
         return (
-            f"within {self.delta:g} nats of the best are {low:.2g} to {high:.2g} by a curve, "
-            f"{sure}; it is lowest at {self.rate:.2g} ({about})"
+            f"within {self.delta:g} nats of the best of all rates are {low:.2g} to {high:.2g} by a "
+            f"curve, {sure}; it is lowest at {self.rate:.2g} ({about})"
         )
+
+    def rules_out(self, rate: float) -> bool:
+        """Whether a rate is surely not among those within `delta` of the curve's lowest loss."""
+        below = self.near_low is not None and rate < self.near_low
+        above = self.near_high is not None and rate > self.near_high
+        return self.fits and not self.extrapolated and (below or above)
 
 
 def _bounds(low: float | None, high: float | None) -> str:

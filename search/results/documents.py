@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.records import DocumentLosses
 from minigpt_search.search.records.ledger import TrialRecord
 from minigpt_search.search.results.statistics import CONFIDENCE, t_quantile
@@ -54,6 +55,20 @@ def difference_over_documents(
     if first is None or second is None or one[0].tokens != other[0].tokens:
         return None
     return _ratio([a - b for a, b in zip(first, second, strict=True)], one[0].tokens)
+
+
+def on_other_text(seeds: Sequence[DocumentLosses]) -> str:
+    """`on other text of this kind 7.13 to 7.45 (150 documents; what another seed changes comes on
+    top)`, or that there are too few documents; nothing where they aren't known, or not the same."""
+    if (known := level_over_documents(seeds)) is not None:
+        return (
+            f"on other text of this kind {known.low:.2f} to {known.high:.2f} "
+            f"({known.documents} documents; what another seed changes comes on top)"
+        )
+    if seeds and 0 < (documents := len(seeds[0].tokens)) < LEAST_DOCUMENTS:
+        few = f"{counted(documents, 'document')}, fewer than {LEAST_DOCUMENTS}"
+        return f"on other text of this kind it can't be told ({few})"
+    return ""
 
 
 def documents_of(trials: Sequence[TrialRecord]) -> list[DocumentLosses]:

@@ -44,6 +44,9 @@ whose intervals hold less often where configurations differ as much as seeds."""
 FAR = 6.0
 """Standard errors of the difference from the lowest mean beyond which a configuration isn't one of
 those that compete: a rate far too high tells nothing of how the good ones differ."""
+CLOSEST = 2
+"""So many of the best have a spread of their own: where it is larger than that of more of them, it
+says which compete. Rates far too low spread less than good ones."""
 LEAST_SD = 1e-4
 """Nats: losses differ by no less than they are printed with."""
 EXCLUDED = 0.05
@@ -56,7 +59,7 @@ class Shrunk:
 
     mean: float
     low: float
-    """Ends of its 95% credible interval, in nats."""
+    """Ends of its 95% credible interval, in nats; nan where it is far behind."""
     high: float
     near: float
     """Probability that it is within δ of the best."""
@@ -65,8 +68,9 @@ class Shrunk:
 def shrunk(
     groups: Sequence[Mapping[int, float]], delta: float, *, paired: bool
 ) -> list[Shrunk] | None:
-    """One for each configuration's losses by replicate (one at least); those far behind are left as
-    they are and can't be the best. None where no two replicates tell how seeds spread.
+    """One for each configuration's losses by replicate (one at least); those far behind keep their
+    own means, and are within δ of the best only where δ is that large. None where no two replicates
+    tell how seeds spread.
 
     Args:
         delta: nats that don't matter.
@@ -76,16 +80,20 @@ def shrunk(
     pooled = pooled_spread(groups, paired=paired)
     if pooled is None:
         return None
-    sd = max(pooled[0], LEAST_SD)
     lowest = int(means.argmin())
+    closest = [groups[i] for i in means.argsort(kind="stable")[:CLOSEST]]
+    sd, df = max(pooled, spread(closest, paired=paired) or pooled)
+    sd = max(sd, LEAST_SD)
     competes = means - means[lowest] <= FAR * sd * np.sqrt(1 / n + 1 / n[lowest])
     competing = [group for group, does in zip(groups, competes, strict=True) if does]
-    sd, df = spread(competing, paired=paired) or pooled
-    draws = np.full((DRAWS, len(means)), np.inf)
+    draws = _alone(means, n, sd, df)
+    if len(competing) > 1:  # one alone does not tell luck
+        sd, df = spread(competing, paired=paired) or pooled
     draws[:, competes] = _true_means(
         np.array(fair_means(competing, paired=paired)), n[competes], max(sd, LEAST_SD), df
     )
-    near = (draws <= draws.min(axis=1, keepdims=True) + delta).mean(axis=0)
+    best = draws[:, competes].min(axis=1, keepdims=True)
+    near = (draws <= best + delta).mean(axis=0)
     average = draws.mean(axis=0)
     if paired:
         draws += _luck_of_all(competing)
@@ -93,12 +101,21 @@ def shrunk(
     found = []
     for i, mean in enumerate(means):
         if not competes[i]:
-            found.append(Shrunk(mean=float(mean), low=math.nan, high=math.nan, near=0.0))
+            alone = Shrunk(mean=float(mean), low=math.nan, high=math.nan, near=float(near[i]))
+            found.append(alone)
             continue
         low, high = np.percentile(draws[:, i], (tail, 100 - tail))
         mean, low, high = float(average[i]), float(low), float(high)
         found.append(Shrunk(mean=mean, low=low, high=high, near=float(near[i])))
     return found
+
+
+def _alone(means: np.ndarray, n: np.ndarray, sd: float, df: int) -> np.ndarray:
+    """Draws of each true mean (D, k) by its own replicates alone: by Student's t."""
+    from scipy.special import stdtrit
+
+    quantiles = stdtrit(df, np.random.default_rng(2).random((DRAWS, len(means))))
+    return means + quantiles * sd / np.sqrt(n)
 
 
 def _true_means(means: np.ndarray, n: np.ndarray, sd: float, df: int) -> np.ndarray:

@@ -33,6 +33,7 @@ from minigpt_search.search.results.documents import (
     level_over_documents,
 )
 from minigpt_search.search.results.edges import Edge, edges
+from minigpt_search.search.results.statistics import CONFIDENCE
 from minigpt_search.search.results.winner import Choice, Winner, choose, find_winner
 
 if TYPE_CHECKING:
@@ -106,6 +107,17 @@ class Results:
         noise = self.experiment.noise
         found = shrunk(groups, noise.delta_nats, paired=noise.paired)
         return {} if found is None else dict(zip((c.config for c in compared), found, strict=True))
+
+    @cached_property
+    def as_good(self) -> tuple[Configuration, ...]:
+        """The rivals that are as good as the winner for what matters: it and each of them is within
+        δ of the best with 95%."""
+        best = self.winner
+        if best is None or not self.shrunk:
+            return ()
+        found = (best.configuration, *best.rivals)
+        sure = [each for each in found if self.shrunk[each.config].near >= CONFIDENCE]
+        return tuple(sure[1:]) if sure[:1] == [best.configuration] else ()
 
     @cached_property
     def baseline(self) -> BaselineRecord | None:

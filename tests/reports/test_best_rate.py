@@ -26,7 +26,7 @@ def test_points_of_a_valley_give_its_lowest_point_and_the_rates_near_it() -> Non
     assert found.near == pytest.approx(ends, rel=0.02)
     assert not found.extrapolated and found.fits
     assert found.high is not None and found.high > found.near[1]  # one seed each, so it is wide
-    assert "within 0.01 nats of the best are 0.0004" in found.text
+    assert "within 0.01 nats of the best of all rates are 0.0004" in found.text
 
 
 def test_the_two_sides_of_a_valley_are_told_apart() -> None:

@@ -49,6 +49,12 @@ def test_the_best_of_each_and_how_far_behind(build: Any) -> None:
     assert "Best: lr=0.001 of narrow" in page.summary
 
 
+def test_a_difference_of_shared_seeds_says_so(build: Any) -> None:
+    shown = show(compare_page(two(build, paired=True)).tables[0].frame)
+    behind = shown.rows[0][shown.headings.index("Behind the best")]
+    assert behind == "+0.5000 [+0.5000, +0.5000], paired: of the 3 seeds in common alone"
+
+
 def test_the_best_of_each_is_the_one_its_own_report_names(build: Any) -> None:
     """By the mean of its seeds, not by the luckiest; after confirming by the fresh ones alone."""
     experiment = build.plan({"lr": (1e-3, 2e-3)}, name="lucky", seeds=3)

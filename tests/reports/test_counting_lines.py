@@ -18,7 +18,8 @@ from minigpt_search.reports.page.other_text import counting_table
 from minigpt_search.reports.page.tables import reruns
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.records.ledger import BaselineRecord, Ledger
-from minigpt_search.search.results.baselines import standing_text
+from minigpt_search.search.results.baselines import counting_line, standing_text
+from minigpt_search.search.results.documents import on_other_text
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
 
@@ -58,18 +59,63 @@ def known(build: Any) -> Results:
     return Results(experiment, ledger)
 
 
+def test_the_screen_says_which_size_of_text_its_line_is_of() -> None:
+    assert counting_line([counted()]).endswith("on the 1,000 tokens of text that trials see")
+    assert counting_line([counted(), counted(seq_len=128), counted(seq_len=256)]).endswith(
+        "tokens of text that trials with seq_len=64 see; the ledger has the 2 other sizes"
+    )
+
+
 def test_a_loss_stands_between_the_tables() -> None:
-    assert standing_text(counted(), 7.0) == (
+    assert standing_text(counted(), 7.0, 7.0) == (
         "below token frequencies (7.70), not below a bigram table (6.90), of the same text"
     )
-    assert standing_text(counted(), 11.0) == "not below guessing evenly (10.82), of the same text"
-    assert standing_text(counted(), 1.0) == "below a trigram table (5.00), of the same text"
+    assert standing_text(counted(), 11, 11) == "not below guessing evenly (10.82), of the same text"
+    assert standing_text(counted(), 1.0, 1.0) == "below a trigram table (5.00), of the same text"
+
+
+def test_a_table_between_the_ends_of_the_interval_is_not_told_from_the_loss() -> None:
+    assert standing_text(counted(), 6.8, 7.1) == (
+        "below token frequencies (7.70), not told from a bigram table (6.90), not below a trigram "
+        "table (5.00), of the same text"
+    )
+    assert standing_text(counted(), 6.8, 7.8) == (
+        "below guessing evenly (10.82), not told from a bigram table (6.90) and token frequencies "
+        "(7.70), not below a trigram table (5.00), of the same text"
+    )
+
+
+@pytest.mark.parametrize("shrunk", [True, False])
+def test_a_winner_that_luck_put_below_a_table_is_not_told_from_it(build: Any, shrunk: bool) -> None:
+    """By its seeds' interval, or by the shrunk one where that is what is said."""
+    losses = {1e-3: (6.80, 6.95), 2e-3: (6.88, 7.02), 5e-4: (6.90, 6.99)}
+    rates = tuple(losses)[: 3 if shrunk else 1]
+    experiment = build.plan({"lr": rates}, seeds=2)
+    trials = [
+        build.trial(experiment, {"lr": rate}, (loss,), replicate=replicate)
+        for rate in rates
+        for replicate, loss in enumerate(losses[rate])
+    ]
+    found = answer(Results(experiment, build.write(experiment, [*trials, counted()])))
+    assert ("shrunk" in found.loss) == shrunk
+    assert "6.8750 nats" in found.loss and "not told from a bigram table (6.90)" in found.loss
+    [caution] = [each for each in found.alarms if "counting pairs" in each]
+    assert "scores 6.90 nats, which its seeds do not tell it from: what is best" in caution
 
 
 def test_the_answer_says_what_the_winner_is_below(known: Results) -> None:
     said = answer(known).loss
     assert "below a bigram table (6.90), not below a trigram table (5.00)" in said
-    assert "on other text of this kind" in said
+    assert " (12 documents; what another seed changes comes on top)" in said
+
+
+def test_too_few_documents_are_said(build: Any) -> None:
+    few = DocumentLosses(nats=(700.0,) * 3, tokens=(100,) * 3, sources=(0,) * 3)
+    experiment = build.plan()
+    trial = build.trial(experiment, {"lr": 1e-3}, (7.0,), val_documents=few)
+    said = "on other text of this kind it can't be told (3 documents, fewer than 10)"
+    assert said in answer(Results(experiment, build.write(experiment, [trial]))).loss
+    assert on_other_text([few]) == said and on_other_text([]) == ""
 
 
 def test_a_winner_above_the_bigram_gets_a_caution(build: Any) -> None:

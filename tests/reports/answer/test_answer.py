@@ -28,7 +28,7 @@ def test_one_seed_each_is_said_and_the_cost_is_counted(made: Any, read_back: Any
     assert [line.split()[0] for line in lines[:5]] == ["Use", "Loss", "Costs", "Next", "Command"]
     assert lines[0].startswith(
         "Use        lr=0.001 (for 614,400 tokens, 32×64 a batch, linear decay); within 0.01 nats "
-        "of the best are 0.00095 to 0.0014"
+        "of the best of all rates are 0.00095 to 0.0014"
     )
     assert "7.0000 nats (one seed, so no interval)" in lines[1]
     assert "one seed each: whether it is really the best can't be told" in lines[1]
@@ -259,11 +259,13 @@ def test_when_the_seeds_are_spent_twice_as_many_are_advised(confirmed: Any, read
     spread = math.sqrt((0.0258**2 + 0.0171**2) / 2)
     apart, needed = 2.8016 * spread * math.sqrt(2 / 8), 2 * (2.8016 * spread / 0.01) ** 2
     assert f"8 fresh seeds each tell {apart:.2g} nats apart" in step.why
-    assert step.why.endswith(f", {math.ceil(needed)} the 0.01 that matter")
+    assert step.why.endswith(
+        f", {math.ceil(needed)} the 0.01 that matter; looking further spends another 5%"
+    )
     read_back(found)
-    coarse = experiment.replace(delta_nats=0.025)
+    coarse = experiment.replace(delta_nats=0.06)
     found = answer(Results(coarse, ledger))
-    assert "lr=0.001 is within 0.025 nats of it: take either" in found.loss
+    assert "lr=0.001 is as good within 0.06 nats: take either" in found.loss
     assert all("--confirm-seeds" not in step.command for step in found.steps)
 
 
@@ -276,7 +278,7 @@ def test_of_several_that_compete_the_winners_number_is_shrunk(made: Any) -> None
     mine = results.shrunk[found.winner.configuration.config]
     assert 7.115 < mine.mean < 7.13 and mine.low < mine.mean < mine.high
     assert f"chosen of 3 by them: {mine.mean:.4f}, 95% interval {mine.low:.4f} to" in found.loss
-    assert "nats of the best with probability" in found.loss
+    assert "nats of the best tried with probability" in found.loss
     assert ", not excluded: lr=0.002 (" in found.loss and ", lr=0.0005 (" in found.loss
 
 

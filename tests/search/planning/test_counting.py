@@ -13,6 +13,9 @@ from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.batching.order import evenly_spaced
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.counting.kneser_ney import KneserNey
+from minigpt_search.search import run
+from minigpt_search.search.cli.make_experiment import make_experiment
+from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.planning import counting
 from minigpt_search.search.planning.counting import count_what_is_missing
 from minigpt_search.search.records.ledger import Ledger
@@ -86,3 +89,15 @@ def test_what_is_left_out_is_said(
     assert said is not None and "first 8 sizes" in said and len(ledger.baselines) == 8
     said = count_what_is_missing(Ledger(tmp_path / "b"), tmp_path / "none", many)
     assert said is not None and said.startswith("not all was counted: ")
+
+
+def test_what_is_left_out_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    args = make_parser().parse_args(["--lr", "1e-3,2e-3", "--preset", "quick"])
+    plan = make_experiment(args, "cpu").replace(manifest={"name": "small"})
+    monkeypatch.setattr(run, "count_what_is_missing", lambda *_: "too many sizes")
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    said = run._count(plan, tmp_path, ledger)
+    run._count(plan, tmp_path, ledger, said)
+    assert capsys.readouterr().out == "Note       too many sizes\n"

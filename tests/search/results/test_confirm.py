@@ -121,7 +121,8 @@ def test_flags_and_plan(tmp_path: Path) -> None:
         (["--confirm", "2", "--confirm-seeds", "1"], "from 2"),
         (["--confirm-seeds", "4"], "goes with --confirm"),
         (["--warm-start", "../x"], "--warm-start"),
-        (["--delta", "0"], "--delta 0: give nats above 0"),
+        (["--delta", "0"], "--delta 0: give 1e-06 nats or more"),
+        (["--delta", "1e-320"], "--delta 9.99989e-321: give 1e-06 nats or more"),
         (["--delta", "nan"], "--delta nan"),
     ):
         with pytest.raises(UserError, match=said):
