@@ -29,7 +29,12 @@ def test_an_interrupted_search_says_how_to_go_on_and_does_with_the_rungs_of_its_
     folder = search_root / "experiments" / "stopping"
     rates = "--lr", "1e-2,8e-3,1e-4,2e-4"  # one at a time: the third and fourth are behind
     words = *rates, "--stop", "asha", *ONE_AT_A_TIME, "--name", "stopping", *SMALL
-    ended = end_when((folder / "ledger.jsonl").exists, *words, sent=signal.SIGINT)
+    path = folder / "ledger.jsonl"
+
+    def one_is_over() -> bool:
+        return path.exists() and len(Ledger(path).trials) > 0
+
+    ended = end_when(one_is_over, *words, sent=signal.SIGINT)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     assert "search/run.py --resume stopping" in ended.stdout
     resumed = run_script("search/run.py", "--resume", "stopping")
