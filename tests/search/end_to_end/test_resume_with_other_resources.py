@@ -37,6 +37,7 @@ def sampled(run_script: Run, search_root: Path) -> Path:
     return search_root / "experiments" / "three"
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_cut_goes_on_with_other_threads_and_its_record_says_so(
     run_script: Run, end_when: Run, search_root: Path
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_storage_has_the_tokenizer_s_file_too(corpora: dict[str, Corpus], tmp_
     assert open_corpus(tmp_path / "here").kept_tokenizer == corpora["bpe"].kept_tokenizer
 
 
+@pytest.mark.slow
 def test_from_search_to_sample_and_export(
     corpora: dict[str, Corpus], run_script: Run, search_root: Path, tmp_path: Path
 ) -> None:
