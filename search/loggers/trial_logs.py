@@ -88,7 +88,8 @@ class TrialLogs:
                 return  # its record has the epoch
             step = total * result["epoch"] // trial.config.train.epochs
             self._epochs[name] = result["epoch"]
-        self._log(name, step, _point(result["kind"], result), self.processes)
+        point = _beside(_point(result["kind"], result), step, result.get("curve"))
+        self._log(name, step, point, self.processes)
 
     def note_ended(self, tune_config: Mapping[str, Any]) -> None:
         """Send the results of these trials, which the ledger has by now."""
@@ -118,7 +119,9 @@ class TrialLogs:
         for epoch in record.epochs[sent:]:
             step = -(-epoch.tokens_seen // tokens_a_step)
             of_epoch = {**vars(epoch), "lr": epoch.lr_last}
-            self._log(name, step, _point("epoch", of_epoch), to)
+            point = _point("epoch", of_epoch)
+            heard = name in self._total_steps
+            self._log(name, step, point if heard else _beside(point, step, record.curve), to)
         if name not in self._total_steps:  # none of its reports was heard
             self._log_curve(name, record.curve, to)
         self._begun.discard(name)
@@ -181,6 +184,15 @@ def _point(kind: str, values: Mapping[str, Any]) -> dict[str, float]:
     if kind == "epoch":
         point |= {"epoch/train_loss_nats": values["train_loss_nats"], "train/lr": values["lr"]}
     return point
+
+
+def _beside(point: dict[str, float], step: int | None, curve: Any) -> dict[str, float]:
+    """What of a report's point the curve that is sent with it does not have."""
+    if curve is None:
+        return point
+    twice = {"val/loss_nats"} if step in curve.val_steps else set()
+    twice |= {"train/lr", "train/loss_nats"} if step in curve.steps else set()
+    return {key: value for key, value in point.items() if key not in twice}
 
 
 def _results(record: TrialRecord) -> dict[str, Any]:
