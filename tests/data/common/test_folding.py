@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from minigpt_search.data.common.folding import NARROWEST, fold
 
-COMMAND = "python search/run.py --extend lr-quick --lr 0.0003,0.0005,0.001,0.002,0.004 --out /tmp/x"
+COMMAND = "python search/run.py --extend lr-quick --lr 0.0003,0.0005,0.001,0.002,0.004 --out /srv/x"
 
 
 def test_a_titles_text_goes_on_below_where_it_began() -> None:
