@@ -33,12 +33,14 @@ from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.common.screen import keep_going
 from minigpt_search.data.corpus.manifest import Manifest
+from minigpt_search.reports.claims.from_ladder import ladder_differences
 from minigpt_search.reports.live.page import write_page
 from minigpt_search.reports.live.serve import serve
 from minigpt_search.reports.live.state import LiveState
 from minigpt_search.reports.page.compare import compare_page, comparison_folder, narrow
 from minigpt_search.reports.page.findings import summary
 from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
+from minigpt_search.reports.page.sections import ran_claims
 from minigpt_search.reports.page.watch import watch
 from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.answer.text_table import as_text, trials_table
@@ -112,7 +114,8 @@ def _one(options: argparse.Namespace, folder: Path) -> int:
         with _mistakes(folder):
             results = _read(folder, options.skip_damaged)
             with _whose_fault(results.experiment, folder):
-                page = build_page(results, needed_out(folder.parents[1]))
+                ladders = _ladders(options, folder, results)
+                page = build_page(results, needed_out(folder.parents[1]), ladders)
             paths = write_report(page, folder / "report", refresh_seconds)
         if refresh_seconds is None:
             _print_summary(results, paths)
@@ -132,6 +135,23 @@ def _one(options: argparse.Namespace, folder: Path) -> int:
     else:
         write(None)
     return 0
+
+
+def _ladders(options: argparse.Namespace, folder: Path, results: Results) -> list[Results]:
+    """Those of `--ladder`. Raises `UserError` for what says nothing of this experiment's claims."""
+    if options.ladder and not ran_claims(results.experiment):
+        raise UserError(f"--ladder goes with a search of --grid claims: {folder.name} is none")
+    found = []
+    for name in options.ladder:
+        ladder = _read(find_experiment(folder.parents[1], name), options.skip_damaged)
+        if ladder.experiment.ladder is None:
+            raise UserError(f"--ladder {name}: it is no ladder; run.py --ladder makes one")
+        if ladder.experiment.corpus.different_text(results.experiment.corpus):
+            raise UserError(f"--ladder {name}: its corpus is another one than {folder.name}'s")
+        if apart := ladder_differences(ladder):
+            raise UserError(f"--ladder {name}: not of the claims' recipe: {'; '.join(apart)}")
+        found.append(ladder)
+    return found
 
 
 @contextmanager

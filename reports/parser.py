@@ -24,6 +24,14 @@ def report_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the experiment (default: the newest); several are compared",
     )
+    parser.add_argument(
+        "--ladder",
+        action="append",
+        default=[],
+        metavar="LADDER",
+        help="beside the claims of NAME what this ladder (of the same corpus) expects of them; "
+        "may be given several times",
+    )
     watch = parser.add_argument_group("while a search runs")
     watch.add_argument(
         "--watch",
@@ -64,5 +72,7 @@ def check_watching(options: argparse.Namespace) -> None:
         raise UserError(f"{of_page[0]} is of the live page, which --file does without")
     if options.port is not None and not 0 < options.port < 65536:
         raise UserError(f"--port {options.port}: give a number from 1 to 65535")
+    if options.ladder and (len(options.names) > 1 or options.watch):
+        raise UserError("--ladder goes with the report of one experiment, without --watch")
     if len(options.names) > 1 and options.watch:
         raise UserError(f"{' '.join(options.names)}: --watch is for one experiment")

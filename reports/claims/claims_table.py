@@ -11,6 +11,8 @@ A verdict is one of holds, doesn't hold, can't be told, not run. Two rules run t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from minigpt_search.data.common.formatting import counted
@@ -18,6 +20,7 @@ from minigpt_search.data.common.invocation import command_line
 from minigpt_search.reports.claims import recipe
 from minigpt_search.reports.claims.claims import ARITHMETIC, CLAIMS, NUMBER, Claim
 from minigpt_search.reports.claims.evidence import Evidence, Finding
+from minigpt_search.reports.claims.from_ladder import Expected
 from minigpt_search.reports.claims.noise import FAILS, HOLDS, NOT_RUN, UNTOLD, holm, verdict_of
 from minigpt_search.search.answer.commands import corpus_words
 
@@ -25,10 +28,12 @@ OTHER_TEXT = " on other text"
 ASSUMED = "; the spread between seeds is assumed"
 
 
-def claims_table(evidence: Evidence, out: str | None = None) -> pd.DataFrame:
+def claims_table(
+    evidence: Evidence, out: str | None = None, expected: Sequence[Expected] = ()
+) -> pd.DataFrame:
     """Every claim, its test, what was measured, the verdict, its p-value adjusted for the table, of
-    which text and size, and the command that would settle it. `out` is `--out` as it was given, for
-    the commands."""
+    which text and size, what ladders expect of it, and the command that would settle it. `out` is
+    `--out` as it was given, for the commands."""
     at_size = evidence.at_size
     findings = [claim.judge(evidence) for claim in CLAIMS]
     comparable = [
@@ -36,6 +41,7 @@ def claims_table(evidence: Evidence, out: str | None = None) -> pd.DataFrame:
     ]
     verdicts, adjusted = settle(findings, comparable)
     words = _lengths(evidence)
+    predicted = {each.claim: each.sentence for each in expected}
     rows = []
     for claim, finding, verdict, p in zip(CLAIMS, findings, verdicts, adjusted, strict=True):
         assumed = (
@@ -50,6 +56,7 @@ def claims_table(evidence: Evidence, out: str | None = None) -> pd.DataFrame:
                 "verdict": verdict + OTHER_TEXT * of_text,
                 "p_adjusted": None if finding.missing and verdict in (NOT_RUN, UNTOLD) else p,
                 "scope": _scope(claim, evidence, verdict, at_size),
+                **({"from_ladder": predicted.get(claim.words)} if predicted else {}),
                 "settle": _command(claim, evidence, finding, verdict, out),
             }
         )

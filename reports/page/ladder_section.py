@@ -7,6 +7,7 @@ import math
 
 import pandas as pd
 
+from minigpt_search.reports.claims.from_ladder import expected_claims, ladder_differences
 from minigpt_search.reports.figures.ladder_plots import ladder_figures
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
@@ -52,6 +53,24 @@ def ladder_section(results: Results) -> Section:
                 name="ladder_checks",
                 caption="Rungs as the ones below them predicted them, beside what they came to",
                 frame=_checks(found),
+            )
+        )
+    apart = ladder_differences(results)
+    if apart:
+        paragraphs.append(
+            "It says nothing of the claims of the recipe's report, whose recipe is another: "
+            f"{'; '.join(apart)}."
+        )
+    elif expected := expected_claims([results]):
+        tables.append(
+            Table(
+                name="ladder_claims",
+                caption="Claims of the recipe's report as this ladder expects them: likely where "
+                "all of the 95% interval agrees, unlikely where none of it does. No run was made",
+                frame=pd.DataFrame(
+                    {"claim": e.claim, "from_ladder": e.text, "verdict": e.verdict}
+                    for e in expected
+                ),
             )
         )
     paragraphs += [f"Outcome: {outcome_text(each)}." for each in outcomes(results)]

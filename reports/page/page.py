@@ -9,6 +9,7 @@ import base64
 import dataclasses
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +55,10 @@ class Page:
         return [figure for section in self.sections for figure in section.figures]
 
 
-def build_page(results: Results, out: str | None = None) -> Page:
+def build_page(results: Results, out: str | None = None, ladders: Sequence[Results] = ()) -> Page:
     """Everything the report says: the answer and its picture, the trials, the rest, and last how
-    it was set up. `out` is `--out` as it was given, for the commands shown."""
+    it was set up. `out` is `--out` as it was given, for the commands shown; `ladders` say
+    something of the claims, too."""
     experiment, found = results.experiment, answer(results, out)
     figures = all_figures(results)
     first = opening(figures, experiment)
@@ -77,7 +79,7 @@ def build_page(results: Results, out: str | None = None) -> Page:
         samples_section(results, out),
         sections.by_epoch_section(results),
         Section(title="Figures", figures=[each for each in figures if each not in first]),
-        sections.claims_section(results, out),
+        sections.claims_section(results, out, ladders),
         sections.provenance_section(results, out),
         sections.architecture_section(experiment),
         sections.training_section(experiment, results.trials),

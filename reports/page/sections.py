@@ -10,6 +10,7 @@ from minigpt_search.data.common.invocation import command_line
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.reports.claims.claims_table import claims_table
 from minigpt_search.reports.claims.evidence import Evidence
+from minigpt_search.reports.claims.from_ladder import expected_claims
 from minigpt_search.reports.claims.recipe import differences
 from minigpt_search.reports.claims.scaling_laws import expectations
 from minigpt_search.reports.page import setup_tables, tables
@@ -178,8 +179,9 @@ def ran_claims(experiment: Experiment) -> bool:
     return varies_one_axis(experiment) and set(experiment.space.axes) >= CLAIMS_VARY
 
 
-def claims_section(results: Results, out: str | None) -> Section:
-    """The claims' table where their grid ran, else how to have it."""
+def claims_section(results: Results, out: str | None, ladders: Sequence[Results]) -> Section:
+    """The claims' table where their grid ran, with what these ladders expect, else how to have
+    it."""
     title = "Claims of the recipe's report"
     if not ran_claims(results.experiment):
         command = command_line("search/run.py", "--grid", "claims", out=out)
@@ -207,7 +209,7 @@ def claims_section(results: Results, out: str | None) -> Section:
             Table(
                 name="claims",
                 caption="Claims, their tests and verdicts, computed from the ledger",
-                frame=claims_table(evidence, out),
+                frame=claims_table(evidence, out, expected_claims(ladders)),
             ),
             Table(
                 name="scaling_laws",

@@ -106,6 +106,7 @@ COLUMNS = {
     "verdict": Column(heading="Verdict"),
     "p_adjusted": Column(heading="p, adjusted", write=p_value, numeric=True),
     "scope": Column(heading="Of what"),
+    "from_ladder": Column(heading="Predicted from the ladder"),
     "settle": Column(heading="What would settle it"),
     "law": Column(heading="Law"),
     "formula": Column(heading="Loss in nats"),

@@ -15,7 +15,6 @@ import shlex
 import numpy as np
 
 from minigpt_search.data.common.formatting import counted, duration
-from minigpt_search.model.config import RunConfig
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIGRAM
 from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
@@ -27,7 +26,12 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.baselines import NAMES, size_of
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, OFFERED, TOKENS
-from minigpt_search.search.space.ladder_spec import ladder_widths, lattice_place, lattice_rate
+from minigpt_search.search.space.ladder_spec import (
+    ladder_widths,
+    lattice_place,
+    lattice_rate,
+    own_recipe,
+)
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
 TABLES = (UNIGRAM, BIGRAM, TRIGRAM)
@@ -211,11 +215,9 @@ def target_words(experiment: Experiment, *rates: float) -> list[str]:
     spec, base = experiment.ladder, experiment.space.base
     assert spec is not None
     preset = PRESETS[experiment.preset]
-    own = RunConfig(model=base.model, train=base.train)
+    own = own_recipe(base, spec)
     if spec.whole:
         own = own.replace(tokens_per_epoch=preset.train.tokens_per_epoch)
-    if spec.warmup_steps is not None:
-        own = own.replace(warmup_steps=spec.warmup_steps, warmup_fraction=None)
     words = ["--preset", experiment.preset, *flag_words(AXES["lr"], rates)]
     words += shlex.split(recipe_words(own.train, preset.train))
     for axis in OFFERED.values():

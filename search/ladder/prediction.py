@@ -65,6 +65,18 @@ class Prediction:
         assert isinstance(ridge, Ridge)
         return ridge.losses.cells
 
+    def loss_at(self, tokens: float, width: float) -> LossAhead:
+        """The loss to expect of another run, from the same rungs."""
+        rate = self.rate
+        return loss_ahead(
+            self.cells,
+            rate.floors,
+            rate.floors_covariance,
+            (tokens, width),
+            seed_sd=rate.sd,
+            uniform=self.loss.frontier.uniform,
+        )
+
     @property
     def lattice_rate(self) -> float:
         """The rate to use: the nearest on the lattice, at most 19% off."""

@@ -127,6 +127,13 @@ def target_on(base: RunConfig, spec: LadderSpec, corpus: Mapping[str, Any]) -> R
     return target.replace(warmup_steps=None, warmup_fraction=share)
 
 
+def own_recipe(base: RunConfig, spec: LadderSpec) -> RunConfig:
+    """The target in its own words: `warmup_steps` where the recipe gives them."""
+    if spec.warmup_steps is None:
+        return base
+    return base.replace(warmup_steps=spec.warmup_steps, warmup_fraction=None)
+
+
 def ladder_space(base: RunConfig, widths: Sequence[int], spec: LadderSpec) -> Space:
     """The axes of a ladder below the target `base`, and the cells that are planned: the rates of
     every rung about the base's. Which rates a rung really gets is decided as it is reached

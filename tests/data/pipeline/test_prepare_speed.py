@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "data" / "prepare_speed.py"
 
 
+@pytest.mark.slow
 def test_quick(root: Path, text_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "numbers.json"
     command = [sys.executable, str(BENCHMARK), "--quick", "--source", str(text_file)]

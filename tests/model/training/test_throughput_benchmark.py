@@ -49,6 +49,7 @@ def check(contenders: str, folder: Path) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_quick_run_writes_what_it_measured(tmp_path: Path) -> None:
     content = check("ours-fp32,ours", tmp_path)
     assert content["floor_tokens_per_second"] == content["floors"]["32"] > 0

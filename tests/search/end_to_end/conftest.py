@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import subprocess
 import time
@@ -38,7 +39,9 @@ def end_when(
         # Workers of a killed driver hold a pipe open that they have from it: it prints into none.
         pipe = subprocess.DEVNULL if sent == signal.SIGKILL else subprocess.PIPE
         command = command_of("search/run.py", *words)
-        driver = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+        # A shell's `&` has its children ignore SIGINT.
+        heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        driver = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=heeding)
         wait_for(driver, happened)
         driver.send_signal(sent)
         stdout, stderr = driver.communicate(timeout=60)

@@ -29,6 +29,7 @@ def test_the_harness_comes_to_the_losses_of_a_plain_loop(
     assert "| ray.init |" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_concurrency_benchmark_compares_with_what_the_search_takes(
     command_of: Callable[..., list[str]], tmp_path: Path
 ) -> None:

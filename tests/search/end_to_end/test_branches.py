@@ -194,6 +194,7 @@ def test_a_branchs_fault_is_its_own_and_each_end_is_recorded_once(
     assert len(ledger.path.read_bytes().splitlines()) == len(ledger.trials) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads")
 def test_a_killed_grid_over_epochs_ends_with_the_bits_of_runs_from_their_start(
     end_when: Run, run_script: Run, search_root: Path

@@ -77,6 +77,7 @@ def test_without_a_terminal_the_screen_is_a_log(
     assert undisturbed.stderr.count(": validation loss ") == 4
 
 
+@pytest.mark.slow  # `samplers/test_study_db.py` kills it anywhere
 def test_a_killed_search_has_a_study_of_what_had_ended(end_when: Run, search_root: Path) -> None:
     folder = folder_of(search_root, "killed")
     words = ("--grid", "lr", "--epochs", "8", "--name", "killed", *SMALL)
@@ -113,7 +114,8 @@ def test_nothing_of_rays_is_left_and_events_and_study_are_there(
 
 
 @pytest.mark.usefixtures("undisturbed")
-@pytest.mark.parametrize("cut", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [False, True])
 def test_packs_leave_the_same_trials_and_curves_also_when_they_were_ended(
     run_script: Run, end_when: Run, search_root: Path, cut: bool
 ) -> None:

@@ -23,6 +23,7 @@ SMALL += ("--tokens-per-epoch", "4096", "--val-tokens", "1024")
 ONE_AT_A_TIME = ("--max-concurrent", "1", "--cpus-per-trial", "1")
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_says_how_to_go_on_and_does_with_the_rungs_of_its_files(
     run_script: Run, end_when: Run, search_root: Path
 ) -> None:

@@ -62,16 +62,10 @@ def program(form: str, folder: Path) -> tuple[list[str], dict[str, str]]:
     return [str(command)], environment
 
 
-@pytest.mark.parametrize(
-    ("form", "to_the_model"),
-    [
-        ("console", False),
-        *(pytest.param(form, True, marks=pytest.mark.slow) for form in ("module", "wheel")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["console", "module", "wheel"])
 def test_from_a_folder_of_the_users_own_to_a_model_by_what_is_printed(
     form: str,
-    to_the_model: bool,
     own_files: Path,
     odd_root: Path,
     tmp_path: Path,
@@ -86,10 +80,8 @@ def test_from_a_folder_of_the_users_own_to_a_model_by_what_is_printed(
     if form != "module":  # Python itself puts the working folder in front for -m
         for shadow in ("statistics", "numpy", "torch"):
             (own_files / f"{shadow}.py").write_text("raise SystemExit('shadow')")
-    name = f"pasted-{form}-{to_the_model}"
+    name = f"pasted-{form}"
     begin = [*words, "run"]
-    if form == "script":
-        begin = [sys.executable, str(CHECKOUT / "search" / "run.py")]
 
     def ended(command: list[str], folder: Path) -> str:
         done = subprocess.run(
@@ -108,8 +100,6 @@ def test_from_a_folder_of_the_users_own_to_a_model_by_what_is_printed(
     config = odd_root / "experiments" / name / "experiment.toml"
     again = ended([*begin, "--config", str(config), "--dry-run"], own_files)
     assert "lr = 0.001, 0.002: 2 trials" in again
-    if not to_the_model:
-        return
     rerun = paste(said, "Rerun")
     assert "the same bits" in rerun
     paste(rerun, "Export")

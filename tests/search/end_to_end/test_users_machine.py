@@ -46,6 +46,7 @@ def user_root(search_root: Path) -> Iterator[Path]:
         yield root
 
 
+@pytest.mark.slow
 def test_a_search_needs_no_home_and_no_reader(
     user_root: Path, command_of: Callable[..., list[str]]
 ) -> None:

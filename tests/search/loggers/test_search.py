@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from minigpt_search.search.records.ledger import Ledger
 
 _NO_NETWORK = """
@@ -14,6 +16,7 @@ def init(**given): raise ConnectionError("no network")
 """
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_without_its_logger(
     run_script: Callable[..., subprocess.CompletedProcess[str]],
     fake_library: Callable[[str, str], None],

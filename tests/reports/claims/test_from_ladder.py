@@ -1,0 +1,186 @@
+"""Claims as ladders of made-up losses expect them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from minigpt_search.data.common.errors import UserError
+from minigpt_search.reports.claims.claims import CLAIMS
+from minigpt_search.reports.claims.from_ladder import (
+    _BETTER,
+    _PERPLEXITIES,
+    _RATES,
+    LIKELY,
+    UNLIKELY,
+    Expected,
+    _even_at,
+    _verdict,
+    expected_claims,
+    ladder_differences,
+)
+from minigpt_search.reports.claims.noise import UNTOLD, Interval
+from minigpt_search.reports.generate import main
+from minigpt_search.reports.page.page import build_page
+from minigpt_search.search.ladder.rounds import ladder_state
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.ladder_spec import LadderSpec, ladder_space, target_on
+from minigpt_search.search.space.presets import PRESETS
+from minigpt_search.search.trials.trial import make_trial
+
+RUNGS = (100_032, 400_000, 1_600_000)
+MakeLadder = Callable[..., Results]
+
+
+@pytest.fixture
+def ladder(build: Any) -> MakeLadder:
+    """`ladder(name, loss, epochs=3, widths=(128,), **fields)`: a ladder below the `full` preset
+    whose trials came to `loss(tokens, width, log of rate over 1e-3)`."""
+
+    def make(
+        name: str,
+        loss: Callable[[float, float, float], float],
+        epochs: int = 3,
+        widths: tuple[int, ...] = (128,),
+        **fields: Any,
+    ) -> Results:
+        base = PRESETS["full"].replace(epochs=epochs, **fields)
+        spec = LadderSpec(rungs=RUNGS, rates=5, warmup_steps=base.train.warmup_steps)
+        corpus = build.manifest()
+        space = ladder_space(target_on(base, spec, corpus), widths, spec)
+        experiment: Experiment = build.plan(name=name, preset="full", space=space, ladder=spec)
+        records: list[Any] = []
+        while due := ladder_state(experiment, records).due:
+            for config, replicate in ((t.config, t.replicate) for t in _trials(experiment, due)):
+                tokens = (config.train.tokens_per_epoch or 0) * epochs
+                at = loss(tokens, config.model.embed_dim, math.log(config.train.lr_peak / 1e-3))
+                cell = {
+                    "tokens_per_epoch": config.train.tokens_per_epoch,
+                    "embed_dim": config.model.embed_dim,
+                    "lr": config.train.lr_peak,
+                }
+                losses = [at + 0.5] * (epochs - 1) + [at]
+                records.append(build.trial(experiment, cell, losses, replicate=replicate))
+        return Results(experiment, build.write(experiment, records))
+
+    return make
+
+
+def _trials(experiment: Experiment, due: Any) -> list[Any]:
+    return [make_trial(experiment, *each) for each in due]
+
+
+def falling(tokens: float, width: float, log_rate: float) -> float:
+    """Losses with a best rate of 2e-3 everywhere: 5.80 nats after 30M tokens, 5.47 after 100M, as
+    the recipe's report has them."""
+    return 3.5 + 2.3 * (tokens / 3e7) ** -0.13 + 0.2 * (log_rate - math.log(2)) ** 2
+
+
+def by_claim(expected: list[Expected]) -> dict[str, Expected]:
+    return {each.claim: each for each in expected}
+
+
+def test_their_words_are_those_of_the_table() -> None:
+    known = {claim.words for claim in CLAIMS}
+    named = {each[0] for each in (*_PERPLEXITIES, *_BETTER)} | {_RATES[0]}
+    assert named <= known and len(named) == 9
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(1.1, 1.9, LIKELY), (0.9, 1.9, UNTOLD), (1.1, 2.1, UNTOLD), (2.1, 3, UNLIKELY)],
+)
+def test_a_verdict_takes_the_whole_interval(low: float, high: float, verdict: str) -> None:
+    assert _verdict(Interval(mean=(low + high) / 2, low=low, high=high), 1.0, 2.0) == verdict
+
+
+def test_a_ladder_of_three_epochs_speaks_of_what_takes_three(ladder: MakeLadder) -> None:
+    results = ladder("three", falling)
+    assert ladder_differences(results) == []
+    found = by_claim(expected_claims([results]))
+    assert set(found) == {"Perplexity 330.39 after 3 epochs", _RATES[0]}
+    rate = found[_RATES[0]]
+    assert rate.verdict == LIKELY and "above 0.00071" in rate.text  # the root of 5e-4 * 1e-3
+    one = found["Perplexity 330.39 after 3 epochs"]
+    prediction = results.ladder_prediction
+    assert prediction is not None
+    low, high = math.exp(prediction.loss.low), math.exp(prediction.loss.high)
+    assert f"[{low:,.0f}, {high:,.0f}]" in one.text
+    assert one.verdict in (LIKELY, UNTOLD) and low < 330 < high
+
+
+def test_what_is_far_away_is_unlikely(ladder: MakeLadder) -> None:
+    def low_rates(tokens: float, width: float, log_rate: float) -> float:
+        return 1 + falling(tokens, width, log_rate + math.log(16))
+
+    found = by_claim(expected_claims([ladder("far", low_rates)]))
+    assert found["Perplexity 330.39 after 3 epochs"].verdict == UNLIKELY
+    assert found[_RATES[0]].verdict == UNLIKELY
+
+
+def test_two_ladders_and_widths_compare_runs(ladder: MakeLadder) -> None:
+    def wider(tokens: float, width: float, log_rate: float) -> float:
+        return falling(tokens, width, log_rate) + 3 * (width / 128) ** -0.8
+
+    three = ladder("three", wider, widths=(64, 128, 256))
+    ten = ladder("ten", falling, epochs=10)
+    found = by_claim(expected_claims([three, ten]))
+    assert {
+        "A width of 256 is better",
+        "Training longer (3 to 10 epochs) improves the model",
+    } <= set(found)
+    assert found["A width of 256 is better"].verdict == LIKELY
+    assert "15 to 20 epochs bring further gains" not in found
+    tokens = found["All 475M tokens bring perplexity to about 120"]
+    assert "297 times the tokens of the largest rung" in tokens.text
+
+
+def test_rungs_that_missed_their_own_predictions_say_nothing(ladder: MakeLadder) -> None:
+    def cliff(tokens: float, width: float, log_rate: float) -> float:
+        moved = -3.0 if tokens > 4e6 else 0.0
+        return falling(tokens, width, log_rate - moved) + (2.0 if tokens > 4e6 else 0.0)
+
+    results = ladder("cliff", cliff)
+    assert results.ladder_prediction is not None
+    [check] = results.ladder_prediction.checks
+    assert not check.rate_held and not check.loss_held
+    assert {each.verdict for each in expected_claims([results])} == {UNTOLD}
+
+
+def test_another_recipe_says_nothing_and_why(ladder: MakeLadder) -> None:
+    results = ladder("small", falling, batch_size=8)
+    assert ladder_differences(results) == ["batch_size 8 instead of 32"]
+    assert expected_claims([results]) == []
+    section = next(s for s in build_page(results).sections if s.title == "The ladder")
+    assert any("batch_size 8 instead of 32" in text for text in section.paragraphs)
+
+
+def test_the_rate_between_two_of_equal_loss_is_where_the_valley_says(ladder: MakeLadder) -> None:
+    prediction = ladder("three", falling).ladder_prediction
+    assert prediction is not None
+    assert _even_at(prediction, 5e-4, 1e-3) == pytest.approx(math.sqrt(5e-7), rel=0.01)
+
+
+def test_the_report_of_claims_has_what_a_ladder_expects(build: Any, ladder: MakeLadder) -> None:
+    build.claims("full")
+    ladder("three", falling)
+    ladder("other", falling, batch_size=8)
+    out = ("--out", str(build.root))
+    main(["claims-full", "--ladder", "three", *out])
+    text = (build.root / "experiments" / "claims-full" / "report" / "report.md").read_text()
+    assert "Predicted from the ladder" in text and text.count("predicted from the ladder: ") == 2
+    for words, said in (
+        (("three", "--ladder", "three"), "goes with a search of --grid claims"),
+        (("claims-full", "--ladder", "claims-full"), "it is no ladder"),
+        (("claims-full", "--ladder", "other"), "batch_size 8 instead of 32"),
+        (("claims-full", "three", "--ladder", "three"), "one experiment"),
+    ):
+        with pytest.raises(UserError, match=said):
+            main([*words, *out])
+    main(["three", *out])
+    page = (build.root / "experiments" / "three" / "report" / "report.md").read_text()
+    assert "as this ladder expects them" in page
