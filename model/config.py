@@ -54,6 +54,10 @@ def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
+MOST_RATE = 1.0
+"""The highest learning rate that is taken."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The shape of a decoder-only transformer (GPT-2's layout)."""
@@ -140,7 +144,10 @@ class TrainConfig:
         ):
             value = getattr(self, name)
             _require(low <= value <= high, f"{name}={value}: give a number from {low} to {high:,}")
-        _require(0 < self.lr_peak <= 1, f"lr={self.lr_peak}: give a rate above 0, at most 1")
+        _require(
+            0 < self.lr_peak <= MOST_RATE,
+            f"lr={self.lr_peak}: give a rate above 0, at most {MOST_RATE:g}",
+        )
         _require(
             (self.warmup_steps is None) != (self.warmup_fraction is None),
             f"warmup_steps={self.warmup_steps} and warmup_fraction={self.warmup_fraction}: "

@@ -167,6 +167,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.checkpoint is None:
         if args.folder.suffix == ".pt":
             raise UserError(f"{args.folder}: looks like a checkpoint; name a new folder after it")
+        if (root / "experiments" / args.folder).is_dir():
+            raise UserError(
+                f"{args.folder}: is an experiment; give a model of its reruns, "
+                f"{root}/experiments/{args.folder}/rerun/TRIAL/final.pt, and a new folder"
+            )
         args.checkpoint = newest_model(root)
         print(f"Model      {args.checkpoint}", file=sys.stderr)
     keep_going()

@@ -197,7 +197,8 @@ Prompt and text together are at most {config.model.seq_len} tokens.
 
 def _recipe(config: RunConfig) -> str:
     model, train = config.to_dict()["model"], config.to_dict()["train"]
-    rows = [f"| `{key}` | {value} |" for key, value in {**model, **train}.items()]
+    given = {key: value for key, value in {**model, **train}.items() if value is not None}
+    rows = [f"| `{key}` | {value} |" for key, value in given.items()]
     return "\n".join(["## Recipe\n", "| Field | Value |", "| --- | --- |", *rows, ""])
 
 

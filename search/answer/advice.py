@@ -11,6 +11,7 @@ import shlex
 from dataclasses import dataclass
 
 from minigpt_search.data.common.formatting import share
+from minigpt_search.model.config import MOST_RATE
 from minigpt_search.model.counting.baselines import BIGRAM
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
@@ -81,10 +82,10 @@ def alarms(results: Results, best: Winner) -> list[str]:
     kind = "grid" if experiment.plan.sampler is None else "range"
     for edge in results.edges:
         end, beyond = ("upper", "above") if edge.upper else ("lower", "below")
-        found.append(
-            f"{edge.axis.name}={edge.axis.show(edge.value)} is at the {end} edge of its {kind}: a "
-            f"better one may lie {beyond} it"
-        )
+        at = f"{edge.axis.name}={edge.axis.show(edge.value)} is at the {end} edge of its {kind}"
+        ends = edge.axis.name == "lr" and edge.upper and edge.value >= MOST_RATE
+        more = ", and no rate above it is taken" if ends else f": a better one may lie {beyond} it"
+        found.append(at + more)
     if (share := warmup_share(best.trial)) > WARMUP_SHARE_LIMIT:
         found.append(f"the warm-up is {share:.0%} of the run, more than {WARMUP_SHARE_LIMIT:.0%}")
     if (turned := overfitting(best.trial)) is not None:
@@ -181,7 +182,8 @@ def _whole_corpus(results: Results, best: Winner, make: Commands) -> list[Step]:
     )
     around = [float(f"{rate * factor:.3g}") for factor in (0.5, 1, 2)]
     walls = [limit for limit in results.limits if limit.axis.name == "lr"]
-    around = [min(1.0, value) for value in around if not any(w.stops(value) for w in walls)]
+    around = [min(MOST_RATE, value) for value in around if not any(w.stops(value) for w in walls)]
+    around = sorted(set(around))
     words = flag_words(AXES["lr"], around)
     words += shlex.split(recipe_words(recipe, part))
     for axis in OFFERED.values():

@@ -32,7 +32,11 @@ from minigpt_search.search.driver.log_reports import LogReports
 from minigpt_search.search.driver.progress import ProgressLine
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
-from minigpt_search.search.driver.tune_tweaks import DropTrialMetrics, FifoWithoutPreemption
+from minigpt_search.search.driver.tune_tweaks import (
+    DropTrialMetrics,
+    FifoWithoutPreemption,
+    count_no_callbacks,
+)
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.loggers.trial_logs import TrialLogs
 from minigpt_search.search.machines.local import LocalMachines
@@ -235,6 +239,7 @@ class Search:
                 callbacks = [early_end, recorder, *shown, DropTrialMetrics(), *noting]
                 tuner = self._make_tuner(trials, alone, here, callbacks, gate)
                 early_end.listen()  # again: `ray.init` puts a handler of its own, which aborts
+                count_no_callbacks()
                 tuner.fit()
         finally:
             early_end.stop_listening()

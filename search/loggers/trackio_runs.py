@@ -7,6 +7,7 @@ Trackio's reference of `trackio.init`.
 from __future__ import annotations
 
 import contextvars
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ class TrackioRuns:
     def __init__(self, destination: Destination, library: Any) -> None:
         self.destination, self.trackio = destination, library
         self.open: dict[str, Any] = {}
+        self.lost: list[str] = []
+        """Warnings of the library's that something could not be kept."""
+        self._show = warnings.showwarning
+        warnings.showwarning = self._heed
         self.last_step: dict[str, int] = {}
 
     def begin(self, trial: LoggedTrial) -> None:
@@ -55,8 +60,18 @@ class TrackioRuns:
 
     def end(self, trial_id: str, status: str, values: dict[str, Any]) -> None:
         run = self.open.pop(trial_id)
-        run.log({"status": status, **values}, step=self.last_step.pop(trial_id, 0))
+        # Without a prefix they would stand before the curves, which are train/ and val/.
+        of_trial = {f"trial/{key}": value for key, value in {"status": status, **values}.items()}
+        run.log(of_trial, step=self.last_step.pop(trial_id, 0))
         run.finish()
+        if self.lost:  # else the trial would count as sent
+            raise OSError(self.lost[0])
+
+    def _heed(self, message: Warning | str, *place: Any, **more: Any) -> None:
+        """Threads of the library's write to its file, and only warn where they can't."""
+        if "could not" in str(message).lower():
+            self.lost.append(str(message))
+        self._show(message, *place, **more)
 
     def close(self) -> None:
         for run in self.open.values():

@@ -177,12 +177,13 @@ class TrialLogs:
 
 
 def _point(kind: str, values: Mapping[str, Any]) -> dict[str, float]:
-    """What a report adds to the curves."""
+    """What a report adds to the curves. Its progress is a mean since the epoch began: beside the
+    losses of single steps it would be a saw."""
     if kind == "progress":
-        return {"train/loss_nats": values["train_loss_nats"]}
+        return {}
     point = {"val/loss_nats": values["val_loss_nats"]}
     if kind == "epoch":
-        point |= {"epoch/train_loss_nats": values["train_loss_nats"], "train/lr": values["lr"]}
+        point |= {"train/loss_nats_of_epoch": values["train_loss_nats"], "train/lr": values["lr"]}
     return point
 
 

@@ -85,6 +85,14 @@ def test_the_command_exports_and_refuses_a_folder_with_content(
         export(make_checkpoint(embed_dim=8), folder, shared_home)
 
 
+def test_an_experiments_name_is_no_folder_for_the_newest_model(
+    tmp_path: Path, run_here: Callable[..., Any]
+) -> None:
+    (tmp_path / "experiments" / "lr-quick").mkdir(parents=True)
+    done = run_here("model/export.py", "lr-quick", "--out", str(tmp_path))
+    done.refused("lr-quick: is an experiment")
+
+
 def test_a_folder_that_can_t_be_made_is_one_line(
     make_checkpoint: MakeCheckpoint,
     shared_home: Path,

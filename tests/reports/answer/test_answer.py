@@ -92,6 +92,17 @@ def test_the_best_at_an_edge_is_an_alarm_with_the_command_that_extends(
     assert set(axes["lr"]) == {*RATES, 4e-3 if upper else 2.5e-4}
 
 
+def test_at_the_highest_rate_there_is_no_other_is_advised(made: Any, read_back: Any) -> None:
+    """Twice a rate of 1 is none."""
+    base = PRESETS["quick"].replace(seed=0)
+    experiment, ledger = made({"lr": (1e-3, 1.0)}, {1e-3: [7.2], 1.0: [7.0]}, base=base)
+    found = answer(Results(experiment, ledger))
+    assert found.alarms[0].endswith("edge of its grid, and no rate above it is taken")
+    whole = next(step.command for step in found.steps if "--preset full" in step.command)
+    assert "--lr 0.5,1.0 " in f"{whole} "
+    read_back(found)
+
+
 def test_a_samplers_range_is_widened_and_it_gets_more_trials(made: Any, read_back: Any) -> None:
     experiment, ledger = made(
         {"lr": (1e-4, 1e-2)}, {9.9e-3: [7.0], 1e-3: [7.1]}, sampler="tpe", samples=2

@@ -139,7 +139,22 @@ def test_trackio_has_a_run_of_each_trial(
     ends = []
     for run in runs:
         assert [e["step"] for e in run["logs"] if "val/loss_nats" in e] == [16, 32]
-        [end] = [entry for entry in run["logs"] if "status" in entry]
-        assert end["status"] == "complete"
-        ends.append(end["val_loss_nats"])
+        [end] = [entry for entry in run["logs"] if "trial/status" in entry]
+        assert end["trial/status"] == "complete"
+        ends.append(end["trial/val_loss_nats"])
     assert sorted(ends) == losses(search_root, "to-trackio")
+
+
+def test_what_trackio_can_t_keep_is_said_and_is_not_sent(
+    run_script: Run, search_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library goes on with a warning."""
+    pytest.importorskip("trackio")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "file" / "trackio"))
+    words = ("--lr", "1e-3,2e-3", "--epochs", "2", *SMALL, "--name", "unkept", "--log", "trackio")
+    done = run_script("search/run.py", *words)
+    assert done.returncode == 0 and done.stderr.count("trackio takes nothing more: ") == 1
+    folder = search_root / "experiments" / "unkept"
+    assert len(Ledger(folder / "ledger.jsonl").complete()) == 2
+    assert not (folder / "loggers" / "trackio.txt").exists()

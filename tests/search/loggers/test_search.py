@@ -25,7 +25,10 @@ def test_a_search_goes_on_without_its_logger(
     fake_library("wandb", _NO_NETWORK)
     words = ("--lr", "1e-3,2e-3", "--corpus", "small", "--embed-dim", "16")
     short = (*words, "--tokens-per-epoch", "4096", "--max-concurrent", "1")
-    done = run_script("search/run.py", *short, "--name", "lost", "--log", "wandb")
+    # Ray imports MLflow by itself, to count callbacks.
+    fake_library("mlflow", 'raise RuntimeError("broken")')
+    done = run_script("search/run.py", *short, "--name", "lost", "--log", "wandb,mlflow")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("wandb takes nothing more: ConnectionError: no network") == 1
+    assert done.stderr.count("mlflow takes nothing more: RuntimeError: broken") == 1
     assert len(Ledger(search_root / "experiments" / "lost" / "ledger.jsonl").complete()) == 2

@@ -16,6 +16,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +81,10 @@ def rate_coverage(
         held_near += (found.near_low or 0) <= near[0] and near[-1] <= (found.near_high or 1e9)
         both += found.low is not None and found.high is not None
     return held / told, held_near / told, both / repeats
+
+
+def _slow(*values: object) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
@@ -172,8 +177,8 @@ def together(
     [
         (4, 2, 0.25, False),
         (4, 8, 1, False),
-        (12, 3, 0.25, False),
-        (12, 3, 1, True),
+        _slow(12, 3, 0.25, False),
+        _slow(12, 3, 1, True),
         (2, 4, 1, True),
     ],
 )
@@ -186,7 +191,7 @@ def test_a_probability_is_as_large_as_it_is_often_right(
     assert found["not_excluded"] >= 0.97 and found["shrunk"] >= 0.91
 
 
-@pytest.mark.parametrize("k", [3, 5, 12])
+@pytest.mark.parametrize("k", [3, _slow(5), _slow(12)])
 def test_the_number_of_the_best_of_equal_ones_is_held(k: int) -> None:
     """Student's interval holds it in 94, 91 and 80 of 100."""
     assert together(k, 8, 0, 300)["shrunk"] >= 0.94
@@ -260,7 +265,13 @@ def test_pairs_find_one_standard_deviation_as_often_as_seeds_agree() -> None:
 
 @pytest.mark.parametrize(
     ("k", "seeds", "tau", "correlation"),
-    [(2, 4, 0.25, 0.5), (4, 2, 0.25, 0.8), (4, 8, 1, 0.5), (4, 3, 0.25, 0), (12, 3, 0.25, 0.8)],
+    [
+        (4, 3, 0.25, 0),
+        _slow(2, 4, 0.25, 0.5),
+        _slow(4, 2, 0.25, 0.8),
+        _slow(4, 8, 1, 0.5),
+        _slow(12, 3, 0.25, 0.8),
+    ],
 )
 def test_a_probability_in_a_paired_design_is_as_large_as_it_is_often_right(
     k: int, seeds: int, tau: float, correlation: float
