@@ -15,7 +15,7 @@ def count_no_callbacks() -> None:
     callbacks for its usage statistics, which are off: MLflow's client takes 4 s, and one that is
     broken would end the search."""
     with suppress(ImportError):  # a release that counts elsewhere
-        usage = importlib.import_module("ray.air._internal.usage")
+        usage: Any = importlib.import_module("ray.air._internal.usage")
         if hasattr(usage, "tag_callbacks"):
             usage.tag_callbacks = lambda callbacks: False
 
