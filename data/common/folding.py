@@ -18,7 +18,8 @@ _COMMAND = re.compile(
 """How a command begins that can be pasted."""
 _SHORT = "  "
 """Before a word for which there is no room below the text's beginning."""
-_WORD = re.compile(r"\s*\S+")
+_WORD = re.compile(r"\s*(?:\S*\d (?:s|ms|min|h|nats|[kMGT]?B)(?![A-Za-z])\S*|\S+)")
+"""A number stays with its unit."""
 _SHELL_WORD = re.compile(r"""\s*(?:'[^']*'|"[^"]*"|[^\s'"])+|\s*\S+""")
 """With what is quoted in one piece: a line break inside would be a part of it."""
 

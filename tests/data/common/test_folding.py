@@ -31,6 +31,13 @@ def test_a_titles_text_goes_on_below_where_it_began() -> None:
     assert fold(f"  lr=0.001: {'word ' * 20}end", 60).split("\n")[1].startswith("  word")
 
 
+def test_a_number_stays_with_its_unit() -> None:
+    line = "  lr=0.001, fresh seed 1: validation loss 10.6045 nats, perplexity 40,315.3, 5.1 s"
+    assert fold(line, 81).endswith("40,315.3,\n  5.1 s")
+    assert fold(line, 57).endswith("10.6045 nats,\n  perplexity 40,315.3, 5.1 s")
+    assert "validation loss\n  10.6045 nats" in fold(line, 50)
+
+
 @pytest.mark.parametrize("columns", [50, 60, 80])
 @pytest.mark.parametrize(
     "before", ["Command    ", "Interrupted; 2 of 4 trials are in the ledger. Go on with: "]
