@@ -37,6 +37,7 @@ from minigpt_search.reports.page.compare_scale import (
     same_tokenizer,
     scale_cautions,
 )
+from minigpt_search.reports.page.ladder_section import equal_cost_section
 from minigpt_search.reports.page.page import Page
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.columns import show
@@ -93,6 +94,7 @@ def compare_page(searches: list[Results]) -> Page:
             ],
         ),
     ]
+    sections.append(equal_cost_section(searches))
     epochs = _of_the_best(searches, "epochs_frame")
     if len(epochs):
         in_nats = scale is NATS
@@ -111,7 +113,7 @@ def compare_page(searches: list[Results]) -> Page:
         begun="",
         summary=text,
         cautions=_cautions(searches),
-        sections=sections,
+        sections=[section for section in sections if section.filled],
     )
 
 

@@ -4,17 +4,22 @@ target."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
+from minigpt_search.data.common.formatting import one_line
+from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.reports.claims.from_ladder import expected_claims, ladder_differences
 from minigpt_search.reports.figures.ladder_plots import ladder_figures
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.ladder.prediction import Prediction
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.ladder_spec import ladder_widths
 
 TITLE = "The ladder"
+EQUAL_COST = "Epochs and widths at equal cost"
 
 
 def ladder_section(results: Results) -> Section:
@@ -111,6 +116,55 @@ def _rungs(found: Prediction) -> pd.DataFrame:
         }
     )
     return pd.DataFrame(rows)
+
+
+def equal_cost_section(searches: Sequence[Results]) -> Section:
+    """What ladders of several epochs or widths expect of the operations that the cheapest of their
+    targets takes. Nothing where one of them is no ladder or has no prediction yet."""
+    predictions = [each.ladder_prediction for each in searches]
+    known = [(r, p) for r, p in zip(searches, predictions, strict=True) if p is not None]
+    if len(known) < len(searches):
+        return Section(title=EQUAL_COST)
+    flop = min(p.rate.tokens * flops_per_token(r.experiment.space.base.model) for r, p in known)
+    rows = []
+    for results, found in known:
+        base = results.experiment.space.base
+        text = results.experiment.corpus.manifest["splits"]["train"]["tokens"]
+        for width in ladder_widths(results.experiment.space):
+            tokens = flop / flops_per_token(base.replace(embed_dim=width).model)
+            loss = found.loss_at(tokens, width)
+            epochs = base.train.epochs
+            notes = [] if tokens <= epochs * text else ["more text than the corpus has"]
+            if not all(check.loss_held for check in found.checks):
+                notes.append("the rungs missed the loss that those below predicted")
+            rows.append(
+                {
+                    "search": one_line(results.experiment.name),
+                    "epochs": epochs,
+                    "width": width,
+                    "run_tokens": tokens,
+                    "beyond": tokens / found.largest,
+                    "lowest_loss": loss.loss,
+                    "lowest_loss_interval": f"{loss.low:.3f} to {loss.high:.3f}",
+                    "notes": "; ".join(notes),
+                }
+            )
+    return Section(
+        title=EQUAL_COST,
+        paragraphs=[
+            f"What each ladder expects of a run of {flop:.2g} FLOP at its best rate, from its "
+            "rungs alone. Tokens are with repeats: more epochs see less text as often more. "
+            "Intervals are 95% ones of one run; those of two ladders have errors of their own."
+        ],
+        tables=[
+            Table(
+                name="equal_cost",
+                caption="Losses to expect for the same number of operations",
+                frame=pd.DataFrame(rows),
+                marked_row=int(pd.DataFrame(rows)["lowest_loss"].argmin()),
+            )
+        ],
+    )
 
 
 def _checks(found: Prediction) -> pd.DataFrame:

@@ -122,6 +122,7 @@ COLUMNS = {
     "best_rate_interval": Column(heading="95% interval", numeric=True),
     "lowest_loss": _number("Lowest loss", "{:.3f}"),
     "lowest_loss_interval": Column(heading="95% interval", numeric=True),
+    "beyond": _number("Times the largest rung", "{:,.3g}"),
     "rate_predicted": Column(heading="Best rate, predicted", numeric=True),
     "rate_found": Column(heading="Found", numeric=True),
     "rate_held": Column(heading="Held", write=yes_no),

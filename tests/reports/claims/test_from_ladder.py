@@ -24,6 +24,8 @@ from minigpt_search.reports.claims.from_ladder import (
 )
 from minigpt_search.reports.claims.noise import UNTOLD, Interval
 from minigpt_search.reports.generate import main
+from minigpt_search.reports.page.compare import compare_page
+from minigpt_search.reports.page.ladder_section import equal_cost_section
 from minigpt_search.reports.page.page import build_page
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment
@@ -137,6 +139,24 @@ def test_two_ladders_and_widths_compare_runs(ladder: MakeLadder) -> None:
     assert "15 to 20 epochs bring further gains" not in found
     tokens = found["All 475M tokens bring perplexity to about 120"]
     assert "297 times the tokens of the largest rung" in tokens.text
+
+
+def test_ladders_are_compared_at_equal_cost(ladder: MakeLadder) -> None:
+    """Fewer epochs of more text are better here by 0.5 nats."""
+    one = ladder("one", lambda t, w, r: falling(t, w, r) - 0.5, epochs=1, warmup_steps=100)
+    three = ladder("three", falling, widths=(64, 128))
+    section = equal_cost_section([one, three])
+    [table] = section.tables
+    frame = table.frame
+    assert list(zip(frame["epochs"], frame["width"], strict=True)) == [(1, 128), (3, 64), (3, 128)]
+    assert frame["run_tokens"].iloc[0] == frame["run_tokens"].iloc[2] < frame["run_tokens"].iloc[1]
+    assert table.marked_row == 0 and frame["notes"].tolist() == ["", "", ""]
+    assert frame["lowest_loss"].iloc[2] - frame["lowest_loss"].iloc[0] == pytest.approx(
+        0.5, abs=0.1
+    )
+    assert "Epochs and widths at equal cost" in [
+        s.title for s in compare_page([one, three]).sections
+    ]
 
 
 def test_rungs_that_missed_their_own_predictions_say_nothing(ladder: MakeLadder) -> None:
