@@ -40,8 +40,6 @@ def sum_losses(
     sum's gradients are written to `grad_x` (N, D) and added to `grad_w` (V, D), and each row's loss
     to `row_losses` (N,), if they are given.
     """
-    if x.is_cuda:
-        keep_sums_exact()
     v = len(weight)
     w = _padded(weight, dtype)  # (W, D)
     total = torch.zeros((), dtype=torch.float64, device=x.device)
@@ -80,7 +78,9 @@ def gives_fp32(dtype: torch.dtype, device: str) -> bool:
 @functools.cache
 def keep_sums_exact() -> None:
     """Have cuBLAS add in fp32 also where it splits a long sum among blocks: torch lets it add the
-    parts in bf16 or fp16 by default."""
+    parts in bf16 or fp16 by default. To be called before anything is compiled or computed: code is
+    compiled anew when this changes, and a run's first step would have other bits than its second.
+    """
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from minigpt_search.model import notes
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import TORCH_TYPES
+from minigpt_search.model.loss.gpu import keep_sums_exact
 from minigpt_search.model.network.dropout import Dropout
 from minigpt_search.model.network.gpt import GPT, Block
 
@@ -41,6 +42,8 @@ def compile_blocks(model: GPT, config: RunConfig, backend: Any = "inductor") -> 
     """
     from torch import _dynamo  # a second and a half, and most processes compile nothing
 
+    if model.head.weight.is_cuda:
+        keep_sums_exact()
     limits = _dynamo.config
     limits.recompile_limit = limits.accumulated_recompile_limit = MOST_SHAPES
     # What can't be traced as a whole is an error here, not a step in pieces.

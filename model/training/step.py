@@ -11,6 +11,7 @@ from torch import Tensor
 from minigpt_search.model.config import TrainConfig
 from minigpt_search.model.hardware.cuda_graph import StepGraph
 from minigpt_search.model.hardware.device import TORCH_TYPES, is_cuda
+from minigpt_search.model.loss.gpu import keep_sums_exact
 from minigpt_search.model.network.dropout import generators
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.optim import make_optimizer, set_lr
@@ -35,6 +36,7 @@ class Step:
         """The part of a step that runs on the device alone, never waiting for it: all but the
         batch's way there and the learning rate."""
         if is_cuda(device):
+            keep_sums_exact()
             self.compute = StepGraph(self._compute, config.batch_size, generators(model))
 
     def __call__(self, tokens: Tensor, targets: Tensor, lr: float) -> None:
