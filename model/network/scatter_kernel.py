@@ -1,8 +1,8 @@
 """Triton kernel of the embedding's gradient: rows added to those of a matrix, without atomics.
 
 A program has one row of the batch and some of its columns. If no row before it is of the same token
-it leads: it adds all rows of that token, in blocks from its own on. So each row of the matrix is
-read and written by one program, and the order of the sum depends on the batch alone.
+it leads: it adds all rows of that token, block by block. So each row of the matrix is read and
+written by one program, and the order of the sum depends on the batch alone.
 
 Shapes: N tokens of a batch, D width, V vocabulary.
 """
@@ -24,8 +24,8 @@ def _kernel(  # type: ignore[no-untyped-def]
     total,
     tokens,
     rows,
-    N,
     D,
+    N: tl.constexpr,
     BLOCK: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
@@ -36,14 +36,14 @@ def _kernel(  # type: ignore[no-untyped-def]
     token = tl.load(tokens + own)
     block = tl.arange(0, BLOCK)
     earlier = tl.zeros([BLOCK], tl.int32)
-    for start in range(0, own, BLOCK):
+    for start in range(0, N, BLOCK):
         at = start + block
         same = tl.load(tokens + at, mask=at < own, other=-1) == token
         earlier += same.to(tl.int32)
     if tl.sum(earlier, axis=0) == 0:
         at_total = total + token * D + columns
         summed = tl.load(at_total, mask=inside, other=0.0)
-        for start in range(own, N, BLOCK):
+        for start in range(0, N, BLOCK):
             at = start + block
             same = tl.load(tokens + at, mask=at < N, other=-1) == token
             if tl.sum(same.to(tl.int32), axis=0) > 0:
@@ -60,5 +60,5 @@ def scatter(total: Tensor, tokens: Tensor, rows: Tensor) -> None:
     if n == 0:
         return
     _kernel[(n, triton.cdiv(d, WIDTH))](
-        total, tokens.contiguous(), rows, n, d, BLOCK=BLOCK, WIDTH=WIDTH
+        total, tokens.contiguous(), rows, d, N=n, BLOCK=BLOCK, WIDTH=WIDTH
     )
