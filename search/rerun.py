@@ -36,7 +36,7 @@ from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus, verify_corpus
 from minigpt_search.model.generate import sample_text
-from minigpt_search.model.hardware.device import best_device, versions
+from minigpt_search.model.hardware.device import best_device, unused_gpus, versions
 from minigpt_search.model.model_card import ModelFacts, write_facts
 from minigpt_search.model.records import COMPLETE, STOPPED, CheckpointRef, EpochRecord
 from minigpt_search.model.scoring.document_losses import losses_by_document
@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             mend = "see its report" if results.complete else "finish it with --resume first"
             raise UserError(f"{folder.name}: {results.why_no_winner}; {mend}")
         if experiment.machine.device == "cuda" and best_device() != "cuda":
-            raise UserError(f"{folder.name} was trained on CUDA, and there is no such device here")
+            why = unused_gpus() or "there is no such device here"
+            raise UserError(f"{folder.name} was trained on CUDA, and {why}")
         _say("verifying the corpus")
         verify_corpus(experiment.corpus_folder(folder))
         corpus = open_corpus(experiment.corpus_folder(folder))

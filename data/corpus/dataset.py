@@ -66,14 +66,21 @@ class SegmentedTextDataset(Dataset[tuple[Tensor, Tensor]]):
         return x[0], y[0]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """The examples at `indices` (B,) as (x, y), each (B, T) int64.
+        """The examples at `indices` (B,) as (x, y), each (B, T) int64: views of `windows`.
 
         Raises:
             IndexError: an index below -len or at or above len.
         """
-        windows = torch.stack([self._window(index) for index in indices.tolist()])  # (B, T + 1)
-        tokens = _unsigned(windows)
+        tokens = self.windows(indices)
         return tokens[:, :-1], tokens[:, 1:]
+
+    def windows(self, indices: Tensor) -> Tensor:
+        """The examples at `indices` (B,) with the token after each, (B, T + 1) int64 in one piece.
+
+        Raises:
+            IndexError: an index below -len or at or above len.
+        """
+        return _unsigned(torch.stack([self._window(index) for index in indices.tolist()]))
 
     def _window(self, index: int) -> Tensor:
         """The T + 1 tokens of one example, a view into the mapped segment, int16 or int32."""

@@ -13,8 +13,9 @@ from torch import Tensor
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
 
 SHARE_OF_FREE_MEMORY = 0.1
-"""A split that takes less than this share of a GPU's free memory is copied there; a larger one
-stays on disk, and each batch goes over. Trials that share a GPU each have a copy."""
+"""A split that takes less than this share of a GPU's free memory, and of what this process may have
+of the GPU, is copied there; a larger one stays on disk, and each batch goes over. Trials that share
+a GPU each have a copy."""
 
 
 class BatchSource(Protocol):
@@ -43,10 +44,13 @@ class MappedBatches:
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The sequences at `indices` (B,), on the CPU, and their targets, on the way to the device:
         (B, T) int64 each."""
-        x, y = self.dataset.batch(indices)
-        if self.device.type == "cuda":  # only pinned memory is copied in the background
-            x, y = x.pin_memory(), y.pin_memory()
-        return x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+        windows = self.dataset.windows(indices)  # (B, T + 1)
+        if self.device.type == "cuda":
+            # Only pinned memory in one piece is copied in the background: a part of the rows would
+            # first be copied to memory that is not pinned.
+            windows = windows.pin_memory()
+        windows = windows.to(self.device, non_blocking=True)
+        return windows[:, :-1], windows[:, 1:]
 
 
 class ResidentBatches:
@@ -70,8 +74,9 @@ class ResidentBatches:
 def batch_source(dataset: SegmentedTextDataset, device: str) -> BatchSource:
     """The fastest source for this device and this size of a split."""
     if torch.device(device).type == "cuda":
-        free, _ = torch.cuda.mem_get_info()
-        if _window_bytes(dataset) < SHARE_OF_FREE_MEMORY * free:
+        free, total = torch.cuda.mem_get_info()
+        own = torch.cuda.get_per_process_memory_fraction() * total
+        if _window_bytes(dataset) < SHARE_OF_FREE_MEMORY * min(free, own):
             return ResidentBatches(dataset, device)
     return MappedBatches(dataset, device)
 
@@ -86,7 +91,5 @@ def _windows(dataset: SegmentedTextDataset, device: str) -> Tensor:
     4,096 of them."""
     made = torch.empty(len(dataset), dataset.seq_len + 1, dtype=torch.int32, device=device)
     for rows in torch.arange(len(dataset)).split(4096):
-        x, y = dataset.batch(rows)
-        windows = torch.cat((x, y[:, -1:]), dim=1).int()
-        made[int(rows[0]) : int(rows[-1]) + 1] = windows.to(device)
+        made[int(rows[0]) : int(rows[-1]) + 1] = dataset.windows(rows).int().to(device)
     return made

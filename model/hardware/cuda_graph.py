@@ -13,9 +13,13 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import torch
 from torch import Tensor
+
+from minigpt_search.model import notes
+from minigpt_search.model.hardware import retirement
 
 WARM_UP_STEPS = 2
 """Steps before the capture: they make the optimizer's state, the libraries' handles and
@@ -30,8 +34,9 @@ class StepGraph:
 
     Smaller batches (an epoch's last) are launched kernel by kernel. All that the function reads and
     writes on the GPU must stay where it is, and it must not wait for the GPU. `generators` are the
-    random streams that it draws from. Whatever keeps it from being captured is a warning, and then
-    each call is launched kernel by kernel, with the same numbers.
+    random streams that it draws from. Whatever keeps it from being captured is noted, and then each
+    call is launched kernel by kernel, with the same numbers; and the process should train no other
+    run, since torch may keep what the capture has allocated.
     """
 
     def __init__(
@@ -66,15 +71,12 @@ class StepGraph:
         try:
             return capture(self.function, self.tokens, self.targets, self.generators)
         except RuntimeError as error:  # torch's for all that CUDA reports, memory included
-            reason = str(error).partition("\n")[0]
+            reason = notes.first_line(error)
             for generator, state in zip(self.generators, states, strict=True):
                 _replace_state(generator, state)
             self.usable = False
-        warnings.warn(
-            f"no CUDA graph, steps are launched kernel by kernel: {reason}",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        notes.note(f"no CUDA graph, steps are launched kernel by kernel: {reason}")
+        retirement.retire("a CUDA graph's memory may be lost to it")
         return lambda: self.function(self.tokens, self.targets)
 
 
@@ -94,7 +96,7 @@ def capture(
 
     Raises RuntimeError if it can't be captured.
     """
-    graph = torch.cuda.CUDAGraph()
+    graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch is about to do it by itself (pytorch#176753)
         for generator in generators:
@@ -103,11 +105,28 @@ def capture(
     current = torch.cuda.current_stream()
     try:
         # A stream of its own: torch's default for all captures is of the first one's GPU.
-        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
+        with torch.cuda.graph(graph, pool=pool, stream=torch.cuda.Stream()):
             function(tokens, targets)
+    except BaseException:
+        graph.reset()
+        _end_allocating_to(pool)
+        raise
     finally:
         torch.cuda.set_stream(current)  # torch leaves its own in place if the capture failed
     return graph.replay
+
+
+def _end_allocating_to(pool: tuple[int, int]) -> None:
+    """Tell torch's allocator that the capture with this pool is over, which up to torch 2.11 a
+    capture that fails does not (pytorch#180395): it would give nothing back while one is under way.
+
+    The pool's own memory is only released with the process, up to 2.13 (pytorch#190348). To
+    release it by hand is not safe: where torch has, the count of its users would fall below 0.
+    """
+    end = getattr(torch._C, "_cuda_endAllocateToPool", None)
+    with suppress(RuntimeError):  # it is over
+        if end is not None:
+            end(torch.cuda.current_device(), pool)
 
 
 def _replace_state(generator: torch.Generator, state: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
@@ -13,11 +14,17 @@ from typing import Any
 import torch
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.machine import usable_cores, usable_memory
+from minigpt_search.model import notes
 from minigpt_search.model.records import Device
 
 TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """torch's types of `model.config.PRECISIONS`."""
+TORCH_TF32, CUBLAS_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE"
+"""Variables that have torch ask for TF32, and cuBLAS take it unasked; NVIDIA's containers set the
+first."""
+DEVICES = Path("/dev")
 
 
 def best_device() -> str:
@@ -57,12 +64,50 @@ def use_device(device: str) -> None:
     if kind != "cuda" or (":" in device and not number.isdecimal()):
         raise UserError(f"device={device}: give cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
-        raise UserError(f"device={device}: torch sees no CUDA device here; use cpu")
+        why = f" ({reason})" if (reason := unused_gpus()) else ""
+        raise UserError(f"device={device}: torch sees no CUDA device here{why}; use cpu")
     if number:
         there = torch.cuda.device_count()
         if int(number) >= there:
             raise UserError(f"device={device}: there are {there} CUDA devices, counted from 0")
         torch.cuda.set_device(int(number))
+    keep_fp32_exact()
+
+
+def keep_fp32_exact() -> None:
+    """Have products of fp32 be of fp32 in this process, whatever its environment says: TF32 rounds
+    their factors to 11 bits, and evaluation is to be the same on every machine. Raises `UserError`
+    where only the environment can do that."""
+    refuse_tf32()
+    asked = os.environ.get(TORCH_TF32, "0") not in ("", "0")
+    if asked or torch.get_float32_matmul_precision() != "highest":
+        torch.set_float32_matmul_precision("highest")
+        by = f"{TORCH_TF32} is" if asked else "products in TF32 are"
+        notes.note(f"{by} overruled: fp32 is exact here")
+
+
+def refuse_tf32() -> None:
+    """Raise `UserError` if cuBLAS is to round what torch gives it, and torch couldn't know."""
+    if os.environ.get(CUBLAS_TF32, "0") not in ("", "0"):
+        raise UserError(
+            f"{CUBLAS_TF32}={os.environ[CUBLAS_TF32]} has cuBLAS round fp32 to TF32, in evaluation "
+            "too: unset it"
+        )
+
+
+def unused_gpus() -> str | None:
+    """Why torch can't use the NVIDIA GPUs of this machine, in a line: a driver that is too old, a
+    torch that is built for CPUs. None if it can, if there are none, and if they are hidden by
+    CUDA_VISIBLE_DEVICES."""
+    there = len(list(DEVICES.glob("nvidia[0-9]*")))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
+    if not there or hidden or torch.cuda.is_available():
+        return None
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:  # torch's two ways to say it
+        return f"{counted(there, 'NVIDIA GPU')} here can't be used: {notes.first_line(error)}"
+    return f"{counted(there, 'NVIDIA GPU')} here can't be used"
 
 
 def describe_device(device: str) -> Device:
@@ -86,13 +131,16 @@ def processor_name() -> str:
 
 def hardware() -> dict[str, Any]:
     """The machine as an experiment keeps it: `processor`, `cores` that this process may use,
-    `memory_gb` (10^9 bytes) that it may fill, and the names of the `gpus`."""
+    `memory_gb` (10^9 bytes) that it may fill, and the names of the `gpus`; where there are some
+    that torch can't use, as `unused_gpus` the reason."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    unused = unused_gpus()
     return {
         "processor": processor_name(),
         "cores": usable_cores(),
         "memory_gb": round(usable_memory() / 1e9, 1),
         "gpus": gpus,
+        **({} if unused is None else {"unused_gpus": unused}),
     }
 
 

@@ -14,6 +14,8 @@ import functools
 import torch
 from torch import Tensor
 
+from minigpt_search.model import notes
+
 CHUNK = 4096
 """Rows at a time; their logits take 412 MB in bf16 at V = 50,257."""
 ALIGNMENT = 64
@@ -50,9 +52,37 @@ def sum_losses(
         if row_losses is not None:
             row_losses[rows] = losses
         if grad_x is not None and grad_w is not None:  # `logits` holds the gradients by now
-            grad_x[rows] = torch.mm(logits, w)
-            grad_w += torch.mm(logits.t(), xc)[:v]
+            grad_x[rows] = _product(logits, w, acc_dtype)
+            grad_w += _product(logits.t(), xc, acc_dtype)[:v]
     return total
+
+
+def _product(a: Tensor, b: Tensor, acc_dtype: torch.dtype) -> Tensor:
+    """a (C, E) times b (E, F), (C, F): in `acc_dtype` where such a product of these types can be
+    had, so that sums over thousands of numbers are not rounded to bf16 or fp16 at the end."""
+    if a.dtype != acc_dtype and gives_fp32(a.dtype, a.device.type):
+        return torch.mm(a, b, out_dtype=acc_dtype)
+    return torch.mm(a, b)
+
+
+@functools.cache
+def gives_fp32(dtype: torch.dtype, device: str) -> bool:
+    """Whether torch multiplies this type with fp32 as its result here: since torch 2.8 on CUDA."""
+    try:
+        one = torch.ones(16, 16, dtype=dtype, device=device)
+        return torch.mm(one, one, out_dtype=torch.float32).dtype == torch.float32
+    except (TypeError, RuntimeError, NotImplementedError):
+        return False
+
+
+@functools.cache
+def keep_sums_exact() -> None:
+    """Have cuBLAS add in fp32 also where it splits a long sum among blocks: torch lets it add the
+    parts in bf16 or fp16 by default. To be called before anything is compiled or computed: code is
+    compiled anew when this changes, and a run's first step would have other bits than its second.
+    """
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
 
 def _padded(weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -85,16 +115,21 @@ def _losses(
     return losses.squeeze(1)
 
 
-@functools.cache
 def triton_runs() -> bool:
     """Whether kernels written in Triton run here: that takes Triton, a C compiler and a GPU that it
     knows."""
+    return triton_fault() is None
+
+
+@functools.cache
+def triton_fault() -> str | None:
+    """Why kernels written in Triton don't run here, in a line; None if they do."""
     try:
         from minigpt_search.model.loss.softmax_kernel import softmax_losses
 
         logits = torch.zeros(1, ALIGNMENT, device="cuda")
         target = torch.zeros(1, dtype=torch.int64, device="cuda")
         softmax_losses(logits, target, ALIGNMENT, gradients=True)
-    except Exception:  # noqa: BLE001 - import, compiler and driver raise many kinds
-        return False
-    return True
+    except Exception as error:  # noqa: BLE001 - import, compiler and driver raise many kinds
+        return notes.first_line(error)
+    return None

@@ -10,15 +10,16 @@ Shapes: B sequences, T tokens, D width.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from minigpt_search.model import notes
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import TORCH_TYPES
+from minigpt_search.model.loss.gpu import keep_sums_exact
 from minigpt_search.model.network.dropout import Dropout
 from minigpt_search.model.network.gpt import GPT, Block
 
@@ -26,6 +27,9 @@ COMPILE_FROM_STEPS = 10_000
 """Expected, not yet measured on a GPU: compiling takes some tens of seconds the first time, a few
 where Inductor's cache on disk has it, and saves part of a millisecond a step. The process' next run
 of the same shape compiles nothing."""
+MOST_SHAPES = 1000
+"""How many a process may compile. By torch's own limit of 8 the ninth that a reused worker meets
+would run uncompiled, without a word."""
 
 Compute = Callable[..., Tensor]
 
@@ -36,7 +40,14 @@ def compile_blocks(model: GPT, config: RunConfig, backend: Any = "inductor") -> 
     It happens now, on made-up numbers: weights, gradients and random streams are not touched. If
     it fails a warning says why, and the model is as it was. Returns whether it is compiled.
     """
-    compute = torch.compile(Block.forward, backend=backend, dynamic=False)
+    from torch import _dynamo  # a second and a half, and most processes compile nothing
+
+    if model.head.weight.is_cuda:
+        keep_sums_exact()
+    limits = _dynamo.config
+    limits.recompile_limit = limits.accumulated_recompile_limit = MOST_SHAPES
+    # What can't be traced as a whole is an error here, not a step in pieces.
+    compute = torch.compile(Block.forward, backend=backend, dynamic=False, fullgraph=True)
     shape = (config.train.batch_size, config.model.seq_len, config.model.embed_dim)
     x = torch.zeros(shape, device=model.head.weight.device, requires_grad=True)
     dtype = TORCH_TYPES[config.train.precision]
@@ -52,8 +63,7 @@ def compile_blocks(model: GPT, config: RunConfig, backend: Any = "inductor") -> 
                 y = compute(block, x, drawn)
             torch.autograd.grad(y.sum(), x)
     except Exception as error:  # noqa: BLE001 - Dynamo, Inductor and Triton raise many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        warnings.warn(f"blocks are not compiled: {reason}", RuntimeWarning, stacklevel=2)
+        notes.note(f"blocks are not compiled: {notes.first_line(error)}")
         return False
     for block in blocks:
         block.forward = functools.partial(  # type: ignore[method-assign]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from minigpt_search.model.config import ModelConfig
 from minigpt_search.model.loss.cross_entropy import linear_cross_entropy, row_cross_entropies
-from minigpt_search.model.network import mup
+from minigpt_search.model.network import embedding, mup
 from minigpt_search.model.network.dropout import Dropout
 
 INIT_STD = 0.02
@@ -129,15 +129,30 @@ class GPT(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """The head's input for tokens (B, T), T ≤ seq_len: hidden states (B, T, D) after the final
         norm, under muP divided by `width_ratio`."""
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
-        # A tied head's gradient is dense; the embedding's few rows are added to it in place, where
-        # a dense gradient of the embedding would be another matrix of V x D to fill and add.
-        sparse = self.config.tie_head and not tokens.is_cuda
-        embedded = F.embedding(tokens, self.token_embedding.weight, sparse=sparse)
-        x = self.dropout(embedded + self.position_embedding(positions))
+        return self._hidden_and_head(tokens)[0]
+
+    def _hidden_and_head(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` gives, and the head's matrix (V, D) as `embed` has it."""
+        embedded, head = self.embed(tokens, sparse=self.config.tie_head)
+        positions = self.position_embedding.weight[: tokens.shape[1]]  # (T, D)
+        x = self.dropout(embedded + positions)
         for block in self.blocks:
             x = block(x)
-        return self.for_head(self.norm(x))
+        return self.for_head(self.norm(x)), head
+
+    def embed(self, tokens: Tensor, *, sparse: bool = False) -> tuple[Tensor, Tensor]:
+        """The embeddings of tokens (B, T), (B, T, D), and the head's matrix (V, D) for the loss of
+        the same tokens: on a GPU the embedding's gradient is added to the one that it gets there.
+
+        With `sparse` the embedding's gradient on a CPU is sparse: a tied head's is dense, and its
+        few rows are added to that in place, where a dense one would be another matrix of V x D to
+        fill and add.
+        """
+        weight = self.token_embedding.weight
+        if not embedding.is_needed(tokens):
+            return F.embedding(tokens, weight, sparse=sparse), self.head.weight
+        rows, handed_on = embedding.look_up(tokens, weight)
+        return rows, handed_on if self.config.tie_head else self.head.weight
 
     def for_head(self, x: Tensor) -> Tensor:
         """The final norm's output, of any shape, times muP's multiplier of the head."""
@@ -153,9 +168,9 @@ class GPT(nn.Module):
         `dtype` is the type of the matrix products: bf16 or fp16 run the blocks under autocast.
         """
         with torch.autocast(tokens.device.type, dtype=dtype, enabled=dtype.itemsize < 4):
-            hidden = self.forward(tokens)
+            hidden, head = self._hidden_and_head(tokens)
         rows = hidden.flatten(0, 1)  # (B·T, D)
-        return linear_cross_entropy(rows, self.head.weight, targets.flatten(), dtype=dtype)
+        return linear_cross_entropy(rows, head, targets.flatten(), dtype=dtype)
 
     def token_losses(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """`loss` in fp32, to the bit, and each token's cross-entropy in nats, (B, T); without

@@ -53,13 +53,18 @@ class PackedGPT(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The members' hidden states (K, B·T, D) of tokens (K, B, T), each as of `GPT.forward`."""
+        return self._hidden_and_heads(tokens)[0]
+
+    def _hidden_and_heads(self, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What `forward` gives, and each member's head (V, D) as `GPT.embed` has it."""
         k, _, t = tokens.shape
-        of_members = zip(self.members, tokens, strict=True)
-        embedded = torch.stack([m.token_embedding(own) for m, own in of_members])
+        pairs = [m.embed(own) for m, own in zip(self.members, tokens, strict=True)]
+        embedded = torch.stack([rows for rows, _ in pairs])
         x = self.dropout((embedded + self.position_embedding(t)).flatten(0, 1))  # (K·B, T, D)
         for block in self.blocks:
             x = block(x)
-        return self.members[0].for_head(self.norm(x)).view(k, -1, x.shape[2])
+        hidden = self.members[0].for_head(self.norm(x)).view(k, -1, x.shape[2])
+        return hidden, [head for _, head in pairs]
 
     def losses(
         self, tokens: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32
@@ -67,10 +72,10 @@ class PackedGPT(nn.Module):
         """Each member's mean cross-entropy a token in nats, as `GPT.loss`; tokens and targets
         (K, B, T)."""
         with torch.autocast(tokens.device.type, dtype=dtype, enabled=dtype.itemsize < 4):
-            hidden = self.forward(tokens)
+            hidden, heads = self._hidden_and_heads(tokens)
         return [
-            linear_cross_entropy(rows, m.head.weight, own.flatten(), dtype=dtype)
-            for m, rows, own in zip(self.members, hidden.unbind(0), targets, strict=True)
+            linear_cross_entropy(rows, head, own.flatten(), dtype=dtype)
+            for head, rows, own in zip(heads, hidden.unbind(0), targets, strict=True)
         ]
 
     def clear_gradients(self) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.model import notes
 from minigpt_search.model.batching.order import epoch_order, spread_evenly
 from minigpt_search.model.batching.source import batch_source
 from minigpt_search.model.config import RunConfig
@@ -19,6 +20,7 @@ from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_de
 from minigpt_search.model.loss.gpu import triton_runs
 from minigpt_search.model.network.compiled import COMPILE_FROM_STEPS, compile_blocks
 from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.network.lacks import note_lacks
 from minigpt_search.model.records import CheckpointRef, DocumentLosses, EpochRecord, RungRecord
 from minigpt_search.model.run_length import check_validation, run_length
 from minigpt_search.model.scoring.document_losses import losses_by_document
@@ -78,6 +80,8 @@ class Run:
         self.config, self.corpus, self.device, self.hooks = config, corpus, device, hooks
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every_seconds = checkpoint_every_seconds
+        self.notes = notes.kept()
+        """What it goes without, also from later on."""
         self.train_set = corpus.dataset("train", config.model.seq_len)
         self.val_set = corpus.dataset("val", config.model.seq_len)
         check_validation(len(self.val_set), config.model.seq_len)
@@ -88,6 +92,7 @@ class Run:
         use_device(device)
         if is_cuda(device):  # a reused process has a peak of the trial before
             torch.cuda.reset_peak_memory_stats()
+            note_lacks(config)
         self.batches = batch_source(self.train_set, device)
         # Weights are drawn on the CPU, so that every device begins with the same; dropout draws
         # from a stream of its own, which a checkpoint can hold.

@@ -70,10 +70,10 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     muP the blocks' matrices are a third group, with a learning rate and a decay of their own.
 
     On a GPU the learning rate is a tensor there, since a CUDA graph can't be given a new number at
-    each replay; but not with fp16, whose gradient scaler has no graph.
+    each replay.
     """
     device = next(model.parameters()).device
-    capturable = device.type == "cuda" and config.precision != "fp16"
+    capturable = device.type == "cuda"
     groups: list[dict[str, Any]] = [
         {"params": [p for p in model.parameters() if p.dim() >= 2], "lr_factor": 1.0},
         {

@@ -33,7 +33,7 @@ class PackedStep:
         first = self.steps[0]
         self.compute: Callable[[Tensor, Tensor], None] = self._compute
         """The step on the device, tokens and targets (K, B, T): it never waits for the device."""
-        if is_cuda(first.device) and not first.scaler.is_enabled():
+        if is_cuda(first.device):
             streams = {stream for step in steps for stream in generators(step.model)}
             self.compute = StepGraph(self._compute, first.config.batch_size, streams)
 
@@ -53,8 +53,7 @@ class PackedStep:
         """The step on tokens and targets (K, B, T), all in place."""
         losses = self.model.losses(x, y, TORCH_TYPES[self.steps[0].config.precision])
         self.model.clear_gradients()
-        scaled = [s.scaler.scale(loss) for s, loss in zip(self.steps, losses, strict=True)]
-        torch.autograd.backward(scaled)
+        torch.autograd.backward([s.scaled(own) for s, own in zip(self.steps, losses, strict=True)])
         self.model.share_gradients()
         for step, loss in zip(self.steps, losses, strict=True):
             step.update(loss.detach(), x.shape[1])

@@ -11,6 +11,7 @@ from torch import Tensor
 from minigpt_search.model.config import TrainConfig
 from minigpt_search.model.hardware.cuda_graph import StepGraph
 from minigpt_search.model.hardware.device import TORCH_TYPES, is_cuda
+from minigpt_search.model.loss.gpu import keep_sums_exact
 from minigpt_search.model.network.dropout import generators
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.optim import make_optimizer, set_lr
@@ -21,8 +22,8 @@ class Step:
     """Trains a model by one batch a call.
 
     On a GPU most calls are replays of a CUDA graph, so that the model must have its dropout's
-    generator by now. With fp16 there is no graph: its gradient scaler looks at the gradients to
-    decide whether a step is taken.
+    generator by now. With fp16 the graph holds the gradient scaler too: it decides on the device
+    whether a step is taken, and has made its tensors before, in the first step of the warm-up.
     """
 
     def __init__(self, model: GPT, config: TrainConfig, device: str) -> None:
@@ -34,7 +35,8 @@ class Step:
         self.compute: Callable[[Tensor, Tensor], None] = self._compute
         """The part of a step that runs on the device alone, never waiting for it: all but the
         batch's way there and the learning rate."""
-        if is_cuda(device) and not scaled:
+        if is_cuda(device):
+            keep_sums_exact()
             self.compute = StepGraph(self._compute, config.batch_size, generators(model))
 
     def __call__(self, tokens: Tensor, targets: Tensor, lr: float) -> None:
@@ -48,8 +50,15 @@ class Step:
         """The step on tokens and targets (B, T) on the device, all in place."""
         loss = self.model.loss(tokens, targets, TORCH_TYPES[self.config.precision])
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaled(loss).backward()
         self.update(loss.detach(), len(tokens))
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """The loss times fp16's factor, for a backward pass; else as it is."""
+        if self.scaler.is_enabled():
+            # A step whose capture failed half-way would count as one under way.
+            self.scaler._per_optimizer_states.clear()
+        return self.scaler.scale(loss)
 
     def update(self, loss: Tensor, n: int) -> None:
         """Do what follows a backward pass over `n` sequences of this mean loss, a scalar: clip the

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.model import notes
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import describe_device
 from minigpt_search.model.records import (
@@ -72,6 +73,8 @@ class TrainResult:
     train_eval_loss_nats: float | None = None
     """The loss on text that it trained on, scored at the end without dropout
     (`model/scoring/training_windows.py`); None where that was not asked for."""
+    notes: tuple[str, ...] = ()
+    """What it went without (`model/notes.py`)."""
 
 
 def train(
@@ -93,6 +96,7 @@ def train(
     the run (status `stopped`); it leaves all numbers as they are without, as does `score_training`,
     which scores some of the training text at the end.
     """
+    notes.begin()
     where = corpus, device, checkpoint_dir, checkpoint_every_seconds
     run = Run(config, *where, hooks or Hooks(), rungs=rungs)
     status, error = COMPLETE, None
@@ -124,6 +128,7 @@ def train_packed(
     """
     if len({config.shape() for config in configs}) != 1:
         raise ValueError("only runs that differ in rate, weight decay and seed can be packed")
+    notes.begin()
     runs = [
         Run(config, corpus, device, folder, checkpoint_every_seconds, own, packed=True)
         for config, folder, own in zip(
@@ -167,4 +172,5 @@ def result_of(
         curve=run.state.curve.record(),
         val_documents=run.val_documents if status == COMPLETE else None,
         train_eval_loss_nats=train_loss,
+        notes=tuple(run.notes),
     )

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from minigpt_search.data.corpus.corpus import Corpus
+from minigpt_search.model import notes
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, DIVERGED
 from minigpt_search.model.run_length import run_length
@@ -60,6 +61,7 @@ def train_branches(
         raise ValueError("only runs that differ in epochs alone, under wsd, share a trunk")
     *shorter, longest = sorted(range(len(configs)), key=lambda n: configs[n].train.epochs)
     every = checkpoint_every_seconds
+    notes.begin()
     trunk = Run(configs[longest], corpus, device, checkpoint_dirs[longest], every, hooks[longest])
     error: str | None = None
     for number in shorter:
@@ -85,6 +87,7 @@ def train_branches(
             ),
         )
         trunk.restart_clock()  # it waited while the branch was trained
+        notes.begin(trunk.notes)
     try:
         while error is None and not trunk.done:
             trunk.train_epoch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,8 +106,9 @@ def _batch(experiment: Experiment) -> str:
 
 
 def provenance(experiment: Experiment, trials: Sequence[TrialRecord] = ()) -> pd.DataFrame:
-    """What is needed to run it again: command, machine, versions, commit, corpus; and the threads
-    of these `trials`, in the order they ended, where not all had the same."""
+    """What is needed to run it again: command, machine, versions, commit, corpus; the threads of
+    these `trials`, in the order they ended, where not all had the same; and what they went
+    without."""
     machine, hardware = experiment.machine, experiment.machine.hardware
     processor = f"{hardware.get('processor', 'unknown')}, {hardware.get('cores', 'unknown')} cores"
     gpus = f"{machine.gpus_per_trial:g} GPU" if machine.device == "cuda" else "no GPU"
@@ -123,12 +125,22 @@ def provenance(experiment: Experiment, trials: Sequence[TrialRecord] = ()) -> pd
         f"{counted(machine.threads_per_trial, 'thread')} and {gpus} each"
         + (" at the end" if threads else ""),
         **threads,
+        **_lacks(hardware, trials),
         **_limit(experiment),
         "Versions": _plain(experiment.provenance.versions),
         "Commit": experiment.provenance.git_commit or "unknown (not a checkout)",
         "Corpus": f"{experiment.corpus.name}, SHA-256 {experiment.corpus.content_hash}",
     }
     return _settings(rows)
+
+
+def _lacks(hardware: Mapping[str, Any], trials: Sequence[TrialRecord]) -> dict[str, str]:
+    """A row where a GPU couldn't be used, or not as it should."""
+    noted = Counter(note for trial in trials for note in trial.notes)
+    texts = [f"{note} ({counted(n, 'trial')})" for note, n in noted.items()]
+    if "unused_gpus" in hardware:
+        texts.insert(0, str(hardware["unused_gpus"]))
+    return {"Went without": "; ".join(map(one_line, texts))} if texts else {}
 
 
 def _threads(experiment: Experiment, trials: Sequence[TrialRecord]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.errors import UserError, one_line
 from minigpt_search.data.common.formatting import duration
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.config import RunConfig
@@ -123,8 +123,11 @@ def _check(
 def _head(
     args: argparse.Namespace, experiment: Experiment, corpus: Corpus | None, root: Path
 ) -> list[str]:
-    """The preset and why, and what is taken from other experiments."""
+    """The preset and why, and what is taken from other experiments; first of all GPUs that can't
+    be used, unless none are wanted."""
     lines = [f"Preset     {experiment.preset}: {_why_preset(args, experiment)}"]
+    if args.device is None and (unused := experiment.machine.hardware.get("unused_gpus")):
+        lines.insert(0, f"Warning    {one_line(unused)}")
     if experiment.reuse.extends is not None and corpus is not None:
         lines.append(extension_line(root, experiment))
     if experiment.reuse.warm_starts and corpus is not None:

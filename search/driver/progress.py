@@ -136,7 +136,7 @@ class ProgressLine(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         labels = "; ".join(self._label(t) for t in trials_of(self.experiment, trial.config))
-        self.screen.say(f"{labels}: its process was lost, it is started again")
+        self.screen.say(f"{labels}: its process has ended, another goes on with it")
 
     def _end(self, tune_trial: Any) -> None:
         for trial in trials_of(self.experiment, tune_trial.config):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from ray import tune
+from tqdm import tqdm
 
 from minigpt_search.model.records import FAILED
 from minigpt_search.search.driver.disk_limit import DiskLimit
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger import Ledger, TrialRecord
 from minigpt_search.search.records.trial_folder import (
     clean,
     read_outcome,
@@ -33,6 +35,7 @@ class Recorder(tune.Callback):
         self.mirror = mirror or Mirror()
         self.disk = DiskLimit(experiment, folder, ledger)
         self.reported = ReportedTrials(experiment)
+        self.said = {note for record in ledger.trials for note in record.notes}
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
@@ -72,8 +75,17 @@ class Recorder(tune.Callback):
         known = record == self.ledger.newest(record.trial_id)
         if not self.ledger.has_ended(record.trial_id) and not known:
             self.ledger.append(record)
+            self._say(record)
         if record.status != FAILED:  # a failed one may go on from its checkpoint
             clean(folder)
+
+    def _say(self, record: TrialRecord) -> None:
+        """Say what a trial went without, unless one before it did: its worker's words go to a file
+        that nobody reads."""
+        for note in record.notes:
+            if note not in self.said:
+                self.said.add(note)
+                tqdm.write(f"  {record.trial_id}: {note}", file=sys.stderr)
 
 
 def collect_outcomes(folder: Path, ledger: Ledger) -> None:

@@ -20,6 +20,9 @@ WORKER_VARIABLES = {
     "MALLOC_ARENA_MAX": "1",
     # A task without a GPU of its own sees all; and it silences a notice of a coming change.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Inductor would start a process for each core, 32 at most, in each trial's; a block's dozen
+    # kernels take seconds without.
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
 }
 _OF_A_RAY_OF_OUR_OWN = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on loopback only
@@ -48,6 +51,7 @@ def prepare_environment(threads_per_trial: int) -> None:
     os.environ.update(_OF_TUNE | WORKER_VARIABLES | _OF_A_RAY_OF_OUR_OWN)
     # Ray gives a worker one thread; with all cores' threads, two trials would fight for them.
     os.environ["OMP_NUM_THREADS"] = str(threads_per_trial)
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = str(threads_per_trial)
     # Workers import this project from where the driver did.
     paths = [str(package_folder().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)

@@ -16,7 +16,12 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.machine import usable_cores
-from minigpt_search.model.hardware.device import best_device, best_precision, hardware
+from minigpt_search.model.hardware.device import (
+    best_device,
+    best_precision,
+    hardware,
+    refuse_tf32,
+)
 from minigpt_search.search.records.experiment import Experiment
 
 P = ParamSpec("P")
@@ -97,15 +102,34 @@ class Machines(ABC):
             "memory_gb": round(sum(one["memory_gb"] for one in each), 1),
             "gpus": [gpu for one in each for gpu in one["gpus"]],
             "nodes": len(each),
+            **({"unused_gpus": self.unused_gpus} if self.unused_gpus else {}),
         }
 
+    @property
+    def unused_gpus(self) -> str:
+        """Why there are GPUs that torch can't use; empty if there are none."""
+        return "; ".join(
+            dict.fromkeys(
+                node.hardware["unused_gpus"]
+                for node in self.nodes
+                if "unused_gpus" in node.hardware
+            )
+        )
+
     def device(self, wanted: str | None) -> str:
-        """The wanted device, or the best there is. Raises `UserError` if it is not there."""
+        """The wanted device, or the best there is. Raises `UserError` if it is not there, and if
+        this machine's environment makes it inexact."""
         best = "cuda" if any(node.device == "cuda" for node in self.nodes) else "cpu"
         if wanted == "cuda" and best != "cuda":
             where = "here" if self.address is None else "on the cluster's nodes"
-            raise UserError(f"--device cuda: torch sees no CUDA device {where}; use --device cpu")
-        return wanted or best
+            why = f" ({self.unused_gpus})" if self.unused_gpus else ""
+            raise UserError(
+                f"--device cuda: torch sees no CUDA device {where}{why}; use --device cpu"
+            )
+        chosen = wanted or best
+        if chosen == "cuda" and self.address is None:
+            refuse_tf32()
+        return chosen
 
     def precision(self, device: str) -> str:
         """The best that all machines with this device have."""

@@ -117,9 +117,7 @@ def _windows(dataset: SegmentedTextDataset, indices: Tensor) -> np.ndarray:
     """The windows at `indices` (N,) of a split: (N, T + 1) int64."""
     made = np.empty((len(indices), dataset.seq_len + 1), np.int64)
     for start, rows in zip(range(0, len(indices), 4096), indices.split(4096), strict=True):
-        x, y = dataset.batch(rows)
-        made[start : start + len(rows), :-1] = x.numpy()
-        made[start : start + len(rows), -1] = y[:, -1].numpy()
+        made[start : start + len(rows)] = dataset.windows(rows).numpy()
     return made
 
 

@@ -95,6 +95,9 @@ class TrialRecord:
     curve: TrialCurve | None = None
     """Its points by step; None in a record of before curves were kept, and of a trial that
     failed."""
+    notes: tuple[str, ...] = ()
+    """What it went without (`model/notes.py`), a line each; none in a record of before they were
+    kept, and of a trial that failed."""
 
     @property
     def is_out_of_memory(self) -> bool:

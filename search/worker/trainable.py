@@ -22,6 +22,7 @@ from ray import tune
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus
 from minigpt_search.model.config import ModelConfig, RunConfig
 from minigpt_search.model.hardware.device import describe_device, versions
+from minigpt_search.model.hardware.retirement import Retired, retires
 from minigpt_search.model.records import FAILED, STOPPED, CheckpointRef, Timing
 from minigpt_search.model.training.train import Hooks, TrainResult, train, train_packed
 from minigpt_search.model.training.trunk import share_trunk, train_branches
@@ -90,6 +91,9 @@ def run_trials(
         no_storage = {OBJECTIVE: uniform, "kind": "end", "status": NO_STORAGE, "error": str(error)}
         tune.report(no_storage)
         return
+    if (reason := retires()) is not None:
+        # All is written: Tune ends this process, and the next one reports it.
+        raise Retired(reason)
     tune.report(last_report([record for record in ends if record is not None]))
 
 
@@ -263,4 +267,5 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
         curve=result.curve if result else None,
         val_documents=result.val_documents if result else None,
         train_eval_loss_nats=result.train_eval_loss_nats if result else None,
+        notes=result.notes if result else (),
     )

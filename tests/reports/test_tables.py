@@ -241,3 +241,19 @@ def test_threads_are_told_where_a_resume_changed_them(build: Any) -> None:
     assert changed is not None and "trials 1 to 3 with 2, trial 4 with 1; the last bits" in changed
     cut = row(1, 1, of_last=(2, 1))
     assert cut is not None and "trial 1 with 1, trial 2 with 2, then 1" in cut
+
+
+def test_what_trials_went_without_is_told_with_how_many_did(build: Any) -> None:
+    experiment = build.plan({"lr": (1e-4, 3e-4)})
+    trials = [build.trial(experiment, {"lr": lr}, (8.0,) * 3) for lr in (1e-4, 3e-4)]
+
+    def row() -> str | None:
+        rows = setup_tables.provenance(experiment, trials).itertuples(index=False, name=None)
+        return dict(rows).get("Went without")
+
+    assert row() is None
+    trials[0] = dataclasses.replace(trials[0], notes=("no CUDA graph: why", "no kernel"))
+    trials[1] = dataclasses.replace(trials[1], notes=("no kernel",))
+    assert row() == "no CUDA graph: why (1 trial); no kernel (2 trials)"
+    experiment.machine.hardware["unused_gpus"] = "1 NVIDIA GPU here can't be used"
+    assert (row() or "").startswith("1 NVIDIA GPU here can't be used; no CUDA graph")

@@ -44,15 +44,49 @@ def test_an_epoch_of_batches_is_the_data_set_s(
             assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize(("free", "expected"), [(10**6, "resident"), (10**4, "mapped")])
+@pytest.mark.parametrize(
+    ("free", "share", "expected"),
+    [(10**6, 1.0, "resident"), (10**4, 1.0, "mapped"), (10**6, 1e-5, "mapped")],
+)
 def test_a_gpu_gets_the_split_if_it_takes_a_small_share_of_its_memory(
-    monkeypatch: pytest.MonkeyPatch, dataset: SegmentedTextDataset, free: int, expected: str
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: SegmentedTextDataset,
+    free: int,
+    share: float,
+    expected: str,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 10**9))
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda: share)
     monkeypatch.setattr(batch_source, "ResidentBatches", lambda *args: "resident")
     monkeypatch.setattr(batch_source, "MappedBatches", lambda *args: "mapped")
     assert len(dataset) * 9 * 4 == 1260  # int32 windows
     assert choose(dataset, "cuda") == choose(dataset, "cuda:1") == expected
+
+
+def test_a_batch_goes_to_a_gpu_in_one_piece_from_pinned_memory(
+    monkeypatch: pytest.MonkeyPatch, dataset: SegmentedTextDataset
+) -> None:
+    pinned: list[torch.Tensor] = []
+    sent: list[bool] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor)
+        return tensor
+
+    def to(tensor: torch.Tensor, device: torch.device, non_blocking: bool) -> torch.Tensor:
+        assert device.type == "cuda" and non_blocking
+        sent.append(tensor is pinned[-1])
+        return tensor
+
+    source = MappedBatches(dataset, "cuda")
+    windows = dataset.windows(torch.arange(4))
+    monkeypatch.setattr(dataset, "windows", lambda indices: windows)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    x, y = source.batch(torch.arange(4))
+    assert [t.shape for t in pinned] == [(4, 9)] and sent == [True]
+    assert pinned[0].is_contiguous()
+    assert torch.equal(x, windows[:, :-1]) and torch.equal(y, windows[:, 1:])
 
 
 def test_a_cpu_reads_the_memory_map(dataset: SegmentedTextDataset) -> None:

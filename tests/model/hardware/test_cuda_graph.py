@@ -6,18 +6,28 @@ What needs a GPU is in `test_gpu.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from minigpt_search.model import notes
 from minigpt_search.model.config import RunConfig
-from minigpt_search.model.hardware import cuda_graph
+from minigpt_search.model.hardware import cuda_graph, retirement
 from minigpt_search.model.hardware.cuda_graph import WARM_UP_STEPS, StepGraph
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.step import Step
 
 Function = Callable[[Tensor, Tensor], None]
+
+
+@pytest.fixture(autouse=True)
+def in_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What retires this process is forgotten after a test."""
+    monkeypatch.setattr(retirement, "_reasons", [])
 
 
 class FakeCapture:
@@ -95,11 +105,97 @@ def test_what_can_t_be_captured_runs_with_the_same_numbers_and_one_warning(
 ) -> None:
     fake = FakeCapture(monkeypatch, "operation not permitted when stream is capturing\nmore")
     sizes = [8] * 5 + [3, 8]
+    notes.begin()
     with pytest.warns(RuntimeWarning, match="no CUDA graph.*capturing$") as warned:
         ours = train(graphed(make_step(tiny)), sizes)
-    assert len(warned) == 1
+    assert len(warned) == 1 and notes.kept() == [str(warned[0].message)]
+    assert retirement.retires() is not None
     assert fake.calls == ["warm-up", "warm-up", "capture"]
     assert_same(ours, train(make_step(tiny), sizes))
+
+
+def test_fp16_is_replayed_too(tiny: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gradient scaler has made its tensors in the warm-up, and decides without the host."""
+    config = tiny.replace(precision="fp16")
+    fake = FakeCapture(monkeypatch)
+    sizes = [3, 8, 8, 8, 8, 3, 8]
+    assert_same(train(graphed(make_step(config)), sizes), train(make_step(config), sizes))
+    assert fake.calls == ["warm-up"] * 2 + ["capture"] + ["replay"] * 3
+
+
+class Waits(TorchDispatchMode):
+    """Refuses what reads a tensor's number on the host."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_step_reads_a_number_on_the_host(tiny: RunConfig) -> None:
+    """But for the head's on a CPU, which looks whether its sums overflowed, and its optimizer."""
+    step = make_step(tiny.replace(precision="fp16"))
+    train(step, [8])
+    loss = step.model.loss(torch.zeros(8, 8).long(), torch.ones(8, 8).long(), torch.float16)
+    with Waits():
+        step.optimizer.zero_grad(set_to_none=True)
+        step.scaled(loss).backward()
+        step.scaler.unscale_(step.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(step.model.parameters(), 1.0)
+        step.sums.add(loss.detach(), norm, 8)
+
+
+def test_fp16_goes_on_after_a_capture_that_failed_half_way(
+    tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.replace(precision="fp16")
+    FakeCapture(monkeypatch)
+    ours = graphed(make_step(config))
+
+    def fail_half_way(function: Function, x: Tensor, y: Tensor, streams: object) -> None:
+        ours.scaler.unscale_(ours.optimizer)  # as far as it came
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(cuda_graph, "capture", fail_half_way)
+    sizes = [8] * 4
+    with pytest.warns(RuntimeWarning, match="no CUDA graph"):
+        assert_same(train(ours, sizes), train(make_step(config), sizes))
+
+
+class FakeCuda:
+    """torch's calls around a capture, noted; it fails in the function or at its end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[Any] = []
+        graph = type("Graph", (), {"reset": lambda _: self.calls.append("reset")})
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", graph)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 7))
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: "current")
+        monkeypatch.setattr(torch.cuda, "set_stream", lambda s: self.calls.append(f"to {s}"))
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: "own")
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+        monkeypatch.setattr(torch.cuda, "graph", self.graph)
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", self.end, raising=False)
+
+    @contextmanager
+    def graph(self, graph: Any, pool: Any, stream: Any) -> Any:
+        self.calls.append(("pool", pool))
+        yield
+        raise RuntimeError("capture invalidated")
+
+    def end(self, device: int, pool: Any) -> None:
+        self.calls.append(("end", device, pool))
+        raise RuntimeError("endAllocatePool: not currently recording to mempool_id")  # torch has
+
+
+def test_a_capture_that_fails_ends_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCuda(monkeypatch)
+    x = torch.zeros(1)
+    with pytest.raises(RuntimeError, match="capture invalidated"):
+        cuda_graph.capture(lambda tokens, targets: None, x, x, [])
+    assert fake.calls == [("pool", (0, 7)), "reset", ("end", 2, (0, 7)), "to current"]
+    monkeypatch.delattr(torch._C, "_cuda_endAllocateToPool")  # a torch that has none
+    with pytest.raises(RuntimeError, match="capture invalidated"):
+        cuda_graph.capture(lambda tokens, targets: None, x, x, [])
 
 
 def test_an_optimizer_s_state_from_another_kind_of_device_is_taken_over(tiny: RunConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,6 +77,41 @@ def test_a_numbered_gpu_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch)
     for name in ("cpu", "cuda", "cuda:1"):
         device.use_device(name)
     assert current == [1]
+
+
+def test_cublas_made_to_use_tf32_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    device.use_device("cuda")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    device.use_device("cpu")
+    with pytest.raises(UserError, match=r"NVIDIA_TF32_OVERRIDE=1.*unset it"):
+        device.use_device("cuda")
+
+
+def fail(words: str) -> None:
+    raise RuntimeError(f"{words}\nPlease update your GPU driver")
+
+
+def test_gpus_that_torch_can_t_use_are_named_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(device, "DEVICES", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", lambda: fail("The NVIDIA driver is too old"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert device.unused_gpus() is None and "unused_gpus" not in device.hardware()
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    expected = "2 NVIDIA GPUs here can't be used: The NVIDIA driver is too old"
+    assert device.unused_gpus() == device.hardware()["unused_gpus"] == expected
+    with pytest.raises(UserError, match=r"no CUDA device here .2 NVIDIA GPUs.*too old.; use cpu"):
+        device.use_device("cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden on purpose
+    assert device.unused_gpus() is None
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.unused_gpus() is None
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ References are float64 on the CPU, and the same run launched kernel by kernel.
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from minigpt_search.model.hardware.cuda_graph import StepGraph
 from minigpt_search.model.hardware.device import TORCH_TYPES
 from minigpt_search.model.loss import gpu as loss_gpu
 from minigpt_search.model.loss.cross_entropy import linear_cross_entropy
+from minigpt_search.model.network import embedding
 from minigpt_search.model.network.compiled import compile_blocks
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.step import Step
@@ -30,6 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # other versions of torch and Python than CI's
     pytest.mark.filterwarnings("error:no CUDA graph"),
     pytest.mark.filterwarnings("error:blocks are not compiled"),
+    pytest.mark.filterwarnings("error:no Triton kernel for the embedding"),
 ]
 
 ERRORS = {"fp32": 1e-5, "bf16": 1e-2, "fp16": 2e-3}
@@ -39,7 +43,8 @@ ERRORS = {"fp32": 1e-5, "bf16": 1e-2, "fp16": 2e-3}
 def require_triton() -> None:
     """Skip where Triton isn't installed; where it is, a kernel that does not run is a failure."""
     pytest.importorskip("triton")
-    assert loss_gpu.triton_runs()
+    assert loss_gpu.triton_fault() is None
+    assert embedding.scatter_fault() is None
 
 
 @pytest.fixture(params=["triton", "torch"])
@@ -100,6 +105,18 @@ def stream(one_step: Step) -> Tensor:
     return generator.get_state()
 
 
+def compared(model: GPT) -> list[Tensor]:
+    """The weights, but for the keys' biases: their true gradient is 0, since the same number is
+    added to all of a query's logits, and AdamW makes steps of full size of whatever noise."""
+    weights = []
+    for name, parameter in model.named_parameters():
+        weight = parameter.detach().clone()
+        if name.endswith("qkv.bias"):
+            weight.view(3, -1)[1] = 0  # queries, keys, values
+        weights.append(weight)
+    return weights
+
+
 SIZES = [8, 8, 8, 8, 3, 8, 8]
 
 
@@ -108,15 +125,47 @@ def test_steps_against_float64(tiny: RunConfig) -> None:
     reference, ours = make_step(config, "cpu", torch.float64), make_step(config, "cuda")
     take(reference, SIZES)
     take(ours, SIZES)
-    for actual, expected in zip(ours.model.parameters(), reference.model.parameters(), strict=True):
-        assert relative_error(actual.detach(), expected.detach()) < 1e-3
+    for actual, expected in zip(compared(ours.model), compared(reference.model), strict=True):
+        assert relative_error(actual, expected) < 1e-3
     sums, expected_sums = ours.sums.read(), reference.sums.read()
     assert sums.loss == pytest.approx(expected_sums.loss, rel=1e-5)
     assert sums.grad_norm == pytest.approx(expected_sums.grad_norm, rel=1e-4)
     assert (sums.sequences, sums.steps_before_divergence) == (sum(SIZES), len(SIZES))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def text_like(n: int, v: int) -> Tensor:
+    """Tokens (n,) on the GPU of which a few are most."""
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand(n, generator=generator) ** 4 * v).long().cuda()
+
+
+@pytest.mark.parametrize("n", [2048, 10_000])
+def test_the_embedding_s_gradient_is_the_same_a_thousand_times(kernel: str, n: int) -> None:
+    """Above 1,024 tokens torch's own is not, rarely."""
+    v, d = 50_257, 128
+    tokens, rows = text_like(n, v), torch.randn(n, d, device="cuda")
+    head = torch.randn(v, d, device="cuda")
+    expected = head.double().cpu().index_add_(0, tokens.cpu(), rows.double().cpu())
+    first = embedding.add_rows(head.clone(), tokens, rows)
+    assert relative_error(first, expected) < 1e-6
+    differs = torch.zeros((), dtype=torch.bool, device="cuda")
+    for _ in range(1000):
+        differs |= (embedding.add_rows(head.clone(), tokens, rows) != first).any()
+    assert not differs.item()
+
+
+def test_steps_of_2048_tokens_are_the_same_each_time(kernel: str, tiny: RunConfig) -> None:
+    config = tiny.replace(batch_size=256, precision="bf16")
+    runs = [make_step(config, "cuda") for _ in range(3)]
+    runs[-1].compute = runs[-1]._compute  # launched kernel by kernel
+    for one_step in runs:
+        take(one_step, [256] * 30)
+    for other in runs[1:]:
+        for a, b in zip(runs[0].model.parameters(), other.model.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_replays_are_the_launched_steps_to_the_bit(tiny: RunConfig, precision: str) -> None:
     config = tiny.replace(precision=precision)
     replayed, launched = make_step(config, "cuda"), make_step(config, "cuda")
@@ -157,30 +206,10 @@ def test_a_loss_that_is_not_finite_is_counted_under_replay(tiny: RunConfig) -> N
     assert one_step.sums.read().steps_before_divergence == 4
 
 
-def test_fp16_trains_without_a_graph(tiny: RunConfig) -> None:
-    one_step = make_step(tiny.replace(precision="fp16"), "cuda")
-    take(one_step, SIZES)
-    assert not isinstance(one_step.compute, StepGraph)
-    assert one_step.sums.read().steps_before_divergence == len(SIZES)
-
-
-def test_a_step_that_waits_for_the_gpu_is_launched_instead(tiny: RunConfig) -> None:
-    expected = make_step(tiny, "cuda")
-    take(expected, SIZES)
-
-    class Waiting(Step):
-        def _compute(self, tokens: Tensor, targets: Tensor) -> None:
-            super()._compute(tokens, targets)
-            self.sums.totals.sum().item()  # not allowed in a capture
-
-    torch.manual_seed(0)
-    model = GPT(tiny.model).cuda().train()
-    model.draw_dropout_from(torch.Generator("cuda").manual_seed(1))
-    one_step = Waiting(model, tiny.train, "cuda")
-    with pytest.warns(RuntimeWarning, match="no CUDA graph"):
-        take(one_step, SIZES)
-    for a, b in zip(one_step.model.parameters(), expected.model.parameters(), strict=True):
-        assert torch.equal(a, b)
+def test_a_step_that_waits_for_the_gpu_is_launched_instead() -> None:
+    """In a process of its own: some versions of torch go on as if the capture were under way."""
+    script = Path(__file__).with_name("failed_capture.py")
+    subprocess.run([sys.executable, "-W", "ignore", str(script)], check=True, timeout=120)
 
 
 def test_the_split_on_the_device(corpus: Corpus) -> None:
@@ -245,8 +274,8 @@ def test_a_checkpoint_goes_on_on_the_other_device(
     second.load_optimizer(copy.deepcopy(first.optimizer.state_dict()))
     for one_step in (first, second):
         take(one_step, [8] * 4)
-    for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
-        assert relative_error(a.detach(), b.detach().double().cpu()) < 1e-3
+    for a, b in zip(compared(first.model), compared(second.model), strict=True):
+        assert relative_error(a, b.double().cpu()) < 1e-3
 
 
 @pytest.mark.parametrize(("precision", "error"), [("fp32", 1e-4), ("bf16", 3e-2)])

@@ -223,3 +223,43 @@ def test_the_gpu_s_way_in_float64(monkeypatch: pytest.MonkeyPatch, n: int) -> No
     torch.testing.assert_close(total, expected[0] * n)
     torch.testing.assert_close(grad_x, expected[1] * n)
     torch.testing.assert_close(grad_w, 1 + expected[2] * n)  # added to what is there
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_gpu_s_gradients_are_products_with_fp32_as_their_result(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    """Where torch has such: half-precision factors, and no rounding of the sums."""
+    mm, results = torch.mm, []
+
+    def mm_as_on_cuda(a: Tensor, b: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:
+        assert a.dtype == b.dtype == dtype
+        results.append(out_dtype)
+        return mm(a, b) if out_dtype is None else mm(a.to(out_dtype), b.to(out_dtype))
+
+    x, weight, targets = inputs(64, 8, 200)
+    expected = loss_and_gradients(plain, x, weight, targets)
+
+    def error() -> float:
+        grad_x, grad_w = torch.empty(64, 8), torch.zeros(200, 8)
+        given = x.float(), weight.float(), targets, dtype, torch.float32, grad_x, grad_w
+        loss_gpu.sum_losses(*given)
+        steps = grad_x.to(dtype).float()  # those of the type
+        assert torch.equal(grad_x, steps) == (not loss_gpu.gives_fp32(dtype, "cpu"))
+        return relative_error(grad_w / 64, expected[2])
+
+    rounded = error()  # torch on a CPU has no such product
+    monkeypatch.setattr(torch, "mm", mm_as_on_cuda)
+    monkeypatch.setattr(loss_gpu, "gives_fp32", lambda dtype, device: True)
+    assert error() < rounded
+    assert results == [None, torch.float32, torch.float32]
+
+
+def test_cublas_is_told_to_add_in_fp32() -> None:
+    matmul = torch.backends.cuda.matmul
+    matmul.allow_bf16_reduced_precision_reduction = True  # as torch has it
+    matmul.allow_fp16_reduced_precision_reduction = True
+    loss_gpu.keep_sums_exact.cache_clear()
+    loss_gpu.keep_sums_exact()
+    assert not matmul.allow_bf16_reduced_precision_reduction
+    assert not matmul.allow_fp16_reduced_precision_reduction

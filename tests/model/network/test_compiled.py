@@ -3,12 +3,16 @@ minute; what Dynamo and autograd make of the blocks is the same without it."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
+from minigpt_search.model import notes
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import TORCH_TYPES
+from minigpt_search.model.network import compiled
 from minigpt_search.model.network.compiled import compile_blocks
 from minigpt_search.model.network.gpt import GPT
 
@@ -51,6 +55,37 @@ def test_one_compilation_serves_all_blocks_and_draws_the_same_numbers(
         model.eval().loss(torch.zeros(8, 8).long(), torch.zeros(8, 8).long())
     assert backend.frame_count == 1
     assert list(model.state_dict()) == list(make_model(config).state_dict())
+
+
+def test_the_tenth_shape_of_a_process_is_compiled_too(tiny: RunConfig) -> None:
+    """A worker is reused, and each of its trials may have a shape of its own."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    torch._dynamo.reset()
+    backend = CompileCounterWithBackend("eager")
+    for size in range(2, 12):
+        config = tiny.replace(batch_size=size)
+        model = make_model(config)
+        assert compile_blocks(model, config, backend)
+        compiled = backend.frame_count
+        loss_and_gradients(model, config, size)
+        assert backend.frame_count == compiled == size - 1
+
+
+def test_blocks_that_can_t_be_traced_as_a_whole_are_said_to_be_uncompiled(
+    tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch._dynamo.reset()
+
+    def in_pieces(self: Any, x: Tensor, drawn: object = ()) -> Tensor:
+        torch._dynamo.graph_break()
+        return x * 2
+
+    monkeypatch.setattr(compiled.Block, "forward", in_pieces)
+    notes.begin()
+    with pytest.warns(RuntimeWarning, match="blocks are not compiled"):
+        assert not compile_blocks(make_model(tiny), tiny, "eager")
+    assert len(notes.kept()) == 1
 
 
 def test_a_compiler_that_fails_leaves_the_model_as_it_was(tiny: RunConfig) -> None:

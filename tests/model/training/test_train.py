@@ -38,14 +38,14 @@ def flat(lists: list[list[int]]) -> list[int]:
 def batches_seen(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The indices of every training batch, in order."""
     seen: list[list[int]] = []
-    original = SegmentedTextDataset.batch
+    original = SegmentedTextDataset.windows
 
-    def spy(self: SegmentedTextDataset, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def spy(self: SegmentedTextDataset, indices: Tensor) -> Tensor:
         if self.files[0].name.startswith("segment"):
             seen.append(indices.tolist())
         return original(self, indices)
 
-    monkeypatch.setattr(SegmentedTextDataset, "batch", spy)
+    monkeypatch.setattr(SegmentedTextDataset, "windows", spy)
     return seen
 
 

@@ -105,6 +105,23 @@ def test_an_outcome_is_copied_once_and_its_step_checkpoints_are_gone(
     assert ledger.path.read_bytes().count(b"\n") == 1
 
 
+def test_what_trials_went_without_is_said_once_and_kept(
+    tmp_path: Path, plan: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = plan("--grid", "lr")
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    for trial in grid_trials(experiment)[:3]:
+        leave_outcome(tmp_path, trial)
+        home = trial_folder(tmp_path, trial.trial_id)
+        write_outcome(home, dataclasses.replace(record(trial), notes=("no graph", "no kernel")))
+        # One for each round of a search.
+        Recorder(experiment, tmp_path, ledger).on_trial_complete(0, [], tune_trial(trial))
+    assert [t.notes for t in Ledger(ledger.path).trials] == [("no graph", "no kernel")] * 3
+    said = capsys.readouterr().err.splitlines()
+    first = grid_trials(experiment)[0].trial_id
+    assert said == [f"  {first}: no graph", f"  {first}: no kernel"]
+
+
 def test_what_a_killed_driver_left_is_collected(tmp_path: Path, plan: Make) -> None:
     experiment = plan("--grid", "lr")
     for trial in grid_trials(experiment)[:2]:

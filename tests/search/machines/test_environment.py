@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from minigpt_search.search.machines.environment import WORKER_VARIABLES
+
 FAULTS_IN_A_THREAD = """
 import resource, subprocess, sys, threading
 if sys.argv[1] == "search":
@@ -38,3 +40,14 @@ def test_workers_keep_their_buffers_although_they_train_in_a_thread() -> None:
 
     assert faults("search") < 100
     assert faults("plain") > 1_000  # else this test shows nothing
+
+
+def test_inductor_starts_no_more_processes_than_a_trial_has_threads() -> None:
+    assert WORKER_VARIABLES["TORCHINDUCTOR_COMPILE_THREADS"] == "1"
+    code = (
+        "from minigpt_search.search.machines.environment import prepare_environment\n"
+        "prepare_environment(3)\n"
+        "from torch._inductor import config\n"
+        "print(config.compile_threads)\n"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"3\n"

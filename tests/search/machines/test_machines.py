@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -125,6 +126,34 @@ def test_more_than_the_nodes_have_is_refused(words: tuple[str, ...], message: st
     with pytest.raises(UserError) as caught:
         plan(cluster(node(2), node(2)), *words)
     assert message in str(caught.value)
+
+
+TOO_OLD = "1 NVIDIA GPU here can't be used: the driver is too old"
+
+
+def unused(machine: Node) -> Node:
+    return dataclasses.replace(machine, hardware={**machine.hardware, "unused_gpus": TOO_OLD})
+
+
+def test_gpus_that_can_t_be_used_are_named_and_kept() -> None:
+    here = LocalMachines([unused(node(2))])
+    assert plan(here).machine.hardware["unused_gpus"] == TOO_OLD
+    with pytest.raises(UserError, match=f"no CUDA device here .{TOO_OLD}.; use --device cpu"):
+        plan(here, "--device", "cuda")
+    several = cluster(unused(node(2)), node(2), unused(node(2)))
+    assert several.hardware["unused_gpus"] == TOO_OLD
+    assert "unused_gpus" not in cluster(node(2), node(2)).hardware
+
+
+def test_a_search_on_a_gpu_that_is_to_round_fp32_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    here = LocalMachines([node(4, 1)])
+    plan(here, "--device", "cpu")
+    with pytest.raises(UserError, match="NVIDIA_TF32_OVERRIDE=1"):
+        plan(here)
+    plan(cluster(node(4, 1)))  # the driver's own variables are not the nodes'
 
 
 def test_an_experiment_goes_on_with_what_there_is() -> None:

@@ -32,7 +32,7 @@ UNDECIDING = (
     "model/counting",  # what a table of counts scores
     # What is done with a finished search.
     *("search/rerun.py", "model/generate.py", "model/parsers.py", "model/newest_model.py"),
-    "model/model_card.py",
+    *("model/model_card.py", "model/notes.py"),
 )
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.corpus.corpus import open_corpus
+from minigpt_search.model.hardware import retirement
 from minigpt_search.model.records import COMPLETE, FAILED
+from minigpt_search.model.training.train import TrainResult
 from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.machines.local_ray import MARK, LocalRay, end_left_overs
@@ -238,3 +242,27 @@ def test_an_atomic_file_is_the_old_one_after_an_exception(tmp_path: Path) -> Non
         file.write(b"new")
         raise RuntimeError
     assert [p.name for p in tmp_path.iterdir()] == ["x"] and path.read_bytes() == b"old"
+
+
+def test_a_process_that_should_train_no_more_ends_once_its_trial_is_recorded(
+    experiment: Experiment, tmp_path: Path, run_worker: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = grid_trials(experiment)[0]
+    home = trial_folder(tmp_path / "experiments" / "x", trial.trial_id)
+    monkeypatch.setattr(retirement, "_reasons", [])
+
+    def train(*args: Any, **kwargs: Any) -> TrainResult:
+        ended = model_train(*args, **kwargs)
+        retirement.retire("it keeps memory")
+        return dataclasses.replace(ended, notes=("no CUDA graph",))
+
+    model_train = trainable.train
+    monkeypatch.setattr(trainable, "train", train)
+    with pytest.raises(retirement.Retired, match="it keeps memory"):
+        run_worker(trial)
+    record = read_outcome(home)
+    assert record is not None and record.status == COMPLETE and record.notes == ("no CUDA graph",)
+    monkeypatch.setattr(retirement, "_reasons", [])  # Tune starts another
+    [report] = run_worker(trial)
+    assert (report["kind"], report["status"]) == ("end", COMPLETE)
+    assert read_outcome(home) == record

@@ -1,0 +1,35 @@
+"""What a run goes without on the machine that it has: said, and kept in its record.
+
+Where a kernel, a graph or equal bits can't be had, a run goes on without, slower or less exactly
+repeatable than it should be. Each such lack is a warning, and a line of the trial's record.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+_kept: list[str] = []
+
+
+def begin(again: list[str] | None = None) -> None:
+    """From here on notes are those of another run, or of several that are trained together; with
+    `again` of the one that has these so far. A process trains one at a time."""
+    global _kept
+    _kept = [] if again is None else again
+
+
+def note(text: str) -> None:
+    """Warn of it, and keep it, once, for the run under way."""
+    if text not in _kept:
+        _kept.append(text)
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def first_line(error: Exception) -> str:
+    """What it says, in a line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def kept() -> list[str]:
+    """Those of the run under way; the list grows with them."""
+    return _kept
