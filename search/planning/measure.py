@@ -12,14 +12,19 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from minigpt_search.model.config import RunConfig
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.space.objective import train_sequences
+from minigpt_search.search.trials.length import is_compiled_in
 
 SIZES = (1, 2, 4, 8)
 """How many trials on a GPU, or in a pack, `auto` tries."""
 PATIENCE_SECONDS = 20.0
 """After which it is said what is waited for, again and again."""
+SEQUENCES = 1000
+"""Of a training split, where none is named."""
 SLOW = {
     "build": "is waiting for a model's first steps",
     "train": "is waiting for training steps to end",
@@ -80,10 +85,36 @@ def _ended_early() -> ChildProcessError:
     return ChildProcessError("a measuring process ended early; its message is above")
 
 
-def prepare(probes: Sequence[ProbeProcess], config: RunConfig, pack: int = 1) -> float:
-    """Have each build `pack` models of `config` and warm them up; the bytes that one's device
-    must hold."""
-    answers = _ask_all(probes, config=config.to_dict(), pack=pack)
+class Setting(TypedDict, total=False):
+    """What a trial's speed and memory depend on besides its configuration."""
+
+    sequences: int
+    """Of the training split, which a GPU that has room holds a copy of for each trial."""
+    compiled: bool
+    """Whether its blocks are compiled, where Triton runs."""
+
+
+def setting_of(experiment: Experiment, config: RunConfig) -> Setting:
+    """The setting of the experiment's trial of `config` that trains alone in its process."""
+    sequences = train_sequences(experiment.corpus.manifest, config.model.seq_len)
+    return {"sequences": sequences, "compiled": is_compiled_in(experiment, config)}
+
+
+def prepare(
+    probes: Sequence[ProbeProcess], config: RunConfig, pack: int = 1, **setting: Unpack[Setting]
+) -> float:
+    """Have each build `pack` models of `config` and warm them up; the bytes that one's device must
+    hold."""
+    compiled = setting.get("compiled", False) and pack == 1
+    request = {
+        "config": config.to_dict(),
+        "pack": pack,
+        "sequences": setting.get("sequences", SEQUENCES),
+        "compiled": compiled,
+    }
+    # What the first has compiled the others find on disk.
+    parts = (probes[:1], probes[1:]) if compiled else (probes,)
+    answers = [answer for part in parts for answer in _ask_all(part, **request)]
     return answers[0]["reserved_bytes"]
 
 

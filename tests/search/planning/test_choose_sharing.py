@@ -96,15 +96,23 @@ def test_auto_measures_the_largest_trial_and_no_more_than_there_is_work_for(
     machine(monkeypatch)
     asked = {}
 
-    def measured(config: RunConfig, device: str, threads: int, most: int) -> dict[int, float]:
-        asked.update(width=config.model.embed_dim, device=device, most=most)
+    def measured(
+        config: RunConfig, device: str, threads: int, most: int, **setting: object
+    ) -> dict[int, float]:
+        asked.update(width=config.model.embed_dim, device=device, most=most, **setting)
         return {1: 100.0, 2: 180.0}
 
     args = make_parser().parse_args([*LR, "--embed-dim", "64,256,128", "--seeds", "1"])
     experiment = make_experiment(args, "cuda")
     assert experiment.planned_trials == 12
     assert sharing.choose_trials_per_gpu(experiment, measured)[0] == 2
-    assert asked == {"width": 256, "device": "cuda", "most": 6}  # on each of two GPUs
+    assert asked == {
+        "width": 256,
+        "device": "cuda",
+        "most": 6,  # on each of two GPUs
+        "sequences": 10_000_000 // 64,
+        "compiled": True,  # 3 epochs of 4,883 steps
+    }
 
 
 @pytest.mark.parametrize("trials", [2, 3, 8, 40])
