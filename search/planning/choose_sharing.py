@@ -49,9 +49,11 @@ def measure(
                 stack.enter_context(ProbeProcess(device, threads))
                 for _ in range(size - len(probes))
             ]
+            probes += new
             try:
-                held = prepare(new, config, **setting)
-                probes += new
+                # Each anew, since with more of them each has less of the GPU's memory.
+                alike: Setting = {**setting, "gpus": 1 / size}
+                held = prepare(probes, config, **alike)
                 answers = measure_together(probes, "train", seconds)
             except ChildProcessError:
                 if not rates:

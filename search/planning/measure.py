@@ -92,12 +92,18 @@ class Setting(TypedDict, total=False):
     """Of the training split, which a GPU that has room holds a copy of for each trial."""
     compiled: bool
     """Whether its blocks are compiled, where Triton runs."""
+    gpus: float
+    """Its part of a GPU, whose memory it is held to."""
 
 
 def setting_of(experiment: Experiment, config: RunConfig) -> Setting:
     """The setting of the experiment's trial of `config` that trains alone in its process."""
     sequences = train_sequences(experiment.corpus.manifest, config.model.seq_len)
-    return {"sequences": sequences, "compiled": is_compiled_in(experiment, config)}
+    return {
+        "sequences": sequences,
+        "compiled": is_compiled_in(experiment, config),
+        "gpus": experiment.machine.gpus_per_trial,
+    }
 
 
 def prepare(
@@ -111,6 +117,7 @@ def prepare(
         "pack": pack,
         "sequences": setting.get("sequences", SEQUENCES),
         "compiled": compiled,
+        "gpus": setting.get("gpus", 1.0),
     }
     # What the first has compiled the others find on disk.
     parts = (probes[:1], probes[1:]) if compiled else (probes,)

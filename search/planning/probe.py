@@ -31,6 +31,7 @@ from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.scoring.evaluate import SEQUENCES_PER_BATCH
 from minigpt_search.model.training.packed_step import PackedStep
 from minigpt_search.model.training.step import Step
+from minigpt_search.search.machines.gpu_share import hold_to_share
 
 WARM_UP_STEPS, MOST_WARM_UP_SECONDS = 5, 5.0
 """Whichever ends first: steps can take seconds each, of a large model or beside other work."""
@@ -156,6 +157,7 @@ def main() -> None:
             if "config" in request:
                 config = RunConfig.from_dict(request["config"])
                 probe = None  # frees the memory of the one before
+                hold_to_share(spec["device"], request["gpus"])
                 kinds = {name: request[name] for name in ("pack", "sequences", "compiled")}
                 probe = Probe(config, spec["device"], **kinds)
             elif probe is not None:

@@ -71,7 +71,12 @@ def test_blocks_are_compiled_as_a_trials_are(
 def test_the_speed_of_compiled_trials_is_another(on_gpu: Experiment) -> None:
     base = on_gpu.space.base
     short, long = base.replace(epochs=1), base.replace(epochs=10)
-    assert setting_of(on_gpu, long) == {"sequences": 10_000_000 // 64, "compiled": True}
+    sequences = 10_000_000 // 64
+    assert setting_of(on_gpu.replace(gpus_per_trial=0.5), long) == {
+        "sequences": sequences,
+        "compiled": True,
+        "gpus": 0.5,
+    }
     assert not setting_of(on_gpu, short)["compiled"]
     keys = [json.loads(shape_key(config, on_gpu)) for config in (short, long)]
     assert "compiled" not in keys[0] and keys[1] == keys[0] | {"compiled": True}
