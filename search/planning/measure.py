@@ -7,6 +7,7 @@ What a search's trials will do at a time is measured at a time, each in a proces
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -50,6 +51,8 @@ class ProbeProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # As a worker does: Inductor would start a process for each core, 32 at most.
+            env=os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": str(threads)},
             start_new_session=True,  # Ctrl-C is for the driver, which ends it
         )
 

@@ -110,7 +110,7 @@ part packs 90 python3 $bench/training/packing.py "${device[@]}" --compiled --rou
 part throughput-compiled 150 python3 $bench/training/throughput.py "${device[@]}" "${theirs[@]}" \
   --json "$out/throughput_compiled.json"
 part racecheck 60 python3 $bench/gpu/racecheck.py "${device[@]:0:2}"
-part correctness-compiled 90 "${pytest[@]}" -k 'compiled or worker or search' \
+part correctness-compiled 150 "${pytest[@]}" -k 'compiled or worker or search' \
   "${gpu_tests[@]}" "${worker_tests[@]}"
 if ((${#summary[@]} == 0)); then
   echo "gpu.sh:$only: no such part" >&2

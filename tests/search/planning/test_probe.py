@@ -12,7 +12,7 @@ import torch
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
-from minigpt_search.search.planning import calibration, probe
+from minigpt_search.search.planning import calibration, measure, probe
 from minigpt_search.search.planning.calibration import Speed, Speeds, shape_key
 from minigpt_search.search.planning.measure import setting_of
 from minigpt_search.search.planning.probe import SEGMENT_TOKENS, MadeUpSplit, Probe
@@ -66,6 +66,15 @@ def test_blocks_are_compiled_as_a_trials_are(
     assert len(calls) == compiled
     Probe(SMALL, "cpu", sequences=10)
     assert len(calls) == compiled
+
+
+def test_it_compiles_in_a_trials_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        measure.subprocess, "Popen", lambda *_, env, **__: started.append(env) or None
+    )
+    measure.ProbeProcess("cuda", threads=3)
+    assert started[0]["TORCHINDUCTOR_COMPILE_THREADS"] == "3"
 
 
 def test_the_speed_of_compiled_trials_is_another(on_gpu: Experiment) -> None:
