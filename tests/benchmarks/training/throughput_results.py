@@ -29,7 +29,7 @@ def result_of(
     idle_shares: dict[str, float],
 ) -> Result:
     """What is known of one shape after some rounds."""
-    if "products" in failures:
+    if "products" not in answers:
         raise RuntimeError(failures["products"])
     tokens = config.train.batch_size * config.model.seq_len
     rates = best_of(answers["products"][1:])
@@ -67,8 +67,8 @@ def contender_result(
     own = rates(name)
     median = statistics.median(own)
     ratio = None
-    if "ours" in answers:  # of turns that lay side by side
-        pairs = zip(rates("ours"), own, strict=True)
+    if "ours" in answers:  # of turns that lay side by side; one may have ended early
+        pairs = zip(rates("ours"), own, strict=False)
         ratio = statistics.median(ours / theirs for ours, theirs in pairs)
     return {
         "name": name,

@@ -97,7 +97,7 @@ def take_turns(
     after_round: Callable[[Answers, dict[str, str]], None],
 ) -> None:
     """Prepare each child, then ask for its turns. `after_round` is told of the answers so far of
-    each that came through, `prepare` first and then its turns, and why the others did not.
+    each that took one, `prepare` first and then its turns, and why some take no more.
 
     `arguments` are those of a turn, by the child's name.
     """
@@ -117,5 +117,4 @@ def take_turns(
             except Failed as failure:
                 failures[child.name] = str(failure)
         if request == "turn":
-            through = {name: a for name, a in answers.items() if name not in failures}
-            after_round(through, failures)
+            after_round({name: own for name, own in answers.items() if len(own) > 1}, failures)

@@ -148,10 +148,12 @@ def test_what_the_device_only_emulates_is_left_out_and_named(
     assert {p.precision for p in floor.products(shape, 64, "cpu")} == {"fp32", "bf16"}
 
 
+@pytest.mark.parametrize("end", ["interrupted", "failed"])
 def test_each_round_is_kept(
-    throughput: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    throughput: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str
 ) -> None:
-    """Of a run that is cut short there is what it had measured."""
+    """Of a run that is cut short, or a contender that is, there is what it had measured."""
+    turns = importlib.import_module("turns")
 
     class Child:
         rounds = 0
@@ -170,7 +172,7 @@ def test_each_round_is_kept(
                 Child.rounds += do == "turn"
                 return {"flops_per_second": {"a product": 1e12}, "baseline_memory_mb": 100.0}
             if Child.rounds == 2:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt if end == "interrupted" else turns.Failed("no memory")
             losses = dict.fromkeys(("first_loss_nats", "first_loss_with_dropout_nats"), 5.7)
             return {"seconds": 1.0, "prepare_seconds": 9.0, "peak_memory_mb": 200.0, **losses}
 
@@ -178,10 +180,14 @@ def test_each_round_is_kept(
     path = tmp_path / "t.json"
     words = ["--quick", "--device", "cpu", "--contenders", "ours", "--rounds", "5"]
     monkeypatch.setattr(sys, "argv", [str(BENCHMARK), *words, "--json", str(path)])
-    with pytest.raises(KeyboardInterrupt):
-        throughput.main()
+    if end == "interrupted":
+        with pytest.raises(KeyboardInterrupt):
+            throughput.main()
+    else:
+        assert throughput.main() == 1
     content = json.loads(path.read_text())
-    assert not content["complete"]
+    assert content["complete"] == (end == "failed")
+    assert content["shapes"][0]["failures"] == ({"ours": "no memory"} if end == "failed" else {})
     assert len(content["contenders"][0]["tokens_per_second"]) == 2
 
 
