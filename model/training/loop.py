@@ -18,7 +18,8 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.allocator import keep_freed_memory
 from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_device
 from minigpt_search.model.loss.gpu import triton_runs
-from minigpt_search.model.network.compiled import COMPILE_FROM_STEPS, compile_blocks
+from minigpt_search.model.network.compile_rule import is_compiled
+from minigpt_search.model.network.compiled import compile_blocks
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.network.lacks import note_lacks
 from minigpt_search.model.records import CheckpointRef, DocumentLosses, EpochRecord, RungRecord
@@ -100,8 +101,7 @@ class Run:
         self.model = GPT(config.model, config.width_ratio).to(device).train()
         generator = torch.Generator(device).manual_seed(config.train.seed)
         self.model.draw_dropout_from(generator)
-        long = self.length.total_steps >= COMPILE_FROM_STEPS
-        if long and is_cuda(device) and triton_runs() and not packed:  # a pack has its own blocks
+        if is_compiled(self.length.total_steps, device, packed=packed) and triton_runs():
             compile_blocks(self.model, config)
         self.one_step = Step(self.model, config.train, device)
         self.checkpointer = Checkpointer(

@@ -22,7 +22,7 @@ from minigpt_search.search.records.trial_folder import (
 from minigpt_search.search.sync.mirror import Mirror
 from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE
 from minigpt_search.search.trials.trial import ReportedTrials, Trial, trials_of
-from minigpt_search.search.worker.trainable import make_record
+from minigpt_search.search.worker.trial_record import make_record
 
 
 class Recorder(tune.Callback):
@@ -56,21 +56,26 @@ class Recorder(tune.Callback):
         """The trial's process was lost more often than Tune was told to bear."""
         reason = f"its process was lost or failed {trial.num_failures} times"
         for known in trials_of(self.experiment, trial.config):
-            self._record(known, reason)
-            if trial.error_file is not None:
+            # A worker that ended itself has left what was the matter.
+            if not self._record(known, reason) and trial.error_file is not None:
                 log = trial_folder(self.folder, known.trial_id) / "error.log"
                 log.parent.mkdir(parents=True, exist_ok=True)
                 log.write_bytes(Path(trial.error_file).read_bytes())
                 self.mirror.push_trial(log)
 
-    def _record(self, trial: Trial, lost: str) -> None:
+    def _record(self, trial: Trial, lost: str) -> bool:
+        """Append the trial's outcome, or that it was `lost`; whether its worker has left a
+        cause."""
         folder = trial_folder(self.folder, trial.trial_id)
         self.mirror.fetch_trial(trial.trial_id)
-        record = read_outcome(folder)
+        record, fault = read_outcome(folder), None
+        left = record is not None
         if record is None:
             started = read_started(folder)
             attempts = len(started.starts) if started else 1
-            record = make_record(trial, lost, attempts, self.experiment.machine.device)
+            fault = started.starts[-1].fault if started and started.starts else None
+            error = f"{lost}: {fault}" if fault else lost
+            record = make_record(trial, error, attempts, self.experiment.machine.device)
         # A branch that failed is known from its own report.
         known = record == self.ledger.newest(record.trial_id)
         if not self.ledger.has_ended(record.trial_id) and not known:
@@ -78,6 +83,7 @@ class Recorder(tune.Callback):
             self._say(record)
         if record.status != FAILED:  # a failed one may go on from its checkpoint
             clean(folder)
+        return left or fault is not None
 
     def _say(self, record: TrialRecord) -> None:
         """Say what a trial went without, unless one before it did: its worker's words go to a file

@@ -9,16 +9,16 @@ the speeds that its trials really had replace those measured.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.files import atomic_file
@@ -26,8 +26,14 @@ from minigpt_search.data.common.formatting import duration
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.machines.machines import Machines
-from minigpt_search.search.planning.measure import ProbeProcess, measure_together, prepare
+from minigpt_search.search.planning.measure import (
+    ProbeProcess,
+    measure_together,
+    prepare,
+    setting_of,
+)
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.trials.length import is_compiled_in
 
 FILE = "calibration.json"
 MOST_SHAPES = 3
@@ -35,6 +41,8 @@ TRAINING_SECONDS = 2.0
 SCORING_SECONDS = 1.0
 PROCESS_SECONDS = 5.0
 """Of the measuring processes' start and their models' first steps (2026-11-29, 2 cores)."""
+COMPILING_SECONDS = 20.0
+"""Of a shape's blocks, the first time; expected, not yet measured on a GPU."""
 MOST_SECONDS = 45.0
 """After which no other shape is measured: beside other work a probe can take many times as long."""
 
@@ -61,13 +69,18 @@ class Speeds:
     """The speeds of the shapes measured, and by them those of any other."""
 
     def __init__(
-        self, measured: Mapping[RunConfig, Speed], new: Mapping[str, Speed] | None = None
+        self,
+        measured: Mapping[RunConfig, Speed],
+        new: Mapping[str, Speed] | None = None,
+        compiled: Callable[[RunConfig], bool] = lambda config: False,
     ) -> None:
-        """`new`: by `shape_key` those of them that ROOT doesn't hold yet."""
-        self.measured, self.new = dict(measured), dict(new or {})
+        """`new`: by `shape_key` those of them that ROOT doesn't hold yet; `compiled`: whether a
+        trial of this configuration has its blocks compiled."""
+        self.measured, self.new, self.compiled = dict(measured), dict(new or {}), compiled
 
     def __call__(self, config: RunConfig) -> Speed:
-        nearest = min(self.measured, key=lambda other: _distance(config, other))
+        alike = [o for o in self.measured if self.compiled(o) == self.compiled(config)]
+        nearest = min(alike or self.measured, key=lambda other: _distance(config, other))
         factor = flops_per_token(nearest.model) / flops_per_token(config.model)
         return self.measured[nearest].scaled(factor)
 
@@ -105,7 +118,7 @@ def shape_key(config: RunConfig, experiment: Experiment) -> str:
         "precision": train.precision,
         "batch_size": train.batch_size,
         "model": dataclasses.asdict(model),
-    }
+    } | ({"compiled": True} if is_compiled_in(experiment, config) else {})
     return json.dumps(key, sort_keys=True)
 
 
@@ -114,18 +127,21 @@ def speeds(
 ) -> Speeds:
     """The speeds for trials of `configs`; those that ROOT doesn't hold yet are measured on one of
     `machines`, which takes some seconds, and kept where ROOT is there."""
-    shapes = _chosen(configs)
+    compiled = functools.partial(is_compiled_in, experiment)
+    shapes = _chosen(configs, compiled)
     known = read_cache(root)
     new: dict[str, Speed] = {}
     missing = [shape for shape in shapes if shape_key(shape, experiment) not in known]
     if missing:
-        print(_announcement(missing), file=sys.stderr, flush=True)  # seconds without a sign of life
+        # Seconds without a sign of life.
+        print(_announcement(missing, compiled), file=sys.stderr, flush=True)
         measured = zip(missing, machines.call(measure, experiment, missing), strict=False)
         new = {shape_key(shape, experiment): speed for shape, speed in measured}
         write_cache(root, new)  # also a command that trains nothing has waited for them
     known |= new
     keys = {shape: shape_key(shape, experiment) for shape in shapes}
-    return Speeds({shape: known[key] for shape, key in keys.items() if key in known}, new)
+    there = {shape: known[key] for shape, key in keys.items() if key in known}
+    return Speeds(there, new, compiled)
 
 
 def speeds_of_others(
@@ -133,29 +149,37 @@ def speeds_of_others(
 ) -> Speeds:
     """Those that `speeds` gives for another experiment without measuring: what ROOT holds, and for
     the rest those `known` of nearby shapes."""
-    there, shapes = read_cache(root), _chosen(configs)
+    compiled = functools.partial(is_compiled_in, experiment)
+    there, shapes = read_cache(root), _chosen(configs, compiled)
     keys = {shape: shape_key(shape, experiment) for shape in shapes}
     found = {shape: there[key] for shape, key in keys.items() if key in there}
-    return Speeds(found if len(found) == len(shapes) else known.measured | found)
+    measured = found if len(found) == len(shapes) else known.measured | found
+    return Speeds(measured, compiled=compiled)
 
 
-def _announcement(missing: Sequence[RunConfig]) -> str:
+def _announcement(missing: Sequence[RunConfig], compiled: Callable[[RunConfig], bool]) -> str:
     seconds = PROCESS_SECONDS + len(missing) * (TRAINING_SECONDS + SCORING_SECONDS)
+    seconds += COMPILING_SECONDS * sum(map(compiled, missing))
     which = "this shape train" if len(missing) == 1 else f"{len(missing)} shapes train"
     return f"Measuring  how fast models of {which} here: about {seconds:.0f} s"
 
 
-def _model_and_batch(config: RunConfig) -> tuple[Any, ...]:
-    return config.model, config.train.batch_size, config.train.precision
+def _chosen(configs: Sequence[RunConfig], compiled: Callable[[RunConfig], bool]) -> list[RunConfig]:
+    """One configuration of each shape; the cheapest, the middle and the most expensive of many.
+    Compiled ones are chosen apart, where there are both."""
+    chosen: list[RunConfig] = []
+    for kind in (False, True):
+        alike = [config for config in configs if compiled(config) == kind]
+        by_shape = {(c.model, c.train.batch_size, c.train.precision): c for c in alike}
+        shapes = sorted(by_shape.values(), key=_operations)
+        if len(shapes) > MOST_SHAPES:
+            shapes = [shapes[0], shapes[len(shapes) // 2], shapes[-1]]
+        chosen += shapes
+    return chosen
 
 
-def _chosen(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """One configuration of each shape; the cheapest, the middle and the most expensive of many."""
-    shapes = list({_model_and_batch(config): config for config in configs}.values())
-    shapes.sort(key=lambda config: (flops_per_token(config.model), config.train.batch_size))
-    if len(shapes) <= MOST_SHAPES:
-        return shapes
-    return [shapes[0], shapes[len(shapes) // 2], shapes[-1]]
+def _operations(config: RunConfig) -> tuple[float, int]:
+    return flops_per_token(config.model), config.train.batch_size
 
 
 def measure(experiment: Experiment, configs: Sequence[RunConfig]) -> list[Speed]:
@@ -177,7 +201,7 @@ def measure(experiment: Experiment, configs: Sequence[RunConfig]) -> list[Speed]
                     file=sys.stderr,
                 )
                 break
-            prepare(probes, config, machine.pack)
+            prepare(probes, config, machine.pack, **setting_of(experiment, config))
             training = measure_together(probes, "train", TRAINING_SECONDS)
             scoring = measure_together(probes, "score", SCORING_SECONDS)
             measured.append(

@@ -17,6 +17,7 @@ from minigpt_search.search.planning.measure import (
     fewest_nearly_as_fast,
     measure_together,
     prepare,
+    setting_of,
 )
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.trials.trial import grid_trials
@@ -62,11 +63,12 @@ def choose_pack(wanted: str | None, experiment: Experiment) -> tuple[int, str | 
 def measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:
     """Tokens a second of all members together, for each size that memory can hold."""
     rates: dict[int, float] = {}
-    machine = experiment.machine
+    machine, config = experiment.machine, experiment.space.base
+    setting = setting_of(experiment, config)
     for size in sizes:
         with ProbeProcess(machine.device, machine.threads_per_trial) as probe:
             try:
-                prepare([probe], experiment.space.base, size)
+                prepare([probe], config, size, **setting)
                 [answer] = measure_together([probe], "train", MEASURED_SECONDS)
             except ChildProcessError:
                 if not rates:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Unpack
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.machines.gpu_share import how_many_fit
@@ -15,9 +16,11 @@ from minigpt_search.search.planning.disk import largest_config
 from minigpt_search.search.planning.measure import (
     SIZES,
     ProbeProcess,
+    Setting,
     fewest_nearly_as_fast,
     measure_together,
     prepare,
+    setting_of,
 )
 from minigpt_search.search.records.experiment import Experiment
 
@@ -32,6 +35,7 @@ def measure(
     most: int,
     seconds: float = SECONDS,
     on_rate: Callable[[int, float], None] = lambda size, rate: None,
+    **setting: Unpack[Setting],
 ) -> dict[int, float]:
     """Training tokens a second of all trials together, for 1, 2, 4, ... processes up to `most` or
     as many as the GPU's memory holds. Takes about half a minute; `on_rate` hears each."""
@@ -45,9 +49,11 @@ def measure(
                 stack.enter_context(ProbeProcess(device, threads))
                 for _ in range(size - len(probes))
             ]
+            probes += new
             try:
-                held = prepare(new, config)
-                probes += new
+                # Each anew, since with more of them each has less of the GPU's memory.
+                alike: Setting = {**setting, "gpus": 1 / size}
+                held = prepare(probes, config, **alike)
                 answers = measure_together(probes, "train", seconds)
             except ChildProcessError:
                 if not rates:
@@ -74,10 +80,10 @@ def choose_trials_per_gpu(
     most = max(
         1, min(experiment.planned_trials // gpus, experiment.machine.hardware["cores"] // gpus)
     )
+    largest = largest_config(experiment)
     config = experiment.space.base.replace(
-        **{
-            name: getattr(largest_config(experiment).model, name)
-            for name in ("embed_dim", "seq_len", "n_heads")
-        }
+        **{name: getattr(largest.model, name) for name in ("embed_dim", "seq_len", "n_heads")},
+        epochs=largest.train.epochs,  # a long run is compiled
     )
-    return choose(measured(config, experiment.machine.device, threads=1, most=most))
+    setting = setting_of(experiment, config)
+    return choose(measured(config, experiment.machine.device, threads=1, most=most, **setting))

@@ -7,19 +7,25 @@ What a search's trials will do at a time is measured at a time, each in a proces
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from minigpt_search.model.config import RunConfig
+from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.space.objective import train_sequences
+from minigpt_search.search.trials.length import is_compiled_in
 
 SIZES = (1, 2, 4, 8)
 """How many trials on a GPU, or in a pack, `auto` tries."""
 PATIENCE_SECONDS = 20.0
 """After which it is said what is waited for, again and again."""
+SEQUENCES = 1000
+"""Of a training split, where none is named."""
 SLOW = {
     "build": "is waiting for a model's first steps",
     "train": "is waiting for training steps to end",
@@ -45,6 +51,8 @@ class ProbeProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # As a worker does: Inductor would start a process for each core, 32 at most.
+            env=os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": str(threads)},
             start_new_session=True,  # Ctrl-C is for the driver, which ends it
         )
 
@@ -80,10 +88,43 @@ def _ended_early() -> ChildProcessError:
     return ChildProcessError("a measuring process ended early; its message is above")
 
 
-def prepare(probes: Sequence[ProbeProcess], config: RunConfig, pack: int = 1) -> float:
-    """Have each build `pack` models of `config` and warm them up; the bytes that one's device
-    must hold."""
-    answers = _ask_all(probes, config=config.to_dict(), pack=pack)
+class Setting(TypedDict, total=False):
+    """What a trial's speed and memory depend on besides its configuration."""
+
+    sequences: int
+    """Of the training split, which a GPU that has room holds a copy of for each trial."""
+    compiled: bool
+    """Whether its blocks are compiled, where Triton runs."""
+    gpus: float
+    """Its part of a GPU, whose memory it is held to."""
+
+
+def setting_of(experiment: Experiment, config: RunConfig) -> Setting:
+    """The setting of the experiment's trial of `config` that trains alone in its process."""
+    sequences = train_sequences(experiment.corpus.manifest, config.model.seq_len)
+    return {
+        "sequences": sequences,
+        "compiled": is_compiled_in(experiment, config),
+        "gpus": experiment.machine.gpus_per_trial,
+    }
+
+
+def prepare(
+    probes: Sequence[ProbeProcess], config: RunConfig, pack: int = 1, **setting: Unpack[Setting]
+) -> float:
+    """Have each build `pack` models of `config` and warm them up; the bytes that one's device must
+    hold."""
+    compiled = setting.get("compiled", False) and pack == 1
+    request = {
+        "config": config.to_dict(),
+        "pack": pack,
+        "sequences": setting.get("sequences", SEQUENCES),
+        "compiled": compiled,
+        "gpus": setting.get("gpus", 1.0),
+    }
+    # What the first has compiled the others find on disk.
+    parts = (probes[:1], probes[1:]) if compiled else (probes,)
+    answers = [answer for part in parts for answer in _ask_all(part, **request)]
     return answers[0]["reserved_bytes"]
 
 

@@ -20,12 +20,18 @@ if __name__ == "__main__":  # run as a file: import from the checkout, not from 
 
 import torch
 
+from minigpt_search.data.corpus.dataset import SegmentedTextDataset
+from minigpt_search.data.tokenizers.base import token_dtype
+from minigpt_search.model.batching.source import batch_source
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_device
+from minigpt_search.model.loss.gpu import triton_runs
+from minigpt_search.model.network.compiled import compile_blocks
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.scoring.evaluate import SEQUENCES_PER_BATCH
 from minigpt_search.model.training.packed_step import PackedStep
 from minigpt_search.model.training.step import Step
+from minigpt_search.search.machines.gpu_share import hold_to_share
 
 WARM_UP_STEPS, MOST_WARM_UP_SECONDS = 5, 5.0
 """Whichever ends first: steps can take seconds each, of a large model or beside other work."""
@@ -34,16 +40,55 @@ MOST_STEPS_AT_ONCE = 32
 seldom."""
 
 
+BATCHES = 64
+"""Drawn at the start, as an epoch's order is; gone through again and again."""
+SEGMENT_TOKENS = 1 << 20
+"""Made up; a longer split is this segment many times over."""
+
+
+class MadeUpSplit(SegmentedTextDataset):
+    """A training split of random tokens, as long as a trial's, which takes little memory."""
+
+    def __init__(self, sequences: int, config: RunConfig) -> None:
+        """At least `sequences`, and less than a segment more."""
+        t, v = config.model.seq_len, config.model.vocab_size
+        super().__init__([], t)
+        of_segment = max(1, min(sequences, SEGMENT_TOKENS // t))
+        dtype = torch.int16 if token_dtype(v).itemsize == 2 else torch.int32
+        segments = -(-sequences // of_segment)
+        self._segments = [torch.randint(v, (of_segment * t + 1,)).to(dtype)] * segments
+        self._starts = [of_segment * number for number in range(segments)]
+        self._ends = [start + of_segment for start in self._starts]
+
+
 class Probe:
     """A trial's model, or those of a pack, with what trains them."""
 
-    def __init__(self, config: RunConfig, device: str, pack: int = 1) -> None:
-        """The models' steps and an evaluation are warmed up, so that they hold their memory."""
-        self.members = [_make_step(config, device) for _ in range(pack)]
+    def __init__(
+        self,
+        config: RunConfig,
+        device: str,
+        pack: int = 1,
+        *,
+        sequences: int,
+        compiled: bool = False,
+    ) -> None:
+        """The models' steps and an evaluation are warmed up, so that they hold their memory.
+
+        Args:
+            sequences: of the training split, which each member copies to a GPU that has room.
+            compiled: have the blocks compiled, where Triton runs.
+        """
+        compiled = compiled and triton_runs()
+        self.members = [_make_step(config, device, compiled) for _ in range(pack)]
         self.packed = PackedStep(self.members) if pack > 1 else None
-        shape = (config.train.batch_size, config.model.seq_len)
-        self.tokens = torch.randint(config.model.vocab_size, shape)
-        self.scored = self.tokens[:1].expand(SEQUENCES_PER_BATCH, -1).to(device)
+        split = MadeUpSplit(sequences, config)
+        self.sources = [batch_source(split, device) for _ in range(pack)]
+        order = torch.randint(len(split), (BATCHES, config.train.batch_size))
+        self.order = self.sources[0].prepare_indices(order)
+        self.steps, self.tokens_a_step = 0, order.shape[1] * config.model.seq_len
+        tokens = torch.randint(config.model.vocab_size, (1, config.model.seq_len))
+        self.scored = tokens.expand(SEQUENCES_PER_BATCH, -1).to(device)
         self.lr = config.train.lr_peak
         began = time.perf_counter()
         for _ in range(WARM_UP_STEPS):
@@ -54,19 +99,22 @@ class Probe:
 
     def trained_per_second(self, seconds: float) -> float:
         """Tokens that all members together train on in a second, measured for `seconds`."""
-        return _per_second(self._train, seconds) * len(self.members) * self.tokens.numel()
+        return _per_second(self._train, seconds) * len(self.members) * self.tokens_a_step
 
     def scored_per_second(self, seconds: float) -> float:
         """Validation tokens that one member is scored on in a second."""
         return _per_second(self._score, seconds) * self.scored.numel()
 
     def _train(self, steps: int) -> None:
-        pack = len(self.members)
         for _ in range(steps):
+            indices = self.order[self.steps % BATCHES]
+            batches = [source.batch(indices) for source in self.sources]
             if self.packed is None:
-                self.members[0](self.tokens, self.tokens, self.lr)
+                self.members[0](*batches[0], self.lr)
             else:
-                self.packed([self.tokens] * pack, [self.tokens] * pack, [self.lr] * pack)
+                tokens, targets = zip(*batches, strict=True)
+                self.packed(tokens, targets, [self.lr] * len(batches))
+            self.steps += 1
         self.members[-1].sums.read()  # waits for the device
 
     @torch.no_grad()
@@ -78,9 +126,11 @@ class Probe:
         model.train()
 
 
-def _make_step(config: RunConfig, device: str) -> Step:
+def _make_step(config: RunConfig, device: str, compiled: bool) -> Step:
     model = GPT(config.model, config.width_ratio).to(device).train()
     model.draw_dropout_from(torch.Generator(device))
+    if compiled:
+        compile_blocks(model, config)
     return Step(model, config.train, device)
 
 
@@ -107,7 +157,9 @@ def main() -> None:
             if "config" in request:
                 config = RunConfig.from_dict(request["config"])
                 probe = None  # frees the memory of the one before
-                probe = Probe(config, spec["device"], request["pack"])
+                hold_to_share(spec["device"], request["gpus"])
+                kinds = {name: request[name] for name in ("pack", "sequences", "compiled")}
+                probe = Probe(config, spec["device"], **kinds)
             elif probe is not None:
                 measured = {"train": probe.trained_per_second, "score": probe.scored_per_second}
                 answer["tokens_per_second"] = measured[request["what"]](request["seconds"])

@@ -17,6 +17,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.files import atomic_file
@@ -39,6 +40,8 @@ class Start:
     """How many processes the machine had killed for memory by then; None if it doesn't say."""
     threads: int | None = None
     """With how many it trained; None in a file from before they could change."""
+    fault: str | None = None
+    """What broke the GPU's context under it and others, in one line; None if nothing did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +84,18 @@ def note_start(folder: Path, values: dict[str, Value], replicate: int, start: St
 
 def note_first_step(folder: Path, step: int) -> Path:
     """Note the step that the newest start goes on from, in the file that is returned."""
+    return _note_of_newest(folder, from_step=step)
+
+
+def note_fault(folder: Path, fault: str) -> Path:
+    """Note what broke the GPU under the newest start, in the file that is returned."""
+    return _note_of_newest(folder, fault=fault)
+
+
+def _note_of_newest(folder: Path, **fields: Any) -> Path:
     started = read_started(folder)
     assert started is not None
-    newest = dataclasses.replace(started.starts[-1], from_step=step)
+    newest = dataclasses.replace(started.starts[-1], **fields)
     _write_started(folder, dataclasses.replace(started, starts=(*started.starts[:-1], newest)))
     return folder / STARTED_FILE
 

@@ -7,12 +7,10 @@ folder to the ledger.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import gc
 import math
 import socket
-import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +19,19 @@ from ray import tune
 
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus
 from minigpt_search.model.config import ModelConfig, RunConfig
-from minigpt_search.model.hardware.device import describe_device, versions
 from minigpt_search.model.hardware.retirement import Retired, retires
-from minigpt_search.model.records import FAILED, STOPPED, CheckpointRef, Timing
+from minigpt_search.model.records import STOPPED
 from minigpt_search.model.training.train import Hooks, TrainResult, train, train_packed
 from minigpt_search.model.training.trunk import share_trunk, train_branches
 from minigpt_search.search.early_stopping.rungs import StoppingDecision
 from minigpt_search.search.machines.gpu_share import hold_to_share
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import OUT_OF_MEMORY, TrialRecord
+from minigpt_search.search.records.ledger import OUT_OF_MEMORY
 from minigpt_search.search.records.plan import NEVER
 from minigpt_search.search.records.trial_folder import (
     STARTED_FILE,
     Start,
+    note_fault,
     note_start,
     read_outcome,
     read_started,
@@ -45,12 +43,16 @@ from minigpt_search.search.sync.worker_files import WorkerFiles, worker_files
 from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, OBJECTIVE
 from minigpt_search.search.trials.trial import Trial, trials_of
 from minigpt_search.search.worker.faults import (
-    is_out_of_memory,
+    DeviceBroken,
+    device_fault,
     is_storage_fault,
+    known_device,
     memory_kills,
+    note_error,
     was_killed_for_memory,
 )
 from minigpt_search.search.worker.reporting import last_report, tune_hooks
+from minigpt_search.search.worker.trial_record import make_record
 
 UNIFORM_NATS = math.log(ModelConfig().vocab_size)
 
@@ -68,7 +70,8 @@ def run_trials(
 
     Whatever goes wrong with a trial becomes a record with status `failed`. Only the loss of the
     whole process is left to Tune, which starts the trials again; and where nothing can be written
-    there is a report of that instead of a record.
+    there is a report of that instead of a record. Raises `DeviceBroken`, with the record written,
+    where the process can't use its GPU any more.
 
     Args:
         session: names the driver's process.
@@ -117,27 +120,56 @@ def _train_what_is_left(
     torch.set_num_threads(threads)
     gc.freeze()  # modules stay: the collection after a trial took 0.17 s to go over them
     hold_to_share(experiment.machine.device, 1.0 if alone else experiment.machine.gpus_per_trial)
+    known_device(experiment.machine.device)  # now: a GPU may be past answering at the end
     killed = not alone and any(_was_killed_for_memory(known) for known in starts)
     attempts = {t.trial_id: len(known) for t, known in zip(left, starts, strict=True)}
+    # Where a GPU broke under several trials it can't be told whose fault it was.
+    one_by_one = one_by_one or any(start.fault for known in starts for start in known[:-1])
     branches = not one_by_one and share_trunk([trial.config for trial in left])
-    results: Iterable[tuple[Trial, TrainResult | str]]
-    if killed:
-        results = [(t, f"{OUT_OF_MEMORY}: this machine killed its process") for t in left]
-    elif branches:
-        results = _train_branches(experiment, left, files)
-    elif one_by_one:
-        results = ((t, _train(experiment, [t], files)[0]) for t in left)
-    else:
-        results = zip(left, _train(experiment, left, files), strict=True)
-    for trial, result in results:
-        record = make_record(trial, result, attempts[trial.trial_id], experiment.machine.device)
+    each_reports = branches or one_by_one
+
+    def record(trial: Trial, result: TrainResult | str) -> None:
+        made = make_record(trial, result, attempts[trial.trial_id], experiment.machine.device)
         if (started := read_started(folders[trial.trial_id])) is not None:
             threads_of_attempts = started.threads_of_attempts()
-            record = dataclasses.replace(record, threads_of_attempts=threads_of_attempts)
-        write_outcome(folders[trial.trial_id], record)
+            made = dataclasses.replace(made, threads_of_attempts=threads_of_attempts)
+        write_outcome(folders[trial.trial_id], made)
         files.ended(trial.trial_id)
-        if (branches or one_by_one) and trial is not left[-1]:  # that one's is the end's report
-            tune.report({**last_report([record]), "kind": MEMBER_END, "member": trial.trial_id})
+        if each_reports and trial is not left[-1]:  # that one's is the end's report
+            tune.report({**last_report([made]), "kind": MEMBER_END, "member": trial.trial_id})
+
+    try:
+        if killed:
+            for trial in left:
+                record(trial, f"{OUT_OF_MEMORY}: this machine killed its process")
+            return
+        for trial, result in _results(experiment, left, files, branches, one_by_one):
+            record(trial, result)
+    except DeviceBroken as broken:
+        # Let the process end, so that no other trial gets it: Tune starts another for what is left.
+        if len(broken.trials) == 1:
+            record(broken.trials[0], broken.error)
+        else:
+            for trial in broken.trials:
+                files.wrote(note_fault(folders[trial.trial_id], broken.error))
+        raise
+
+
+def _results(
+    experiment: Experiment,
+    trials: list[Trial],
+    files: WorkerFiles,
+    branches: bool,
+    one_by_one: bool,
+) -> Iterator[tuple[Trial, TrainResult | str]]:
+    """Each trial with its result, or with what went wrong in one line. Raises `DeviceBroken`."""
+    if branches:
+        yield from _train_branches(experiment, trials, files)
+    elif one_by_one:
+        for trial in trials:
+            yield trial, _train(experiment, [trial], files)[0]
+    else:
+        yield from zip(trials, _train(experiment, trials, files), strict=True)
 
 
 def _was_killed_for_memory(starts: tuple[Start, ...]) -> bool:
@@ -151,10 +183,11 @@ def _was_killed_for_memory(starts: tuple[Start, ...]) -> bool:
 def _train(
     experiment: Experiment, trials: list[Trial], files: WorkerFiles
 ) -> list[TrainResult | str]:
-    """Each trial's result, or what went wrong in one line."""
+    """Each trial's result, or what went wrong in one line. Raises `DeviceBroken`."""
     if not trials:
         return []
     folders = [trial_folder(files.folder, trial.trial_id) for trial in trials]
+    fault = None
     try:
         corpus, configs, hooks, decisions, options = _what_to_train(experiment, trials, files)
         if len(trials) > 1:
@@ -167,9 +200,13 @@ def _train(
     except Exception as exception:  # any fault of one trial must not stop the others
         if is_storage_fault(exception):
             raise
-        error = _note_fault(exception, folders)
+        fault = device_fault(exception)
+        error = note_error(exception, fault, folders)
     finally:
-        _free_memory(experiment)
+        if fault is None:
+            _free_memory(experiment)
+    if fault is not None:
+        raise DeviceBroken(error, trials)
     if len(trials) == 1:
         return [error]
     # The fault may be one member's: each goes on alone from its checkpoint.
@@ -181,7 +218,7 @@ def _train_branches(
 ) -> Iterator[tuple[Trial, TrainResult | str]]:
     """Trials that share a trunk, each with its result as it ends."""
     folders = [trial_folder(files.folder, trial.trial_id) for trial in trials]
-    left = list(trials)
+    left, fault = list(trials), None
     try:
         corpus, configs, hooks, _, options = _what_to_train(experiment, trials, files)
         for number, result in train_branches(
@@ -193,9 +230,14 @@ def _train_branches(
     except Exception as exception:  # as in `_train`
         if is_storage_fault(exception):
             raise
-        _note_fault(exception, [trial_folder(files.folder, t.trial_id) for t in left])
+        fault = device_fault(exception)
+        of_left = [trial_folder(files.folder, t.trial_id) for t in left]
+        error = note_error(exception, fault, of_left)
     finally:
-        _free_memory(experiment)
+        if fault is None:
+            _free_memory(experiment)
+    if fault is not None:
+        raise DeviceBroken(error, left)
     for trial in left:  # the fault may be one's: each goes on alone from its checkpoint
         yield trial, _train(experiment, [trial], files)[0]
 
@@ -222,14 +264,6 @@ def _what_to_train(
     return corpus, [trial.config for trial in trials], hooks, decisions, options
 
 
-def _note_fault(exception: Exception, folders: list[Path]) -> str:
-    """Leave the traceback in the folders; the error in one line."""
-    for folder in folders:
-        (folder / "error.log").write_text("".join(traceback.format_exception(exception)))
-    error = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
-    return f"{OUT_OF_MEMORY}: {error}" if is_out_of_memory(exception) else error
-
-
 def _free_memory(experiment: Experiment) -> None:
     gc.collect()
     if experiment.machine.device == "cuda":
@@ -237,35 +271,3 @@ def _free_memory(experiment: Experiment) -> None:
         # its own (pytorch#99196).
         torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
-
-
-def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: str) -> TrialRecord:
-    """The ledger's record of a trial that ended with a result, or with an error in one line."""
-    result = None if isinstance(ended, str) else ended
-    checkpoint = result.checkpoint if result else None
-    if checkpoint is not None:
-        path = f"checkpoints/{trial.trial_id}/{checkpoint.path}"
-        checkpoint = CheckpointRef(path=path, sha256=checkpoint.sha256)
-    return TrialRecord(
-        trial_id=trial.trial_id,
-        config=trial.config,
-        replicate=trial.replicate,
-        status=result.status if result else FAILED,
-        epochs=result.epochs if result else (),
-        error=ended if isinstance(ended, str) else ended.error,
-        steps=result.steps if result else 0,
-        timing=result.timing if result else Timing(),
-        device=result.device if result else describe_device(device),
-        versions=versions(),
-        checkpoint=checkpoint,
-        attempts=attempts,
-        ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        pack=result.pack if result else 1,
-        trunk_steps=result.trunk_steps if result else 0,
-        trunk_seconds=result.trunk_seconds if result else 0.0,
-        rungs=result.rungs if result else (),
-        curve=result.curve if result else None,
-        val_documents=result.val_documents if result else None,
-        train_eval_loss_nats=result.train_eval_loss_nats if result else None,
-        notes=result.notes if result else (),
-    )

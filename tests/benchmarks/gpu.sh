@@ -1,37 +1,75 @@
 #!/usr/bin/env bash
-# All that only a GPU can show, in one call of at most ten minutes, results into one folder:
+# All that only a GPU can show, in two calls of at most ten minutes, results into one folder:
 #
-#   bash tests/benchmarks/gpu.sh [FOLDER]              # $OUT, or gpu_results
+#   bash tests/benchmarks/gpu.sh [FOLDER]              # the first call; $OUT, or gpu_results
+#   bash tests/benchmarks/gpu.sh FOLDER second         # the second
 #   bash tests/benchmarks/gpu.sh FOLDER profile packs  # these parts alone
 #   GPU_SECONDS=240 bash tests/benchmarks/gpu.sh       # in less than 570 seconds
+#   GPU_REHEARSAL=1 bash tests/benchmarks/gpu.sh FOLDER first second    # on a CPU, in miniature
 #
-# Correctness against float64 on the CPU first; then throughput beside the peers, the 10-epoch run,
-# a profile, how many trials share the GPU well, and what takes long to compile. A part that fails
-# or takes too long doesn't keep the next from running, and what it has measured so far is in the
-# folder; the end of the output says which did, or had no time left: run those alone. The prepared
-# corpus is expected in $MINIGPT_HOME or ./artifacts. It takes torch, Triton, numpy, pandas, pyarrow,
-# matplotlib, pytest and transformers, but neither Ray nor Optuna; where some are missing and no
-# registry can be reached, wheels in .whl/ are unpacked into .site/.
+# The first says what the machine has, tests that the results are right, profiles a step, trains the
+# whole recipe of 10 epochs without Inductor and with it, and measures throughput beside the peers.
+# The second is a search as a user starts it, ten shapes in one process, trials that share the GPU,
+# packs, the compiled peers, and a look for races.
+#
+# A part that fails or takes too long doesn't keep the next from running, and what it has measured so
+# far is in the folder, of at most eight files a call; the end of the output says which did, or had no
+# time left: run those alone. What was compiled is kept in FOLDER/caches.tar.gz: as .gpu_caches.tar.gz
+# in the checkout it saves the second call those minutes.
+#
+# The prepared corpus is expected in $MINIGPT_HOME or ./artifacts. The first call takes torch, Triton,
+# numpy, pandas, pyarrow, matplotlib, pytest and transformers, but neither Ray nor Optuna, which the
+# second does; where some are missing and no registry can be reached, wheels in .whl/ are unpacked
+# into .site/.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 export MINIGPT_HOME=$(realpath -m "${MINIGPT_HOME:-artifacts}")
 out=$(realpath -m "${1:-${OUT:-gpu_results}}")
-only=" ${*:2} "
+caches=$(realpath -m "${GPU_CACHES:-.gpu_caches}")
 total=${GPU_SECONDS:-570} # of the whole call
+first=(machine correctness profile long-run long-run-compiled throughput)
+second=(search ten-shapes trials-per-gpu packs throughput-compiled racecheck correctness-compiled)
+only=" "
+for word in "${@:2}"; do
+  case $word in
+  first) only+="${first[*]} " ;;
+  second) only+="${second[*]} " ;;
+  *) only+="$word " ;;
+  esac
+done
+[[ $only == " " ]] && only=" ${first[*]} "
 mkdir -p "$out"
 log=$out/log.txt
 touch "$log"
 if compgen -G '.whl/*.whl' >/dev/null && [ ! -d .site ]; then
   python3 -m pip install -q --no-index --no-deps --no-compile --target .site .whl/*.whl
 fi
+if [ ! -d "$caches" ]; then
+  mkdir -p "$caches"
+  [ -f "$caches.tar.gz" ] && tar -xzf "$caches.tar.gz" -C "$caches"
+fi
+export TORCHINDUCTOR_CACHE_DIR=$caches/inductor TRITON_CACHE_DIR=$caches/triton
 export PYTHONPATH=$PWD/.site:$PWD/src${PYTHONPATH:+:$PYTHONPATH}
 export PYTHONUNBUFFERED=1 # what a part has printed is in the log when it is cut short
+device=(--device cuda)
+pytest=(python3 -m pytest -v -m gpu -W default -p no:cacheprovider)
+ours=(--embed 128 --contenders ours,ours-compiled,transformers-bf16-autocast)
+theirs=(--embed 128 --contenders
+  ours,ours-compiled,transformers-bf16-compiled,transformers-bf16-compiled-graphs)
+if [ -n "${GPU_REHEARSAL:-}" ]; then
+  export OMP_NUM_THREADS=1 # threads of models so small do little but wait for each other
+  device=(--device cpu --quick)
+  pytest=(python3 -m pytest -q -m gpu --collect-only -p no:cacheprovider)
+  ours=(--contenders ours) theirs=(--contenders ours-fp32,ours)
+fi
 summary=()
+kept=$(mktemp)
+trap 'rm -f "$kept"' EXIT
 
 part() { # part NAME SECONDS COMMAND...
   local name=$1 limit=$2 started=$SECONDS left=$((total - SECONDS - 10))
   shift 2
-  [[ $only =~ ^\ +$ || $only == *" $name "* ]] || return
+  [[ $only == *" $name "* ]] || return
   if ((left < 1)); then
     summary+=("$name: no time left")
     return
@@ -41,26 +79,39 @@ part() { # part NAME SECONDS COMMAND...
   timeout --kill-after=5 "$limit" "$@" 2>&1 | tee -a "$log"
   local status=${PIPESTATUS[0]}
   summary+=("$name: status $status, $((SECONDS - started)) s")
+  keep_caches
 }
 
-pytest=(python3 -m pytest -v -m gpu -W default -p no:cacheprovider)
-part machine 20 bash -c 'nvidia-smi; nproc; python3 -c "
-import platform, torch
-print(platform.python_version(), torch.__version__, torch.version.cuda, torch.cuda.get_device_name())"'
-part correctness 90 "${pytest[@]}" -k 'not compiled' tests/model/hardware/test_gpu.py tests/model/network/test_packed.py
-cd tests/benchmarks || exit 1
-part throughput 130 python3 training/throughput.py --device cuda --embed 128 \
-  --contenders ours,transformers-bf16-autocast \
-  --json "$out/throughput.json" --figure "$out/throughput.png"
-part long-run 130 python3 gpu/long_run.py --json "$out/long_run.json"
-part profile 80 python3 gpu/step_profile.py
-part trials-per-gpu 80 python3 gpu/trials_per_gpu.py --json "$out/sharing.json"
-part packs 50 python3 training/packing.py --device cuda --rounds 1 --seconds 1 --json "$out/packing.json"
-part throughput-compiled 150 python3 training/throughput.py --device cuda --embed 128 \
-  --contenders ours,transformers-bf16-compiled,transformers-bf16-compiled-graphs \
-  --json "$out/throughput_compiled.json" --figure "$out/throughput_compiled.png"
-cd ../..
-part correctness-compiled 90 "${pytest[@]}" -k compiled tests/model/hardware/test_gpu.py
+keep_caches() { # what was compiled since the last time, at once, for a call that is cut short
+  [ -n "$(find "$caches" -type f -newer "$kept" -print -quit)" ] || return
+  touch "$kept"
+  tar -czf "$caches.part" -C "$caches" . && mv "$caches.part" "$out/caches.tar.gz"
+}
+
+mapfile -t gpu_tests < <(grep -rl --include='test_*.py' 'mark\.gpu' tests/model)
+mapfile -t worker_tests < <(grep -rl --include='test_*.py' 'mark\.gpu' tests/search)
+bench=tests/benchmarks
+part machine 30 python3 $bench/gpu/machine.py "${device[@]:0:2}" --json "$out/machine.json"
+part correctness 90 "${pytest[@]}" -k 'not compiled' "${gpu_tests[@]}"
+part profile 60 python3 $bench/gpu/step_profile.py "${device[@]}" --json "$out/profile.json"
+part long-run 130 python3 $bench/gpu/long_run.py "${device[@]}" --uncompiled \
+  --json "$out/long_run.json"
+part long-run-compiled 130 python3 $bench/gpu/long_run.py "${device[@]}" \
+  --json "$out/long_run_compiled.json"
+part throughput 120 python3 $bench/training/throughput.py "${device[@]}" "${ours[@]}" \
+  --json "$out/throughput.json"
+part search 200 python3 $bench/gpu/ray_search.py "${device[@]}" \
+  --json "$out/search.json" --tar "$out/search.tar.gz"
+part ten-shapes 150 python3 $bench/gpu/ten_shapes.py "${device[@]}" --json "$out/ten_shapes.json"
+part trials-per-gpu 100 python3 $bench/gpu/trials_per_gpu.py "${device[@]}" \
+  --json "$out/sharing.json"
+part packs 90 python3 $bench/training/packing.py "${device[@]}" --compiled --rounds 1 --seconds 1 \
+  --json "$out/packing.json"
+part throughput-compiled 150 python3 $bench/training/throughput.py "${device[@]}" "${theirs[@]}" \
+  --json "$out/throughput_compiled.json"
+part racecheck 60 python3 $bench/gpu/racecheck.py "${device[@]:0:2}"
+part correctness-compiled 150 "${pytest[@]}" -k 'compiled or worker or search' \
+  "${gpu_tests[@]}" "${worker_tests[@]}"
 if ((${#summary[@]} == 0)); then
   echo "gpu.sh:$only: no such part" >&2
   exit 2

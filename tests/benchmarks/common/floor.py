@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from emulated import is_emulated
 
 from minigpt_search.model.config import ModelConfig
 from minigpt_search.model.hardware.device import TORCH_TYPES
@@ -62,6 +63,7 @@ def products(model: ModelConfig, tokens: int, device: str) -> list[Product]:
     return [
         Product(rows=rows, inner=inner, columns=columns, precision=precision)
         for precision in types
+        if not is_emulated(precision, device)
         for rows, inner, columns in sorted(shapes)
     ]
 

@@ -1,13 +1,15 @@
 """Where a step's time goes on a GPU: what each measure saves, the kernels, and the share of the
 floor (`floor.py`: the step's products at the best rate seen, and AdamW's traffic).
 
-python tests/benchmarks/gpu/step_profile.py
+python tests/benchmarks/gpu/step_profile.py --json profile.json
+python tests/benchmarks/gpu/step_profile.py --compiled               # and what Inductor saves
 python tests/benchmarks/gpu/step_profile.py --quick --device cpu     # seconds: does it work at all?
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -100,7 +102,8 @@ def print_kernels(timed: Timed, device: str) -> None:
     print(f"\n50 steps\n{table}")
 
 
-def print_floor(config: RunConfig, device: str, milliseconds: float) -> None:
+def print_floor(config: RunConfig, device: str, milliseconds: float) -> float:
+    """Say how far a step of so many milliseconds is from the floor; the floor's own."""
     from floor import Rates, best_of, floor_tokens_per_second
 
     tokens = config.train.batch_size * config.model.seq_len
@@ -111,6 +114,7 @@ def print_floor(config: RunConfig, device: str, milliseconds: float) -> None:
         f"\nFloor: {floor:.3f} ms a step ({tokens * flops_per_token(config.model) / 1e9:.0f} GFLOP "
         f"at {best:.1f} TFLOP/s, and the update's traffic); reached: {floor / milliseconds:.0%}"
     )
+    return floor
 
 
 def main() -> int:
@@ -118,18 +122,29 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--quick", action="store_true", help="a tiny model, nothing compiled")
+    parser.add_argument("--compiled", action="store_true", help="with the blocks compiled too")
+    parser.add_argument("--json", type=Path, metavar="PATH")
+    parser.add_argument("--quick", action="store_true", help="a tiny model")
     args = parser.parse_args()
     device, steps = args.device, 5 if args.quick else 200
     config = RunConfig().replace(precision=best_precision(device))
     if args.quick:
         config = config.replace(vocab_size=500, embed_dim=16)
     tokens = config.train.batch_size * config.model.seq_len
+    found: dict[str, float] = {}
+
+    def keep(name: str, milliseconds: float) -> None:
+        """At once, for a run that is cut short."""
+        found[name] = milliseconds
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=1))
+
     print("| step | ms | tokens/s |\n|---|---|---|")
 
     def show(name: str, timed: Timed) -> float:
         milliseconds = timed.milliseconds(steps)
         print(f"| {name} | {milliseconds:.3f} | {tokens / milliseconds * 1e3:,.0f} |", flush=True)
+        keep(name, milliseconds)
         return milliseconds
 
     show("launched kernel by kernel", Timed(config, device, graph=False))
@@ -137,13 +152,15 @@ def main() -> int:
         show("graph, softmax by torch", Timed(config, device))
     timed = Timed(config, device)
     best = show("graph, softmax by Triton", timed)
-    if not args.quick:
+    if args.compiled:
         timed = Timed(config, device, compiled=True)
         best = min(best, show("the same, blocks by Inductor", timed))
     print("\n| rows of the head at a time | ms, the head alone, launched |\n|---|---|")
     for chunk in CHUNKS[:1] if args.quick else CHUNKS:
-        print(f"| {chunk} | {head_milliseconds(config, device, chunk, steps):.3f} |", flush=True)
-    print_floor(config, device, best)
+        head = head_milliseconds(config, device, chunk, steps)
+        print(f"| {chunk} | {head:.3f} |", flush=True)
+        keep(f"head, {chunk} rows at a time", head)
+    keep("floor", print_floor(config, device, best))
     print_kernels(timed, device)  # last: a profiler may fail where all else works
     return 0
 

@@ -1,4 +1,5 @@
-"""Training tokens a second of 1, 2, 4 and 8 trials on one GPU, all of them together.
+"""Training tokens a second of 1, 2, 4 and 8 trials on one GPU, all of them together: compiled, and
+each with its copy of the built-in corpus' training split.
 
 python tests/benchmarks/gpu/trials_per_gpu.py --json sharing.json
 python tests/benchmarks/gpu/trials_per_gpu.py --quick --device cpu     # does it work at all?
@@ -17,7 +18,8 @@ from minigpt_search.data.common.errors import run_command
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import best_precision
 from minigpt_search.search.planning.choose_sharing import choose, measure
-from minigpt_search.search.planning.measure import SIZES
+from minigpt_search.search.planning.measure import SIZES, Setting
+from minigpt_search.search.space.objective import BUILTIN_TOKENS
 
 
 def main() -> int:
@@ -42,7 +44,9 @@ def main() -> int:
             args.json.write_text(json.dumps(found))
 
     most = 2 if args.quick else max(SIZES)
-    print(choose(measure(config, args.device, threads=1, most=most, on_rate=show))[1])
+    sequences = BUILTIN_TOKENS // config.model.seq_len
+    setting: Setting = {"sequences": sequences, "compiled": not args.quick}
+    print(choose(measure(config, args.device, 1, most, on_rate=show, **setting))[1])
     return 0
 
 

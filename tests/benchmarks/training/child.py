@@ -7,6 +7,7 @@ line of JSON, from standard output; waiting takes no processor time.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import itertools
 import json
@@ -40,7 +41,8 @@ def peak_memory_mb(device: str) -> float:
 
 
 class Trainer:
-    """A contender, built twice: without dropout for its first loss, then to be timed."""
+    """A contender, built twice: without dropout and nothing compiled for its first loss, then to be
+    timed."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         from peers import KINDS
@@ -56,20 +58,24 @@ class Trainer:
         batches = order.split(self.config.train.batch_size)
         self.batches = batches[: sequences // self.config.train.batch_size]  # whole ones
 
-    def _make(self, **fields: Any) -> Any:
-        config = self.config.replace(**fields)
-        return self.kind.make(config, self.corpus, self.device, self.kind)
-
     def prepare(self) -> dict[str, Any]:
         """Take the first step without dropout; then build with it and warm up."""
         started = time.perf_counter()
-        first_loss = self._make(dropout=0.0).train(self.batches[:1])
+        plain = self.config.replace(dropout=0.0), dataclasses.replace(self.kind, compile_mode=None)
+        first_loss = self._make(*plain).train(self.batches[:1])
         gc.collect()
-        self.contender = self._make()
+        self.contender = self._make(self.config, self.kind)
         self.next_batch: Iterator[torch.Tensor] = itertools.cycle(self.batches)
-        self.contender.train(itertools.islice(self.next_batch, WARM_UP_STEPS))
-        seconds = time.perf_counter() - started
-        return {"first_loss_nats": first_loss, "prepare_seconds": seconds}
+        with_dropout = self.contender.train(itertools.islice(self.next_batch, 1))
+        self.contender.train(itertools.islice(self.next_batch, WARM_UP_STEPS - 1))
+        return {
+            "first_loss_nats": first_loss,
+            "first_loss_with_dropout_nats": with_dropout,
+            "prepare_seconds": time.perf_counter() - started,
+        }
+
+    def _make(self, config: Any, kind: Any) -> Any:
+        return kind.make(config, self.corpus, self.device, kind)
 
     def turn(self, steps: int) -> dict[str, Any]:
         """Take `steps` steps."""

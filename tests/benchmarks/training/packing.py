@@ -1,5 +1,9 @@
 """Training speed of several trials as one batched model, against the same trials one by one.
 
+Each is measured in a process like those of a search, so that none has what another left on the
+GPU. With `--compiled` what trains alone is compiled, as a search's long trials are; packs never
+are.
+
 python tests/benchmarks/training/packing.py                                   # on a CPU, one thread
 python tests/benchmarks/training/packing.py --device cuda --precision bf16 --json packing.json
 """
@@ -15,12 +19,15 @@ from statistics import median
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[3] / "src")
 
-import torch
-
 from minigpt_search.model.config import RunConfig
-from minigpt_search.model.hardware.device import best_device, best_precision, describe_device
-from minigpt_search.search.planning.measure import SIZES
-from minigpt_search.search.planning.probe import Probe
+from minigpt_search.model.hardware.device import best_device, best_precision, hardware
+from minigpt_search.search.planning.measure import (
+    SIZES,
+    ProbeProcess,
+    measure_together,
+    prepare,
+)
+from minigpt_search.search.space.objective import BUILTIN_TOKENS
 
 SEQ_LEN = RunConfig().model.seq_len
 
@@ -37,32 +44,48 @@ def main() -> None:
     parser.add_argument("--embed-dim", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3, help="the table has their median")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--compiled", action="store_true", help="what trains alone, on a GPU")
+    parser.add_argument("--quick", action="store_true", help="a tiny model: does it work at all?")
     parser.add_argument("--json", metavar="FILE", help="write all measurements there too")
     args = parser.parse_args()
     precision = args.precision or best_precision(args.device)
     base = RunConfig().replace(precision=precision, embed_dim=args.embed_dim)
+    if args.quick:
+        base = base.replace(vocab_size=500, embed_dim=16)
     cells = [(int(batch), pack) for batch in args.batches.split(",") for pack in SIZES]
     rates: dict[tuple[int, int], list[float]] = {cell: [] for cell in cells}
-    device = describe_device(args.device)
-    about = {"device": device.name, "threads": args.threads, "precision": precision}
-    torch.set_num_threads(args.threads)
+    machine = hardware()
+    device = (machine["gpus"] or ["no GPU"])[0] if args.device == "cuda" else machine["processor"]
+    about = {"device": device, "threads": args.threads, "precision": precision}
     for _ in range(args.rounds):
         for batch, pack in cells:
-            config = base.replace(batch_size=batch)
-            rate = Probe(config, args.device, pack).trained_per_second(args.seconds)
+            rate = measured(base.replace(batch_size=batch), pack, args)
             rates[batch, pack].append(rate)
             print(f"{batch} x {SEQ_LEN}, {pack}: {rate:,.0f} tokens/s", file=sys.stderr, flush=True)
             if args.json:  # at once, for a run that is cut short
                 Path(args.json).write_text(
                     json.dumps(about | {"measurements": rows(rates)}, indent=1)
                 )
-    print(f"{device.name}, threads {args.threads}, {precision}, embed_dim {args.embed_dim}\n")
+    print(f"{device}, threads {args.threads}, {precision}, embed_dim {base.model.embed_dim}\n")
     print("| batch | pack | tokens/s, all together | against one by one |")
     print("|---|---:|---:|---:|")
-    for (batch, pack), measured in rates.items():
+    for (batch, pack), tokens in rates.items():
         # One by one, K trials have the speed of one.
-        gain = median(measured) / median(rates[batch, 1])
-        print(f"| {batch} x {SEQ_LEN} | {pack} | {median(measured):,.0f} | {gain:.2f} |")
+        together, alone = median(tokens), median(rates[batch, 1])
+        gain = f"{together / alone:.2f}" if alone else ""
+        print(f"| {batch} x {SEQ_LEN} | {pack} | {together:,.0f} | {gain} |")
+
+
+def measured(config: RunConfig, pack: int, args: argparse.Namespace) -> float:
+    """Tokens a second of all members together; 0 if they have no room."""
+    sequences = BUILTIN_TOKENS // SEQ_LEN
+    with ProbeProcess(args.device, args.threads) as probe:
+        try:
+            prepare([probe], config, pack, sequences=sequences, compiled=args.compiled)
+            [answer] = measure_together([probe], "train", args.seconds)
+        except ChildProcessError:
+            return 0.0
+    return answer["tokens_per_second"]
 
 
 def rows(rates: dict[tuple[int, int], list[float]]) -> list[dict[str, object]]:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
+from unittest import mock
 
 import torch
+from emulated import is_emulated
 from torch import Tensor, nn
 
 from minigpt_search.data.common.errors import UserError
@@ -20,9 +22,14 @@ from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.export import transformers_config, transformers_weights
 from minigpt_search.model.hardware.device import TORCH_TYPES, best_precision
+from minigpt_search.model.loss.gpu import triton_runs
 from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.training import loop
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.model.training.loop import Run
+
+BLOCKS = "blocks"
+"""This project's own way: the blocks by Inductor, the step as a graph."""
 
 
 class Contender(Protocol):
@@ -44,7 +51,7 @@ class Kind:
     precision: str | None
     """Of the matrix products; None: what this project would choose on the device."""
     compile_mode: str | None = None
-    """None is eager; else `torch.compile`'s mode."""
+    """None is eager; else `torch.compile`'s mode, or `BLOCKS`."""
     package: str = "torch"
     """What must be installed."""
     only_on: str | None = None
@@ -53,12 +60,19 @@ class Kind:
 
 class Ours:
     """`model.training.loop.Run`, which the search's trainable runs: data, schedule, clipping,
-    optimizer and the accounting of progress."""
+    optimizer and the accounting of progress. On a GPU a step is a replayed graph, and whether its
+    blocks are compiled is not left to the run's length but part of the name."""
 
     def __init__(self, config: RunConfig, corpus: Corpus, device: str, kind: Kind) -> None:
         self.loss_nats = math.nan
         hooks = Hooks(on_progress=self._remember)
-        self.run = Run(config, corpus, device, None, math.inf, hooks)
+        compiled = kind.compile_mode == BLOCKS
+        if compiled and not triton_runs():
+            raise RuntimeError("Triton doesn't run here, so that nothing is compiled")
+        with mock.patch.object(loop, "is_compiled", lambda *_, **__: compiled):
+            self.run = Run(config, corpus, device, None, math.inf, hooks)
+        if compiled and not all("forward" in vars(block) for block in self.run.model.blocks):
+            raise RuntimeError("the blocks are not compiled; a warning says why")
 
     def _remember(self, progress: Progress) -> None:
         self.loss_nats = progress.train_loss_nats
@@ -211,6 +225,7 @@ def _x(precision: str) -> Kind:
 
 KINDS = {
     "ours": Kind(make=Ours, precision=None),
+    "ours-compiled": Kind(make=Ours, precision=None, compile_mode=BLOCKS, only_on="cuda"),
     "ours-fp32": Kind(make=Ours, precision="fp32"),
     "transformers-fp32": _hf("fp32"),
     "transformers-bf16-autocast": _hf("bf16"),
@@ -223,27 +238,46 @@ KINDS = {
 }
 
 
-def chosen(names: str | None, device: str, *, compiled: bool) -> list[str]:
-    """The contenders of `--contenders`, or all that can run here (without the compiled ones if not
-    `compiled`). Raises `UserError` for one that can't."""
+def chosen(
+    names: str | None, device: str, *, quick: bool = False
+) -> tuple[list[str], dict[str, str]]:
+    """The contenders of `--contenders`, or all that can run here; and by name why others that were
+    meant are left out.
+
+    `quick` leaves out the compiled ones unless they are named, and none that the device emulates,
+    since a tiny model takes no time. Raises `UserError` for a name that can't be served.
+    """
     if names is None:
-        return [
+        wanted = [
             name
             for name, kind in KINDS.items()
             if find_spec(kind.package)
             and kind.only_on in (None, device)
-            and (compiled or kind.compile_mode is None)
+            and not (quick and kind.compile_mode)
         ]
-    wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
-    for name in wanted:
-        if name not in KINDS:
-            raise UserError(f"--contenders {name}: give some of {', '.join(KINDS)}")
-        kind = KINDS[name]
-        if not find_spec(kind.package):
-            raise UserError(f"--contenders {name}: not installed; pip install -e '.[bench]'")
-        if kind.only_on not in (None, device):
-            raise UserError(f"--contenders {name}: exists with --device {kind.only_on} only")
-    return wanted
+    else:
+        wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
+        for name in wanted:
+            _check(name, device)
+    left_out = {
+        name: f"this device only emulates {precision_of(name, device)}"
+        for name in wanted
+        if not quick and is_emulated(precision_of(name, device), device)
+    }
+    if len(left_out) == len(wanted):
+        raise UserError(f"--contenders {names}: {next(iter(left_out.values()))}")
+    return [name for name in wanted if name not in left_out], left_out
+
+
+def _check(name: str, device: str) -> None:
+    """Raise `UserError` for a contender that can't run here."""
+    if name not in KINDS:
+        raise UserError(f"--contenders {name}: give some of {', '.join(KINDS)}")
+    kind = KINDS[name]
+    if not find_spec(kind.package):
+        raise UserError(f"--contenders {name}: not installed; pip install -e '.[bench]'")
+    if kind.only_on not in (None, device):
+        raise UserError(f"--contenders {name}: exists with --device {kind.only_on} only")
 
 
 def precision_of(name: str, device: str) -> str:

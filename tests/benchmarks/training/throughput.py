@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import math
 import shlex
-import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,11 +22,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import from the checkout
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 
-from floor import best_of, floor_tokens_per_second
 from peers import KINDS, chosen, precision_of
 from synthetic_corpus import VOCAB_SIZE, write_synthetic_corpus
+from throughput_results import Result, faults, result_of
 from throughput_table import as_markdown, figure
-from turns import Child, take_turns
+from turns import Answers, Child, take_turns
 
 from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.machine import usable_cores
@@ -38,9 +37,6 @@ from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared, prepare_builtin
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.records.provenance import git_commit
-
-TOLERANCE_NATS = {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.05}
-"""How far a contender's first loss may be from the reference's."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -68,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     for name in ("threads", "rounds", "steps"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} {getattr(args, name)}: give 1 or more")
-    args.names = chosen(args.contenders, args.device, compiled=not args.quick)
+    args.names, args.left_out = chosen(args.contenders, args.device, quick=args.quick)
     args.widths = _widths(args.embed or ("32" if args.quick else "128,256,512"))
     return args
 
@@ -96,8 +92,11 @@ def corpus_folder(args: argparse.Namespace, temporary: Path) -> Path:
     return (corpus_if_prepared(root, "builtin") or prepare_builtin(root)).folder
 
 
-def measure(config: RunConfig, corpus: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """All contenders at one shape: a result with `contenders`, `floor_tokens_per_second`, …"""
+def measure(
+    config: RunConfig, corpus: Path, args: argparse.Namespace, tell: Callable[[Result], None]
+) -> None:
+    """Tell of all contenders at one shape, after each round: a result with `contenders`,
+    `floor_tokens_per_second`, …"""
     fields: dict[str, Any] = {"corpus": str(corpus), "device": args.device, "threads": args.threads}
     specs = [
         {
@@ -110,83 +109,16 @@ def measure(config: RunConfig, corpus: Path, args: argparse.Namespace) -> dict[s
     turns = {name: {"steps": args.steps} for name in args.names} | {"products": {}}
     with ExitStack() as stack:
         children = [stack.enter_context(Child(spec | fields)) for spec in specs]
-        answers, failures = take_turns(children, turns, args.rounds)
-        idle_shares = {child.name: child.idle_share for child in children}
-    if "products" in failures:
-        raise RuntimeError(failures["products"])
-    tokens = config.train.batch_size * config.model.seq_len
-    rates = best_of(answers["products"][1:])
-    floor = floor_tokens_per_second(config.model, tokens, rates)
-    contenders = [
-        contender_result(name, config, answers, floor, args) | {"idle_share": idle_shares[name]}
-        for name in args.names
-        if name in answers
-    ]
-    return {
-        "embed_dim": config.model.embed_dim,
-        "contenders": contenders,
-        "failures": failures,
-        "floor_tokens_per_second": floor,
-        "product_rates": rates,
-        "baseline_memory_mb": answers["products"][0]["baseline_memory_mb"],
-        "loss_differences_nats": loss_differences(contenders),
-    }
+
+        def after_round(answers: Answers, failures: dict[str, str]) -> None:
+            idle_shares = {child.name: child.idle_share for child in children}
+            tell(result_of(config, args, answers, failures, idle_shares))
+
+        take_turns(children, turns, args.rounds, after_round)
 
 
-def contender_result(
-    name: str,
-    config: RunConfig,
-    answers: dict[str, list[dict[str, Any]]],
-    floor: float,
-    args: argparse.Namespace,
-) -> dict[str, Any]:
-    """One entry of the JSON's `contenders`."""
-    tokens = args.steps * config.train.batch_size * config.model.seq_len
-
-    def rates(name: str) -> list[float]:
-        return [tokens / turn["seconds"] for turn in answers[name][1:]]
-
-    own = rates(name)
-    median = statistics.median(own)
-    ratio = None
-    if "ours" in answers:  # of turns that lay side by side
-        pairs = zip(rates("ours"), own, strict=True)
-        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
-    return {
-        "name": name,
-        "embed_dim": config.model.embed_dim,
-        "precision": precision_of(name, args.device),
-        "compiled": KINDS[name].compile_mode is not None,
-        "tokens_per_second_median": median,
-        "tokens_per_second_spread": [min(own), max(own)],
-        "tokens_per_second": own,
-        "ours_over_this": ratio,
-        "share_of_floor": median / floor,
-        "peak_memory_mb": answers[name][-1]["peak_memory_mb"],
-        "first_loss_nats": answers[name][0]["first_loss_nats"],
-        "prepare_seconds": answers[name][0]["prepare_seconds"],
-    }
-
-
-def loss_differences(contenders: list[dict[str, Any]]) -> dict[str, float]:
-    """For each precision the largest distance of a first loss from the reference: that of the first
-    contender in fp32, or of the first at all if none is."""
-    if not contenders:
-        return {}
-    in_fp32 = [contender for contender in contenders if contender["precision"] == "fp32"]
-    reference = (in_fp32 or contenders)[0]["first_loss_nats"]
-    distances: dict[str, list[float]] = {}
-    for contender in contenders:
-        distance = abs(contender["first_loss_nats"] - reference)
-        # What is not a number would be lost in a maximum.
-        distances.setdefault(contender["precision"], []).append(
-            math.inf if math.isnan(distance) else distance
-        )
-    return {precision: max(those) for precision, those in distances.items()}
-
-
-def summary(results: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
-    """The JSON's content."""
+def summary(results: list[Result], args: argparse.Namespace, *, complete: bool) -> Result:
+    """The JSON's content; not `complete` while rounds are left."""
     floors = {str(r["embed_dim"]): r["floor_tokens_per_second"] for r in results}
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -199,6 +131,8 @@ def summary(results: list[dict[str, Any]], args: argparse.Namespace) -> dict[str
         "shape": base_config(args.quick).to_dict(),
         "rounds": args.rounds,
         "steps_per_turn": args.steps,
+        "complete": complete,
+        "left_out": args.left_out,
         "contenders": [contender for r in results for contender in r["contenders"]],
         "floor_tokens_per_second": floors.get("128", next(iter(floors.values()))),
         "floors": floors,
@@ -220,37 +154,36 @@ def _peer_versions() -> dict[str, str]:
     return found
 
 
-def faults(results: list[dict[str, Any]]) -> list[str]:
-    """Contenders that failed, and losses that differ by more than rounding."""
-    found = [reason for result in results for reason in result["failures"].values()]
-    for result in results:
-        for kind, distance in result["loss_differences_nats"].items():
-            if distance > TOLERANCE_NATS[kind]:
-                found.append(
-                    f"width {result['embed_dim']}: first losses in {kind} differ by {distance:.2g} "
-                    f"nats, more than {TOLERANCE_NATS[kind]:g}"
-                )
-    return found
-
-
 def main() -> int:
     args = parse_arguments()
     configs = [base_config(args.quick).replace(embed_dim=width) for width in args.widths]
-    results = []
+    for name, reason in args.left_out.items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    results: dict[int, Result] = {}
     with tempfile.TemporaryDirectory() as temporary:
         corpus = corpus_folder(args, Path(temporary))
+
+        def tell(result: Result) -> None:
+            results[result["embed_dim"]] = result
+            keep(list(results.values()), args, complete=False)  # for a run that is cut short
+
         for config in configs:
-            results.append(measure(config, corpus, args))
-            print(as_markdown(results[-1]), flush=True)
-    content = summary(results, args)
-    if args.json:
-        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            measure(config, corpus, args, tell)
+            print(as_markdown(results[config.model.embed_dim]), flush=True)
+    keep(list(results.values()), args, complete=True)
     if args.figure:
-        figure(results).savefig(args.figure, dpi=150)
-    found = faults(results)
+        figure(list(results.values())).savefig(args.figure, dpi=150)
+    found = faults(list(results.values()))
     for fault in found:
         print(f"error: {fault}", file=sys.stderr)
     return 1 if found else 0
+
+
+def keep(results: list[Result], args: argparse.Namespace, *, complete: bool) -> None:
+    """Write the JSON, if one was asked for."""
+    if args.json:
+        content = summary(results, args, complete=complete)
+        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         lines.append(f"Largest difference of the first losses in nats: {each}.")
         idle = max(contender["idle_share"] for contender in result["contenders"])
         lines.append(f"A waiting contender used at most {idle:.2%} of a core.")
+    lines += [f"Left out: {name}, {reason}." for name, reason in result["left_out"].items()]
     return "\n".join([*lines, ""])
 
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -87,15 +87,21 @@ class Child:
         self._errors.close()
 
 
+Answers = dict[str, list[dict[str, Any]]]
+
+
 def take_turns(
-    children: list[Child], arguments: Mapping[str, dict[str, int]], rounds: int
-) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
-    """The answers of each child that came through, `prepare` first and then its turns; and why the
-    others did not.
+    children: list[Child],
+    arguments: Mapping[str, dict[str, int]],
+    rounds: int,
+    after_round: Callable[[Answers, dict[str, str]], None],
+) -> None:
+    """Prepare each child, then ask for its turns. `after_round` is told of the answers so far of
+    each that took one, `prepare` first and then its turns, and why some take no more.
 
     `arguments` are those of a turn, by the child's name.
     """
-    answers: dict[str, list[dict[str, Any]]] = {child.name: [] for child in children}
+    answers: Answers = {child.name: [] for child in children}
     failures: dict[str, str] = {}
     for request in ["prepare"] + ["turn"] * rounds:
         for child in children:
@@ -110,4 +116,5 @@ def take_turns(
                     print(told, file=sys.stderr, flush=True)
             except Failed as failure:
                 failures[child.name] = str(failure)
-    return {name: a for name, a in answers.items() if name not in failures}, failures
+        if request == "turn":
+            after_round({name: own for name, own in answers.items() if len(own) > 1}, failures)

@@ -18,7 +18,7 @@ from minigpt_search.search.machines.machines import Node, this_node
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import OUT_OF_MEMORY, Ledger
 from minigpt_search.search.trials.trial import grid_trials
-from minigpt_search.search.worker.trainable import make_record
+from minigpt_search.search.worker.trial_record import make_record
 
 GRID = ("--grid", "lr", "--max-concurrent", "1", "--cpus-per-trial", "1", "--name", "x")
 

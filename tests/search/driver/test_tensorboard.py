@@ -22,7 +22,7 @@ from minigpt_search.search.driver.tensorboard import EventFile, TensorBoardEvent
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.trials.reports import MEMBER_END
 from minigpt_search.search.trials.trial import Trial, trials_of
-from minigpt_search.search.worker.trainable import make_record
+from minigpt_search.search.worker.trial_record import make_record
 
 
 def crc32c(data: bytes) -> int:

@@ -38,7 +38,7 @@ from minigpt_search.search.sync.worker_files import WorkerFiles
 from minigpt_search.search.trials.reports import OBJECTIVE
 from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
 from minigpt_search.search.worker import trainable
-from minigpt_search.search.worker.trainable import make_record
+from minigpt_search.search.worker.trial_record import make_record
 
 BASE = RunConfig().replace(warmup_steps=0, epochs=1)
 HORIZON = 80_000

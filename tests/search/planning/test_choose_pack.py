@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
@@ -73,7 +74,7 @@ def test_packs_are_measured_up_to_what_memory_holds(monkeypatch: pytest.MonkeyPa
     rates = packing.measure(tiny, [1, 2])
     assert list(rates) == [1, 2] and min(rates.values()) > 0
 
-    def prepare(probes: list[ProbeProcess], config: object, size: int) -> None:
+    def prepare(probes: list[ProbeProcess], config: object, size: int, **_: object) -> None:
         if size == 4:
             raise ChildProcessError("a measuring process ended early; its message is above")
 
@@ -82,6 +83,45 @@ def test_packs_are_measured_up_to_what_memory_holds(monkeypatch: pytest.MonkeyPa
     assert packing.measure(tiny, [1, 2, 4, 8]) == {1: 100.0, 2: 100.0}
     with pytest.raises(ChildProcessError):  # not even one
         packing.measure(tiny, [4])
+
+
+def test_the_driver_never_touches_the_gpu_when_it_measures_packs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A context in the driver would hold some 500 MB of the GPU all search long."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the driver has a CUDA context")
+
+    for name in ("init", "_lazy_init", "synchronize", "mem_get_info"):
+        monkeypatch.setattr(torch.cuda, name, fail)
+    asked: list[dict[str, object]] = []
+
+    class Child:
+        def __init__(self, device: str, threads: int) -> None:
+            assert device == "cuda"
+
+        def __enter__(self) -> Child:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def ask(self, **request: object) -> None:
+            asked.append(request)
+
+        def answer(self) -> dict[str, float]:
+            return {"reserved_bytes": 1e9, "tokens_per_second": 100.0}
+
+    monkeypatch.setattr(packing, "ProbeProcess", Child)
+    grid = plan("--grid", "lr", "--preset", "full").replace(device="cuda")
+    assert packing.measure(grid, [1, 2]) == {1: 100.0, 2: 100.0}
+    built = [request for request in asked if "config" in request]
+    # A trial alone is compiled, a pack never is; each has its copies of the split.
+    assert [(r["pack"], r["compiled"], r["sequences"]) for r in built] == [
+        (1, True, 10_000_000 // 64),
+        (2, False, 10_000_000 // 64),
+    ]
 
 
 @pytest.mark.parametrize(

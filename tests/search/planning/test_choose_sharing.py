@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -96,15 +97,24 @@ def test_auto_measures_the_largest_trial_and_no_more_than_there_is_work_for(
     machine(monkeypatch)
     asked = {}
 
-    def measured(config: RunConfig, device: str, threads: int, most: int) -> dict[int, float]:
-        asked.update(width=config.model.embed_dim, device=device, most=most)
+    def measured(
+        config: RunConfig, device: str, threads: int, most: int, **setting: object
+    ) -> dict[int, float]:
+        asked.update(width=config.model.embed_dim, device=device, most=most, **setting)
         return {1: 100.0, 2: 180.0}
 
     args = make_parser().parse_args([*LR, "--embed-dim", "64,256,128", "--seeds", "1"])
     experiment = make_experiment(args, "cuda")
     assert experiment.planned_trials == 12
     assert sharing.choose_trials_per_gpu(experiment, measured)[0] == 2
-    assert asked == {"width": 256, "device": "cuda", "most": 6}  # on each of two GPUs
+    assert asked == {
+        "width": 256,
+        "device": "cuda",
+        "most": 6,  # on each of two GPUs
+        "sequences": 10_000_000 // 64,
+        "compiled": True,  # 3 epochs of 4,883 steps
+        "gpus": 1.0,
+    }
 
 
 @pytest.mark.parametrize("trials", [2, 3, 8, 40])
@@ -153,6 +163,7 @@ class FakeProbe:
     """A trial on a GPU that has memory for three of them."""
 
     lived = 0
+    held: ClassVar[list[object]] = []
 
     def __init__(self, *_: object) -> None:
         FakeProbe.lived += 1
@@ -165,7 +176,8 @@ class FakeProbe:
         pass
 
     def ask(self, **request: object) -> None:
-        pass
+        if "config" in request:
+            FakeProbe.held.append(request["gpus"])
 
     def answer(self) -> dict[str, float]:
         if not self.fits:
@@ -176,8 +188,10 @@ class FakeProbe:
 def test_what_fits_beside_the_gpu_s_other_work_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "ProbeProcess", FakeProbe)
     monkeypatch.setattr(FakeProbe, "lived", 0)
+    monkeypatch.setattr(FakeProbe, "held", [])
     config = RunConfig()
     assert sharing.measure(config, "cpu", threads=1, most=8) == {1: 100.0, 2: 200.0}
+    assert FakeProbe.held == [1.0] + [0.5] * 2 + [0.25] * 4  # as so many trials would be
     with pytest.raises(ChildProcessError):  # not even one
         sharing.measure(config, "cpu", threads=1, most=8)
 

@@ -33,7 +33,7 @@ from minigpt_search.search.planning.disk import (
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.trials.trial import grid_trials
-from minigpt_search.search.worker.trainable import make_record
+from minigpt_search.search.worker.trial_record import make_record
 
 MB = 1_000_000
 

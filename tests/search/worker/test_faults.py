@@ -15,48 +15,20 @@ import pytest
 import torch
 
 from minigpt_search.data.common.files import atomic_file
-from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.hardware import retirement
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.model.training.train import TrainResult
-from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
-from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.machines.local_ray import MARK, LocalRay, end_left_overs
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import OUT_OF_MEMORY
 from minigpt_search.search.records.trial_folder import read_outcome, read_started, trial_folder
 from minigpt_search.search.trials.reports import NO_STORAGE
-from minigpt_search.search.trials.trial import Trial, grid_trials
+from minigpt_search.search.trials.trial import grid_trials
 from minigpt_search.search.worker import faults, trainable
 from minigpt_search.search.worker.faults import is_out_of_memory, is_storage_fault
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 Run = Callable[..., list[dict[str, object]]]
-
-
-@pytest.fixture
-def experiment(search_root: Path, tmp_path: Path) -> Experiment:
-    """Two rates on a small corpus, in `tmp_path`/experiments/x."""
-    (tmp_path / "corpus").symlink_to(search_root / "corpus")
-    words = ("--lr", "1e-3,2e-3", "--embed-dim", "16", "--corpus", "small", "--name", "x")
-    made = make_experiment(make_parser().parse_args(words), "cpu")
-    made = with_corpus(made, open_corpus(search_root / "corpus" / "small"))
-    made.write(tmp_path / "experiments" / "x")
-    return made
-
-
-@pytest.fixture
-def run_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`run_worker(trial, session="a", alone=False)`: what a worker does, and what it reports."""
-
-    def run(trial: Trial, session: str = "a", alone: bool = False) -> list[dict[str, object]]:
-        reports: list[dict[str, object]] = []
-        monkeypatch.setattr(trainable.tune, "report", reports.append)
-        cell = {"values": trial.values, "replicate": trial.replicate}
-        trainable.run_trials({"pack": [cell]}, tmp_path / "experiments" / "x", session, alone)
-        return reports
-
-    return run
 
 
 def die(*_: object, **__: object) -> None:
@@ -112,6 +84,7 @@ def test_other_errors_are_no_storage_faults() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
     ],
 )
 def test_too_little_memory_is_a_cause_of_its_own(
@@ -141,8 +114,14 @@ def test_too_little_memory_is_a_cause_of_its_own(
     [
         ("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'", True),
         ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED", True),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ("CUDA driver error: out of memory", True),
         ("Triton Error [CUDA]: out of memory", True),
+        ("std::bad_alloc", True),
         ("CUDA error: an illegal memory access was encountered", False),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`", False),
     ],
 )
 def test_a_gpu_s_driver_and_libraries_run_out_of_memory_too(message: str, expected: bool) -> None:
@@ -201,7 +180,7 @@ def test_a_worker_killed_for_memory_is_not_started_again_beside_others(
         with pytest.raises(KeyboardInterrupt):
             run_worker(trial)
     set_kills(kills[1])
-    assert run_worker(trial, session, alone)[-1]["status"] == expected
+    assert run_worker(trial, session=session, alone=alone)[-1]["status"] == expected
     home = trial_folder(tmp_path / "experiments" / "x", trial.trial_id)
     record, started = read_outcome(home), read_started(home)
     assert record is not None and record.attempts == 2

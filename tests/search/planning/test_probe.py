@@ -1,0 +1,110 @@
+"""What is measured is what a trial does: its split, its batches, its compiled blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from minigpt_search.model.config import RunConfig
+from minigpt_search.search.cli.make_experiment import make_experiment
+from minigpt_search.search.cli.parser import check_options, make_parser
+from minigpt_search.search.planning import calibration, measure, probe
+from minigpt_search.search.planning.calibration import Speed, Speeds, shape_key
+from minigpt_search.search.planning.measure import setting_of
+from minigpt_search.search.planning.probe import SEGMENT_TOKENS, MadeUpSplit, Probe
+from minigpt_search.search.records.experiment import Experiment
+
+SMALL = RunConfig().replace(vocab_size=60, seq_len=8, embed_dim=16, batch_size=4, n_layers=1)
+
+
+@pytest.fixture
+def on_gpu() -> Experiment:
+    """A plan for a GPU; nothing of it is run."""
+    args = make_parser().parse_args(["--grid", "lr", "--preset", "full"])
+    check_options(args)
+    return make_experiment(args, "cpu").replace(device="cuda")
+
+
+@pytest.mark.parametrize("vocab_size", [60, 60_000, 70_000])
+@pytest.mark.parametrize("sequences", [5, SEGMENT_TOKENS // 8 + 1])
+def test_a_made_up_split_is_as_long_as_a_trials(vocab_size: int, sequences: int) -> None:
+    split = MadeUpSplit(sequences, SMALL.replace(vocab_size=vocab_size))
+    assert sequences <= len(split) < sequences + SEGMENT_TOKENS // 8
+    x, y = split.batch(torch.tensor([0, len(split) - 1]))
+    assert x.shape == y.shape == (2, 8) and torch.equal(x[:, 1:], y[:, :-1])
+    assert int(x.min()) >= 0 and int(x.max()) < vocab_size
+
+
+@pytest.mark.parametrize("pack", [1, 3])
+def test_each_member_has_the_split_that_a_trial_has(
+    pack: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, copies = probe.batch_source, []
+
+    def source(split: MadeUpSplit, device: str) -> Any:
+        copies.append(len(split))
+        return real(split, device)
+
+    monkeypatch.setattr(probe, "batch_source", source)
+    made = Probe(SMALL, "cpu", pack, sequences=77)
+    assert copies == [77] * pack
+    assert made.trained_per_second(0.01) > 0 and made.scored_per_second(0.01) > 0
+
+
+@pytest.mark.parametrize(("runs", "compiled"), [(True, 1), (False, 0)])
+def test_blocks_are_compiled_as_a_trials_are(
+    runs: bool, compiled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(probe, "triton_runs", lambda: runs)
+    monkeypatch.setattr(probe, "compile_blocks", lambda model, config: calls.append(config))
+    Probe(SMALL, "cpu", sequences=10, compiled=True)
+    assert len(calls) == compiled
+    Probe(SMALL, "cpu", sequences=10)
+    assert len(calls) == compiled
+
+
+def test_it_compiles_in_a_trials_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        measure.subprocess, "Popen", lambda *_, env, **__: started.append(env) or None
+    )
+    measure.ProbeProcess("cuda", threads=3)
+    assert started[0]["TORCHINDUCTOR_COMPILE_THREADS"] == "3"
+
+
+def test_the_speed_of_compiled_trials_is_another(on_gpu: Experiment) -> None:
+    base = on_gpu.space.base
+    short, long = base.replace(epochs=1), base.replace(epochs=10)
+    sequences = 10_000_000 // 64
+    assert setting_of(on_gpu.replace(gpus_per_trial=0.5), long) == {
+        "sequences": sequences,
+        "compiled": True,
+        "gpus": 0.5,
+    }
+    assert not setting_of(on_gpu, short)["compiled"]
+    keys = [json.loads(shape_key(config, on_gpu)) for config in (short, long)]
+    assert "compiled" not in keys[0] and keys[1] == keys[0] | {"compiled": True}
+    assert not setting_of(on_gpu.replace(pack=2), long)["compiled"]
+    assert not setting_of(on_gpu.replace(device="cpu"), long)["compiled"]
+
+
+def test_what_was_not_measured_takes_the_speed_of_the_nearest_of_its_kind() -> None:
+    slow = Speed(training=1000.0, scoring=4000.0, memory_mb=500.0)
+    fast = dataclasses.replace(slow, training=2000.0)
+    short, long = SMALL.replace(epochs=1), SMALL.replace(epochs=10, embed_dim=64)
+    speed_of = Speeds({short: slow, long: fast}, compiled=lambda c: c.train.epochs == 10)
+    assert speed_of(SMALL.replace(epochs=10)).training > 2000.0  # the wide one's, scaled
+    assert speed_of(SMALL.replace(epochs=1)).training == 1000.0
+    assert Speeds({short: slow}, compiled=speed_of.compiled)(long).training < 1000.0
+
+
+def test_of_both_kinds_some_are_measured() -> None:
+    configs = [SMALL.replace(embed_dim=w, epochs=e) for w in (16, 32, 48, 64) for e in (1, 10)]
+    chosen = calibration._chosen(configs, lambda c: c.train.epochs == 10)
+    shapes = [(c.model.embed_dim, c.train.epochs) for c in chosen]
+    assert shapes == [(16, 1), (48, 1), (64, 1), (16, 10), (48, 10), (64, 10)]
