@@ -16,7 +16,11 @@ from minigpt_search.reports.claims.scaling_laws import expectations
 from minigpt_search.reports.page import setup_tables, tables
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.reports.page.seed_tables import configurations_table, rerun_commands
-from minigpt_search.reports.page.trial_tables import finished_trials, trials_without_result
+from minigpt_search.reports.page.trial_tables import (
+    finished_trials,
+    lowest_first,
+    trials_without_result,
+)
 from minigpt_search.search.answer.commands import Step
 from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
@@ -107,13 +111,14 @@ def trials_section(results: Results) -> Section:
         return Section(title="Trials", paragraphs=paragraphs, tables=[trials])
     best = results.winning_trial
     label = short_label(experiment, best.config) if best else None
+    seeds, order = lowest_first(seeds)
     fresh = ", the search's and fresh ones (the answer is of fresh ones alone)"
     means = Table(
         name="configurations",
         caption="Configurations: means over the finished seeds"
         + fresh * (experiment.noise.confirm is not None)
         + ", the spread (standard deviation) and the 95% interval of the mean validation loss; "
-        "time and FLOP of one seed",
+        f"time and FLOP of one seed{order}",
         frame=seeds,
         marked_row=seeds["configuration"].tolist().index(label) if label else None,
         sortable=True,
@@ -227,11 +232,12 @@ def claims_section(results: Results, out: str | None, ladders: Sequence[Results]
 def provenance_section(results: Results, out: str | None) -> Section:
     """How each row is trained again, and how that came out."""
     trials = results.trials_frame
-    order = trials.loc[trials["status"] == COMPLETE, "trial_id"].tolist()
+    complete, ordered = lowest_first(trials[trials["status"] == COMPLETE])
+    order = complete["trial_id"].tolist()
     start = command_line("search/rerun.py", results.experiment.name, out=out)
     table = Table(
         name="rerun_commands",
-        caption="How to train each trial again; a rerun also scores the test split",
+        caption=f"How to train each trial again; a rerun also scores the test split{ordered}",
         frame=rerun_commands(results, order, start),
     )
     paragraphs = [f"The test split has been looked at {times(len(results.reruns))}."]
