@@ -61,7 +61,7 @@ def build_page(results: Results, out: str | None = None, ladders: Sequence[Resul
     something of the claims, too."""
     experiment, found = results.experiment, answer(results, out)
     figures = all_figures(results)
-    first = opening(figures, experiment)
+    first = opening(figures, results)
     candidates = [
         Section(
             title="The answer",
