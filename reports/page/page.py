@@ -146,7 +146,7 @@ def to_html(page: Page, refresh_seconds: int | None = None) -> str:
     fetched; without scripts it says as much. With `refresh_seconds` an open page loads itself again
     that often."""
     template = _environment(autoescape=True).get_template("report.html.j2")
-    script = (_TEMPLATES / "tables.js").read_text()
+    script = (_TEMPLATES / "tables.js").read_text(encoding="utf-8")
     return template.render(
         page=page,
         refresh_seconds=refresh_seconds,

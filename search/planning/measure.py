@@ -45,6 +45,7 @@ class ProbeProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
             start_new_session=True,  # Ctrl-C is for the driver, which ends it
         )
 

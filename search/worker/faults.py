@@ -43,7 +43,7 @@ def is_out_of_memory(error: Exception) -> bool:
 def memory_kills() -> int | None:
     """How many processes this machine has killed for memory since it booted (Linux)."""
     try:
-        lines = VMSTAT.read_text().splitlines()
+        lines = VMSTAT.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)

@@ -221,7 +221,8 @@ def _what_to_train(
 def _note_fault(exception: Exception, folders: list[Path]) -> str:
     """Leave the traceback in the folders; the error in one line."""
     for folder in folders:
-        (folder / "error.log").write_text("".join(traceback.format_exception(exception)))
+        text = "".join(traceback.format_exception(exception))
+        (folder / "error.log").write_text(text, encoding="utf-8", errors="backslashreplace")
     error = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
     return f"{OUT_OF_MEMORY}: {error}" if is_out_of_memory(exception) else error
 
