@@ -14,6 +14,7 @@ from pathlib import Path
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
+from minigpt_search.data.common.formatting import perplexity
 from minigpt_search.model.config import RunConfig
 
 FACTS_FILE = "model_facts.json"
@@ -151,7 +152,7 @@ def _losses(facts: ModelFacts | None) -> str:
             "them beside the model that it keeps.\n"
         )
     rows = [
-        f"| {name} | {loss.nats:.4f} | {_interval(loss)} | {loss.perplexity:,.1f} | "
+        f"| {name} | {loss.nats:.4f} | {_interval(loss)} | {perplexity(loss.perplexity)} | "
         f"{loss.bits_per_byte:.3f} |"
         for name, loss in (("validation", facts.validation), ("test", facts.test))
     ]

@@ -31,6 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.formatting import perplexity as shown_perplexity
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.common.screen import LOG, keep_going
@@ -246,7 +247,7 @@ def _print(record: RerunRecord, evaluations: int, sample: str, folder: Path, roo
         f"Training   {record.train_eval_loss_nats:.4f} nats without dropout, on as many windows of "
         "its training text\n"
         f"Test       {record.test_loss_nats:.4f} nats{_on_other_text(record)}, "
-        f"perplexity {record.test_perplexity:,.1f}, "
+        f"perplexity {shown_perplexity(record.test_perplexity)}, "
         f"{record.test_bits_per_byte:.3f} bits per byte "
         f"(evaluation number {evaluations} on this test split)\n"
         f"Sample     {' '.join(sample.split())}\n"

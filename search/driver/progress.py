@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from minigpt_search.data.common.formatting import counted, duration
+from minigpt_search.data.common.formatting import counted, duration, perplexity
 from minigpt_search.model.records import COMPLETE, STOPPED
 from minigpt_search.search.driver.screen import SOONEST_SECONDS, Screen
 from minigpt_search.search.driver.status_line import Status, time_left
@@ -184,7 +184,7 @@ class ProgressLine(tune.Callback):
             self._note_best(self.experiment, record)
             text = (
                 f"validation loss {end.val_loss_nats:.4f} nats, perplexity "
-                f"{end.val_perplexity:,.1f}, {duration(record.timing.total())}"
+                f"{perplexity(end.val_perplexity)}, {duration(record.timing.total())}"
             )
         elif record.status == STOPPED:
             text = str(record.error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -12,10 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt_search.data.common.folding import UNKNOWN
-from minigpt_search.data.common.formatting import duration, one_line, share, storage
+from minigpt_search.data.common.formatting import (
+    duration,
+    improvement,
+    one_line,
+    perplexity,
+    share,
+    storage,
+)
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.model.records import Device
 from minigpt_search.reports.page import findings, setup_tables, tables
+from minigpt_search.reports.page.page import build_page, to_markdown
 from minigpt_search.search.answer import text_table
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.answer.endings import without_result
@@ -241,3 +250,18 @@ def test_threads_are_told_where_a_resume_changed_them(build: Any) -> None:
     assert changed is not None and "trials 1 to 3 with 2, trial 4 with 1; the last bits" in changed
     cut = row(1, 1, of_last=(2, 1))
     assert cut is not None and "trial 1 with 1, trial 2 with 2, then 1" in cut
+
+
+def test_a_perplexity_of_hundreds_of_digits_is_not_written_out(build: Any) -> None:
+    """Of losses up to 700 nats, whose figure and page are made without a warning."""
+    assert [perplexity(x) for x in (1e12, 1.1e12, math.inf)] == [f"{10**12:,}", "> 1e12", "> 1e12"]
+    assert (improvement(0.123), improvement(-1e299)) == ("12.3%", "< -1,000,000%")
+    experiment = build.plan()
+    ends = {3e-4: (9.0, 300.0, 690.0), 1e-3: (8.0, 7.0, 6.0)}
+    trials = [build.trial(experiment, {"lr": rate}, losses) for rate, losses in ends.items()]
+    results = Results(experiment, build.write(experiment, trials))
+    assert [row[4] for row in show(trials_table(results)).rows] == ["> 1e12", "403.43"]
+    page = build_page(results)
+    [figure] = [each for each in page.figures if each.name == "perplexity_by_epoch"]
+    assert figure.caption.endswith("The lowest ends at 403.43. What is > 1e12 is drawn there.")
+    assert max(map(len, re.findall(r"[\d,.]+", to_markdown(page)))) < 20
