@@ -82,7 +82,7 @@ def build_page(results: Results, out: str | None = None, ladders: Sequence[Resul
         sections.claims_section(results, out, ladders),
         sections.provenance_section(results, out),
         sections.architecture_section(experiment),
-        sections.training_section(experiment, results.trials),
+        sections.training_section(experiment, results.trials, out),
         sections.data_section(experiment),
     ]
     return Page(

@@ -21,7 +21,6 @@ from minigpt_search.reports.page.trial_tables import (
     lowest_first,
     trials_without_result,
 )
-from minigpt_search.search.answer.commands import Step
 from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.records.experiment import Experiment
@@ -32,10 +31,10 @@ from minigpt_search.search.space.axes import AXES, configuration_label
 from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.space.objective import counted_length
 
+ASSIGNMENT = "“Assignment 2: Building a Mini-GPT Transformer from Scratch”"
 RECIPES_REPORT = (
-    "The recipe that this program starts from is that of “Assignment 2: Building a Mini-GPT "
-    "Transformer from Scratch”, whose report has its author's numbers, on another corpus and a "
-    "T4 GPU."
+    f"The recipe that this program starts from is that of {ASSIGNMENT}, whose report has its "
+    "author's numbers, on another corpus and a T4 GPU."
 )
 CLAIMS_VARY = {"lr", "epochs", "embed_dim", "seq_len"}
 
@@ -61,14 +60,22 @@ def architecture_section(experiment: Experiment) -> Section:
     return Section(title="Architecture and parameters", paragraphs=paragraphs, tables=[table])
 
 
-def training_section(experiment: Experiment, trials: Sequence[TrialRecord]) -> Section:
+def training_section(
+    experiment: Experiment, trials: Sequence[TrialRecord], out: str | None
+) -> Section:
+    paragraphs = []
+    if not ran_claims(experiment):
+        command = command_line("search/run.py", "--grid", "claims", out=out)
+        paragraphs = [
+            f"The recipe is that of {ASSIGNMENT}; its report's claims are tested by: {command}"
+        ]
     recipe = Table(name="recipe", caption="Training recipe", frame=setup_tables.recipe(experiment))
     provenance = Table(
         name="provenance",
         caption="Machine, versions and command",
         frame=setup_tables.provenance(experiment, trials),
     )
-    return Section(title="Training", tables=[recipe, provenance])
+    return Section(title="Training", paragraphs=paragraphs, tables=[recipe, provenance])
 
 
 def data_section(experiment: Experiment) -> Section:
@@ -184,14 +191,12 @@ def ran_claims(experiment: Experiment) -> bool:
     return varies_one_axis(experiment) and set(experiment.space.axes) >= CLAIMS_VARY
 
 
-def claims_section(results: Results, out: str | None, ladders: Sequence[Results]) -> Section:
-    """The claims' table where their grid ran, with what these ladders expect, else how to have
-    it."""
+def claims_section(results: Results, out: str | None, ladders: Sequence[Results] = ()) -> Section:
+    """The claims' table where their grid ran, with what these ladders expect; nothing elsewhere,
+    where the section on training says how to have it."""
     title = "Claims of the recipe's report"
     if not ran_claims(results.experiment):
-        command = command_line("search/run.py", "--grid", "claims", out=out)
-        why = f"{RECIPES_REPORT} Its claims are tested by a search of their own"
-        return Section(title=title, steps=[Step(why=why, command=command)])
+        return Section(title=title)
     experiment, evidence = results.experiment, Evidence(results)
     apart = differences(experiment)
     size = (
