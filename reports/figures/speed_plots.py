@@ -21,8 +21,8 @@ from minigpt_search.reports.figures.style import (
     line_style,
     new_figure,
 )
-from minigpt_search.search.planning.prediction import END_SECONDS, START_SECONDS
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.plan import END_SECONDS, START_SECONDS
 
 
 def throughput(trials: pd.DataFrame) -> Figure:
