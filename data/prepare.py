@@ -65,7 +65,6 @@ def make_parser() -> argparse.ArgumentParser:
         prog=prog,
         description=DESCRIPTION,
         epilog=EXAMPLE.replace("PROGRAM", prog),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--source", action="append", metavar="SOURCE[:WEIGHT]", help="see above")
     parser.add_argument("--name", help="folder of the corpus (default: after the first source)")
