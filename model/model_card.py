@@ -14,7 +14,7 @@ from pathlib import Path
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
-from minigpt_search.data.common.formatting import perplexity
+from minigpt_search.data.common.formatting import counted, perplexity, times
 from minigpt_search.model.config import RunConfig
 
 FACTS_FILE = "model_facts.json"
@@ -139,8 +139,9 @@ def _about(config: RunConfig, parameters: int, facts: ModelFacts | None) -> str:
     )
     if facts is not None:
         text += (
-            f"It is the setting {_plain(facts.label)} of the {facts.trials} trials of the search "
-            f"{_plain(facts.experiment)}, trained again from its seed by minigpt-search. "
+            f"It is the setting {_plain(facts.label)} of the {counted(facts.trials, 'trial')} of "
+            f"the search {_plain(facts.experiment)}, trained again from its seed by "
+            "minigpt-search. "
         )
     return f"{text}It is small, to study training with; it knows little and says what isn't so.\n"
 
@@ -164,7 +165,7 @@ def _losses(facts: ModelFacts | None) -> str:
             *rows,
             "",
             "The setting was chosen by validation, so that number flatters it; test is looked at "
-            f"after the search, and this was look {facts.test_evaluations} at it.\n",
+            f"after the search: {times(facts.test_evaluations)} up to here.\n",
         ]
     )
 

@@ -31,6 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.formatting import perplexity as shown_perplexity
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.common.paths import artifacts_root
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         which = "" if args.trial else results.why_winning_trial
         print(f"Rerun      {folder.name}: {label}{f': {which}' if which else ''}", flush=True)
         if (missing := results.missing_trials) > 0:
-            print(f"Warning    {missing} of {results.trials_so_far} trials have not run yet")
+            print(f"Warning    not run yet: {missing} of {counted(results.trials_so_far, 'trial')}")
         home = folder / "rerun" / best.trial_id
         result = _train(best, experiment.machine.device, corpus, home)
         if result.status != COMPLETE:

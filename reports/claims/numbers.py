@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.corpus.spec import WEB
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM
 from minigpt_search.reports.claims.evidence import Evidence, Finding, train_loss, val_loss
@@ -219,7 +220,7 @@ def memory(evidence: Evidence) -> Finding:
         return Finding(verdict=UNTOLD, measured=f"{max(peaks):,.0f} MB of the GPU's memory")
     return Finding(
         verdict=HOLDS if max(peaks) < 12_000 else FAILS,
-        measured=f"at most {max(peaks):,.0f} MB in a process ({len(peaks)} trials)",
+        measured=f"at most {max(peaks):,.0f} MB in a process ({counted(len(peaks), 'trial')})",
     )
 
 

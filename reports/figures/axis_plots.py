@@ -179,7 +179,8 @@ def axis_figure(
     return ReportFigure(
         name=f"loss_against_{name}",
         title=f"Validation loss against {axis.label}{at_fixed}",
-        alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
+        alt=f"Final validation loss of {counted(len(trials), 'trial')} against {axis.label}. "
+        f"{found}",
         caption=" ".join([found, lines]).strip() if axis.categorical else " ".join(words),
         drawing=draw(figure),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from minigpt_search.data.common.formatting import times
+from minigpt_search.data.common.formatting import counted, times
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.reports.claims.claims_table import claims_table
@@ -152,7 +152,7 @@ def without_result_section(results: Results) -> Section:
     missing, planned = not_run_yet(results), results.experiment.planned_trials
     paragraphs = []
     if missing:
-        paragraphs = [f"Planned and not run yet: {missing} of {planned} trials."]
+        paragraphs = [f"Planned and not run yet: {missing} of {counted(planned, 'trial')}."]
     table = trials_without_result(results)
     return Section(
         title="Trials without a result",

@@ -72,7 +72,7 @@ def progress(results: Results, begun: int = 0, begun_words: str = "training") ->
     without a record so many have `begun`, for a reader who knows: `2 training; 1 not run yet`."""
     statuses = [trial.status for trial in results.trials]
     finished = statuses.count(COMPLETE)
-    parts = [f"{finished} of {results.trials_so_far} trials finished"]
+    parts = [f"{finished} of {counted(results.trials_so_far, 'trial')} finished"]
     parts += [
         f"{statuses.count(status)} {status}"
         for status in STATUSES

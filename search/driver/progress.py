@@ -217,6 +217,7 @@ class ProgressLine(tune.Callback):
         return f"best {self.best.final.val_loss_nats:.4f}", label
 
     def _status(self) -> Status:
+        of_all = self.ledger.ended_count if self.budget is not None else self.planned
         planned = f"/{self.planned}" if self.budget is None else ""
         share = self._share_done()
         seconds, most = self._seconds_left(share), "" if self.budget is None else "at most "
@@ -224,7 +225,7 @@ class ProgressLine(tune.Callback):
         best, best_of = self._best()
         running = [(self.labels.get(name, ""), loss) for name, loss in list(self.running.items())]
         return Status(
-            counted=f"{self.ledger.ended_count}{planned} trials",
+            counted=f"{self.ledger.ended_count}{planned} trial{'s' * (of_all != 1)}",
             share=share,
             left=left,
             ends=ends,

@@ -26,8 +26,9 @@ from minigpt_search.model.records import Device
 from minigpt_search.reports.page import findings, setup_tables, tables
 from minigpt_search.reports.page.page import build_page, to_markdown
 from minigpt_search.search.answer import text_table
+from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.columns import show
-from minigpt_search.search.answer.endings import without_result
+from minigpt_search.search.answer.endings import progress, without_result
 from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.results.results import Results
 
@@ -265,3 +266,15 @@ def test_a_perplexity_of_hundreds_of_digits_is_not_written_out(build: Any) -> No
     [figure] = [each for each in page.figures if each.name == "perplexity_by_epoch"]
     assert figure.caption.endswith("The lowest ends at 403.43. What is > 1e12 is drawn there.")
     assert max(map(len, re.findall(r"[\d,.]+", to_markdown(page)))) < 20
+
+
+def test_one_trial_is_no_trials_and_epochs_have_a_number(build: Any) -> None:
+    experiment = build.plan({"epochs": (3,)})
+    alone = [build.trial(experiment, {"epochs": 3}, (8.0, 7.0, 6.0))]
+    assert progress(Results(experiment, build.write(experiment, alone))) == (
+        "1 of 1 trial finished"
+    )
+    experiment = build.plan({"epochs": (1, 2)})
+    two = [build.trial(experiment, {"epochs": n}, (8.0, 7.0)[:n]) for n in (1, 2)]
+    found = answer(Results(experiment, build.write(experiment, two)))
+    assert found.steps[0].why.startswith("the best number of epochs is at the upper edge of what")
