@@ -17,6 +17,7 @@ if __name__ == "__main__":  # run as a file: the project's root on the path, not
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, run_command
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.common.invocation import command_line, program
 from minigpt_search.data.common.paths import artifacts_root, check_writable
 from minigpt_search.data.common.screen import keep_going
@@ -65,7 +66,6 @@ def make_parser() -> argparse.ArgumentParser:
         prog=prog,
         description=DESCRIPTION,
         epilog=EXAMPLE.replace("PROGRAM", prog),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--source", action="append", metavar="SOURCE[:WEIGHT]", help="see above")
     parser.add_argument("--name", help="folder of the corpus (default: after the first source)")
@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = artifacts_root(arguments.out)
     if arguments.verify:
         manifest = verify_corpus(root / "corpus" / spec.name)
-        print(f"corpus {spec.name}: all {len(manifest.files())} files are as they were written")
+        print(f"corpus {spec.name}: {counted(len(manifest.files()), 'file')}, all as written")
         return 0
     check_writable(root)
     cluster = cluster_of(arguments.address, arguments.work, root)

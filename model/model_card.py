@@ -14,6 +14,7 @@ from pathlib import Path
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
+from minigpt_search.data.common.formatting import counted, perplexity, times
 from minigpt_search.model.config import RunConfig
 
 FACTS_FILE = "model_facts.json"
@@ -138,8 +139,9 @@ def _about(config: RunConfig, parameters: int, facts: ModelFacts | None) -> str:
     )
     if facts is not None:
         text += (
-            f"It is the setting {_plain(facts.label)} of the {facts.trials} trials of the search "
-            f"{_plain(facts.experiment)}, trained again from its seed by minigpt-search. "
+            f"It is the setting {_plain(facts.label)} of the {counted(facts.trials, 'trial')} of "
+            f"the search {_plain(facts.experiment)}, trained again from its seed by "
+            "minigpt-search. "
         )
     return f"{text}It is small, to study training with; it knows little and says what isn't so.\n"
 
@@ -151,7 +153,7 @@ def _losses(facts: ModelFacts | None) -> str:
             "them beside the model that it keeps.\n"
         )
     rows = [
-        f"| {name} | {loss.nats:.4f} | {_interval(loss)} | {loss.perplexity:,.1f} | "
+        f"| {name} | {loss.nats:.4f} | {_interval(loss)} | {perplexity(loss.perplexity)} | "
         f"{loss.bits_per_byte:.3f} |"
         for name, loss in (("validation", facts.validation), ("test", facts.test))
     ]
@@ -163,7 +165,7 @@ def _losses(facts: ModelFacts | None) -> str:
             *rows,
             "",
             "The setting was chosen by validation, so that number flatters it; test is looked at "
-            f"after the search, and this was look {facts.test_evaluations} at it.\n",
+            f"after the search: {times(facts.test_evaluations)} up to here.\n",
         ]
     )
 

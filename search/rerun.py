@@ -31,6 +31,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minigpt_search.data.common.errors import UserError, run_command
+from minigpt_search.data.common.formatting import counted
+from minigpt_search.data.common.formatting import perplexity as shown_perplexity
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.common.screen import LOG, keep_going
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         which = "" if args.trial else results.why_winning_trial
         print(f"Rerun      {folder.name}: {label}{f': {which}' if which else ''}", flush=True)
         if (missing := results.missing_trials) > 0:
-            print(f"Warning    {missing} of {results.trials_so_far} trials have not run yet")
+            print(f"Warning    not run yet: {missing} of {counted(results.trials_so_far, 'trial')}")
         home = folder / "rerun" / best.trial_id
         result = _train(best, experiment.machine.device, corpus, home)
         if result.status != COMPLETE:
@@ -247,7 +249,7 @@ def _print(record: RerunRecord, evaluations: int, sample: str, folder: Path, roo
         f"Training   {record.train_eval_loss_nats:.4f} nats without dropout, on as many windows of "
         "its training text\n"
         f"Test       {record.test_loss_nats:.4f} nats{_on_other_text(record)}, "
-        f"perplexity {record.test_perplexity:,.1f}, "
+        f"perplexity {shown_perplexity(record.test_perplexity)}, "
         f"{record.test_bits_per_byte:.3f} bits per byte "
         f"(evaluation number {evaluations} on this test split)\n"
         f"Sample     {' '.join(sample.split())}\n"

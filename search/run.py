@@ -317,7 +317,8 @@ def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again
 
 
 def _done(experiment: Experiment, ledger: Ledger) -> str:
-    return f"{len(ledger.ended())} of {Results(experiment, ledger).trials_so_far} trials"
+    of_all = counted(Results(experiment, ledger).trials_so_far, "trial")
+    return f"{len(ledger.ended())} of {of_all}"
 
 
 if __name__ == "__main__":

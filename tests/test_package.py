@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from minigpt_search.data.common.package import package_folder
 from minigpt_search.data.sources.builtin import BUILTIN
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+LINK = re.compile(r"\]\(([^)#\s]+)")
 
 
 def pages_of(nav: Any) -> Iterator[str]:
@@ -32,6 +34,23 @@ def test_every_page_of_the_docs_is_in_the_site_and_linked_from_its_first() -> No
     assert sorted(pages_of(nav)) == sorted(there)
     links = set(re.findall(r"\]\(([^)#]+\.md)\)", (docs / "index.md").read_text()))
     assert links == there - {"index.md"}
+
+
+def test_links_lead_to_files_and_out_of_the_site_they_are_text() -> None:
+    hook = runpy.run_path(str(CHECKOUT / ".ci" / "docs_links.py"))["without_outer_links"]
+    docs, outside = CHECKOUT / "docs", set()
+    for page in [*docs.rglob("*.md"), *CHECKOUT.glob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        links = {link for link in LINK.findall(text) if "://" not in link}
+        missing = {link for link in links if not (page.parent / link).exists()}
+        assert not missing, (page, missing)
+        if docs in page.parents:
+            shown = LINK.findall(hook(text, page.relative_to(docs).as_posix()))
+            outside |= links - set(shown)
+            assert all(
+                docs in (page.parent / link).resolve().parents for link in links & set(shown)
+            )
+    assert outside == {"../LICENSE-DATA.md"}
 
 
 def test_the_licence_of_every_built_in_text_is_in_the_file() -> None:

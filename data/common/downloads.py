@@ -186,7 +186,7 @@ def _fetch_together(packages: Sequence[Package], folder: Path) -> None:
     try:
         requirements = temporary / "requirements.txt"
         lines = [f"{each.name}=={each.version} --hash=sha256:{each.sha256}\n" for each in packages]
-        requirements.write_text("".join(lines))
+        requirements.write_text("".join(lines), encoding="utf-8")
         _run_pip(packages, requirements, temporary)
         for package in packages:
             if not _is_whole(temporary / package.file, package):
@@ -204,7 +204,9 @@ def _run_pip(packages: Sequence[Package], requirements: Path, destination: Path)
     command += ["--disable-pip-version-check", "--require-hashes", "--no-deps"]
     command += ["--only-binary=:all:", *PLATFORM_FLAGS]
     command += ["--dest", str(destination), "--requirement", str(requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         names = ", ".join(f"{package.name} {package.version}" for package in packages)
         raise UserError(

@@ -9,8 +9,9 @@ import io
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from minigpt_search.data.common.folding import HelpFormatter
 from minigpt_search.data.common.screen import ReaderGone, watched_screen
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -31,7 +32,11 @@ class UserError(ValueError):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A parser that raises `UserError`, where argparse's own prints the usage and exits."""
+    """A parser that raises `UserError`, where argparse's own prints the usage and exits, and whose
+    help breaks between words."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormatter} | options)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message.removeprefix('argument ')}; see --help")

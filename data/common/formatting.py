@@ -45,10 +45,22 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+MOST_PERPLEXITY = 1e12
+"""Of what is written out: the exponential of a loss of hundreds of nats has hundreds of digits."""
+
+
 def perplexity(value: float) -> str:
-    """A perplexity with as many digits as a loss of four decimals gives it: `238.59`, `1,531.3`."""
+    """A perplexity with as many digits as a loss of four decimals gives it: `238.59`, `1,531.3`;
+    `> 1e12` of more."""
+    if value > MOST_PERPLEXITY:
+        return f"> {MOST_PERPLEXITY:.0e}".replace("+", "")
     decimals = 2 if value < 1000 else 1 if value < 10_000 else 0
     return f"{value:,.{decimals}f}"
+
+
+def improvement(fall: float) -> str:
+    """The fall of a perplexity as a share: `12.3%`, and `< -1,000,000%` of a rise beyond that."""
+    return f"{fall:.1%}" if fall > -1e4 else "< -1,000,000%"
 
 
 def p_value(p: float) -> str:

@@ -37,10 +37,10 @@ def _core_quotas() -> Iterator[float]:
     for folder in _cgroups("cpu"):
         with suppress(OSError, ValueError, ZeroDivisionError):
             if (folder / "cpu.max").exists():
-                quota, period = (folder / "cpu.max").read_text().split()
+                quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
             else:
-                quota = (folder / "cpu.cfs_quota_us").read_text()
-                period = (folder / "cpu.cfs_period_us").read_text()
+                quota = (folder / "cpu.cfs_quota_us").read_text(encoding="utf-8")
+                period = (folder / "cpu.cfs_period_us").read_text(encoding="utf-8")
             if quota != "max" and int(quota) > 0:  # version 1 says -1 where there is none
                 yield int(quota) / int(period)
 
@@ -49,13 +49,13 @@ def _memory_limits() -> Iterator[int]:
     for folder in _cgroups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             with suppress(OSError, ValueError):
-                yield int((folder / name).read_text())  # "max": no limit
+                yield int((folder / name).read_text(encoding="utf-8"))  # "max": no limit
 
 
 def _cgroups(controller: str) -> Iterator[Path]:
     """The folders of this process' cgroups with a controller, from its own up to the topmost."""
     with suppress(OSError):
-        for line in PROC_CGROUP.read_text().splitlines():
+        for line in PROC_CGROUP.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
             _, names, path = line.split(":", 2)
             if names and controller not in names.split(","):
                 continue

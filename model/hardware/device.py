@@ -122,7 +122,7 @@ def processor_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     name = platform.processor() or platform.machine()
     if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 name = line.partition(":")[2].strip()
                 break

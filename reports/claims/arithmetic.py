@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.config import ModelConfig
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM
 from minigpt_search.model.model_size import parameter_count
@@ -57,7 +58,7 @@ def dataset(evidence: Evidence) -> Finding:
         measured=f"{CLAIMED_TOKENS:,} tokens in {FILES} files are {least:,} to {most:,} sequences "
         f"of {length}; {SEQUENCES:,} are {-(-SEQUENCES // batch):,} batches of {batch}. Here: "
         f"{train['tokens']:,} tokens, {here.sequences_available:,} sequences, "
-        f"{len(train['files'])} files",
+        f"{counted(len(train['files']), 'file')}",
     )
 
 

@@ -14,6 +14,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.records import TrialCurve
 from minigpt_search.reports.claims.evidence import Evidence, Finding
 from minigpt_search.reports.claims.noise import (
@@ -113,8 +114,8 @@ def monotone(evidence: Evidence) -> Finding:
         )
         return Finding(
             verdict=UNTOLD,
-            measured=f"{_why_none(trials)}; in {fell} of {len(trials)} runs the mean of each epoch "
-            "is below that of the one before",
+            measured=f"{_why_none(trials)}; in {fell} of {counted(len(trials), 'run')} the mean of "
+            "each epoch is below that of the one before",
         )
     falls = falls_between_parts(curves)
     worst = max(falls, key=lambda fall: fall.mean)
@@ -123,7 +124,7 @@ def monotone(evidence: Evidence) -> Finding:
         by_points=True,
         measured=f"the smallest fall from a tenth of the run to the next is "
         f"{worst.interval.text('{:+.3f}')} nats, at {falls.index(worst) + 1}0% of it "
-        f"({len(curves)} runs)",
+        f"({counted(len(curves), 'run')})",
     )
 
 
@@ -145,7 +146,7 @@ def no_spikes(evidence: Evidence) -> Finding:
         verdict=FAILS if highest > SPIKE_SDS else verdict,
         measured=f"no point of the loss is above the {BEFORE} before it by more than "
         f"{max(0.0, highest):.1f} times the noise of points; the largest gradient is {norm:.1f} "
-        f"times the mean of the steps around it ({len(curves)} runs)",
+        f"times the mean of the steps around it ({counted(len(curves), 'run')})",
     )
 
 
@@ -182,5 +183,6 @@ def steady_gradients(evidence: Evidence) -> Finding:
     verdict = HOLDS if curves else UNTOLD
     return Finding(
         verdict=FAILS if diverged or outside else verdict,
-        measured=f"global norms {text}; {diverged} of {len(trials) + diverged} runs diverged",
+        measured=f"global norms {text}; {diverged} of {counted(len(trials) + diverged, 'run')} "
+        "diverged",
     )

@@ -170,7 +170,7 @@ def _perplexity(
         if (found := _loss(ladders, run)) is None:
             continue
         loss, beyond, held = found
-        shown = loss.map(math.exp).text("{:,.0f}")
+        shown = loss.perplexities()
         texts.append(f"{run.words}, {beyond}: validation perplexity {shown}")
         verdicts.append(_verdict(loss, low, high) if held else UNTOLD)
         texts[-1] += "" if held else ", which the rungs did not keep to"

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from minigpt_search.data.common.formatting import MOST_PERPLEXITY, perplexity
 from minigpt_search.search.results.statistics import ALPHA, CONFIDENCE, t_quantile
 
 HOLDS, FAILS, UNTOLD, NOT_RUN = "holds", "doesn't hold", "can't be told", "not run"
@@ -33,6 +34,14 @@ class Interval:
         """The interval through a monotone function."""
         low, high = sorted((function(self.low), function(self.high)))
         return Interval(mean=function(self.mean), low=low, high=high)
+
+    def perplexities(self) -> str:
+        """Of an interval of losses, the perplexities: `1,480 [1,408, 1,556]`."""
+        shown = (
+            f"{value:,.0f}" if value < MOST_PERPLEXITY else perplexity(math.inf)
+            for value in (math.exp(min(nats, 700.0)) for nats in (self.mean, self.low, self.high))
+        )
+        return "{} [{}, {}]".format(*shown)
 
     def text(self, pattern: str) -> str:
         """`7.30 [7.25, 7.35]`."""

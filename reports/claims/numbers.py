@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.data.corpus.spec import WEB
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM
 from minigpt_search.reports.claims.evidence import Evidence, Finding, train_loss, val_loss
@@ -52,7 +53,7 @@ def _lower_by(change: Noisy, percent: float) -> Claimed:
 
 def _percent(change: Noisy) -> str:
     """A change of loss as the fall of perplexity in percent."""
-    return f"{change.interval.map(lambda d: 100 * -math.expm1(d)).text('{:.1f}')}% lower"
+    return f"{change.interval.map(lambda d: 100 * -math.expm1(min(d, 20.0))).text('{:.1f}')}% lower"
 
 
 def _perplexity(evidence: Evidence, trials: list[TrialRecord], claimed: float) -> Finding:
@@ -60,7 +61,7 @@ def _perplexity(evidence: Evidence, trials: list[TrialRecord], claimed: float) -
     if not trials:
         return Finding(verdict=NOT_RUN)
     training, validation = (evidence.level(trials, each) for each in (train_loss, val_loss))
-    shown = (level.interval.map(math.exp).text("{:,.0f}") for level in (training, validation))
+    shown = (level.interval.perplexities() for level in (training, validation))
     return Finding(
         claimed=_near(training, claimed),
         measured="training perplexity {}; validation {}".format(*shown),
@@ -111,7 +112,7 @@ def perplexity_by_epoch(evidence: Evidence) -> Finding:
             continue
         level = evidence.after_epoch(trials, epoch)
         parts.append(_near(level, perplexity))
-        texts.append(f"{level.interval.map(math.exp).text('{:,.0f}')} after epoch {epoch}")
+        texts.append(f"{level.interval.perplexities()} after epoch {epoch}")
     return Finding(
         claimed=all_of(parts),
         measured=f"training perplexity {', '.join(texts)}",
@@ -158,7 +159,7 @@ def better_than_guessing(evidence: Evidence) -> Finding:
     vocabulary = evidence.baseline.model.vocab_size
     training, validation = (evidence.level(trials, each) for each in (train_loss, val_loss))
     shown = (
-        level.interval.map(lambda loss: vocabulary / math.exp(loss)).text("{:.1f}")
+        level.interval.map(lambda loss: vocabulary / math.exp(min(loss, 700.0))).text("{:.1f}")
         for level in (training, validation)
     )
     counting = evidence.counting(trials)
@@ -219,7 +220,7 @@ def memory(evidence: Evidence) -> Finding:
         return Finding(verdict=UNTOLD, measured=f"{max(peaks):,.0f} MB of the GPU's memory")
     return Finding(
         verdict=HOLDS if max(peaks) < 12_000 else FAILS,
-        measured=f"at most {max(peaks):,.0f} MB in a process ({len(peaks)} trials)",
+        measured=f"at most {max(peaks):,.0f} MB in a process ({counted(len(peaks), 'trial')})",
     )
 
 

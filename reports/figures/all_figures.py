@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from minigpt_search.model.records import COMPLETE, DIVERGED
-from minigpt_search.reports.figures.axis_plots import around_base, axis_figure
+from minigpt_search.reports.figures.axis_plots import around_base, axis_figure, held_at
 from minigpt_search.reports.figures.cost_plots import cost_figure, heat_map_figures
 from minigpt_search.reports.figures.counting_lines import common_baseline
 from minigpt_search.reports.figures.learning_curves import (
@@ -18,9 +18,9 @@ from minigpt_search.reports.figures.learning_curves import (
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.reports.figures.speed_plots import predicted_figures, throughput_figure
 from minigpt_search.reports.figures.step_curves import step_figures
-from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.best_rate import best_rate
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.axes import AXES
 
 
 def _learning(results: Results, trials: pd.DataFrame, epochs: pd.DataFrame) -> list[ReportFigure]:
@@ -60,7 +60,8 @@ def all_figures(results: Results) -> list[ReportFigure]:
             of_trials = (configs[trial_id] for trial_id in shown["trial_id"])
             counting = common_baseline(results.baselines, of_trials)
             optimum = optimum if inside else None
-            figures.append(axis_figure(shown, others, name, optimum, out, counting))
+            held = held_at(experiment, name)
+            figures.append(axis_figure(shown, others, name, optimum, out, counting, held))
     figures += heat_map_figures(trials, experiment, diverged)
     if trials["flop"].nunique() > 1:  # else there is nothing to weigh
         figures.append(cost_figure(trials))
@@ -73,13 +74,18 @@ def all_figures(results: Results) -> list[ReportFigure]:
     return figures + predicted_figures(trials, experiment)
 
 
-def opening(figures: Sequence[ReportFigure], experiment: Experiment) -> list[ReportFigure]:
+def opening(figures: Sequence[ReportFigure], results: Results) -> list[ReportFigure]:
     """Those of the `figures` that a report opens with: loss over what was searched, and the curves.
 
     Two axes are a heat map of a grid, a contour of a sampler's; one axis, or more than two, is loss
-    against the first of them.
+    against the first of them whose figure has the answer, which of a grid that varies one axis at a
+    time not each has.
     """
-    axes = experiment.space.axes
+    experiment, best = results.experiment, results.winning_trial
+    axes = list(experiment.space.axes)
+    if best is not None:
+        here = {name: AXES[name].value(best.config) for name in axes}
+        axes.sort(key=lambda name: not held_at(experiment, name).items() <= here.items())
     pictures = ["loss_heat_map", "contour"] if len(axes) == 2 else []
     pictures += [f"loss_against_{name}" for name in axes] + ["slices"]
     named = {figure.name: figure for figure in figures}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,7 +27,7 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import BaselineRecord
 from minigpt_search.search.results.best_rate import BestRate
 from minigpt_search.search.results.labels import varies_one_axis
-from minigpt_search.search.space.axes import AXES, Axis
+from minigpt_search.search.space.axes import AXES, Axis, Value
 
 
 def lowest_configuration(
@@ -122,12 +122,19 @@ def around_base(
     """The trials to plot against axis `name`, and the axes whose configurations are told apart: all
     trials of a product, but of a grid that varies one axis at a time those with the base's other
     configurations."""
-    others = [other for other in experiment.space.axes if other != name]
+    held = held_at(experiment, name)
+    for other, value in held.items():
+        trials = trials[trials[other] == value]
+    return trials, [other for other in experiment.space.axes if other not in (name, *held)]
+
+
+def held_at(experiment: Experiment, name: str) -> dict[str, Value]:
+    """The values that the other axes have in all that `around_base` leaves: the base's where one
+    axis is varied at a time, none of a product."""
     if not varies_one_axis(experiment):
-        return trials, others
-    for other in others:
-        trials = trials[trials[other] == AXES[other].value(experiment.space.base)]
-    return trials, []
+        return {}
+    base = experiment.space.base
+    return {other: AXES[other].value(base) for other in experiment.space.axes if other != name}
 
 
 def axis_figure(
@@ -137,14 +144,19 @@ def axis_figure(
     optimum: BestRate | None = None,
     diverged: pd.DataFrame | None = None,
     counting: BaselineRecord | None = None,
+    held: Mapping[str, Value] | None = None,
 ) -> ReportFigure:
     """Loss against axis `name`, with a fitted `optimum` and what `counting` scores if there are
-    any, and where `diverged` trials were."""
+    any, and where `diverged` trials were. `held` are the values that other axes have in all of
+    it: the search has trials with others."""
     axis = AXES[name]
+    fixed = " ".join(f"{other}={AXES[other].exact(value)}" for other, value in (held or {}).items())
+    at_fixed = f" with {fixed}" if fixed else ""
     best = lowest_configuration(trials, [name, *others], diverged)
     seeds = f" mean of {best['seeds']:.0f} seeds" if best["seeds"] > 1 else ""
     found = lowest = (
-        f"The lowest{seeds}, {best['val_loss_nats']:.3f} nats, is at {axis.show(best[name])}."
+        f"The lowest{seeds}{at_fixed}, {best['val_loss_nats']:.3f} nats, is at "
+        f"{axis.show(best[name])}."
     )
     count = len(trials.groupby(others)) if others else 1
     replicated = len(trials) > len(trials.groupby([name, *others]))
@@ -166,8 +178,9 @@ def axis_figure(
         words.append(lines)
     return ReportFigure(
         name=f"loss_against_{name}",
-        title=f"Validation loss against {axis.label}",
-        alt=f"Final validation loss of {len(trials)} trials against {axis.label}. {found}",
+        title=f"Validation loss against {axis.label}{at_fixed}",
+        alt=f"Final validation loss of {counted(len(trials), 'trial')} against {axis.label}. "
+        f"{found}",
         caption=" ".join([found, lines]).strip() if axis.categorical else " ".join(words),
         drawing=draw(figure),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from minigpt_search.data.common.formatting import counted
 from minigpt_search.reports.figures.axis_plots import configuration_means, lowest_configuration
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import (
+    CHARACTER_INCHES,
+    LINE_INCHES,
     LOSS_LABEL,
     PALETTE,
     REST,
@@ -29,6 +32,13 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.cost import not_dominated
 from minigpt_search.search.space.axes import AXES, Axis, Value
 
+DIVERGED_WORD = "× diverged"
+PLOT_INCHES = 3.9
+"""Width of a heat map's cells together, beside its labels and its bar of colours."""
+ROW_INCHES, MOST_INCHES = 0.62, 5.0
+"""Height of a row of cells, and of all of them together."""
+SMALLEST_POINTS = 7
+"""A loss that would have to be smaller to fit in its cell is left to the colour."""
 NEARLY_WHITE, NEARLY_BLACK = "#fefefe", "#010101"
 """Of text on a colour that is the same in dark mode: the page's own colours would change."""
 
@@ -46,7 +56,8 @@ def heat_map(
         index=sorted({*table.index, *diverged[up.name]}),
         columns=sorted({*table.columns, *diverged[across.name]}),
     )
-    figure, axes = new_figure(height_inches=1.6 + 0.62 * len(table))
+    height = min(MOST_INCHES, ROW_INCHES * len(table))
+    figure, axes = new_figure(height_inches=1.6 + height)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     values = table.to_numpy(dtype=float)
@@ -57,8 +68,9 @@ def heat_map(
     column = list(table.columns).index(best[across.name])
     frame: dict[str, Any] = {"fill": False, "edgecolor": PALETTE[1], "linewidth": 3}
     axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, **frame))
-    axes.set_xticks(range(len(table.columns)), labels=map(across.show, table.columns))
-    axes.set_yticks(range(len(table.index)), labels=map(up.show, table.index))
+    _label_columns(axes, [across.show(value) for value in table.columns])
+    each = _every(len(table), height)
+    axes.set_yticks(range(0, len(table), each), labels=map(up.show, table.index[::each]))
     axes.tick_params(length=0)
     axes.set_xlabel(across.label)
     axes.set_ylabel(up.label)
@@ -68,19 +80,38 @@ def heat_map(
     return figure
 
 
+def _label_columns(axes: Axes, labels: list[str]) -> None:
+    """Upright where one would run into the next, and of many only every so manieth."""
+    wide = CHARACTER_INCHES * max(map(len, labels)) > PLOT_INCHES / len(labels)
+    each = _every(len(labels), PLOT_INCHES) if wide else 1
+    axes.set_xticks(range(0, len(labels), each), labels=labels[::each], rotation=90 * wide)
+
+
+def _every(count: int, inches: float) -> int:
+    """Every how manieth of `count` labels has room for a line's height, of so many inches."""
+    return max(1, math.ceil(count * LINE_INCHES / inches))
+
+
 def _cell_texts(axes: Axes, table: pd.DataFrame, diverged: set[tuple[Value, Value]]) -> None:
-    """Each cell's loss in a colour that is read on its own, in dark mode too."""
+    """Each cell's loss, as large as there is room for, in a colour that is read on its own, in dark
+    mode too. Where there is none, only what has no loss is marked."""
     values = table.to_numpy(dtype=float)
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
-    size = TEXT_POINTS if values.shape[1] <= 7 else TEXT_POINTS * 7 / values.shape[1]
+    longest = max(len(f"{value:.3f}") for value in values[~np.isnan(values)])
+    width = PLOT_INCHES / values.shape[1]
+    height = min(ROW_INCHES, MOST_INCHES / values.shape[0])
+    size = TEXT_POINTS * min(1, width / (CHARACTER_INCHES * longest), height / LINE_INCHES)
+    word = CHARACTER_INCHES * len(DIVERGED_WORD) * size / TEXT_POINTS
+    cross = DIVERGED_WORD if word < width else DIVERGED_WORD[0]
     for row, column in np.ndindex(values.shape):
         value, pair = values[row, column], (table.index[row], table.columns[column])
-        text, colour = f"{value:.3f}", NEARLY_WHITE
+        text, colour = f"{value:.3f}" if size >= SMALLEST_POINTS else "", NEARLY_WHITE
         if np.isnan(value):
-            text, colour = "× diverged" if pair in diverged else "–", "#333333"
+            text, colour = cross if pair in diverged else "–", "#333333"
         elif value > middle:  # cividis is light at its upper end
             colour = NEARLY_BLACK
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+        look: dict[str, Any] = {"color": colour, "fontsize": max(size, SMALLEST_POINTS)}
+        axes.text(column, row, text, ha="center", va="center", **look)
 
 
 def pareto_front(trials: pd.DataFrame) -> pd.DataFrame:
@@ -138,6 +169,7 @@ def heat_map_figures(
         f"{across.show(best[across.name])} and {up.label} {up.show(best[up.name])}."
     )
     others = "the lowest of all else that varies, " if len(names) > 2 else ""
+    crossed = ", × diverged" if len(diverged) else ""
     unsteady = " One that diverged with a seed is not framed." if len(diverged) else ""
     return [
         ReportFigure(
@@ -145,7 +177,7 @@ def heat_map_figures(
             title=f"Validation loss over {across.label} and {up.label}",
             alt=f"Heat map of the lowest validation loss by {across.label} and {up.label}. {found}",
             caption=f"{found} Darker is lower; each cell is {others}the mean over its seeds, and – "
-            f"was not tried.{unsteady}",
+            f"was not tried{crossed}.{unsteady}",
             drawing=draw(heat_map(trials, across, up, diverged)),
         )
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from minigpt_search.data.common.formatting import counted, perplexity
+from minigpt_search.data.common.formatting import MOST_PERPLEXITY, counted, perplexity
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import (
     CROWD,
@@ -82,8 +83,10 @@ def unit_of_axis(largest: float, against: str) -> tuple[float, str]:
 
 
 def perplexity_by_epoch(epochs: pd.DataFrame) -> Figure:
-    """Validation perplexity of each trial; on a log axis where it falls tenfold or more."""
+    """Validation perplexity of each trial, at most MOST_PERPLEXITY; on a log axis where it falls
+    tenfold or more."""
     figure, axes = new_figure()
+    epochs = epochs.assign(val_perplexity=epochs["val_perplexity"].clip(upper=MOST_PERPLEXITY))
     handles = []
     for trial, label, style in _trials(epochs):
         axes.plot(trial["epoch"], trial["val_perplexity"], label=trial["trial"].iloc[0], **style)
@@ -94,7 +97,10 @@ def perplexity_by_epoch(epochs: pd.DataFrame) -> Figure:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if log else "{x:,g}"))
+    far = epochs["val_perplexity"].max() >= 1e6
+    axes.yaxis.set_major_formatter(
+        StrMethodFormatter("{x:.0e}" if far else "{x:,.0f}" if log else "{x:,g}")
+    )
     _epoch_axis(axes, epochs)
     axes.set_ylabel("validation perplexity" + (" (log scale)" if log else ""))
     add_legend(figure, handles + _rest_handle(epochs))
@@ -225,13 +231,15 @@ def bits_figures(epochs: pd.DataFrame) -> list[ReportFigure]:
 
 def perplexity_figure(epochs: pd.DataFrame) -> ReportFigure:
     best = epochs.sort_values("epoch").groupby("trial_id")["val_perplexity"].last().min()
+    beyond = f" What is {perplexity(math.inf)} is drawn there."
+    beyond *= bool((epochs["val_perplexity"] > MOST_PERPLEXITY).any())
     return ReportFigure(
         name="perplexity_by_epoch",
         title="Perplexity by epoch",
         alt=f"Lines of validation perplexity by epoch for {_count(epochs)}; the lowest ends at "
         f"{perplexity(best)}.",
         caption="Perplexity is the exponential of validation loss: among how many equally likely "
-        f"tokens the model is undecided. The lowest ends at {perplexity(best)}.",
+        f"tokens the model is undecided. The lowest ends at {perplexity(best)}.{beyond}",
         drawing=draw(perplexity_by_epoch(epochs)),
     )
 

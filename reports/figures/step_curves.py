@@ -160,10 +160,13 @@ def step_figures(curves: pd.DataFrame, unit: str = NATS) -> list[ReportFigure]:
     words = (
         f"Lower is better. {ends} Training loss (thin) is a mean over the steps since the point "
         "before, with dropout; its first points lie above the frame where it falls fastest. "
-        "Between epochs' ends validation is of a few windows, the same at each point, shifted by "
-        "what they are off at the end. A validation line that turns up while training falls is "
-        "overfitting."
     )
+    if curves["few_windows"].eq(True).any():  # a short run has none
+        words += (
+            "Between epochs' ends validation is of a few windows, the same at each point, shifted "
+            "by what they are off at the end. "
+        )
+    words += "A validation line that turns up while training falls is overfitting."
     if _rest(curves, LOSSES[unit][1]):
         words += " Grey are the validation losses of the other trials."
     if curves["by_epoch"].any():

@@ -35,6 +35,8 @@ TEXT_POINTS = 12
 """Large for the figures' 6.5 inches, so that a phone's 3.5 still show it."""
 CHARACTER_INCHES = 0.097
 """Width of most characters of that size, with a little room."""
+LINE_INCHES = 0.2
+"""Height of a line of that size."""
 LONGEST_LABEL = 50
 """Characters of a line in a legend."""
 LABELS_INCHES = 5.0

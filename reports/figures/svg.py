@@ -27,9 +27,9 @@ ORDINARY = 2
 # not here are the same in dark mode: a heat map's, and the black and white of the numbers in it.
 VARIABLES = {
     "#ffffff": "--page", "#000000": "--text", "#333333": "--text", "#e5e5e5": "--line",
-    "#cccccc": "--line", "#808080": "--quiet", "#b3b3b3": "--rest", "#7f7f7f": "--curve-8",
-    "#0072b2": "--curve-1", "#d55e00": "--curve-2", "#009e73": "--curve-3",
-    "#cc79a7": "--curve-4", "#e69f00": "--curve-5", "#56b4e9": "--curve-6",
+    "#cccccc": "--line", "#808080": "--quiet", "#555555": "--quiet", "#b3b3b3": "--rest",
+    "#0072b2": "--curve-1", "#d55e00": "--curve-2", "#009e73": "--curve-3", "#cc79a7": "--curve-4",
+    "#e69f00": "--curve-5", "#56b4e9": "--curve-6", "#7f7f7f": "--curve-8",
 }  # fmt: skip
 _TAG = re.compile(r"<[^>]+>")  # in attributes and text alike matplotlib writes > as &gt;
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")

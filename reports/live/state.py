@@ -109,12 +109,15 @@ class LiveState:
         live = live if state in (RUNNING, CUT_SHORT) else []
         share, ends_at = (known.share, None) if search is None else (search.share, search.ends_at)
         finished = state == COMPLETED
+        recorded = {trial.trial_id for trial in known.results.trials}
+        begun = sum(trial.trial_id not in recorded for trial in live)
+        as_what = "training" if state == RUNNING else "were training"
         return {
             **_head(known.experiment.name, state, words),
             "command": command,
             "over": finished,
             "begun": day_and_time(known.experiment.created_at),
-            "counted": progress(known.results),
+            "counted": progress(known.results, begun, as_what),
             "share": 1.0 if finished else round(share, 4),
             "ends_at": ends_at if state == RUNNING else None,
             "speed": search.speed if search is not None and state == RUNNING else None,

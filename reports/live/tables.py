@@ -18,14 +18,16 @@ ROWS = 30
 
 def running_row(trial: LiveTrial) -> dict[str, Any]:
     curve = trial.curve
-    last = curve.val_loss_nats[-1] if curve.val_loss_nats else trial.val_loss_nats
+    # The last points of the curves beside it: the trial's own is a mean since its epoch began.
+    train = curve.train_loss_nats[-1] if curve.train_loss_nats else trial.train_loss_nats
+    val = curve.val_loss_nats[-1] if curve.val_loss_nats else trial.val_loss_nats
     return {
         "id": trial.trial_id,
         "label": trial.trial,
         "step": trial.step,
         "total_steps": trial.total_steps,
-        "train": trial.train_loss_nats,
-        "val": last,
+        "train": train,
+        "val": val,
         "reported_at": trial.reported_at,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minigpt_search.data.common.formatting import duration, perplexity, sentence, times
+from minigpt_search.data.common.formatting import counted, duration, perplexity, sentence, times
 from minigpt_search.search.answer.endings import not_run_yet, progress
 from minigpt_search.search.answer.ladder_answer import ladder_texts
 from minigpt_search.search.results.results import Results
@@ -48,10 +48,9 @@ def cautions(results: Results, alarms: Sequence[str]) -> list[str]:
     """What a reader must know before believing the summary; `alarms` are the answer's."""
     notes = []
     if missing := not_run_yet(results):
-        of_all = results.trials_so_far
+        of_all = counted(results.trials_so_far, "trial")
         notes.append(
-            f"The search is unfinished ({missing} of {of_all} trials not run yet): the best may "
-            "change."
+            f"The search is unfinished ({missing} of {of_all} not run yet): the best may change."
         )
     experiment = results.experiment
     epoch = counted_length(experiment.space.base, experiment.corpus.manifest)

@@ -61,7 +61,7 @@ def build_page(results: Results, out: str | None = None, ladders: Sequence[Resul
     something of the claims, too."""
     experiment, found = results.experiment, answer(results, out)
     figures = all_figures(results)
-    first = opening(figures, experiment)
+    first = opening(figures, results)
     candidates = [
         Section(
             title="The answer",
@@ -82,7 +82,7 @@ def build_page(results: Results, out: str | None = None, ladders: Sequence[Resul
         sections.claims_section(results, out, ladders),
         sections.provenance_section(results, out),
         sections.architecture_section(experiment),
-        sections.training_section(experiment, results.trials),
+        sections.training_section(experiment, results.trials, out),
         sections.data_section(experiment),
     ]
     return Page(
@@ -146,7 +146,7 @@ def to_html(page: Page, refresh_seconds: int | None = None) -> str:
     fetched; without scripts it says as much. With `refresh_seconds` an open page loads itself again
     that often."""
     template = _environment(autoescape=True).get_template("report.html.j2")
-    script = (_TEMPLATES / "tables.js").read_text()
+    script = (_TEMPLATES / "tables.js").read_text(encoding="utf-8")
     return template.render(
         page=page,
         refresh_seconds=refresh_seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from minigpt_search.data.common.formatting import times
+from minigpt_search.data.common.formatting import counted, times
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.reports.claims.claims_table import claims_table
@@ -16,8 +16,11 @@ from minigpt_search.reports.claims.scaling_laws import expectations
 from minigpt_search.reports.page import setup_tables, tables
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.reports.page.seed_tables import configurations_table, rerun_commands
-from minigpt_search.reports.page.trial_tables import finished_trials, trials_without_result
-from minigpt_search.search.answer.commands import Step
+from minigpt_search.reports.page.trial_tables import (
+    finished_trials,
+    lowest_first,
+    trials_without_result,
+)
 from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.records.experiment import Experiment
@@ -28,10 +31,10 @@ from minigpt_search.search.space.axes import AXES, configuration_label
 from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.space.objective import counted_length
 
+ASSIGNMENT = "“Assignment 2: Building a Mini-GPT Transformer from Scratch”"
 RECIPES_REPORT = (
-    "The recipe that this program starts from is that of “Assignment 2: Building a Mini-GPT "
-    "Transformer from Scratch”, whose report has its author's numbers, on another corpus and a "
-    "T4 GPU."
+    f"The recipe that this program starts from is that of {ASSIGNMENT}, whose report has its "
+    "author's numbers, on another corpus and a T4 GPU."
 )
 CLAIMS_VARY = {"lr", "epochs", "embed_dim", "seq_len"}
 
@@ -57,14 +60,22 @@ def architecture_section(experiment: Experiment) -> Section:
     return Section(title="Architecture and parameters", paragraphs=paragraphs, tables=[table])
 
 
-def training_section(experiment: Experiment, trials: Sequence[TrialRecord]) -> Section:
+def training_section(
+    experiment: Experiment, trials: Sequence[TrialRecord], out: str | None
+) -> Section:
+    paragraphs = []
+    if not ran_claims(experiment):
+        command = command_line("search/run.py", "--grid", "claims", out=out)
+        paragraphs = [
+            f"The recipe is that of {ASSIGNMENT}; its report's claims are tested by: {command}"
+        ]
     recipe = Table(name="recipe", caption="Training recipe", frame=setup_tables.recipe(experiment))
     provenance = Table(
         name="provenance",
         caption="Machine, versions and command",
         frame=setup_tables.provenance(experiment, trials),
     )
-    return Section(title="Training", tables=[recipe, provenance])
+    return Section(title="Training", paragraphs=paragraphs, tables=[recipe, provenance])
 
 
 def data_section(experiment: Experiment) -> Section:
@@ -107,13 +118,14 @@ def trials_section(results: Results) -> Section:
         return Section(title="Trials", paragraphs=paragraphs, tables=[trials])
     best = results.winning_trial
     label = short_label(experiment, best.config) if best else None
+    seeds, order = lowest_first(seeds)
     fresh = ", the search's and fresh ones (the answer is of fresh ones alone)"
     means = Table(
         name="configurations",
         caption="Configurations: means over the finished seeds"
         + fresh * (experiment.noise.confirm is not None)
         + ", the spread (standard deviation) and the 95% interval of the mean validation loss; "
-        "time and FLOP of one seed",
+        f"time and FLOP of one seed{order}",
         frame=seeds,
         marked_row=seeds["configuration"].tolist().index(label) if label else None,
         sortable=True,
@@ -140,7 +152,7 @@ def without_result_section(results: Results) -> Section:
     missing, planned = not_run_yet(results), results.experiment.planned_trials
     paragraphs = []
     if missing:
-        paragraphs = [f"Planned and not run yet: {missing} of {planned} trials."]
+        paragraphs = [f"Planned and not run yet: {missing} of {counted(planned, 'trial')}."]
     table = trials_without_result(results)
     return Section(
         title="Trials without a result",
@@ -179,14 +191,12 @@ def ran_claims(experiment: Experiment) -> bool:
     return varies_one_axis(experiment) and set(experiment.space.axes) >= CLAIMS_VARY
 
 
-def claims_section(results: Results, out: str | None, ladders: Sequence[Results]) -> Section:
-    """The claims' table where their grid ran, with what these ladders expect, else how to have
-    it."""
+def claims_section(results: Results, out: str | None, ladders: Sequence[Results] = ()) -> Section:
+    """The claims' table where their grid ran, with what these ladders expect; nothing elsewhere,
+    where the section on training says how to have it."""
     title = "Claims of the recipe's report"
     if not ran_claims(results.experiment):
-        command = command_line("search/run.py", "--grid", "claims", out=out)
-        why = f"{RECIPES_REPORT} Its claims are tested by a search of their own"
-        return Section(title=title, steps=[Step(why=why, command=command)])
+        return Section(title=title)
     experiment, evidence = results.experiment, Evidence(results)
     apart = differences(experiment)
     size = (
@@ -227,11 +237,12 @@ def claims_section(results: Results, out: str | None, ladders: Sequence[Results]
 def provenance_section(results: Results, out: str | None) -> Section:
     """How each row is trained again, and how that came out."""
     trials = results.trials_frame
-    order = trials.loc[trials["status"] == COMPLETE, "trial_id"].tolist()
+    complete, ordered = lowest_first(trials[trials["status"] == COMPLETE])
+    order = complete["trial_id"].tolist()
     start = command_line("search/rerun.py", results.experiment.name, out=out)
     table = Table(
         name="rerun_commands",
-        caption="How to train each trial again; a rerun also scores the test split",
+        caption=f"How to train each trial again; a rerun also scores the test split{ordered}",
         frame=rerun_commands(results, order, start),
     )
     paragraphs = [f"The test split has been looked at {times(len(results.reruns))}."]

@@ -22,9 +22,8 @@ def finished_trials(results: Results) -> Table:
         "Finished trials; losses in nats per token, perplexity and bits per byte on the "
         "validation split, FLOP of the training"
     )
-    if len(frame) > SHOWN_ROWS:
-        frame = frame.sort_values("val_loss_nats", kind="stable", ignore_index=True)
-        caption += "; the lowest loss first"
+    frame, order = lowest_first(frame)
+    caption += order
     best = (row for row, notes in enumerate(frame["notes"]) if notes.startswith("best"))
     return Table(
         name="trials",
@@ -34,6 +33,15 @@ def finished_trials(results: Results) -> Table:
         sortable=True,
         file_only=FILE_ONLY,
     )
+
+
+def lowest_first(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """A `frame` of more rows than a page shows at once in the order of their losses, so that the
+    best are not folded away, and the caption's words on that; a shorter one as it is."""
+    if len(frame) <= SHOWN_ROWS:
+        return frame, ""
+    ordered = frame.sort_values("val_loss_nats", kind="stable", ignore_index=True)
+    return ordered, "; the lowest loss first"
 
 
 def trials_without_result(results: Results) -> Table | None:

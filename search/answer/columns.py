@@ -15,6 +15,7 @@ import pandas as pd
 from minigpt_search.data.common.formatting import (
     day_and_time,
     duration,
+    improvement,
     one_line,
     p_value,
     perplexity,
@@ -73,7 +74,7 @@ COLUMNS = {
     "val_loss_nats": _number("Validation loss", "{:.4f}"),
     "val_perplexity": Column(heading="Perplexity", write=perplexity, numeric=True),
     "val_bits_per_byte": _number("Bits per byte", "{:.4f}"),
-    "improvement": _number("Improvement", "{:.1%}"),
+    "improvement": Column(heading="Improvement", write=improvement, numeric=True),
     "lr_last": _number("Learning rate", "{:.3g}"),
     "grad_norm_mean": _number("Gradient norm", "{:.3f}"),
     "steps_per_second": _number("Steps/s", "{:.2f}"),

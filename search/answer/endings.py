@@ -67,17 +67,20 @@ def without_result(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def progress(results: Results) -> str:
-    """`3 of 4 trials finished; 1 not run yet`, with those that ended without a result."""
+def progress(results: Results, begun: int = 0, begun_words: str = "training") -> str:
+    """`3 of 4 trials finished; 1 not run yet`, with those that ended without a result; of those
+    without a record so many have `begun`, for a reader who knows: `2 training; 1 not run yet`."""
     statuses = [trial.status for trial in results.trials]
     finished = statuses.count(COMPLETE)
-    parts = [f"{finished} of {results.trials_so_far} trials finished"]
+    parts = [f"{finished} of {counted(results.trials_so_far, 'trial')} finished"]
     parts += [
         f"{statuses.count(status)} {status}"
         for status in STATUSES
         if status != COMPLETE and status in statuses
     ]
-    if missing := not_run_yet(results):
+    if begun:
+        parts.append(f"{begun} {begun_words}")
+    if (missing := not_run_yet(results) - begun) > 0:
         parts.append(f"{missing} not run yet")
     return "; ".join(parts)
 

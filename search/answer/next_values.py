@@ -73,7 +73,8 @@ def beyond_edges(results: Results, best: Winner, make: Commands) -> list[Step]:
         if not new:
             continue  # as below one epoch
         end = "upper" if edge.upper else "lower"
-        why = f"the best {axis.label} is at the {end} edge of what was tried: go beyond it"
+        what = f"number of {axis.label}" if axis.label.endswith("s") else axis.label
+        why = f"the best {what} is at the {end} edge of what was tried: go beyond it"
         found.append(Step(why=why, command=with_values(results, best, axis, new, make)))
     return found
 

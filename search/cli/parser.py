@@ -8,6 +8,7 @@ import shlex
 import textwrap
 
 from minigpt_search.data.common.errors import ArgumentParser, UserError, is_count
+from minigpt_search.data.common.folding import HelpFormatter
 from minigpt_search.data.common.invocation import program
 from minigpt_search.search.cli import ladder_flags, recipe_flags, search_flags, space_flags
 from minigpt_search.search.records.plan import LOGGERS, SAMPLERS, MachineUse
@@ -60,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _ShortHelp(argparse.RawDescriptionHelpFormatter):
+class _ShortHelp(HelpFormatter):
     """Flags of up to 28 characters stand in a line with their help."""
 
     def __init__(self, prog: str) -> None:

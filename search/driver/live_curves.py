@@ -91,7 +91,7 @@ class LiveCurves(tune.Callback):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # Not synchronised: after a power cut nobody needs it.
-            temporary.write_text(json.dumps(content, separators=(",", ":")))
+            temporary.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
             os.replace(temporary, path)
         except OSError as error:
             if not self.failed:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from minigpt_search.data.common.formatting import counted, duration
+from minigpt_search.data.common.formatting import counted, duration, perplexity
 from minigpt_search.model.records import COMPLETE, STOPPED
 from minigpt_search.search.driver.screen import SOONEST_SECONDS, Screen
 from minigpt_search.search.driver.status_line import Status, time_left
@@ -184,7 +184,7 @@ class ProgressLine(tune.Callback):
             self._note_best(self.experiment, record)
             text = (
                 f"validation loss {end.val_loss_nats:.4f} nats, perplexity "
-                f"{end.val_perplexity:,.1f}, {duration(record.timing.total())}"
+                f"{perplexity(end.val_perplexity)}, {duration(record.timing.total())}"
             )
         elif record.status == STOPPED:
             text = str(record.error)
@@ -217,6 +217,7 @@ class ProgressLine(tune.Callback):
         return f"best {self.best.final.val_loss_nats:.4f}", label
 
     def _status(self) -> Status:
+        of_all = self.ledger.ended_count if self.budget is not None else self.planned
         planned = f"/{self.planned}" if self.budget is None else ""
         share = self._share_done()
         seconds, most = self._seconds_left(share), "" if self.budget is None else "at most "
@@ -224,7 +225,7 @@ class ProgressLine(tune.Callback):
         best, best_of = self._best()
         running = [(self.labels.get(name, ""), loss) for name, loss in list(self.running.items())]
         return Status(
-            counted=f"{self.ledger.ended_count}{planned} trials",
+            counted=f"{self.ledger.ended_count}{planned} trial{'s' * (of_all != 1)}",
             share=share,
             left=left,
             ends=ends,

@@ -46,14 +46,15 @@ def _do(runs: Runs, message: dict[str, Any], ended: Path) -> None:
         runs.log(message["trial_id"], message["step"], message["values"])
     else:
         runs.end(message["trial_id"], message["status"], message["values"])
-        with ended.open("a") as file:  # a resumed search doesn't send it again
+        with ended.open("a", encoding="utf-8") as file:  # a resumed search doesn't send it again
             file.write(f"{message['trial_id']} {message['ended_at']}\n")
 
 
 def main() -> None:
     """Take messages to their end; where the library raises, say why on standard output."""
     # The library gets no message as its input, and what it prints goes to the log.
-    messages, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "w", errors="replace")
+    messages = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.dup2(2, 1)

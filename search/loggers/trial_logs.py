@@ -216,5 +216,5 @@ def _results(record: TrialRecord) -> dict[str, Any]:
 def _ended_before(folder: Path, logger: str) -> set[str]:
     """Which trials the logger has had to their end, each as its id and the moment of its end."""
     with suppress(OSError):
-        return set((folder / FOLDER / f"{logger}.txt").read_text().splitlines())
+        return set((folder / FOLDER / f"{logger}.txt").read_text(encoding="utf-8").splitlines())
     return set()

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.data.common.formatting import duration
+from minigpt_search.data.common.formatting import counted, duration
 from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.prediction import trials_that_fit
 from minigpt_search.search.records.experiment import Experiment, replace_experiment
@@ -82,8 +82,8 @@ def fit_grid(
         _, least = trimmed(low)
         total = duration(used + estimator.search(experiment, least) / USABLE_SHARE)
         raise UserError(
-            f"--budget {duration(budget)}: {len(trials)} trials of {LEAST_STEPS} steps and more "
-            f"take about {total} here; give that much, or fewer values"
+            f"--budget {duration(budget)}: {counted(len(trials), 'trial')} of {LEAST_STEPS} "
+            f"steps and more take about {total} here; give that much, or fewer values"
         )
     high = max(low, longest // unit * unit)
     while high - low > unit:  # `low` fits
@@ -136,5 +136,6 @@ def fit_sampler(
     stops = (
         "; more if some are stopped early" if experiment.plan.stopper in ("asha", "median") else ""
     )
-    count = f"all {expected} trials" if expected == most else f"about {expected} trials"
-    return expected, f"Budget     {duration(budget)}: {count} fit{stops}"
+    count = f"{'all' if expected == most else 'about'} {counted(expected, 'trial')}"
+    fit = "fits" if expected == 1 else "fit"
+    return expected, f"Budget     {duration(budget)}: {count} {fit}{stops}"

@@ -16,8 +16,6 @@ from minigpt_search.model.training.rungs import rung_steps
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.calibration import Speed, Speeds, shape_key, speeds, write_cache
 from minigpt_search.search.planning.prediction import (
-    END_SECONDS,
-    START_SECONDS,
     Work,
     rounds_seconds,
     search_seconds,
@@ -25,6 +23,7 @@ from minigpt_search.search.planning.prediction import (
 )
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.plan import END_SECONDS, START_SECONDS
 from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.trials.groups import shared_steps, trunk_groups
 from minigpt_search.search.trials.trial import Trial

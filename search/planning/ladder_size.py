@@ -22,8 +22,9 @@ from minigpt_search.search.ladder.rounds import verify_tokens
 from minigpt_search.search.planning.budget import LEAST_STEPS, USABLE_SHARE
 from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.estimate import Estimator
-from minigpt_search.search.planning.prediction import END_SECONDS, START_SECONDS, rounds_seconds
+from minigpt_search.search.planning.prediction import rounds_seconds
 from minigpt_search.search.records.experiment import Experiment
+from minigpt_search.search.records.plan import END_SECONDS, START_SECONDS
 from minigpt_search.search.space.axes import TOKENS, Value
 from minigpt_search.search.space.ladder_spec import LEAST_RUNGS, LadderSpec, ladder_widths
 from minigpt_search.search.trials.trial import Trial, make_trial

@@ -53,6 +53,7 @@ class ProbeProcess:
             text=True,
             # As a worker does: Inductor would start a process for each core, 32 at most.
             env=os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": str(threads)},
+            encoding="utf-8",
             start_new_session=True,  # Ctrl-C is for the driver, which ends it
         )
 

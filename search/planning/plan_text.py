@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from minigpt_search.data.common.formatting import duration, storage
+from minigpt_search.data.common.formatting import counted, duration, storage
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.data.tokenizers.record import GPT2
@@ -72,8 +72,9 @@ def plan_lines(
     )
     goal += f"; at most {experiment.plan.max_cost}" if experiment.plan.max_cost else ""
     packs = f" packs of up to {experiment.machine.pack}" if experiment.machine.pack > 1 else ""
+    planned = counted(experiment.planned_trials, "trial")
     lines = [
-        f"Search     {_axes_text(experiment)}: {experiment.planned_trials} trials{sampler}, "
+        f"Search     {_axes_text(experiment)}: {planned}{sampler}, "
         f"{tokens:,.0f} training tokens, {flops:.2g} FLOP{goal}",
         f"Machine    {', '.join(machine['gpus']) or machine['processor']}: "
         f"{parallel}{packs} at a time, {threads} thread{'s' * (threads > 1)} each, "

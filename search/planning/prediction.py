@@ -12,11 +12,8 @@ from minigpt_search.model.training.checkpoint_files import (
     STEP_BYTES_PER_PARAMETER,
 )
 from minigpt_search.search.planning.calibration import Speed
+from minigpt_search.search.records.plan import END_SECONDS, START_SECONDS
 
-START_SECONDS = 6.0
-"""From the plan's lines to the first trial's start: Ray and its workers (2026-11-24, 2 cores)."""
-END_SECONDS = 3.0
-"""From the last trial's end to the command's: Ray's end, study.db, the table."""
 FIRST_TRIAL_SECONDS, NEXT_TRIAL_SECONDS = 1.3, 0.4
 """Of a worker's first trial and of each other, before its first step and after its last."""
 ROUND_SECONDS = 4.0

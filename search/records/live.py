@@ -92,7 +92,7 @@ class SearchFile:
         temporary = path.with_suffix(".tmp")
         with suppress(OSError, OverflowError):
             self.folder.mkdir(exist_ok=True)
-            temporary.write_text(json.dumps(content))
+            temporary.write_text(json.dumps(content), encoding="utf-8")
             os.replace(temporary, path)
 
 

@@ -31,6 +31,12 @@ LOGGERS = ("wandb", "mlflow", "trackio")
 """Who else may get the trials' curves and results (`search/loggers`)."""
 
 
+START_SECONDS = 6.0
+"""From the plan's lines to the first trial's start: Ray and its workers (2026-11-24, 2 cores)."""
+END_SECONDS = 3.0
+"""From the last trial's end to the command's: Ray's end, study.db, the table."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How configurations are chosen and compared."""

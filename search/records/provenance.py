@@ -152,7 +152,8 @@ def git_commit() -> str | None:
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(folder), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, check=True)
+        return done.stdout.decode(errors="replace").strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")) != folder.resolve().parents[1]:

@@ -63,7 +63,7 @@ def on_other_text(seeds: Sequence[DocumentLosses]) -> str:
     if (known := level_over_documents(seeds)) is not None:
         return (
             f"on other text of this kind {known.low:.2f} to {known.high:.2f} "
-            f"({known.documents} documents; what another seed changes comes on top)"
+            f"({counted(known.documents, 'document')}; what another seed changes comes on top)"
         )
     if seeds and 0 < (documents := len(seeds[0].tokens)) < LEAST_DOCUMENTS:
         few = f"{counted(documents, 'document')}, fewer than {LEAST_DOCUMENTS}"

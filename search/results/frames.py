@@ -66,6 +66,7 @@ _CURVE = (
     "grad_norm_max",
     "lr",
     "by_epoch",
+    "few_windows",
 )
 
 
@@ -144,8 +145,8 @@ def curves_frame(experiment: Experiment, complete: Iterable[TrialRecord]) -> pd.
     """One row a point of each complete trial's curve, with training or validation and nothing in
     the other's columns; one an epoch of a trial without one (`by_epoch`), with both.
 
-    A validation on a few windows is shifted by what these are off at the end. `wall_seconds` are
-    reckoned between epochs' ends as if each step took as long.
+    A validation on a few windows (`few_windows`) is shifted by what these are off at the end.
+    `wall_seconds` are reckoned between epochs' ends as if each step took as long.
     """
     frames = [pd.DataFrame(columns=list(_CURVE))]
     for trial in complete:
@@ -187,6 +188,7 @@ def _points(trial: TrialRecord) -> pd.DataFrame:
     validation = {
         "step": sorted(losses),
         "val_loss_nats": [losses[step] for step in sorted(losses)],
+        "few_windows": [step not in whole for step in sorted(losses)],
     }
     points = pd.concat([pd.DataFrame(training), pd.DataFrame(validation)], ignore_index=True)
     final, train = trial.final, trial.config.train

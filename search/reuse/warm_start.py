@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.records import COMPLETE, DIVERGED, STOPPED
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord
@@ -55,9 +56,9 @@ class Found:
     @property
     def line(self) -> str:
         """What the plan says of it."""
-        parts = [f"{len(self.taken)} trials are taken over"]
+        parts = [f"{_are(len(self.taken), 'trial')} taken over"]
         if self.points:
-            parts.append(f"{len(self.points)} results are told to the sampler")
+            parts.append(f"{_are(len(self.points), 'result')} told to the sampler")
         parts += [f"left out: {self.left_out}"] if self.left_out else []
         code = f"; {DIFFERENT_CODE}" if self.other_code else ""
         return f"Warm start {self.name}: {'; '.join(parts)}{code}"
@@ -203,3 +204,8 @@ def take_over_warm(experiment: Experiment, folder: Path, ledger: Ledger) -> None
     experiment = experiment.replace(warm_starts=tuple(there))
     for found in load_sources(root, experiment):
         copy_trials(found.taken, folder.parent / found.name, folder, ledger)
+
+
+def _are(count: int, noun: str) -> str:
+    """`1 trial is`, `2 trials are`."""
+    return f"{counted(count, noun)} {'is' if count == 1 else 'are'}"

@@ -12,8 +12,9 @@ from typing import Any
 
 from ray import tune
 
-from minigpt_search.search.planning.prediction import END_SECONDS, NEXT_TRIAL_SECONDS, START_SECONDS
+from minigpt_search.search.planning.prediction import NEXT_TRIAL_SECONDS
 from minigpt_search.search.records.clock import Clock
+from minigpt_search.search.records.plan import END_SECONDS, START_SECONDS
 from minigpt_search.search.space.axes import Value
 
 Values = Mapping[str, Value]

@@ -116,7 +116,8 @@ def note_error(exception: Exception, fault: str | None, folders: list[Path]) -> 
     """Leave the traceback in the folders; the error in one line. `fault`: what has broken the
     GPU's context, if something has; then it is the cause, whatever the error says."""
     for folder in folders:
-        (folder / "error.log").write_text("".join(traceback.format_exception(exception)))
+        text = "".join(traceback.format_exception(exception))
+        (folder / "error.log").write_text(text, encoding="utf-8", errors="backslashreplace")
     error = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
     if fault is not None:
         return error if fault in error else f"{error}, after {fault}"
@@ -142,7 +143,7 @@ def _name(device: str) -> str:
 def memory_kills() -> int | None:
     """How many processes this machine has killed for memory since it booted (Linux)."""
     try:
-        lines = VMSTAT.read_text().splitlines()
+        lines = VMSTAT.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)

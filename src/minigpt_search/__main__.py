@@ -67,8 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=called,
         description="Which learning rate, how many epochs, which width? Searched for a small "
         "GPT.\n\ncommands:\n" + "\n".join(lines),
-        epilog=f"example: {called} run --grid lr; each command has --help",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"example: {called} run --grid lr\neach command has --help",
         allow_abbrev=False,
     )
     version = f"{PROGRAM} {minigpt_search.__version__}"

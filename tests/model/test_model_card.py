@@ -66,6 +66,7 @@ def test_the_card_has_losses_licences_and_the_recipe() -> None:
     }
     assert "| validation | 7.2500 | not known | 1,408.1 | 2.300 |" in card
     assert "| test | 7.3000 | 7.10 to 7.50, by 150 documents | 1,480.3 | 2.400 |" in card
+    assert "test is looked at after the search: 3 times up to here." in card
     assert "[WikiText-2 (raw, train)](https://arxiv.org/abs/1609.07843) | 2,000 |" in card
     assert "| `lr_peak` | " in card and "    The president said\n    ---\n    so." in card
 

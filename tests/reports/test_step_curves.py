@@ -175,3 +175,25 @@ def test_a_comparison_uses_them(build: Any, undrawn: None) -> None:
 def test_a_figure_of_500_trials_is_small(build: Any) -> None:
     (figure, *_) = step_curves.step_figures(crowd(build, 500))
     assert len(figure.png) < 300_000
+
+
+def test_a_caption_speaks_of_few_windows_where_a_run_was_long_enough_for_some(build: Any) -> None:
+    results = two_curves(build)
+    words = "Between epochs' ends validation is of a few windows"
+    assert words in step_curves.step_figures(results.curves_frame)[0].caption
+    whole = [
+        dataclasses.replace(
+            trial,
+            curve=dataclasses.replace(
+                trial.curve,
+                val_steps=trial.curve.val_steps[-3:],
+                val_loss_nats=trial.curve.val_loss_nats[-3:],
+                val_tokens=trial.curve.val_tokens[-3:],
+            ),
+        )
+        for trial in results.complete
+        if trial.curve is not None
+    ]
+    short = Results(results.experiment, build.write(results.experiment, whole)).curves_frame
+    caption = step_curves.step_figures(short)[0].caption
+    assert words not in caption and "falls fastest. A validation line" in caption

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -12,13 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt_search.data.common.folding import UNKNOWN
-from minigpt_search.data.common.formatting import duration, one_line, share, storage
+from minigpt_search.data.common.formatting import (
+    duration,
+    improvement,
+    one_line,
+    perplexity,
+    share,
+    storage,
+)
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.model.records import Device
 from minigpt_search.reports.page import findings, setup_tables, tables
+from minigpt_search.reports.page.page import build_page, to_markdown
 from minigpt_search.search.answer import text_table
+from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.columns import show
-from minigpt_search.search.answer.endings import without_result
+from minigpt_search.search.answer.endings import progress, without_result
 from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.results.results import Results
 
@@ -257,3 +267,30 @@ def test_what_trials_went_without_is_told_with_how_many_did(build: Any) -> None:
     assert row() == "no CUDA graph: why (1 trial); no kernel (2 trials)"
     experiment.machine.hardware["unused_gpus"] = "1 NVIDIA GPU here can't be used"
     assert (row() or "").startswith("1 NVIDIA GPU here can't be used; no CUDA graph")
+
+
+def test_a_perplexity_of_hundreds_of_digits_is_not_written_out(build: Any) -> None:
+    """Of losses up to 700 nats, whose figure and page are made without a warning."""
+    assert [perplexity(x) for x in (1e12, 1.1e12, math.inf)] == [f"{10**12:,}", "> 1e12", "> 1e12"]
+    assert (improvement(0.123), improvement(-1e299)) == ("12.3%", "< -1,000,000%")
+    experiment = build.plan()
+    ends = {3e-4: (9.0, 300.0, 690.0), 1e-3: (8.0, 7.0, 6.0)}
+    trials = [build.trial(experiment, {"lr": rate}, losses) for rate, losses in ends.items()]
+    results = Results(experiment, build.write(experiment, trials))
+    assert [row[4] for row in show(trials_table(results)).rows] == ["> 1e12", "403.43"]
+    page = build_page(results)
+    [figure] = [each for each in page.figures if each.name == "perplexity_by_epoch"]
+    assert figure.caption.endswith("The lowest ends at 403.43. What is > 1e12 is drawn there.")
+    assert max(map(len, re.findall(r"[\d,.]+", to_markdown(page)))) < 20
+
+
+def test_one_trial_is_no_trials_and_epochs_have_a_number(build: Any) -> None:
+    experiment = build.plan({"epochs": (3,)})
+    alone = [build.trial(experiment, {"epochs": 3}, (8.0, 7.0, 6.0))]
+    assert progress(Results(experiment, build.write(experiment, alone))) == (
+        "1 of 1 trial finished"
+    )
+    experiment = build.plan({"epochs": (1, 2)})
+    two = [build.trial(experiment, {"epochs": n}, (8.0, 7.0)[:n]) for n in (1, 2)]
+    found = answer(Results(experiment, build.write(experiment, two)))
+    assert found.steps[0].why.startswith("the best number of epochs is at the upper edge of what")

@@ -1,8 +1,9 @@
 "use strict";
 // Sorts and filters the report's tables. Without it they are there, whole, in the report's order.
 // A filter has words that a row must have (best, cosine) and comparisons of a column by its name in
-// the CSV file (lr<0.001, val_loss_nats<=7.3, seed=2, notes=best).
-const COMPARISON = /^([a-z_]+)(<=|>=|<|>|=)(.+)$/;
+// the CSV file (lr<0.001, val_loss_nats <= 7.3, seed=2, beta1!=0.9, notes=best).
+const OPERATOR = /\s*(<=|>=|!=|==|<|>|=)\s*/g;
+const COMPARISON = /^([^<>=!]+)(<=|>=|!=|==|<|>|=)(.*)$/;
 const MEANS = {
   "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b,
 };
@@ -27,23 +28,32 @@ function sortBy(table, heading, column) {
   table.tBodies[0].append(...rows.map(([, row]) => row));
 }
 
-function matches(row, term, names) {
-  const found = COMPARISON.exec(term);
-  const column = found ? names.indexOf(found[1]) : -1;
-  if (column < 0) return row.textContent.toLowerCase().includes(term);
-  const value = valueOf(row.cells[column]), wanted = found[3];
-  if (found[2] !== "=") return typeof value === "number" && MEANS[found[2]](value, Number(wanted));
+function equals(value, wanted) {
   return typeof value === "number" ? value === Number(wanted) : value.includes(wanted);
 }
 
+function matches(row, term, names) {
+  const found = COMPARISON.exec(term);
+  if (!found) return row.textContent.toLowerCase().includes(term);
+  const [, name, sign, wanted] = found, column = names.indexOf(name);
+  if (wanted === "") return true; // it is still being typed
+  const value = valueOf(row.cells[column]);
+  if (sign === "!=") return !equals(value, wanted);
+  if (sign in MEANS) return typeof value === "number" && MEANS[sign](value, Number(wanted));
+  return equals(value, wanted);
+}
+
 function filter(table, text, count) {
-  const names = [...table.tHead.rows[0].cells].map(heading => heading.dataset.name);
-  const terms = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = [...table.tBodies[0].rows];
-  for (const row of rows) row.hidden = !terms.every(term => matches(row, term, names));
-  table.classList.toggle("filtered", terms.length > 0);
+  const names = [...table.tHead.rows[0].cells].map(heading => heading.dataset.name.toLowerCase());
+  const terms = text.toLowerCase().replace(OPERATOR, "$1").split(/\s+/).filter(Boolean);
+  const compared = terms.map(term => COMPARISON.exec(term)?.[1]).filter(Boolean);
+  const unknown = compared.find(name => !names.includes(name));
+  const asked = unknown ? [] : terms, rows = [...table.tBodies[0].rows];
+  for (const row of rows) row.hidden = !asked.every(term => matches(row, term, names));
+  table.classList.toggle("filtered", asked.length > 0);
   const left = rows.filter(row => !row.hidden).length;
-  count.textContent = terms.length ? `${left} of ${rows.length} rows` : "";
+  count.textContent = asked.length ? `${left} of ${rows.length} rows` : "";
+  if (unknown) count.textContent = `no column '${unknown}'; there are ${names.join(", ")}`;
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {

@@ -70,8 +70,10 @@ def test_a_running_search_shows_its_trials_as_the_driver_writes_them(build: Any)
     assert known is not None and state["ends_at"] == known.ends_at is not None
     (row,) = state["running"]
     assert (row["label"], row["step"], row["total_steps"]) == ("lr=0.0003", 30, 300)
-    assert (row["train"], row["val"]) == (7.25, 7.5)
     (series,) = state["series"]
+    assert (row["train"], row["val"]) == (7.0, 7.5)  # where its curves end
+    assert (series["train"][-1][1], series["val"][-1][1]) == (7.0, 7.5)
+    assert state["counted"] == "0 of 2 trials finished; 1 training; 1 not run yet"
     tokens = trial.config.train.batch_size * trial.config.model.seq_len
     assert series["train"] == [[10 * tokens, 7.0], [20 * tokens, 7.0], [30 * tokens, 7.0]]
     assert series["val"] == [[20 * tokens, 7.5]]

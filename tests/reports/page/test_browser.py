@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,41 @@ def test_trials_are_sorted_filtered_and_folded(build: Any, tmp_path: Path) -> No
     assert len(seen["filtered"][0]) == len(rows) > 0 and set(seen["filtered"][1]) <= {"19", "20"}
     assert seen["filtered"][2] == f"{len(rows)} of {len(frame)} rows"
     assert len(seen["best"]) == 1 and seen["best"][0].startswith("best")
+
+
+FILTERS = """
+const table = document.querySelector("table.trials");
+const bar = table.closest(".scroll").previousElementSibling;
+const input = bar.querySelector("input"), seen = {};
+for (const text of ASKED) {
+  input.value = text;
+  input.dispatchEvent(new Event("input"));
+  seen[text] = bar.querySelector("output").textContent;
+}
+const told = document.createElement("pre");
+told.id = "seen";
+told.textContent = JSON.stringify(seen);
+document.body.append(told);
+"""
+
+
+def test_a_filter_compares_any_column_and_names_one_that_is_not_there(
+    build: Any, tmp_path: Path
+) -> None:
+    """Six rows: names with digits, spaces around a sign, each sign."""
+    experiment = build.plan({"beta1": (0.85, 0.9, 0.95), "lr": (3e-4, 1e-3)})
+    cells = [{"beta1": beta1, "lr": lr} for beta1 in (0.85, 0.9, 0.95) for lr in (3e-4, 1e-3)]
+    records = [build.trial(experiment, cell, (8.0, 7.0, 6.0)) for cell in cells]
+    page = to_html(build_page(Results(experiment, build.write(experiment, records))))
+    expected = {"beta1=0.9": 2, "beta1 >= 0.9": 4, "lr = 0.001": 3, "lr==0.001": 3}
+    expected |= {"lr!=0.001 beta1!=0.9": 2, "lr < 0.001": 3, "lr=": 6, "lr =0.001 beta1= 0.9": 1}
+    asked = json.dumps([*expected, "validation loss<7"])
+    dom = dumped(with_script(page, FILTERS.replace("ASKED", asked)), tmp_path)
+    found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
+    assert found is not None, dom[-2000:]
+    seen = json.loads(unescape(found[1]))
+    assert seen.pop("validation loss<7").startswith("no column 'loss'; there are beta1, lr, ")
+    assert seen == {text: f"{rows} of 6 rows" for text, rows in expected.items()}
 
 
 BREAKS = """

@@ -112,3 +112,22 @@ def test_words_with_a_hyphen_or_a_slash_are_kept_whole(text: str, marked: list[s
     words = re.findall('<span class="w">(.*?)</span>', html)
     assert [unescape(word) for word in words] == marked
     assert unescape(re.sub("</?span[^>]*>", "", html)) == text
+
+
+def test_the_best_of_a_folded_table_is_among_the_rows_that_are_shown(build: Any) -> None:
+    """Of a grid of 500 the configurations', the trials' and the commands' tables."""
+    results = Results(*build.five_hundred(None))
+    page, best = build_page(results), results.winner
+    assert best is not None
+    seeds, commands = named(page, "configurations"), named(page, "rerun_commands")
+    for table in (seeds, named(page, "trials"), commands):
+        assert table.folds and "; the lowest loss first" in table.caption
+    assert (
+        seeds.marked_row == 0
+        and f"={best.configuration.config.train.lr_peak:g}" in (seeds.frame["configuration"][0])
+    )
+    assert seeds.frame["val_loss_nats"].is_monotonic_increasing
+    lowest = min(results.complete, key=lambda trial: trial.final.val_loss_nats)
+    assert commands.frame["command"][0].endswith(lowest.trial_id)
+    text = to_markdown(page)
+    assert f"| **{best.configuration.config.train.lr_peak:g}** |" in text.split("The other")[0]

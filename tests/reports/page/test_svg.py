@@ -7,6 +7,9 @@ from collections import Counter
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
+
+from minigpt_search.reports.figures import cost_plots
 from minigpt_search.reports.figures.all_figures import all_figures
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import PALETTE, new_figure
@@ -45,6 +48,22 @@ def test_what_style_draws_with_is_the_pages_colours(build: Any) -> None:
         tags = " ".join(re.findall("<[^>]+>", figure.svg))
         assert not set(re.findall("#[0-9a-f]{6}", tags)) & set(VARIABLES), figure.name
         assert "var(--curve-1)" in tags and "<style" not in tags and "font-family" not in tags
+
+
+@pytest.mark.parametrize("of", ["rates", "claims", "sampler"])
+def test_no_grey_stays_as_it_is_in_dark_mode(build: Any, of: str) -> None:
+    """Counting's lines and all else: but for the numbers on a heat map's own colours."""
+    experiment, ledger = {
+        "rates": lambda: build.two_rates(),
+        "claims": lambda: build.claims(seeds=2),
+        "sampler": lambda: build.tpe(30),
+    }[of]()
+    ledger.append(build.counting(experiment))
+    figures = all_figures(Results(experiment, ledger))
+    for figure in figures:
+        tags = " ".join(re.findall("<[^>]+>", figure.svg))
+        greys = {c for c in re.findall("#[0-9a-f]{6}", tags) if c[1:3] == c[3:5] == c[5:]}
+        assert greys <= {cost_plots.NEARLY_WHITE, cost_plots.NEARLY_BLACK}, figure.name
 
 
 def test_ids_are_unique_over_the_figures_of_a_page(build: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
+from minigpt_search.__main__ import _ABOUT, _parser
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.space.axes import OFFERED
 
@@ -18,6 +20,26 @@ def test_help_fits_two_screens_of_50_lines_and_80_columns(monkeypatch: pytest.Mo
     lines = make_parser().format_help().splitlines()
     assert len(lines) <= 100
     assert [line for line in lines[1:] if len(line) > 80] == []  # the first names the program
+
+
+@pytest.mark.parametrize("columns", [1, 40, 60, 80, 100])
+@pytest.mark.parametrize("command", [None, *_ABOUT])
+def test_help_breaks_between_words_at_any_width(
+    command: str | None, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a list of values after a comma: examples and what is laid out by hand, too."""
+    parser = _parser()
+    if command is not None:
+        module, function = _ABOUT[command].parser.split(":")
+        parser = getattr(importlib.import_module(f"minigpt_search.{module}"), function)()
+    texts = {}
+    for width in (250, columns):
+        monkeypatch.setenv("COLUMNS", str(width))
+        texts[width] = parser.format_help()
+    pieces = [text.replace(" \\\n", "\n").replace(",", ", ").split() for text in texts.values()]
+    assert pieces[0] == pieces[1]
+    lines = [line for line in texts[columns].splitlines() if len(line) > max(40, columns)]
+    assert [line for line in lines if len(line.split()) > 1] == []
 
 
 def test_every_flag_is_in_the_table_and_no_other() -> None:

@@ -46,10 +46,8 @@ from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.plan_text import end_line, plan_lines
 from minigpt_search.search.planning.prediction import (
-    END_SECONDS,
     FIRST_TRIAL_SECONDS,
     NEXT_TRIAL_SECONDS,
-    START_SECONDS,
     Work,
     makespan,
     search_seconds,
@@ -59,6 +57,7 @@ from minigpt_search.search.planning.prediction import (
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.plan import END_SECONDS, START_SECONDS
 from minigpt_search.search.samplers.budget_gate import BudgetGate
 from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch
 from minigpt_search.search.space.space import Space

@@ -278,7 +278,7 @@ def test_trials_with_other_seeds_are_told_from_those_outside(
     grid(tmp_path, monkeypatch, "b", "--lr", "1e-3,2e-3", "--paired")
     words = ("--lr", "1e-3,3e-3", "--preset", "quick", "--paired", "--warm-start")
     [found] = load_sources(tmp_path, plan(tmp_path, monkeypatch, *words, "b"))
-    assert found.line.endswith("1 trials are taken over; left out: 1 outside of the ranges")
+    assert found.line.endswith("1 trial is taken over; left out: 1 outside of the ranges")
     with pytest.raises(UserError) as error:
         load_sources(tmp_path, plan(tmp_path, monkeypatch, *words, "a"))
     assert (
