@@ -13,8 +13,8 @@ NARROWEST, WIDEST = 40, 160
 """Columns that are reckoned with of a terminal that has fewer or more."""
 UNKNOWN = 100
 """Columns of a table where there is no terminal."""
-_TITLE = re.compile(r"[A-Za-z][A-Za-z ]{0,8} {2,}(?=\S)| +(?=\S)")
-"""What stands before a line's text: `Machine    `, or white space."""
+_TITLE = re.compile(r"[A-Za-z][A-Za-z ]{0,8} {2,}(?=\S)|[A-Z][a-z]{9} (?=\S)| +(?=\S)")
+"""What stands before a line's text: `Machine    `, `Validation `, or white space."""
 _COMMAND = re.compile(
     r"(?<!\S)(?:\S*python[\d.]* (?:-m minigpt_search|\S+\.py)|\S*minigpt-search)(?!\S)"
 )

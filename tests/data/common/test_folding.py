@@ -28,6 +28,9 @@ def test_a_titles_text_goes_on_below_where_it_began() -> None:
         "           winner is separated"
     )
     assert fold(line, 80) == line
+    assert fold("Validation 7.1 nats; the ledger has others", 30).split("\n")[1] == (
+        "           ledger has others"
+    )
     assert fold(f"  lr=0.001: {'word ' * 20}end", 60).split("\n")[1].startswith("  word")
 
 
