@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from minigpt_search.data.common.formatting import one_line
+from minigpt_search.data.common.formatting import one_line, sentence
 from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.reports.claims.from_ladder import expected_claims, ladder_differences
 from minigpt_search.reports.figures.ladder_plots import ladder_figures
 from minigpt_search.reports.page.parts import Section, Table
+from minigpt_search.search.answer.ladder_answer import NO_VALLEYS
 from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.ladder.prediction import Prediction
 from minigpt_search.search.results.results import Results
@@ -38,7 +39,7 @@ def ladder_section(results: Results) -> Section:
         "follows about the target is a prediction from these rungs alone."
     ]
     if found is None:
-        return Section(title=TITLE, paragraphs=[*paragraphs, "No two rungs have results yet."])
+        return Section(title=TITLE, paragraphs=[*paragraphs, f"{sentence(NO_VALLEYS)}."])
     if found.refused:
         paragraphs.append(
             f"The best rate at the target is not predicted to a point: {found.refused}."
@@ -120,11 +121,19 @@ def _rungs(found: Prediction) -> pd.DataFrame:
 
 def equal_cost_section(searches: Sequence[Results]) -> Section:
     """What ladders of several epochs or widths expect of the operations that the cheapest of their
-    targets takes. Nothing where one of them is no ladder or has no prediction yet."""
+    targets takes; why not where one of them is no ladder or has no prediction yet."""
     predictions = [each.ladder_prediction for each in searches]
     known = [(r, p) for r, p in zip(searches, predictions, strict=True) if p is not None]
-    if len(known) < len(searches):
+    if all(each.experiment.ladder is None for each in searches):
         return Section(title=EQUAL_COST)
+    if len(known) < len(searches):
+        without = [
+            one_line(r.experiment.name)
+            for r, p in zip(searches, predictions, strict=True)
+            if p is None
+        ]
+        text = f"Nothing is expected of {', '.join(without)}: no ladder, or {NO_VALLEYS}."
+        return Section(title=EQUAL_COST, paragraphs=[text])
     flop = min(p.rate.tokens * flops_per_token(r.experiment.space.base.model) for r, p in known)
     rows = []
     for results, found in known:
@@ -134,7 +143,8 @@ def equal_cost_section(searches: Sequence[Results]) -> Section:
             tokens = flop / flops_per_token(base.replace(embed_dim=width).model)
             loss = found.loss_at(tokens, width)
             epochs = base.train.epochs
-            notes = [] if tokens <= epochs * text else ["more text than the corpus has"]
+            notes = [found.refused] if found.passed_over else []
+            notes += [] if tokens <= epochs * text else ["more text than the corpus has"]
             if not all(check.loss_held for check in found.checks):
                 notes.append("the rungs missed the loss that those below predicted")
             rows.append(
@@ -161,7 +171,6 @@ def equal_cost_section(searches: Sequence[Results]) -> Section:
                 name="equal_cost",
                 caption="Losses to expect for the same number of operations",
                 frame=pd.DataFrame(rows),
-                marked_row=int(pd.DataFrame(rows)["lowest_loss"].argmin()),
             )
         ],
     )

@@ -27,6 +27,8 @@ from minigpt_search.search.results.baselines import NAMES, size_of
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, OFFERED, TOKENS
 from minigpt_search.search.space.ladder_spec import (
+    LATTICE,
+    SPACING,
     ladder_widths,
     lattice_place,
     lattice_rate,
@@ -35,6 +37,7 @@ from minigpt_search.search.space.ladder_spec import (
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
 TABLES = (UNIGRAM, BIGRAM, TRIGRAM)
+NO_VALLEYS = "no two rungs have three rates with a result yet"
 FURTHEST = 10.0
 """How many times beyond the target it is looked for where a table of counts is beaten."""
 
@@ -45,7 +48,7 @@ def ladder_texts(results: Results) -> dict[str, str]:
     if found is None:
         planned = results.experiment.planned_trials
         ended = f"{len(results.trials)} of {counted(planned, 'trial')} ended"
-        return {"Use": "no two rungs have results yet", "Loss": "none", "Costs": ended}
+        return {"Use": NO_VALLEYS, "Loss": "none", "Costs": ended}
     return {"Use": _use(results, found), "Loss": _loss(results, found), "Costs": _cost(results)}
 
 
@@ -77,6 +80,8 @@ def _use(results: Results, found: Prediction) -> str:
     drift = f"the best rate goes with tokens to the power {rate.slope:+.2f}"
     if abs(rate.slope) < 1.96 * rate.slope_sd:
         drift += f" ± {1.96 * rate.slope_sd:.2f}, so whether it rises or falls can't be told"
+    if (trained := _trained(results, found)) is not None:
+        return f"{trained} {where}; predicted before {rate.rate:.2g}, {interval}; {drift}"
     if found.refused:
         return f"not predictable from these rungs ({found.refused}): {interval} {where}; {drift}"
     delta = results.experiment.noise.delta_nats
@@ -85,6 +90,18 @@ def _use(results: Results, found: Prediction) -> str:
         f"lr={found.lattice_rate:g} {where}; predicted {rate.rate:.2g}, {interval}; within "
         f"{delta:g} nats of the best there are {low:.2g} to {high:.2g}; {drift}"
     )
+
+
+def _trained(results: Results, found: Prediction) -> str | None:
+    """What the runs at the target say themselves; None before there are any."""
+    for outcome in outcomes(results):
+        if outcome.prediction.tokens == found.rate.tokens:
+            lost = ", ".join(f"lr={rate:g}" for rate in outcome.diverged)
+            if outcome.best is None:
+                return f"no rate yet: {lost} came to no result"
+            words = f"lr={outcome.best:g}, the lowest of {counted(len(outcome.losses), 'rate')}"
+            return f"{words} trained" + f" ({lost} came to no result)" * bool(lost)
+    return None
 
 
 def _loss(results: Results, found: Prediction) -> str:
@@ -96,6 +113,7 @@ def _loss(results: Results, found: Prediction) -> str:
     if (failed := [check for check in found.checks if not check.loss_held]) != []:
         at = ", ".join(f"{check.tokens:,}" for check in failed)
         parts.append(f"not to be relied on: the rungs below missed the loss at {at} tokens")
+        return "; ".join(parts)
     return "; ".join([*parts, *_tables(results, found), *_widths(results, found)])
 
 
@@ -179,7 +197,7 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
     experiment, found = results.experiment, results.ladder_prediction
     make = Commands(experiment, out)
     if found is None and not results.missing_trials:
-        begin = ["--ladder", "--target", experiment.preset, *corpus_words(experiment)]
+        begin = ["--ladder", "--target", experiment.preset, *_own_words(experiment)]
         why = "begin with longer rungs: too few rates came to a result"
         return [Step(why=why, command=make("search/run.py", *begin, "--budget", "3h"))]
     if results.missing_trials or found is None:
@@ -200,8 +218,14 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
         )
         return [keep, *steps]
     if found.refused:
-        low, high = (lattice_rate(lattice_place(r)) for r in (found.rate.low, found.rate.high))
-        rates = sorted({low, found.lattice_rate, high})
+        places = {lattice_place(r) for r in (found.rate.low, found.rate.high)}
+        places |= {lattice_place(found.rate.rate)}
+        if found.lost is not None:  # what diverged on a rung would on the target
+            below = lattice_place(found.lost[0]) - SPACING
+            places = {min(place, below) for place in places}
+        if len(places) < 3:
+            places |= {min(places) - SPACING}
+        rates = sorted({lattice_rate(place) for place in places if place in LATTICE})
         words = target_words(experiment, *rates)
         several = Step(
             why="search the target over the interval", command=make("search/run.py", *words)
@@ -212,14 +236,18 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
 
 def target_words(experiment: Experiment, *rates: float) -> list[str]:
     """The words of `search/run.py` that train the target at these rates, in its own recipe."""
+    return ["--preset", experiment.preset, *flag_words(AXES["lr"], rates), *_own_words(experiment)]
+
+
+def _own_words(experiment: Experiment) -> list[str]:
+    """The words of the target's recipe, where it is not the preset's, and of its corpus."""
     spec, base = experiment.ladder, experiment.space.base
     assert spec is not None
     preset = PRESETS[experiment.preset]
     own = own_recipe(base, spec)
     if spec.whole:
         own = own.replace(tokens_per_epoch=preset.train.tokens_per_epoch)
-    words = ["--preset", experiment.preset, *flag_words(AXES["lr"], rates)]
-    words += shlex.split(recipe_words(own.train, preset.train))
+    words = shlex.split(recipe_words(own.train, preset.train))
     for axis in OFFERED.values():
         value = axis.value(own)
         if axis.name != "lr" and value not in (None, axis.value(preset)):

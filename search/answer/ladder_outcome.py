@@ -20,6 +20,8 @@ from minigpt_search.search.space.ladder_spec import (
     lattice_rate,
 )
 
+CANT_BE_TOLD = "which can't be told: the lowest lies at an end of these rates"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -27,27 +29,38 @@ class Outcome:
 
     prediction: PredictionRecord
     losses: dict[float, float]
-    """Mean final validation loss in nats by learning rate, of those that came to a result."""
+    """Mean final validation loss in nats by learning rate, of those all of whose seeds came to a
+    result; ascending."""
     diverged: tuple[float, ...]
-    """The rates that came to none."""
+    """The rates of which a seed came to none."""
 
     @property
-    def best(self) -> float:
-        """The rate with the lowest loss."""
-        return min(self.losses, key=lambda rate: self.losses[rate])
+    def best(self) -> float | None:
+        """The rate with the lowest loss; None if none came to a result."""
+        return min(self.losses, key=lambda rate: self.losses[rate]) if self.losses else None
 
     @property
     def loss_held(self) -> bool:
         """Whether the lowest loss lies within the interval."""
         record = self.prediction
-        return record.loss_low <= self.losses[self.best] <= record.loss_high
+        return self.best is not None and (
+            record.loss_low <= self.losses[self.best] <= record.loss_high
+        )
 
     @property
-    def rate_held(self) -> bool:
-        """Whether the rate that was lowest is one that the interval holds, or the one to use."""
-        record = self.prediction
-        within = record.rate_low <= self.best <= record.rate_high
-        return within or self.best == record.use_rate
+    def rate_held(self) -> bool | None:
+        """Whether the interval reaches where the best rate is: between the neighbours of the one
+        that was lowest. None where that is at an end of those trained, so that the best may be far
+        beyond."""
+        record, best = self.prediction, self.best
+        if best is None:
+            return False
+        rates = [*self.losses, *self.diverged]
+        below = max((rate for rate in rates if rate < best), default=0.0)
+        above = min((rate for rate in rates if rate > best), default=math.inf)
+        if record.rate_high < below or record.rate_low > above:
+            return False
+        return None if below == 0 or above == math.inf else True
 
 
 def keep_predictions(experiment: Experiment, ledger: Ledger) -> list[PredictionRecord]:
@@ -113,14 +126,17 @@ def outcomes(results: Results) -> list[Outcome]:
     last = {each.tokens_per_epoch: each for each in results.predictions}
     for tokens, prediction in last.items():
         runs = _runs_of(results, tokens)
-        by_rate: dict[float, list[float]] = {}
+        by_rate: dict[float, list[TrialRecord]] = {}
         for run in runs:
-            if run.status == COMPLETE:
-                by_rate.setdefault(run.config.train.lr_peak, []).append(run.final.val_loss_nats)
-        losses = {rate: sum(own) / len(own) for rate, own in sorted(by_rate.items())}
-        rates = sorted({run.config.train.lr_peak for run in runs} - set(losses))
-        if losses:
-            found.append(Outcome(prediction=prediction, losses=losses, diverged=tuple(rates)))
+            by_rate.setdefault(run.config.train.lr_peak, []).append(run)
+        losses = {
+            rate: sum(run.final.val_loss_nats for run in own) / len(own)
+            for rate, own in sorted(by_rate.items())
+            if all(run.status == COMPLETE for run in own)
+        }
+        rates = tuple(sorted(set(by_rate) - set(losses)))
+        if runs:
+            found.append(Outcome(prediction=prediction, losses=losses, diverged=rates))
     return found
 
 
@@ -137,15 +153,16 @@ def prediction_text(record: PredictionRecord) -> str:
 def outcome_text(outcome: Outcome) -> str:
     """The prediction beside the outcome, in one line."""
     record = outcome.prediction
+    lost = ", ".join(f"lr={rate:g}" for rate in outcome.diverged)
+    lost = f"no result at {lost}" if lost else ""
     came = ", ".join(f"lr={rate:g} {loss:.3f}" for rate, loss in outcome.losses.items())
-    came += "".join(f", lr={rate:g} diverged" for rate in outcome.diverged)
+    came = f"came to {came} nats" + f", {lost}" * bool(lost) if came else f"came to {lost}"
     loss = "held" if outcome.loss_held else "failed"
-    rate = "held" if outcome.rate_held else "failed"
+    rate = {True: "which held", False: "which failed", None: CANT_BE_TOLD}[outcome.rate_held]
     return (
-        f"{record.tokens:,} tokens came to {came} nats; predicted before: {record.loss:.2f} "
+        f"{record.tokens:,} tokens {came}; predicted before: {record.loss:.2f} "
         f"({record.loss_low:.2f} to {record.loss_high:.2f}), which {loss}, at the best rate "
-        f"{record.rate:.2g} ({record.rate_low:.2g} to {record.rate_high:.2g}), which {rate} among "
-        "those trained"
+        f"{record.rate:.2g} ({record.rate_low:.2g} to {record.rate_high:.2g}), {rate}"
     )
 
 

@@ -81,8 +81,17 @@ def _with_another_rung(
             f"--budget {now.budget}: with other rungs nothing of {before.name} could be taken "
             "over; leave it out, or begin anew without --extend"
         )
-    args.budget, args.rungs = None, ",".join(map(str, next_rungs(before)))
-    return parser.parse_args(words, namespace=args)
+    rungs = next_rungs(before)
+    if rungs == spec.rungs and now.rungs is None:
+        raise UserError(
+            f"--extend {before.name}: no longer rung fits below its target; give --rungs of your "
+            "own, or train the target"
+        )
+    args.budget, args.rungs = None, ",".join(map(str, rungs))
+    made = parser.parse_args(words, namespace=args)
+    if now.verify is None and spec.verify and spec.verify <= max(map(int, made.rungs.split(","))):
+        made.verify = None  # what was verified is a rung by now
+    return made
 
 
 def _as_called_now(words: Sequence[str]) -> list[str]:

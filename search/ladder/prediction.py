@@ -17,7 +17,7 @@ import numpy as np
 from minigpt_search.search.ladder.best_rate_ahead import RateAhead, rate_ahead
 from minigpt_search.search.ladder.frontier import LossAhead, loss_ahead
 from minigpt_search.search.ladder.ridge import Ridge
-from minigpt_search.search.ladder.rounds import Point, losses_of
+from minigpt_search.search.ladder.rounds import Point, counted, losses_of
 from minigpt_search.search.space.ladder_spec import LEAST_RUNGS, lattice_place, lattice_rate
 
 MOST_FACTOR = 6.0
@@ -56,7 +56,11 @@ class Prediction:
     loss: LossAhead
     checks: tuple[RungCheck, ...]
     largest: int
-    """Tokens of the largest rung, repeats counted."""
+    """Tokens of the largest rung that counts, repeats counted."""
+    passed_over: tuple[int, ...] = ()
+    """Tokens of rungs that have too few rates with a result at the target's width."""
+    lost: tuple[float, int] | None = None
+    """The lowest rate that came to no result, and the tokens of the longest rung where it did."""
 
     @property
     def cells(self) -> np.ndarray:
@@ -89,6 +93,12 @@ class Prediction:
         if failed:
             where = ", ".join(f"{check.tokens:,}" for check in failed)
             return f"the rungs below did not predict the best rate of {where} tokens"
+        if self.passed_over:
+            where = ", ".join(f"{tokens:,}" for tokens in self.passed_over)
+            return f"the rung of {where} tokens has fewer than three rates with a result"
+        if self.lost is not None and self.lattice_rate >= self.lost[0]:
+            rate, tokens = self.lost
+            return f"lr={rate:g} came to no result on the rung of {tokens:,} tokens"
         if not self.checks:
             return f"fewer than {LEAST_RUNGS} rungs have results"
         if self.rate.factor > MOST_FACTOR:
@@ -112,35 +122,38 @@ def predict(
         delta: nats that don't matter.
         uniform: nats of a uniform prediction.
     """
-    known = [p for p in points if p.loss is not None]
-    lengths = sorted({p.tokens for p in known if _rates(known, p.tokens) >= 3})
-    known = [p for p in known if p.tokens in lengths]
+    known = counted(points)
+    lengths = sorted({p.tokens for p in known})
     if len(lengths) < 2:
         return None
+    mine = [p for p in points if p.width == target[1]] or points
+    there = {p.tokens for p in known if p in mine}
+    lost = [(p.rate, -p.tokens) for p in mine if p.loss is None]
     rate, loss = _ahead(known, target, delta, uniform)
     checks = [
         _check(known, tokens, width, delta, uniform)
         for tokens in lengths[2:]
         for width in sorted({p.width for p in known if p.tokens == tokens})
     ]
-    return Prediction(rate=rate, loss=loss, checks=tuple(checks), largest=lengths[-1])
+    return Prediction(
+        rate=rate,
+        loss=loss,
+        checks=tuple(checks),
+        largest=lengths[-1],
+        passed_over=tuple(sorted({p.tokens for p in mine} - there)),
+        lost=(min(lost)[0], -min(lost)[1]) if lost else None,
+    )
 
 
 def fan(
     points: Sequence[Point], found: Prediction, *, delta: float, uniform: float
 ) -> tuple[Step, ...]:
     """What the same trials say of runs between the largest rung and the target."""
-    known = [p for p in points if p.loss is not None and p.tokens <= found.largest]
+    known = [p for p in counted(points) if p.tokens <= found.largest]
     rate = found.rate
     lengths = np.geomspace(found.largest, rate.tokens, FAN_STEPS)[:-1]
     steps = (_ahead(known, (float(t), rate.width), delta, uniform) for t in lengths)
     return *(Step(*step) for step in steps), Step(rate, found.loss)
-
-
-def _rates(points: Sequence[Point], tokens: int) -> int:
-    """Of the width with the fewest at this length."""
-    widths = {p.width for p in points}
-    return min(len({p.rate for p in points if (p.tokens, p.width) == (tokens, w)}) for w in widths)
 
 
 def _ahead(

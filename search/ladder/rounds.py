@@ -4,12 +4,14 @@ is what was due before it.
 The rates of the first rung lie about the target's own, those of the second about the best of the
 first, those of each other about what the rungs below predict. Where the best of a rung is at an end
 of its rates, the next one beyond is due too, unless it diverged: that bounds a valley as well.
+Where so many diverged that fewer than three have a result, lower ones are due.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,7 @@ from minigpt_search.search.records.ledger import PredictionRecord, TrialRecord
 from minigpt_search.search.space.axes import TOKENS, Value
 from minigpt_search.search.space.ladder_spec import (
     LATTICE,
+    LEAST_RATES,
     SPACING,
     LadderSpec,
     ladder_widths,
@@ -84,10 +87,29 @@ def points_of(
 
 
 def losses_of(points: Sequence[Point]) -> Losses:
-    """Those with a result, for the fit."""
-    rows = [(p.tokens, p.width, p.rate, p.loss) for p in points if p.loss is not None]
+    """Those with a result, for the fit; none of a rate of which a seed came to none."""
+    lost = {(p.tokens, p.width, p.rate) for p in points if p.loss is None}
+    rows = [
+        (p.tokens, p.width, p.rate, p.loss)
+        for p in points
+        if p.loss is not None and (p.tokens, p.width, p.rate) not in lost
+    ]
     columns = np.array(rows, float).reshape(-1, 4).T
     return Losses(*columns)
+
+
+def counted(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The trials, with and without a result, of each length and width of which three rates have
+    one: a valley takes them."""
+    lost = {(p.tokens, p.width, p.rate) for p in points if p.loss is None}
+    rates = {(p.tokens, p.width, p.rate) for p in points} - lost
+    cells = Counter((tokens, width) for tokens, width, _ in rates)
+    return tuple(p for p in points if cells[p.tokens, p.width] >= LEAST_RATES)
+
+
+def is_predictable(points: Sequence[Point]) -> bool:
+    """Whether two lengths have valleys."""
+    return len({p.tokens for p in counted(points)}) >= 2
 
 
 def ladder_state(
@@ -142,9 +164,7 @@ def _verification(
     tokens, seeds = verify_tokens(experiment), experiment.noise.seeds
     if tokens is None:
         return LadderState(due=(), later=0)
-    made = [each for each in predictions if each.tokens_per_epoch == tokens]
-    if not made:
-        return LadderState(due=(), later=2 * seeds)
+    points = points_of(experiment, trials, finished_ids)
     tried = {
         (trial.config.train.lr_peak, trial.replicate)
         for trial in trials
@@ -152,6 +172,15 @@ def _verification(
         and trial.config.model.embed_dim == experiment.space.base.model.embed_dim
         and (finished_ids is None or trial.trial_id in finished_ids)
     }
+    results = sum(point.loss is not None for point in points)
+    made = [
+        each
+        for each in predictions
+        if each.tokens_per_epoch == tokens and (tried or each.rung_trials == results)
+    ]
+    if not made:  # nor will there be one where such runs were taken over, or too few rates trained
+        never = tried or not is_predictable(points)
+        return LadderState(due=(), later=0 if never else 2 * seeds)
     values: dict[str, Any] = {TOKENS: tokens}
     if "embed_dim" in experiment.space.axes:
         values["embed_dim"] = experiment.space.base.model.embed_dim
@@ -176,12 +205,12 @@ def _places(mine: Sequence[Point], centre: int, spec: LadderSpec, seeds: int) ->
     begun = [k for k in tried if k not in wanted]  # rates beyond, whose seeds may not have ended
     results = {k: _mean(own) for k, own in tried.items()}
     finite = {k: loss for k, loss in results.items() if loss is not None}
-    beyond = min(tried) - SPACING
+    beyond = min(tried) - SPACING  # also where too few below those that diverged make a valley
     if finite:
         best = min(finite, key=lambda k: finite[k])
         if best == max(tried):
             beyond = best + SPACING
-        elif best != min(tried):
+        elif best != min(tried) and len(finite) >= LEAST_RATES:
             return [*wanted, *begun]
     more = len(begun) < MOST_MORE and beyond in LATTICE
     return [*wanted, *begun, *([beyond] if more else [])]

@@ -85,6 +85,11 @@ def take_over(experiment: Experiment, folder: Path, ledger: Ledger) -> None:
     other = folder.parent / experiment.reuse.extends
     if ledger.trials and not other.exists():
         return
+    if experiment.ladder is not None and other.exists():  # made before the runs that follow
+        known = set(ledger.predictions)
+        for made in Ledger(other / "ledger.jsonl").predictions:
+            if made not in known:
+                ledger.append(made)
     copy_trials(finished_trials(root, experiment), other, folder, ledger)
 
 

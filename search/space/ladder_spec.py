@@ -108,6 +108,13 @@ def target_on(base: RunConfig, spec: LadderSpec, corpus: Mapping[str, Any]) -> R
             f"--tokens-per-epoch {tokens:,}: the corpus has {available:,} training tokens, beyond "
             "which a run only repeats them: that is what more --epochs are for"
         )
+    unit = seq_len * base.train.batch_size
+    lengths = [-(-(rung // seq_len * seq_len) // unit) for rung in spec.rungs]
+    if len(set(lengths)) < len(lengths):
+        raise UserError(
+            f"--rungs {','.join(map(str, spec.rungs))}: steps of {unit} tokens make them "
+            f"{', '.join(map(str, lengths))} steps an epoch; give lengths that differ by a step"
+        )
     if spec.rungs[-1] >= tokens:
         raise UserError(
             f"a rung of {spec.rungs[-1]:,} tokens an epoch is no shorter than the target's "

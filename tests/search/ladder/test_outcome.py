@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from minigpt_search.search.answer.answer import answer
-from minigpt_search.search.answer.ladder_outcome import keep_predictions, outcome_text, outcomes
+from minigpt_search.search.answer.ladder_outcome import (
+    Outcome,
+    keep_predictions,
+    outcome_text,
+    outcomes,
+)
 from minigpt_search.search.cli.config_file import config_text, with_config
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
@@ -18,6 +23,7 @@ from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode, encode
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.trials.trial import make_trial
 
 Climb = Callable[..., list[TrialRecord]]
@@ -78,13 +84,90 @@ def test_two_runs_verify_it_after_it_is_written(
     results = Results(experiment, ledger)
     assert results.missing_trials == 0
     (found,) = outcomes(results)
-    assert found.loss_held and found.rate_held and found.best == made.use_rate
+    assert found.loss_held and found.best == made.use_rate
+    assert found.rate_held is None  # the best may lie far above both
+    assert "which can't be told: the lowest lies at an end" in outcome_text(found)
+    assert answer(results).use.startswith(f"lr={made.use_rate:g}, the lowest of 2 rates trained at")
     assert "8,000 tokens came to" in outcome_text(found)
     assert "search/rerun.py" in answer(results).steps[0].command
     # A prediction is not made again once there is an outcome.
     assert keep_predictions(experiment, ledger) == []
     assert results.ladder_prediction is not None
     assert results.ladder_prediction.rate.rate == pytest.approx(made.rate)
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverged", "held"),
+    [
+        ({1e-3: 6.1, 2e-3: 6.0, 4e-3: 6.2}, (), True),
+        ({1e-3: 6.1, 2e-3: 6.0}, (4e-3,), True),
+        ({2e-3: 6.0, 4e-3: 6.2, 8e-3: 6.3}, (), None),
+        ({1e-3: 6.0, 5e-4: 6.1, 2e-4: 6.2}, (), None),
+        ({2e-4: 6.1, 1e-4: 6.0, 5e-5: 6.2}, (), False),
+        ({}, (1e-3, 2e-3), False),
+    ],
+)
+def test_a_rate_held_where_the_best_lies_between_two_others(
+    climbed: Callable[..., tuple[Experiment, Ledger]],
+    losses: dict[float, float],
+    diverged: tuple[float, ...],
+    held: bool | None,
+) -> None:
+    experiment, ledger = climbed("--verify")
+    (made,) = keep_predictions(experiment, ledger)
+    made = dataclasses.replace(made, rate_low=1.2e-3, rate_high=3e-3)
+    found = Outcome(prediction=made, losses=dict(sorted(losses.items())), diverged=diverged)
+    assert found.rate_held is held
+    assert ("came to no result at lr=" in outcome_text(found)) == (not losses)
+
+
+def test_runs_that_diverge_are_an_outcome_and_no_rate_to_use(
+    climbed: Callable[..., tuple[Experiment, Ledger]], record_of: Callable[..., TrialRecord]
+) -> None:
+    experiment, ledger = climbed("--verify")
+    keep_predictions(experiment, ledger)
+    due = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due
+    for each in due:
+        ledger.append(record_of(make_trial(experiment, *each), None))
+    results = Results(experiment, ledger)
+    (found,) = outcomes(results)
+    assert found.best is None and not found.loss_held
+    assert answer(results).use.startswith("no rate yet: lr=")
+
+
+def test_a_ladder_beyond_a_verified_one_keeps_its_prediction_and_ends(
+    climbed: Callable[..., tuple[Experiment, Ledger]],
+    make_ladder: Callable[..., Experiment],
+    climb: Callable[..., list[TrialRecord]],
+    loss_of: Callable[..., Any],
+    record_of: Callable[..., TrialRecord],
+    tmp_path: Path,
+) -> None:
+    experiment, ledger = climbed("--verify", "--name", "verified")
+    loss = loss_of(slope=-0.3, sd=0.01, steep=0.2, best=4e-3)
+    keep_predictions(experiment, ledger)
+    for each in ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due:
+        trial = make_trial(experiment, *each)
+        ledger.append(record_of(trial, loss(trial)))
+    folder = tmp_path / "experiments" / "verified"
+    experiment.write(folder)
+    (folder / "ledger.jsonl").write_bytes(ledger.path.read_bytes())
+    more = make_ladder("--verify", "--rungs", "800,1600,3200,6400", "--name", "more")
+    more = more.replace(reuse=dataclasses.replace(more.reuse, extends="verified"))
+    taken = Ledger(tmp_path / "experiments" / "more" / "ledger.jsonl")
+    taken.path.parent.mkdir()
+    take_over(more, taken.path.parent, taken)
+    take_over(more, taken.path.parent, taken)  # as each resume does
+    assert taken.predictions == ledger.predictions
+    while due := ladder_state(more, taken.trials, taken.ended(), taken.predictions).due:
+        assert {values["tokens_per_epoch"] for values, _ in due} == {6400}
+        for each in due:
+            trial = make_trial(more, *each)
+            taken.append(record_of(trial, loss(trial)))
+    results = Results(more, taken)
+    assert results.missing_trials == 0
+    [found] = outcomes(results)
+    assert found.prediction == ledger.predictions[-1]
 
 
 def test_a_shorter_run_can_verify_too(

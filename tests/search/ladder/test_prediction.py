@@ -61,10 +61,53 @@ def test_flat_valleys_refuse_the_point(results_of: Callable[..., Results], loss_
     assert found is not None and "wide, over" in found.refused
 
 
+@pytest.mark.parametrize(("lost", "why"), [(1, "came to no result on the rung"), (9, "fewer")])
+def test_no_point_is_given_that_the_largest_rung_lost(
+    results_of: Callable[..., Results], loss_of: Losses, lost: int, why: str
+) -> None:
+    usual = loss_of(best=4e-3, sd=0.01, steep=0.2)
+
+    def loss(trial: Trial) -> float | None:
+        train = trial.config.train
+        too_high = train.lr_peak > (3e-3 if lost == 1 else 1e-9)
+        return None if train.tokens_per_epoch == 6400 and too_high else usual(trial)
+
+    found = results_of(loss, "--rungs", "800,1600,3200,6400").ladder_prediction
+    assert found is not None and why in found.refused
+    assert found.largest == (6400 if lost == 1 else 3200)
+
+
+def test_rates_below_those_that_diverged_are_tried_until_three_train(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    usual = loss_of(best=1e-3, sd=0.01, steep=0.2)
+
+    def loss(trial: Trial) -> float | None:
+        return None if trial.config.train.lr_peak > 1.1e-3 else usual(trial)
+
+    results = results_of(loss)
+    assert results.ladder_prediction is not None
+    assert results.ladder_prediction.passed_over == ()
+
+
+def test_one_width_that_diverges_takes_no_other_with_it(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    usual = loss_of(sd=0.01, steep=0.2)
+
+    def loss(trial: Trial) -> float | None:
+        longest = trial.config.train.tokens_per_epoch == 3200
+        return None if longest and trial.config.model.embed_dim == 16 else usual(trial)
+
+    found = results_of(loss, "--embed-dim", "8,16").ladder_prediction
+    assert found is not None and found.largest == 3200
+    assert [(check.tokens, check.width) for check in found.checks] == [(3200, 8)]
+
+
 def test_before_two_rungs_there_is_no_prediction(
     results_of: Callable[..., Results], loss_of: Losses
 ) -> None:
     results = results_of(lambda trial: None)
     assert results.ladder_prediction is None
     said = answer(results)
-    assert "no two rungs" in said.use and "longer rungs" in said.steps[0].why
+    assert "no two rungs have three rates" in said.use and "longer rungs" in said.steps[0].why
