@@ -4,7 +4,8 @@
     python tests/search/ladder/test_coverage.py 5
 
 Each ladder has a drift of its own (a power of tokens, 0 ± 0.25) that may bend (by ±0.02 a squared
-unit of log tokens: twice the prior's standard deviation), valleys that may be steeper above than
+unit of log tokens: twice the prior's standard deviation), rungs whose best rates may lie off it by
+20% each, valleys that may be steeper above than
 below in two ways, and seeds that differ by 0.03 or 0.06 nats. The losses' frontier is a sum of two
 powers, which the fit has one of.
 """
@@ -39,10 +40,13 @@ class Kind:
     """Curvature of the ridge, of either sign."""
     sd: float
     """Nats between seeds."""
+    own: float = 0.0
+    """Standard deviation of what each length's best log rate has of its own, the target's too."""
 
 
 KINDS = [
-    Kind(valley, steep, up, smooth, bend, sd)
+    Kind(valley, steep, up, smooth, bend, sd, own)
+    for own in (0.0, 0.2)
     for valley, steep, up, smooth, sd in (
         ("even", 0.1, 1, False, 0.03),
         ("4 times as steep above", 0.1, 4, False, 0.03),
@@ -51,6 +55,7 @@ KINDS = [
         ("half as steep, seeds of 0.06 nats", 0.05, 2, False, 0.06),
     )
     for bend in (0.0, 0.02)
+    if not own or bend  # with it, the ladder bends as well
 ]
 
 
@@ -63,11 +68,14 @@ class Truth:
         self.slope, self.bend = rng.normal(0, 0.25), kind.bend * rng.choice([-1, 1])
         self.level = math.log(1.5e-3) + rng.normal(0, 0.4)
         self.power = rng.uniform(0.12, 0.35)
+        self.own: dict[float, float] = {}
 
     def best(self, tokens: float) -> float:
         """The logarithm of the best rate."""
         z = math.log(tokens) - self.middle
-        return self.level + self.slope * z + self.bend * z**2
+        if self.kind.own and tokens not in self.own:
+            self.own[tokens] = self.rng.normal(0, self.kind.own)
+        return self.level + self.slope * z + self.bend * z**2 + self.own.get(tokens, 0.0)
 
     def floor(self, tokens: float) -> float:
         """The lowest expected loss."""
@@ -148,8 +156,8 @@ def test_intervals_hold_where_they_are_given() -> None:
 def main() -> None:
     """Print a row for each kind and distance."""
     draws = int(sys.argv[1])
-    head = "Valley | bend | beyond | held | factor | given | held where given | loss held | regret"
-    print(f"| {head} |\n|{'---|' * 9}")
+    head = "Valley | bend | own | beyond | held | factor | given | held then | loss held | regret"
+    print(f"| {head} |\n|{'---|' * 10}")
     for kind in KINDS:
         for beyond in (10, 30):
             rng = np.random.default_rng(7)
@@ -158,7 +166,7 @@ def main() -> None:
             held = f"{np.mean([e.held for e in given]):.0%}" if given else "–"
             regret = f"{np.mean([e.regret for e in given]):.3f}" if given else "–"
             print(
-                f"| {kind.valley} | ±{kind.bend:g} | {beyond} | "
+                f"| {kind.valley} | ±{kind.bend:g} | {kind.own:.0%} | {beyond} | "
                 f"{np.mean([e.held for e in found]):.0%} | "
                 f"{np.median([e.factor for e in found]):.1f} | {len(given) / draws:.0%} | {held} | "
                 f"{np.mean([e.loss_held for e in found]):.0%} | {regret} |",
