@@ -63,6 +63,7 @@ def test_there_are_two_calls_that_leave_few_files(tmp_path: Path) -> None:
     assert list(ends) == SECOND
     written = set(re.findall(r"(\S+/results/\S+)", log))
     assert len(written) + 2 <= 2 * 8  # and a log and the caches
+    assert log.count("--continue-on-collection-errors -k") == 2
     assert "-k not compiled" in log and "-k compiled" in log
 
 
