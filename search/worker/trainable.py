@@ -24,7 +24,7 @@ from minigpt_search.model.records import STOPPED
 from minigpt_search.model.training.train import Hooks, TrainResult, train, train_packed
 from minigpt_search.model.training.trunk import share_trunk, train_branches
 from minigpt_search.search.early_stopping.rungs import StoppingDecision
-from minigpt_search.search.machines.gpu_share import hold_to_share
+from minigpt_search.search.machines.gpu_share import free_memory, hold_to_share
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import OUT_OF_MEMORY
 from minigpt_search.search.records.plan import NEVER
@@ -204,7 +204,7 @@ def _train(
         error = note_error(exception, fault, folders)
     finally:
         if fault is None:
-            _free_memory(experiment)
+            free_memory(experiment.machine.device)
     if fault is not None:
         raise DeviceBroken(error, trials)
     if len(trials) == 1:
@@ -235,7 +235,7 @@ def _train_branches(
         error = note_error(exception, fault, of_left)
     finally:
         if fault is None:
-            _free_memory(experiment)
+            free_memory(experiment.machine.device)
     if fault is not None:
         raise DeviceBroken(error, left)
     for trial in left:  # the fault may be one's: each goes on alone from its checkpoint
@@ -262,12 +262,3 @@ def _what_to_train(
         "score_training": experiment.space.named_grid == CLAIMS,  # the claim of no overfitting
     }
     return corpus, [trial.config for trial in trials], hooks, decisions, options
-
-
-def _free_memory(experiment: Experiment) -> None:
-    gc.collect()
-    if experiment.machine.device == "cuda":
-        # One for each stream that multiplied, 32 MiB on a Hopper, and each trial has streams of
-        # its own (pytorch#99196).
-        torch._C._cuda_clearCublasWorkspaces()
-        torch.cuda.empty_cache()

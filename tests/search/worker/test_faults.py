@@ -18,6 +18,7 @@ from minigpt_search.data.common.files import atomic_file
 from minigpt_search.model.hardware import retirement
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.model.training.train import TrainResult
+from minigpt_search.search.machines import gpu_share
 from minigpt_search.search.machines.local_ray import MARK, LocalRay, end_left_overs
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import OUT_OF_MEMORY
@@ -130,13 +131,13 @@ def test_a_gpu_s_driver_and_libraries_run_out_of_memory_too(message: str, expect
 
 @pytest.mark.parametrize(("device", "freed"), [("cuda", ["workspaces", "cache"]), ("cpu", [])])
 def test_what_a_trial_took_of_a_gpu_is_given_back(
-    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, device: str, freed: list[str]
+    monkeypatch: pytest.MonkeyPatch, device: str, freed: list[str]
 ) -> None:
     calls: list[str] = []
     clear = "_cuda_clearCublasWorkspaces"  # a build without CUDA has none
     monkeypatch.setattr(torch._C, clear, lambda: calls.append("workspaces"), raising=False)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("cache"))
-    trainable._free_memory(experiment.replace(device=device))
+    gpu_share.free_memory(device)
     assert calls == freed
 
 
