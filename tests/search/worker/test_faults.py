@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from minigpt_search.data.common.files import atomic_file
+from minigpt_search.model import notes
 from minigpt_search.model.hardware import retirement
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.model.training.train import TrainResult
@@ -108,6 +109,29 @@ def test_too_little_memory_is_a_cause_of_its_own(
     assert record is not None and record.error is not None
     assert record.error.startswith(f"{OUT_OF_MEMORY}: {type(error).__name__}")
     assert "Traceback" in (home / "error.log").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:no kernel:RuntimeWarning")
+def test_what_a_failed_trial_went_without_is_in_its_record_and_in_no_other(
+    experiment: Experiment, tmp_path: Path, run_worker: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = grid_trials(experiment)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("of all together")
+
+    def fail_once(config: Any, *_: object, **__: object) -> None:
+        notes.begin()
+        if config == trials[0].config:
+            notes.note("no kernel")
+        raise RuntimeError("of one")
+
+    monkeypatch.setattr(trainable, "train_packed", fail)
+    monkeypatch.setattr(trainable, "train", fail_once)
+    run_worker(*trials)
+    homes = [trial_folder(tmp_path / "experiments" / "x", trial.trial_id) for trial in trials]
+    records = [read_outcome(home) for home in homes]
+    assert [r and (r.status, r.notes) for r in records] == [(FAILED, ("no kernel",)), (FAILED, ())]
 
 
 @pytest.mark.parametrize(
