@@ -25,6 +25,9 @@ WARM_UP_STEPS = 2
 """Steps before the capture: they make the optimizer's state, the libraries' handles and
 workspaces, and compile kernels, none of which can be captured."""
 
+_failed: list[torch.cuda.CUDAGraph] = []
+"""Graphs whose capture failed, until the process ends: torch's allocators were told to ask them
+which streams are theirs, and may not have been told to stop."""
 StepFunction = Callable[[Tensor, Tensor], None]
 """What is captured: it takes tokens and targets, and all its results are written in place."""
 
@@ -94,7 +97,8 @@ def capture(
 ) -> Callable[[], None]:
     """Capture the call without running it; returns what replays it on the same tensors.
 
-    Raises RuntimeError if it can't be captured.
+    Raises RuntimeError if it can't be captured; what the function raised, if that broke it off: the
+    end of a capture that it broke would say that alone, in place even of a Ctrl-C.
     """
     graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
     with warnings.catch_warnings():
@@ -102,14 +106,21 @@ def capture(
         for generator in generators:
             graph.register_generator_state(generator)
     gc.collect()  # a graph of the trial before must not be taken apart during the capture
-    current = torch.cuda.current_stream()
+    current, cause = torch.cuda.current_stream(), None
     try:
         # A stream of its own: torch's default for all captures is of the first one's GPU.
         with torch.cuda.graph(graph, pool=pool, stream=torch.cuda.Stream()):
-            function(tokens, targets)
-    except BaseException:
+            try:
+                function(tokens, targets)
+            except BaseException as error:
+                cause = error
+                raise
+    except BaseException as error:
         graph.reset()
+        _failed.append(graph)
         _end_allocating_to(pool)
+        if cause is not None and cause is not error:
+            raise cause from None
         raise
     finally:
         torch.cuda.set_stream(current)  # torch leaves its own in place if the capture failed

@@ -133,7 +133,9 @@ def hardware() -> dict[str, Any]:
     """The machine as an experiment keeps it: `processor`, `cores` that this process may use,
     `memory_gb` (10^9 bytes) that it may fill, and the names of the `gpus`; where there are some
     that torch can't use, as `unused_gpus` the reason."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    # Their number is the driver's word, also where it is too old for torch to use them.
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = [torch.cuda.get_device_name(i) for i in range(there)]
     unused = unused_gpus()
     return {
         "processor": processor_name(),

@@ -265,9 +265,9 @@ class Search:
         unlimited = trials is None or (self.machines.address and not experiment.machine.is_capped)
         at_a_time = 1 if alone else None if unlimited else experiment.machine.max_concurrent
         self.rounds += 1
-        failures = 0 if alone else self.machines.max_failures
         options: dict[str, Any] = {}
         space: dict[str, Any] = {}
+        together = experiment.noise.seeds
         if trials is not None:
             if experiment.has_branches and not alone:
                 packs = trunk_groups(trials)
@@ -275,6 +275,7 @@ class Search:
                 packs = make_packs(trials, 1 if alone else experiment.machine.pack)
             cells = [[{"values": t.values, "replicate": t.replicate} for t in p] for p in packs]
             space["pack"] = tune.grid_search(cells)
+            together = max(map(len, packs), default=1)
         else:
             self.mirror.refresh(self.ledger)
             known = experiment, self.ledger, self._finished_ids()
@@ -282,6 +283,7 @@ class Search:
             limited = ConcurrencyLimiter(sampler, experiment.machine.max_concurrent)
             here.on_new_nodes(functools.partial(self._make_room, limited))
             options = {"search_alg": limited, "num_samples": missing_configurations(*known)}
+        failures = 0 if alone else self.machines.failures_of(together)
         trainable = functools.partial(
             run_trials,
             experiment_folder=self.folder,

@@ -89,6 +89,12 @@ class Machines(ABC):
     def check_storage(self, uri: str) -> None:
         """Raise `UserError` if a node can't write to it."""
 
+    def failures_of(self, together: int) -> int:
+        """How often the process of so many trials may be lost. Each of several may break its GPU
+        and end a process so, after they did together; those not yet tried are to have their turn.
+        """
+        return self.max_failures + (together if together > 1 else 0)
+
     @property
     def hardware(self) -> dict[str, Any]:
         """What all machines together have, for `Experiment.hardware`."""

@@ -31,7 +31,7 @@ from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.scoring.evaluate import SEQUENCES_PER_BATCH
 from minigpt_search.model.training.packed_step import PackedStep
 from minigpt_search.model.training.step import Step
-from minigpt_search.search.machines.gpu_share import hold_to_share
+from minigpt_search.search.machines.gpu_share import free_memory, hold_to_share
 
 WARM_UP_STEPS, MOST_WARM_UP_SECONDS = 5, 5.0
 """Whichever ends first: steps can take seconds each, of a large model or beside other work."""
@@ -144,6 +144,13 @@ def _per_second(take: Callable[[int], None], seconds: float) -> float:
     return steps / (time.perf_counter() - started)
 
 
+def forget(device: str) -> None:
+    """Have the next probe's memory be its own: without that of the one before, and its peak."""
+    free_memory(device)
+    if is_cuda(device):
+        torch.cuda.reset_peak_memory_stats()
+
+
 def main() -> None:
     """Answer the requests on standard input until it ends."""
     spec = json.loads(sys.argv[1])
@@ -156,7 +163,9 @@ def main() -> None:
         try:
             if "config" in request:
                 config = RunConfig.from_dict(request["config"])
-                probe = None  # frees the memory of the one before
+                if probe is not None:
+                    probe = None
+                    forget(spec["device"])
                 hold_to_share(spec["device"], request["gpus"])
                 kinds = {name: request[name] for name in ("pack", "sequences", "compiled")}
                 probe = Probe(config, spec["device"], **kinds)

@@ -18,13 +18,14 @@ import torch
 from ray import tune
 
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus
+from minigpt_search.model import notes
 from minigpt_search.model.config import ModelConfig, RunConfig
 from minigpt_search.model.hardware.retirement import Retired, retires
 from minigpt_search.model.records import STOPPED
 from minigpt_search.model.training.train import Hooks, TrainResult, train, train_packed
 from minigpt_search.model.training.trunk import share_trunk, train_branches
 from minigpt_search.search.early_stopping.rungs import StoppingDecision
-from minigpt_search.search.machines.gpu_share import hold_to_share
+from minigpt_search.search.machines.gpu_share import free_memory, hold_to_share
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import OUT_OF_MEMORY
 from minigpt_search.search.records.plan import NEVER
@@ -120,6 +121,7 @@ def _train_what_is_left(
     torch.set_num_threads(threads)
     gc.freeze()  # modules stay: the collection after a trial took 0.17 s to go over them
     hold_to_share(experiment.machine.device, 1.0 if alone else experiment.machine.gpus_per_trial)
+    notes.begin()
     known_device(experiment.machine.device)  # now: a GPU may be past answering at the end
     killed = not alone and any(_was_killed_for_memory(known) for known in starts)
     attempts = {t.trial_id: len(known) for t, known in zip(left, starts, strict=True)}
@@ -129,7 +131,8 @@ def _train_what_is_left(
     each_reports = branches or one_by_one
 
     def record(trial: Trial, result: TrainResult | str) -> None:
-        made = make_record(trial, result, attempts[trial.trial_id], experiment.machine.device)
+        device = experiment.machine.device
+        made = make_record(trial, result, attempts[trial.trial_id], device, notes.kept())
         if (started := read_started(folders[trial.trial_id])) is not None:
             threads_of_attempts = started.threads_of_attempts()
             made = dataclasses.replace(made, threads_of_attempts=threads_of_attempts)
@@ -167,7 +170,7 @@ def _results(
         yield from _train_branches(experiment, trials, files)
     elif one_by_one:
         for trial in trials:
-            yield trial, _train(experiment, [trial], files)[0]
+            yield from zip([trial], _train(experiment, [trial], files), strict=True)
     else:
         yield from zip(trials, _train(experiment, trials, files), strict=True)
 
@@ -182,21 +185,26 @@ def _was_killed_for_memory(starts: tuple[Start, ...]) -> bool:
 
 def _train(
     experiment: Experiment, trials: list[Trial], files: WorkerFiles
-) -> list[TrainResult | str]:
-    """Each trial's result, or what went wrong in one line. Raises `DeviceBroken`."""
+) -> Iterator[TrainResult | str]:
+    """Each trial's result, or what went wrong in one line, while `notes` are those of its run.
+    Raises `DeviceBroken`."""
     if not trials:
-        return []
+        return
+    notes.begin()  # what fails before it trains has none of the run before
     folders = [trial_folder(files.folder, trial.trial_id) for trial in trials]
-    fault = None
+    fault, results = None, list[TrainResult]()
     try:
         corpus, configs, hooks, decisions, options = _what_to_train(experiment, trials, files)
         if len(trials) > 1:
-            return [*train_packed(configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options)]
-        options["rungs"] = experiment.plan.stopper is not None
-        ended = train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)
-        if ended.status == STOPPED:
-            ended = dataclasses.replace(ended, error=decisions[0].reason)
-        return [ended]
+            results += train_packed(
+                configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options
+            )
+        else:
+            options["rungs"] = experiment.plan.stopper is not None
+            ended = train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)
+            if ended.status == STOPPED:
+                ended = dataclasses.replace(ended, error=decisions[0].reason)
+            results.append(ended)
     except Exception as exception:  # any fault of one trial must not stop the others
         if is_storage_fault(exception):
             raise
@@ -204,13 +212,16 @@ def _train(
         error = note_error(exception, fault, folders)
     finally:
         if fault is None:
-            _free_memory(experiment)
+            free_memory(experiment.machine.device)
     if fault is not None:
         raise DeviceBroken(error, trials)
-    if len(trials) == 1:
-        return [error]
-    # The fault may be one member's: each goes on alone from its checkpoint.
-    return [result for trial in trials for result in _train(experiment, [trial], files)]
+    if results:
+        yield from results
+    elif len(trials) == 1:
+        yield error
+    else:
+        for trial in trials:  # the fault may be one's: each goes on alone from its checkpoint
+            yield from _train(experiment, [trial], files)
 
 
 def _train_branches(
@@ -219,6 +230,7 @@ def _train_branches(
     """Trials that share a trunk, each with its result as it ends."""
     folders = [trial_folder(files.folder, trial.trial_id) for trial in trials]
     left, fault = list(trials), None
+    notes.begin()
     try:
         corpus, configs, hooks, _, options = _what_to_train(experiment, trials, files)
         for number, result in train_branches(
@@ -235,11 +247,11 @@ def _train_branches(
         error = note_error(exception, fault, of_left)
     finally:
         if fault is None:
-            _free_memory(experiment)
+            free_memory(experiment.machine.device)
     if fault is not None:
         raise DeviceBroken(error, left)
     for trial in left:  # the fault may be one's: each goes on alone from its checkpoint
-        yield trial, _train(experiment, [trial], files)[0]
+        yield from zip([trial], _train(experiment, [trial], files), strict=True)
 
 
 def _what_to_train(
@@ -262,12 +274,3 @@ def _what_to_train(
         "score_training": experiment.space.named_grid == CLAIMS,  # the claim of no overfitting
     }
     return corpus, [trial.config for trial in trials], hooks, decisions, options
-
-
-def _free_memory(experiment: Experiment) -> None:
-    gc.collect()
-    if experiment.machine.device == "cuda":
-        # One for each stream that multiplied, 32 MiB on a Hopper, and each trial has streams of
-        # its own (pytorch#99196).
-        torch._C._cuda_clearCublasWorkspaces()
-        torch.cuda.empty_cache()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.model.records import FAILED, CheckpointRef, Timing
@@ -12,8 +13,15 @@ from minigpt_search.search.trials.trial import Trial
 from minigpt_search.search.worker.faults import known_device
 
 
-def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: str) -> TrialRecord:
-    """The ledger's record of a trial that ended with a result, or with an error in one line."""
+def make_record(
+    trial: Trial,
+    ended: TrainResult | str,
+    attempts: int,
+    device: str,
+    noted: Sequence[str] = (),
+) -> TrialRecord:
+    """The ledger's record of a trial that ended with a result, or with an error in one line: then
+    `noted` is what its run went without, which a result holds itself."""
     result = None if isinstance(ended, str) else ended
     checkpoint = result.checkpoint if result else None
     if checkpoint is not None:
@@ -40,5 +48,5 @@ def make_record(trial: Trial, ended: TrainResult | str, attempts: int, device: s
         curve=result.curve if result else None,
         val_documents=result.val_documents if result else None,
         train_eval_loss_nats=result.train_eval_loss_nats if result else None,
-        notes=result.notes if result else (),
+        notes=result.notes if result else tuple(noted),
     )

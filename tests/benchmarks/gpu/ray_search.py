@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import from the checkout
@@ -27,10 +29,12 @@ ROOT = Path(__file__).resolve().parents[3]
 TRIALS = 4
 KEPT = {".json", ".jsonl", ".md", ".html", ".png", ".csv"}
 """Of the experiment's folder, by their names' ends: weights stay where they are."""
+GRACE_SECONDS = 15.0
+"""For the search to end in order, when this is ended: `gpu.sh` kills all 30 s after it."""
 
 
 def search(root: Path, name: str, args: argparse.Namespace) -> int:
-    """Run it; its exit status."""
+    """Run it; its exit status. However this ends, the search has ended too."""
     words = ["--device", args.device, "--name", name, "--out", str(root)]
     if args.quick:
         prepare = [sys.executable, str(ROOT / "data" / "prepare.py"), "--tokenizer", "byte"]
@@ -43,7 +47,18 @@ def search(root: Path, name: str, args: argparse.Namespace) -> int:
         words += ["--max-concurrent", "2", "--cpus-per-trial", "1"]
     else:
         words += ["--preset", "full", "--grid", "lr", "--trials-per-gpu", "2"]
-    return subprocess.run([sys.executable, str(ROOT / "search" / "run.py"), *words]).returncode
+    command = [sys.executable, str(ROOT / "search" / "run.py"), *words]
+    # A session of its own: a second SIGTERM, by the group's, would break off its orderly end.
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            return process.wait()
+        except BaseException:  # SIGTERM and Ctrl-C
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS)
+            raise
+        finally:
+            process.kill()
 
 
 def row(record: TrialRecord) -> dict[str, object]:
@@ -66,6 +81,22 @@ def row(record: TrialRecord) -> dict[str, object]:
     }
 
 
+def keep(folder: Path, tar_path: Path | None) -> list[dict[str, object]]:
+    """Leave plan, ledger and what there is of a report in the archive; the trials so far."""
+    if tar_path:
+        with tarfile.open(tar_path, "w:gz") as tar:
+            for path in sorted(folder.rglob("*")):
+                if path.suffix in KEPT and "checkpoints" not in path.parts:
+                    tar.add(path, f"{folder.name}/{path.relative_to(folder)}")
+    return [row(record) for record in Ledger(folder / "ledger.jsonl").trials]
+
+
+def end(*_: object) -> None:
+    """End by way of what is to be kept; `timeout` sends its signal twice."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,27 +109,26 @@ def main() -> int:
         "--quick", action="store_true", help="a tiny model, on this project's pages"
     )
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, end)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) if args.quick else artifacts_root(args.out)
         name = f"gpu-{time.strftime('%Y%m%d-%H%M%S')}"
         folder = root / "experiments" / name
+        told: dict[str, object] = {"status": "cut short"}
         started = time.perf_counter()
-        status = search(root, name, args)
-        seconds = time.perf_counter() - started
-        rows = [row(record) for record in Ledger(folder / "ledger.jsonl").trials]
-        report = [sys.executable, str(ROOT / "reports" / "generate.py"), name, "--out", str(root)]
-        status = status or subprocess.run(report).returncode
-        if args.tar:
-            with tarfile.open(args.tar, "w:gz") as tar:
-                for path in sorted(folder.rglob("*")):
-                    if path.suffix in KEPT and "checkpoints" not in path.parts:
-                        tar.add(path, f"{name}/{path.relative_to(folder)}")
+        try:
+            status = search(root, name, args)
+            told["wall_seconds"] = seconds = time.perf_counter() - started
+            report = [str(ROOT / "reports" / "generate.py"), name, "--out", str(root)]
+            status = status or subprocess.run([sys.executable, *report]).returncode
+            told["status"] = status
+        finally:  # also of a search that is cut short
+            rows = keep(folder, args.tar)
+            if args.json:
+                args.json.write_text(json.dumps(told | {"trials": rows}, indent=1))
     print(f"{len(rows)} trials in {seconds:.1f} s, from the command to its end")
     for each in rows:
         print(json.dumps(each))
-    if args.json:
-        told = {"status": status, "wall_seconds": seconds, "trials": rows}
-        args.json.write_text(json.dumps(told, indent=1))
     complete = sum(each["status"] == COMPLETE for each in rows)
     return 0 if status == 0 and complete == TRIALS else 1
 

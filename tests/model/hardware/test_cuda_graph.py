@@ -167,6 +167,7 @@ class FakeCuda:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[Any] = []
         graph = type("Graph", (), {"reset": lambda _: self.calls.append("reset")})
+        monkeypatch.setattr(cuda_graph, "_failed", [])
         monkeypatch.setattr(torch.cuda, "CUDAGraph", graph)
         monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 7))
         monkeypatch.setattr(torch.cuda, "current_stream", lambda: "current")
@@ -179,8 +180,10 @@ class FakeCuda:
     @contextmanager
     def graph(self, graph: Any, pool: Any, stream: Any) -> Any:
         self.calls.append(("pool", pool))
-        yield
-        raise RuntimeError("capture invalidated")
+        try:
+            yield
+        finally:
+            raise RuntimeError("capture invalidated")
 
     def end(self, device: int, pool: Any) -> None:
         self.calls.append(("end", device, pool))
@@ -193,9 +196,25 @@ def test_a_capture_that_fails_ends_its_pool(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(RuntimeError, match="capture invalidated"):
         cuda_graph.capture(lambda tokens, targets: None, x, x, [])
     assert fake.calls == [("pool", (0, 7)), "reset", ("end", 2, (0, 7)), "to current"]
+    assert len(cuda_graph._failed) == 1  # kept: torch may still ask it
     monkeypatch.delattr(torch._C, "_cuda_endAllocateToPool")  # a torch that has none
     with pytest.raises(RuntimeError, match="capture invalidated"):
         cuda_graph.capture(lambda tokens, targets: None, x, x, [])
+
+
+@pytest.mark.parametrize("cause", [RuntimeError("out of memory"), KeyboardInterrupt("now")])
+def test_what_broke_a_capture_is_what_is_raised(
+    cause: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that it was broken, which torch raises over it."""
+    fake, x = FakeCuda(monkeypatch), torch.zeros(1)
+
+    def fail(tokens: Tensor, targets: Tensor) -> None:
+        raise cause
+
+    with pytest.raises(type(cause), match=str(cause)):
+        cuda_graph.capture(fail, x, x, [])
+    assert fake.calls[1:] == ["reset", ("end", 2, (0, 7)), "to current"]
 
 
 def test_an_optimizer_s_state_from_another_kind_of_device_is_taken_over(tiny: RunConfig) -> None:

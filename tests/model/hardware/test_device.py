@@ -41,6 +41,23 @@ def test_this_machine_is_described() -> None:
     assert tuple(device.TORCH_TYPES) == PRECISIONS
 
 
+def test_gpus_that_are_counted_but_can_t_be_used_are_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 9000).")
+
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(device, "DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # NVML's, which knows no runtime
+    monkeypatch.setattr(torch.cuda, "get_device_name", refuse)
+    monkeypatch.setattr(torch.cuda, "init", refuse)
+    machine = device.hardware()
+    assert machine["gpus"] == [] and "driver on your system is too old" in machine["unused_gpus"]
+
+
 def test_a_machine_without_ray_says_what_else_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if name in ("ray", "optuna"):

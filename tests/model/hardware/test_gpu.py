@@ -206,12 +206,6 @@ def test_a_loss_that_is_not_finite_is_counted_under_replay(tiny: RunConfig) -> N
     assert one_step.sums.read().steps_before_divergence == 4
 
 
-def test_a_step_that_waits_for_the_gpu_is_launched_instead() -> None:
-    """In a process of its own: some versions of torch go on as if the capture were under way."""
-    script = Path(__file__).with_name("failed_capture.py")
-    subprocess.run([sys.executable, "-W", "ignore", str(script)], check=True, timeout=120)
-
-
 def test_the_split_on_the_device(corpus: Corpus) -> None:
     dataset = corpus.dataset("train", 8)
     source = batch_source(dataset, "cuda")
@@ -294,3 +288,9 @@ def test_compiled_blocks(tiny: RunConfig, precision: str, error: float) -> None:
         assert relative_error(ours, theirs.double().cpu()) < error
     take(steps[0], SIZES)  # and they can be captured
     assert steps[0].sums.read().steps_before_divergence == len(SIZES)
+
+
+def test_a_step_that_waits_for_the_gpu_is_launched_instead() -> None:
+    """In a process of its own: some versions of torch go on as if the capture were under way."""
+    script = Path(__file__).with_name("failed_capture.py")
+    subprocess.run([sys.executable, "-W", "ignore", str(script)], check=True, timeout=120)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import io
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -66,6 +69,43 @@ def test_blocks_are_compiled_as_a_trials_are(
     assert len(calls) == compiled
     Probe(SMALL, "cpu", sequences=10)
     assert len(calls) == compiled
+
+
+def test_a_probe_s_memory_is_given_back_before_the_next_is_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of it, and first: the peak that is measured would have both."""
+    calls: list[str] = []
+    alive: list[weakref.ref[Any]] = []
+
+    class Held(Probe):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            calls.append(f"{sum(ref() is not None for ref in alive)} alive")
+            super().__init__(*args, **kwargs)
+            step = self.members[0]
+            step.compute = functools.partial(type(step)._compute, step)  # a cycle, as a graph's
+            alive.append(weakref.ref(step.model))
+
+    real = probe.forget
+    monkeypatch.setattr(probe, "forget", lambda device: (calls.append("forget"), real(device)))
+    monkeypatch.setattr(probe, "Probe", Held)
+    monkeypatch.setattr(probe.torch, "set_num_threads", lambda threads: None)
+    request = {"config": SMALL.to_dict(), "pack": 1, "sequences": 10, "compiled": False, "gpus": 1}
+    lines = "\n".join([json.dumps(request)] * 2)
+    monkeypatch.setattr(probe.sys, "argv", ["", json.dumps({"device": "cpu", "threads": 1})])
+    monkeypatch.setattr(probe.sys, "stdin", io.StringIO(lines))
+    probe.main()
+    assert calls == ["0 alive", "forget", "0 alive"]
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_gpu_s_peak_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(probe, "free_memory", lambda device: calls.append(f"free {device}"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: calls.append("reset"))
+    for device in ("cpu", "cuda"):
+        probe.forget(device)
+    assert calls == ["free cpu", "free cuda", "reset"]
 
 
 def test_it_compiles_in_a_trials_threads(monkeypatch: pytest.MonkeyPatch) -> None:

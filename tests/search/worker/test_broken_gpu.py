@@ -15,6 +15,9 @@ import torch
 
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.search.driver.recorder import Recorder
+from minigpt_search.search.machines.cluster import Cluster
+from minigpt_search.search.machines.local import LocalMachines
+from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.records.trial_folder import (
@@ -139,6 +142,34 @@ def test_members_of_a_pack_go_on_apart_and_the_one_at_fault_is_found(
     assert [(end.status, end.attempts) for end in ends if end] == [(FAILED, 2), (COMPLETE, 3)]
     assert ends[0] is not None and ends[0].error == f"AcceleratorError: {ASSERT}"
     assert reports[-1]["kind"] == "end"
+
+
+@pytest.mark.parametrize("machines", [LocalMachines([]), Cluster("auto", {})])
+def test_every_member_of_a_pack_may_break_a_gpu(
+    experiment: Experiment,
+    tmp_path: Path,
+    run_worker: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    machines: Machines,
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise torch.AcceleratorError(ASSERT)
+
+    monkeypatch.setattr(trainable, "train_packed", broken)
+    monkeypatch.setattr(trainable, "train", broken)
+    trials = grid_trials(experiment)
+    failures = 0
+    while failures <= machines.failures_of(len(trials)):  # as Tune counts
+        try:
+            run_worker(*trials)
+            break
+        except DeviceBroken:
+            failures += 1
+    assert failures == 1 + len(trials) <= machines.failures_of(len(trials))
+    homes = [trial_folder(tmp_path / "experiments" / "x", trial.trial_id) for trial in trials]
+    assert all(read_outcome(home) for home in homes)
+    assert machines.failures_of(1) == machines.max_failures
+    assert all(n + 1 <= machines.failures_of(n) for n in range(2, 20))
 
 
 def test_a_driver_without_a_gpu_can_name_the_device_of_a_lost_process() -> None:

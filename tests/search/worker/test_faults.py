@@ -15,9 +15,11 @@ import pytest
 import torch
 
 from minigpt_search.data.common.files import atomic_file
+from minigpt_search.model import notes
 from minigpt_search.model.hardware import retirement
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.model.training.train import TrainResult
+from minigpt_search.search.machines import gpu_share
 from minigpt_search.search.machines.local_ray import MARK, LocalRay, end_left_overs
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import OUT_OF_MEMORY
@@ -109,6 +111,29 @@ def test_too_little_memory_is_a_cause_of_its_own(
     assert "Traceback" in (home / "error.log").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:no kernel:RuntimeWarning")
+def test_what_a_failed_trial_went_without_is_in_its_record_and_in_no_other(
+    experiment: Experiment, tmp_path: Path, run_worker: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = grid_trials(experiment)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("of all together")
+
+    def fail_once(config: Any, *_: object, **__: object) -> None:
+        notes.begin()
+        if config == trials[0].config:
+            notes.note("no kernel")
+        raise RuntimeError("of one")
+
+    monkeypatch.setattr(trainable, "train_packed", fail)
+    monkeypatch.setattr(trainable, "train", fail_once)
+    run_worker(*trials)
+    homes = [trial_folder(tmp_path / "experiments" / "x", trial.trial_id) for trial in trials]
+    records = [read_outcome(home) for home in homes]
+    assert [r and (r.status, r.notes) for r in records] == [(FAILED, ("no kernel",)), (FAILED, ())]
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
@@ -130,13 +155,13 @@ def test_a_gpu_s_driver_and_libraries_run_out_of_memory_too(message: str, expect
 
 @pytest.mark.parametrize(("device", "freed"), [("cuda", ["workspaces", "cache"]), ("cpu", [])])
 def test_what_a_trial_took_of_a_gpu_is_given_back(
-    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, device: str, freed: list[str]
+    monkeypatch: pytest.MonkeyPatch, device: str, freed: list[str]
 ) -> None:
     calls: list[str] = []
     clear = "_cuda_clearCublasWorkspaces"  # a build without CUDA has none
     monkeypatch.setattr(torch._C, clear, lambda: calls.append("workspaces"), raising=False)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("cache"))
-    trainable._free_memory(experiment.replace(device=device))
+    gpu_share.free_memory(device)
     assert calls == freed
 
 

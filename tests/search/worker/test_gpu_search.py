@@ -1,0 +1,52 @@
+"""`tests/benchmarks/gpu/ray_search.py` with a stand-in for the search, cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu"
+SEARCH = """
+import signal, sys, time
+from pathlib import Path
+words = sys.argv[1:]
+folder = Path(words[words.index("--out") + 1], "experiments", words[words.index("--name") + 1])
+folder.mkdir(parents=True)
+(folder / "experiment.json").write_text("{}")
+def end(*_):
+    (folder / "end.md").write_text("in order")
+    sys.exit(1)
+signal.signal(signal.SIGTERM, end)
+print("under way", flush=True)
+time.sleep(60)
+"""
+CODE = """
+import sys
+from pathlib import Path
+import ray_search
+ray_search.ROOT = Path(sys.argv.pop(1))
+sys.exit(ray_search.main())
+"""
+
+
+def test_a_search_that_is_cut_short_leaves_what_it_has(tmp_path: Path) -> None:
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "run.py").write_text(SEARCH)
+    told, archive = tmp_path / "told.json", tmp_path / "search.tar.gz"
+    words = ["--out", str(tmp_path), "--json", str(told), "--tar", str(archive)]
+    command = [sys.executable, "-c", CODE, str(tmp_path), *words]
+    variables = os.environ | {"PYTHONPATH": str(FOLDER)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as process:
+        assert process.stdout is not None and process.stdout.readline() == "under way\n"
+        for _ in range(2):  # as `timeout` does: to the process, and to its group
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert json.loads(told.read_text()) == {"status": "cut short", "trials": []}
+    with tarfile.open(archive) as tar:
+        assert [Path(name).name for name in tar.getnames()] == ["end.md", "experiment.json"]
