@@ -4,12 +4,15 @@ the lowest losses with the power law through them."""
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from minigpt_search.reports.figures.counting_lines import COLOUR
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
@@ -20,15 +23,24 @@ from minigpt_search.reports.figures.style import (
     TEXT_POINTS,
     add_legend,
     line_style,
+    log_locator,
     new_figure,
 )
 from minigpt_search.search.answer.ladder_answer import TABLES, table_scores
+from minigpt_search.search.answer.ladder_outcome import outcomes
 from minigpt_search.search.ladder.prediction import Prediction, Step
 from minigpt_search.search.ladder.ridge import OWN, SKEW, Ridge
 from minigpt_search.search.results.baselines import NAMES
 from minigpt_search.search.results.results import Results
 
 TARGET, FAN = "#000000", "#CCCCCC"
+OUTCOME: dict[str, Any] = {
+    "color": TARGET,
+    "marker": "X",
+    "markersize": 8,
+    "linestyle": "",
+    "zorder": 3,
+}
 MARGIN_NATS = 0.15
 """Shown above the highest lowest loss and below what is expected of the target; losses of rates far
 off would squeeze the valleys."""
@@ -76,7 +88,8 @@ def _valleys(results: Results, found: Prediction, width: int, fan: tuple[Step, .
     figure, axes = new_figure(height_inches=4.6)
     ridge, p = found.rate.fit.problem, found.rate.fit.parameters
     assert isinstance(ridge, Ridge)
-    handles, tops = [], []
+    handles: list[Artist] = []
+    tops = []
     rows = [r for r, cell in enumerate(np.exp(found.cells)) if round(cell[1]) == width]
     for number, row in enumerate(rows):
         mine = ridge.losses.own == row
@@ -99,38 +112,55 @@ def _valleys(results: Results, found: Prediction, width: int, fan: tuple[Step, .
     middle = [step.rate.rate for step in fan]
     axes.plot([*best, *middle], [*tops, *losses], color=TARGET, linestyle="--", linewidth=1.2)
     _target(axes, found)
+    trained = _trained(results, found)
+    axes.plot(list(trained), list(trained.values()), **OUTCOME)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(log_locator(*axes.get_xlim()))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("learning rate (log scale)")
     axes.set_ylabel(f"validation {LOSS_LABEL}")
-    height = max(tops) - min([*losses, *tops])
-    axes.set_ylim(
-        min([*losses, *tops]) - 0.1 * height - MARGIN_NATS / 3, max(tops) + height / 3 + MARGIN_NATS
-    )
-    add_legend(figure, [*handles, *_fan_handles(f"target, {found.rate.tokens:,.0f} tokens")])
+    lowest = min([*losses, *tops, *trained.values()])
+    height = max(tops) - lowest
+    axes.set_ylim(lowest - 0.1 * height - MARGIN_NATS / 3, max(tops) + height / 3 + MARGIN_NATS)
+    add_legend(figure, [*handles, *_fan_handles(found, bool(trained))])
     return figure
+
+
+def _trained(results: Results, found: Prediction) -> dict[float, float]:
+    """What runs at the target came to, in nats by learning rate; {} before there are any."""
+    mine = (each for each in outcomes(results) if each.prediction.tokens == found.rate.tokens)
+    return next((each.losses for each in mine), {})
 
 
 def _target(axes: Axes, found: Prediction) -> None:
     """The best rate at the target and its interval, at the loss expected there."""
     rate = found.rate
     sides = [[rate.rate - rate.low], [rate.high - rate.rate]]
-    marker = "*" if not found.refused else "|"
     axes.errorbar(
         [rate.rate],
         [found.loss.loss],
         xerr=sides,
         color=TARGET,
-        marker=marker,
+        marker=_mark(found),
         markersize=14,
         capsize=4,
         linewidth=1.8,
     )
 
 
-def _fan_handles(target: str) -> list[Line2D]:
-    mark = Line2D([], [], label=target, color=TARGET, marker="*", markersize=12, linestyle="")
-    patch = Patch(color=FAN, label="95% interval on the way there")
-    return [mark, patch]  # type: ignore[list-item]
+def _mark(found: Prediction) -> str:
+    """Of the target: a star where there is a point."""
+    return "|" if found.refused else "*"
+
+
+def _fan_handles(found: Prediction, trained: bool) -> list[Artist]:
+    label = f"target, {found.rate.tokens:,.0f} tokens, predicted"
+    mark = Line2D(
+        [], [], label=label, color=TARGET, marker=_mark(found), markersize=12, linestyle=""
+    )
+    handles: list[Artist] = [mark, Patch(color=FAN, label="95% interval on the way there")]
+    return [*handles, *([Line2D([], [], label="what it came to", **OUTCOME)] if trained else [])]
 
 
 def _frontier(results: Results, found: Prediction, width: int, fan: tuple[Step, ...]) -> Figure:
@@ -158,14 +188,16 @@ def _frontier(results: Results, found: Prediction, width: int, fan: tuple[Step, 
         capsize=4,
         linewidth=1.8,
     )
+    trained = list(_trained(results, found).values())
+    axes.plot([found.rate.tokens] * len(trained), trained, **OUTCOME)
     axes.set_xscale("log")
     bottom, top = axes.get_ylim()
     _tables(axes, results, found, (bottom, top))
     axes.set_ylim(bottom, top)
     axes.set_xlabel("training tokens, repeats counted (log scale)")
     axes.set_ylabel(f"validation {LOSS_LABEL}")
-    handles = [Line2D([], [], label="lowest losses of the rungs", linestyle="", **style)]
-    add_legend(figure, [*handles, *_fan_handles(f"target, {found.rate.tokens:,.0f} tokens")])
+    rungs = Line2D([], [], label="lowest losses of the rungs", linestyle="", **style)
+    add_legend(figure, [rungs, *_fan_handles(found, bool(trained))])
     return figure
 
 

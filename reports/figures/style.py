@@ -12,9 +12,9 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from minigpt_search.search.space.axes import Axis, Value
@@ -57,7 +57,7 @@ def new_figure(width_inches: float = 6.5, height_inches: float = 4.0) -> tuple[F
     return figure, axes
 
 
-def add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """Below the axes, where it can't cover data, on a strip that it adds to the height."""
     labels = [textwrap.wrap(str(handle.get_label()), LONGEST_LABEL) for handle in handles]
     for handle, lines in zip(handles, labels, strict=True):

@@ -61,7 +61,9 @@ def build_page(results: Results, out: str | None = None, ladders: Sequence[Resul
     something of the claims, too."""
     experiment, found = results.experiment, answer(results, out)
     figures = all_figures(results)
-    first = opening(figures, results)
+    first, ladder = opening(figures, results), ladder_section(results)
+    if ladder.figures:  # its picture is that of the valleys
+        first, ladder = ladder.figures[:1], dataclasses.replace(ladder, figures=ladder.figures[1:])
     candidates = [
         Section(
             title="The answer",
@@ -71,7 +73,7 @@ def build_page(results: Results, out: str | None = None, ladders: Sequence[Resul
             paragraphs=[findings.summary(results)],
             steps=[dataclasses.replace(step, why=sentence(step.why)) for step in found.steps[1:]],
         ),
-        ladder_section(results),
+        ladder,
         sections.trials_section(results),
         sections.front_section(results),
         other_text_section(results),
