@@ -26,8 +26,13 @@ def note(text: str) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What it says, in a line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What it says, in a line: of a compiler that wraps what it met, that; where the first line
+    only says where, the last one too."""
+    inner = getattr(error, "inner_exception", None)
+    lines = [line.strip() for line in str(inner or error).splitlines() if line.strip()]
+    if not lines:
+        return type(inner or error).__name__
+    return f"{lines[0]} {lines[-1]}" if len(lines) > 1 and lines[0].endswith(":") else lines[0]
 
 
 def kept() -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from minigpt_search.model import notes
 from minigpt_search.model.config import RunConfig
-from minigpt_search.model.loss.gpu import triton_fault, triton_runs
+from minigpt_search.model.hardware.device import TORCH_TYPES
+from minigpt_search.model.loss.gpu import gives_fp32, triton_fault, triton_runs
 from minigpt_search.model.network.embedding import scatter_fault
 from minigpt_search.model.network.gpt import SHORT_CONTEXT
 
@@ -17,6 +18,13 @@ def note_lacks(config: RunConfig) -> None:
         notes.note(f"{lost}: {triton_fault()}")
     elif (fault := scatter_fault()) is not None:
         notes.note(fault)
+    precision = config.train.precision
+    dtype = TORCH_TYPES[precision]
+    if dtype.itemsize < 4 and not gives_fp32(dtype, "cuda"):
+        notes.note(
+            f"torch gives no fp32 result of {precision} products: the head's gradients are rounded "
+            f"to {precision}"
+        )
     if config.model.seq_len > SHORT_CONTEXT and not config.model.dropout:
         notes.note(
             f"attention over more than {SHORT_CONTEXT} tokens without dropout adds its gradients "

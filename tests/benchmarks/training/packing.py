@@ -74,6 +74,8 @@ def main() -> None:
         together, alone = median(tokens), median(rates[batch, 1])
         gain = f"{together / alone:.2f}" if alone else ""
         print(f"| {batch} x {SEQ_LEN} | {pack} | {together:,.0f} | {gain} |")
+    if not all(median(rates[int(batch), 1]) for batch in args.batches.split(",")):
+        sys.exit("a single run could not be measured")  # that is no lack of room
 
 
 def measured(config: RunConfig, pack: int, args: argparse.Namespace) -> float:
@@ -83,7 +85,8 @@ def measured(config: RunConfig, pack: int, args: argparse.Namespace) -> float:
         try:
             prepare([probe], config, pack, sequences=sequences, compiled=args.compiled)
             [answer] = measure_together([probe], "train", args.seconds)
-        except ChildProcessError:
+        except ChildProcessError as error:
+            print(f"{config.train.batch_size}, {pack}: {error}", file=sys.stderr, flush=True)
             return 0.0
     return answer["tokens_per_second"]
 

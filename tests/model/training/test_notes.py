@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model import notes
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware import device
 from minigpt_search.model.loss import gpu as loss_gpu
-from minigpt_search.model.network import lacks
+from minigpt_search.model.network import embedding, lacks
 from minigpt_search.model.training.hooks import Hooks
 from minigpt_search.model.training.train import train, train_packed
 from minigpt_search.model.training.trunk import train_branches
@@ -65,6 +69,77 @@ def test_where_all_is_there_nothing_is_noted(
     notes.begin()
     lacks.note_lacks(tiny.replace(dropout=dropout, seq_len=seq_len))
     assert notes.kept() == []
+
+
+class Wrapped(Exception):
+    """As Dynamo's `BackendCompilerFailed` is made."""
+
+    def __init__(self, inner: Exception) -> None:
+        super().__init__(f"backend='inductor' raised:\n{type(inner).__name__}: {inner}\n")
+        self.inner_exception = inner
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA"),
+            "CUDA error: out of memory",
+        ),
+        (Wrapped(ValueError("no C compiler\nset CC")), "no C compiler"),
+        (
+            ValueError("at 3:5:\n  x = tl.load(p)\n      ^\nTypeError: no pointer\n"),
+            "at 3:5: TypeError: no pointer",
+        ),
+        (KeyError(), "KeyError"),
+        (Wrapped(MemoryError()), "MemoryError"),
+    ],
+)
+def test_the_line_that_is_kept_has_the_cause(error: Exception, said: str) -> None:
+    assert notes.first_line(error) == said
+
+
+@pytest.mark.parametrize(
+    ("found", "fault"),
+    [(math.log(64), None), (0.0, "its kernel gave 0.0"), (math.nan, "its kernel gave nan")],
+)
+def test_a_kernel_that_runs_and_is_wrong_is_a_fault(
+    found: float, fault: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = SimpleNamespace(softmax_losses=lambda *a, **k: torch.tensor([found]))
+    monkeypatch.setitem(sys.modules, "minigpt_search.model.loss.softmax_kernel", given)
+    zeros = torch.zeros
+    monkeypatch.setattr(torch, "zeros", lambda *a, device=None, **k: zeros(*a, **k))
+    assert loss_gpu.triton_fault.__wrapped__() == fault
+
+
+def test_a_passing_lack_of_memory_is_no_lack_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object, **more: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    kernels = SimpleNamespace(softmax_losses=full, scatter=full)
+    for name in ("loss.softmax_kernel", "network.scatter_kernel"):
+        monkeypatch.setitem(sys.modules, f"minigpt_search.model.{name}", kernels)
+    for name in ("zeros", "ones", "tensor"):
+        monkeypatch.setattr(torch, name, full)
+    for ask in (
+        loss_gpu.triton_fault.__wrapped__,
+        embedding.scatter_fault.__wrapped__,
+        lambda: loss_gpu.gives_fp32.__wrapped__(torch.bfloat16, "cuda"),
+    ):
+        with pytest.raises(torch.OutOfMemoryError):
+            ask()
+
+
+def test_half_precision_sums_are_noted(tiny: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lacks, "triton_runs", lambda: True)
+    monkeypatch.setattr(lacks, "scatter_fault", lambda: None)
+    monkeypatch.setattr(lacks, "gives_fp32", lambda dtype, device: False)
+    notes.begin()
+    lacks.note_lacks(tiny.replace(precision="fp32"))
+    assert notes.kept() == []
+    with pytest.warns(RuntimeWarning, match="gradients are rounded to bf16"):
+        lacks.note_lacks(tiny.replace(precision="bf16"))
 
 
 def test_a_gpu_without_triton_and_bits_that_differ_are_noted(
