@@ -81,6 +81,14 @@ def sockets_of(pids: list[int], *, listening: bool) -> set[Socket]:
     return found
 
 
+def said_of(pid: int, file: str) -> list[str]:
+    """A process' arguments or its environment; none of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """What a search was while it trained, and how it ended."""
@@ -107,10 +115,10 @@ def seen(command_of: Callable[..., list[str]], wait_for: Any, search_root: Path)
     failing = grid_trials(read_experiment(folder))[-1]
     (trial_folder(folder, failing.trial_id) / "final.pt").mkdir(parents=True)
     pids = list(processes_below(driver.pid))
-    commands = [Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids]
+    commands = [said_of(pid, "cmdline") for pid in pids]
     listening, connected = sockets_of(pids, listening=True), sockets_of(pids, listening=False)
     environments = [
-        Path(f"/proc/{pid}/environ").read_text().split("\0")
+        said_of(pid, "environ")
         for pid in pids
         if Path(f"/proc/{pid}/exe").resolve().name in ("gcs_server", "raylet")
     ]
