@@ -74,7 +74,7 @@ def gives_fp32(dtype: torch.dtype, device: str) -> bool:
         return torch.mm(one, one, out_dtype=torch.float32).dtype == torch.float32
     except torch.OutOfMemoryError:  # passes, while an answer stays for the process
         raise
-    except (TypeError, RuntimeError, NotImplementedError):
+    except (TypeError, RuntimeError, NotImplementedError):  # no such argument, or no kernel
         return False
 
 

@@ -36,9 +36,9 @@ WIDTH_MEAN, WIDTH_SD = -0.5, 0.7
 """Prior of the exponent of the best rate in width: between none (muP: Yang et al. 2022, arXiv
 2203.03466) and -1."""
 RUNG_SD = 0.15
-"""Prior of what a rung's best rate has of its own, in log rate. Over rungs of 52,000 to 300,000
-tokens of the built-in corpus best rates were off a line by up to 40%; with 0.05 the lowest three of
-them excluded what was best at 3,000,000 (docs/results/ladder-check)."""
+"""Prior of what a rung's best rate has of its own, in log rate. Chosen after one real ladder: with
+0.05 its lower rungs predicted 0.00049 for the largest, which came to 0.001, and the lowest three
+excluded the lowest of the rates tried at 3,000,000 tokens (docs/ladder.md)."""
 STEEP_MEAN, STEEP_SD = math.log(0.1), 1.0
 """Prior of the logarithm of nats a squared unit of log rate: 0.05 to 0.4 over the grids of
 docs/results."""
