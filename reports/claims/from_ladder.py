@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt_search.data.common.formatting import one_line
 from minigpt_search.model.config import RunConfig
 from minigpt_search.reports.claims.noise import UNTOLD, Interval
 from minigpt_search.reports.claims.numbers import ALL_TOKENS
@@ -105,18 +106,34 @@ def _target(results: Results) -> RunConfig:
 def ladder_differences(results: Results) -> list[str]:
     """Where a ladder's target differs from the assignment's recipe, but for the epochs, the width
     and the tokens, which claims are told apart by."""
-    usual = PRESETS["full"]
-    mine = _comparable(_target(results))
-    theirs = _comparable(usual)
-    found = [
+    return _differences(_target(results), PRESETS["full"]) + _other_tokens(results, TOKENIZER)
+
+
+def differences_of_ladders(ladders: Sequence[Results]) -> list[str]:
+    """The same of each ladder's target and the first one's, under its search's name."""
+    first, *others = ladders
+    found = []
+    for each in others:
+        differs = _differences(_target(each), _target(first))
+        differs += _other_tokens(each, first.experiment.corpus.tokenizer)
+        if differs:
+            found.append(f"{one_line(each.experiment.name)} has {', '.join(differs)}")
+    return found
+
+
+def _differences(mine: RunConfig, theirs: RunConfig) -> list[str]:
+    mine, theirs = _comparable(mine), _comparable(theirs)
+    return [
         f"{field.name} {getattr(a, field.name)} instead of {getattr(b, field.name)}"
         for a, b in ((mine.model, theirs.model), (mine.train, theirs.train))
         for field in dataclasses.fields(a)
         if getattr(a, field.name) != getattr(b, field.name)
     ]
-    if results.experiment.corpus.tokenizer != TOKENIZER:
-        found.append(f"tokens of {results.experiment.corpus.tokenizer} instead of {TOKENIZER}")
-    return found
+
+
+def _other_tokens(results: Results, usual: str) -> list[str]:
+    own = results.experiment.corpus.tokenizer
+    return [f"tokens of {one_line(own)} instead of {one_line(usual)}"] if own != usual else []
 
 
 def _comparable(config: RunConfig) -> RunConfig:

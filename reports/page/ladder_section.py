@@ -10,14 +10,18 @@ import pandas as pd
 
 from minigpt_search.data.common.formatting import one_line, sentence
 from minigpt_search.model.model_size import flops_per_token
-from minigpt_search.reports.claims.from_ladder import expected_claims, ladder_differences
+from minigpt_search.reports.claims.from_ladder import (
+    differences_of_ladders,
+    expected_claims,
+    ladder_differences,
+)
 from minigpt_search.reports.figures.ladder_plots import ladder_figures
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.ladder_answer import NO_VALLEYS
 from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.ladder.prediction import Prediction
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.space.ladder_spec import ladder_widths
+from minigpt_search.search.space.ladder_spec import ladder_widths, run_tokens
 
 TITLE = "The ladder"
 EQUAL_COST = "Epochs and widths at equal cost"
@@ -32,7 +36,7 @@ def ladder_section(results: Results) -> Section:
     epochs = base.train.epochs
     share = base.train.warmup_fraction
     warm_up = "" if share is None else f", a warm-up of {share:.1%} of the steps"
-    lengths = ", ".join(f"{tokens * epochs:,}" for tokens in spec.rungs)
+    lengths = ", ".join(f"{run_tokens(base, tokens):,}" for tokens in spec.rungs)
     paragraphs = [
         f"Rungs of {lengths} training tokens have the recipe of the target ({epochs} passes over "
         f"their text{warm_up}), each with learning rates placed by the rungs below it. What "
@@ -145,8 +149,7 @@ def equal_cost_section(searches: Sequence[Results]) -> Section:
             epochs = base.train.epochs
             notes = [found.refused] if found.passed_over else []
             notes += [] if tokens <= epochs * text else ["more text than the corpus has"]
-            if not all(check.loss_held for check in found.checks):
-                notes.append("the rungs missed the loss that those below predicted")
+            notes += [found.loss_caveat] if found.loss_caveat else []
             rows.append(
                 {
                     "search": one_line(results.experiment.name),
@@ -159,12 +162,15 @@ def equal_cost_section(searches: Sequence[Results]) -> Section:
                     "notes": "; ".join(notes),
                 }
             )
+    apart = differences_of_ladders([results for results, _ in known])
+    also = f" Epochs and widths aside, {'; '.join(apart)}, which is in it too." if apart else ""
     return Section(
         title=EQUAL_COST,
         paragraphs=[
             f"What each ladder expects of a run of {flop:.2g} FLOP at its best rate, from its "
             "rungs alone. Tokens are with repeats: more epochs see less text as often more. "
             "Intervals are 95% ones of one run; those of two ladders have errors of their own."
+            + also
         ],
         tables=[
             Table(

@@ -110,10 +110,8 @@ def _loss(results: Results, found: Prediction) -> str:
         f"{loss.loss:.2f} nats expected of one run at its best rate (95% interval "
         f"{loss.low:.2f} to {loss.high:.2f})"
     ]
-    if (failed := [check for check in found.checks if not check.loss_held]) != []:
-        at = ", ".join(f"{check.tokens:,}" for check in failed)
-        parts.append(f"not to be relied on: the rungs below missed the loss at {at} tokens")
-        return "; ".join(parts)
+    if found.loss_caveat:
+        return "; ".join([*parts, f"not to be relied on: {found.loss_caveat}"])
     return "; ".join([*parts, *_tables(results, found), *_widths(results, found)])
 
 

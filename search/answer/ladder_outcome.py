@@ -103,6 +103,7 @@ def _record(found: Prediction, tokens: int, trials: int, usual: float) -> Predic
         loss_low=loss.low,
         loss_high=loss.high,
         made_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        loss_caveat=found.loss_caveat,
     )
 
 
@@ -145,9 +146,13 @@ def prediction_text(record: PredictionRecord) -> str:
     point = f"lr={record.use_rate:g}" if not record.refused else "no point"
     return (
         f"{record.tokens:,} tokens: {point}, best rate {record.rate_low:.2g} to "
-        f"{record.rate_high:.2g}, loss {record.loss_low:.2f} to {record.loss_high:.2f}: in the "
-        "ledger before any run of that length"
+        f"{record.rate_high:.2g}, loss {record.loss_low:.2f} to {record.loss_high:.2f}"
+        f"{_caveat(record)}: in the ledger before any run of that length"
     )
+
+
+def _caveat(record: PredictionRecord) -> str:
+    return f", not to be relied on ({record.loss_caveat})" if record.loss_caveat else ""
 
 
 def outcome_text(outcome: Outcome) -> str:
@@ -161,7 +166,8 @@ def outcome_text(outcome: Outcome) -> str:
     rate = {True: "which held", False: "which failed", None: CANT_BE_TOLD}[outcome.rate_held]
     return (
         f"{record.tokens:,} tokens {came}; predicted before: {record.loss:.2f} "
-        f"({record.loss_low:.2f} to {record.loss_high:.2f}), which {loss}, at the best rate "
+        f"({record.loss_low:.2f} to {record.loss_high:.2f}){_caveat(record)}, which {loss}, at the "
+        "best rate "
         f"{record.rate:.2g} ({record.rate_low:.2g} to {record.rate_high:.2g}), {rate}"
     )
 

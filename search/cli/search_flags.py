@@ -18,8 +18,8 @@ MOST_CONFIRM_SEEDS = 1000
 """Beyond it a flag has a digit too many."""
 LEAST_DELTA = 1e-6
 """Nats: losses are printed with four digits, and differ by rounding below it."""
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -142,11 +142,11 @@ def _check_cluster(args: argparse.Namespace) -> None:
 
 
 def parse_budget(text: str) -> float:
-    """Seconds of `90s`, `30m` or `1.5h`. Raises `UserError` for anything else."""
+    """Seconds of `90s`, `30m`, `1.5h` or `2d`. Raises `UserError` for anything else."""
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not 0 < seconds < 1e8:
-        raise UserError(f"--budget {text}: give a time with its unit, such as 90s, 30m or 2h")
+        raise UserError(f"--budget {text}: give a time with its unit, such as 90s, 30m, 2h or 1d")
     return seconds
 
 

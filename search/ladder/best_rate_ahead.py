@@ -115,18 +115,17 @@ def _fits(losses: Losses, target: tuple[float, float]) -> tuple[list[Fit], float
     best = min(first, key=lambda fit: fit.cost)
     assert isinstance(best.problem, Ridge)
     misses = best.problem.residuals(best.parameters)[: len(losses.loss)]
-    more = max(0.0, len(losses.loss) - df - _effective_parameters(best))
+    count = len(losses.loss)
+    more = max(0.0, count - df - effective_parameters(best, count))
     rest = float((misses**2).sum()) * variance - squares
     df += PRIOR_DF + more
     variance = (squares + PRIOR_DF * PRIOR_SD**2 + max(rest, 0.0) * (more > 0)) / df
     return _both(losses, target, variance, [fit.parameters for fit in first]), variance, df
 
 
-def _effective_parameters(fit: Fit) -> float:
-    """How many parameters the losses decide: the trace of the hat matrix of their residuals (a
-    prior takes a part of its parameter away)."""
-    assert isinstance(fit.problem, Ridge)
-    n = len(fit.problem.losses.loss)
+def effective_parameters(fit: Fit, n: int) -> float:
+    """How many parameters the data decide: the trace of the hat matrix of their residuals, the
+    first `n` (a prior takes a part of its parameter away)."""
     j = fit.problem.jacobian(fit.parameters)
     hat = j[:n] @ np.linalg.pinv(j.T @ j) @ j[:n].T
     return float(np.trace(hat))

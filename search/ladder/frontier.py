@@ -5,7 +5,9 @@
 
 This is the form of Hoffmann et al. 2022 (arXiv 2203.15556). All runs repeat their text as often as
 the target does, so what repetition takes (Muennighoff et al. 2023, arXiv 2305.16264) is in B. For
-the interval the loss at the target is a parameter in place of E.
+the interval the loss at the target is a parameter in place of E. Where the rungs lie farther off
+such a curve than their errors explain, all errors grow by what is called the Birge ratio, or the
+scale factor of the Particle Data Group.
 
 Pure functions; no torch, no Ray. Shapes: R rungs, P parameters.
 """
@@ -18,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt_search.search.ladder.best_rate_ahead import quantile
-from minigpt_search.search.ladder.profile_likelihood import fitted, interval
+from minigpt_search.search.ladder.best_rate_ahead import effective_parameters, quantile
+from minigpt_search.search.ladder.profile_likelihood import Fit, fitted, interval
 from minigpt_search.search.ladder.ridge import PRIOR_DF
 
 EXPONENT_MEAN, EXPONENT_SD = math.log(0.25), 0.6
@@ -79,8 +81,13 @@ def loss_ahead(
         seed_sd: nats between seeds.
         uniform: nats of a uniform prediction.
     """
-    problem = _Frontier(cells, floors, covariance, target, uniform)
+    spread = covariance + LACK_SD**2 * np.eye(len(floors))
+    problem = _Frontier(cells, floors, spread, target, uniform)
     fit = fitted(problem, problem.start())
+    ratio = _birge_ratio(fit, len(floors))
+    if ratio > 1:
+        problem = _Frontier(cells, floors, ratio * spread, target, uniform)
+        fit = fitted(problem, fit.parameters)
     limit = quantile(PRIOR_DF + len(floors)) ** 2
     low, high = interval([fit], limit, FIRST_STEP)
     best, luck = float(fit.parameters[LOSS]), 1.96 * seed_sd
@@ -94,6 +101,14 @@ def loss_ahead(
     )
 
 
+def _birge_ratio(fit: Fit, rungs: int) -> float:
+    """By how much the rungs' variances are too small for how far they lie off the curve: the mean
+    square of their misses, with a prior of 1 that counts for `PRIOR_DF` of them. At least 1."""
+    misses = fit.problem.residuals(fit.parameters)[:rungs]
+    free = rungs - effective_parameters(fit, rungs)
+    return max(1.0, (PRIOR_DF + float(misses @ misses)) / (PRIOR_DF + free))
+
+
 class _Frontier:
     """The least-squares problem; parameter 0 is the loss at the target."""
 
@@ -101,7 +116,7 @@ class _Frontier:
         self,
         cells: np.ndarray,
         floors: np.ndarray,
-        covariance: np.ndarray,
+        spread: np.ndarray,
         target: tuple[float, float],
         uniform: float,
     ) -> None:
@@ -110,7 +125,6 @@ class _Frontier:
         self.z = cells - self.centre
         self.to = np.log(np.array(target)) - self.centre
         self.uniform = uniform
-        spread = covariance + LACK_SD**2 * np.eye(len(floors))
         self._whiten = np.linalg.inv(np.linalg.cholesky(spread))
         several = bool(np.ptp(cells[:, 1]) > 1e-9)
         self.means = np.array([AMPLITUDE_MEAN, EXPONENT_MEAN])

@@ -87,6 +87,12 @@ class Prediction:
         return lattice_rate(lattice_place(self.rate.rate))
 
     @property
+    def loss_caveat(self) -> str:
+        """Why the expected loss can't be relied on; empty where the rungs kept to theirs."""
+        failed = [f"{check.tokens:,}" for check in self.checks if not check.loss_held]
+        return f"the rungs below missed the loss at {', '.join(failed)} tokens" if failed else ""
+
+    @property
     def refused(self) -> str:
         """Why no point is given; empty where one is."""
         failed = [check for check in self.checks if not check.rate_held]

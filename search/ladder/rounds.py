@@ -32,6 +32,7 @@ from minigpt_search.search.space.ladder_spec import (
     ladder_widths,
     lattice_place,
     lattice_rate,
+    run_tokens,
 )
 
 MOST_MORE = 6
@@ -72,7 +73,7 @@ def points_of(
     rungs, widths = set(experiment.ladder.rungs), set(ladder_widths(experiment.space))
     found = [
         Point(
-            tokens=train.tokens_per_epoch * train.epochs,
+            tokens=run_tokens(trial.config, train.tokens_per_epoch),
             width=trial.config.model.embed_dim,
             rate=train.lr_peak,
             replicate=trial.replicate,
@@ -126,14 +127,14 @@ def ladder_state(
     spec, widths = experiment.ladder, ladder_widths(experiment.space)
     assert spec is not None
     points = points_of(experiment, trials, finished_ids)
-    epochs, seeds = experiment.space.base.train.epochs, experiment.noise.seeds
-    start = experiment.space.base.train.lr_peak
+    base, seeds = experiment.space.base, experiment.noise.seeds
     for number, tokens in enumerate(spec.rungs):
         due: list[tuple[dict[str, Value], int]] = []
-        below = tuple(p for p in points if p.tokens < tokens * epochs)
+        length = run_tokens(base, tokens)
+        below = tuple(p for p in points if p.tokens < length)
         for width in widths:
-            centre = _centre(below, tokens * epochs, width, start)
-            mine = [p for p in points if p.tokens == tokens * epochs and p.width == width]
+            centre = _centre(below, length, width, base.train.lr_peak)
+            mine = [p for p in points if p.tokens == length and p.width == width]
             tried = {(lattice_place(p.rate), p.replicate) for p in mine}
             for place in _places(mine, centre, spec, seeds):
                 values: dict[str, Any] = {TOKENS: tokens}

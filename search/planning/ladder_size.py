@@ -26,7 +26,12 @@ from minigpt_search.search.planning.prediction import rounds_seconds
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.plan import END_SECONDS, START_SECONDS
 from minigpt_search.search.space.axes import TOKENS, Value
-from minigpt_search.search.space.ladder_spec import LEAST_RUNGS, LadderSpec, ladder_widths
+from minigpt_search.search.space.ladder_spec import (
+    LEAST_RUNGS,
+    LadderSpec,
+    ladder_widths,
+    run_tokens,
+)
 from minigpt_search.search.trials.trial import Trial, make_trial
 
 RUNGS, RATIOS, RATES = (3, 4, 5, 6), (1.5, 2.0, 3.0, 4.0), (3, 4, 5)
@@ -88,7 +93,10 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
     steps = length.total_steps
     warm = f"warm-up {length.warmup_steps:,} of {steps:,} steps"
     warm += f", {length.warmup_steps / steps:.1%} of every run's"
-    rungs = ", ".join(f"{tokens * epochs:,}" for tokens in spec.rungs)
+    trained = [run_tokens(base, tokens) for tokens in spec.rungs]
+    rungs = ", ".join(f"{tokens:,}" for tokens in trained) + " tokens"
+    if trained != [tokens * epochs for tokens in spec.rungs]:
+        rungs += f" (whole sequences of {base.model.seq_len} of what was asked for)"
     beyond = base.train.tokens_per_epoch / spec.rungs[-1]
     widths = ladder_widths(experiment.space)
     of_widths = f" and width ({', '.join(map(str, widths))})" if len(widths) > 1 else ""
@@ -99,7 +107,7 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
         f"Target     {experiment.preset}: {length.total_tokens:,} tokens in "
         f"{counted(epochs, 'epoch')}, width {base.model.embed_dim}, {warm}; "
         f"{duration(estimator.seconds(target))} a run here",
-        f"Rungs      {rungs} tokens, the target's recipe with {counted(epochs, 'epoch')} each and "
+        f"Rungs      {rungs}, the target's recipe with {counted(epochs, 'epoch')} each and "
         f"{spec.rates} rates a rung{of_widths}, more where the best is at an end",
         f"Expected   the best rate {beyond:.3g} times beyond the largest rung to a factor of about "
         f"{spec.factor:.2g} (95% interval); a point is given up to {MOST_FACTOR:g}{hardly}",
@@ -107,9 +115,9 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
     tokens = verify_tokens(experiment)
     if tokens is not None:
         tested = make_trial(experiment, values | {TOKENS: tokens}, 0)
-        each = duration(estimator.seconds(tested))
+        each, tested_tokens = duration(estimator.seconds(tested)), run_tokens(base, tokens)
         lines.append(
-            f"Verify     then the predicted rate and one rival on {tokens * epochs:,} tokens: "
+            f"Verify     then the predicted rate and one rival on {tested_tokens:,} tokens: "
             f"{each} each, not counted below"
         )
     return lines

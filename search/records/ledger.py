@@ -191,6 +191,8 @@ class PredictionRecord:
     loss_high: float
     made_at: str
     """UTC, ISO 8601."""
+    loss_caveat: str = ""
+    """Why that loss was not to be relied on; empty where nothing spoke against it."""
 
 
 Record = TrialRecord | RerunRecord | BaselineRecord | PredictionRecord

@@ -35,6 +35,7 @@ from minigpt_search.search.results.documents import (
 from minigpt_search.search.results.edges import Edge, edges
 from minigpt_search.search.results.statistics import CONFIDENCE
 from minigpt_search.search.results.winner import Choice, Winner, choose, find_winner
+from minigpt_search.search.space.ladder_spec import run_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,10 +139,10 @@ class Results:
         experiment = self.experiment
         if experiment.ladder is None:
             return None
-        train, model = experiment.space.base.train, experiment.space.base.model
+        base, model = experiment.space.base, experiment.space.base.model
         return predict(
             points_of(experiment, self.trials),
-            (float(tokens_per_epoch * train.epochs), float(model.embed_dim)),
+            (float(run_tokens(base, tokens_per_epoch)), float(model.embed_dim)),
             delta=experiment.noise.delta_nats,
             uniform=math.log(model.vocab_size),
         )

@@ -92,6 +92,13 @@ def lattice_place(rate: float) -> int:
     return min(max(place, LATTICE[0]), LATTICE[-1])
 
 
+def run_tokens(config: RunConfig, tokens_per_epoch: int) -> int:
+    """Training tokens of a run of so many an epoch, repeats counted: an epoch is whole sequences,
+    so they may be fewer than was asked for."""
+    seq_len = config.model.seq_len
+    return tokens_per_epoch // seq_len * seq_len * config.train.epochs
+
+
 def target_on(base: RunConfig, spec: LadderSpec, corpus: Mapping[str, Any]) -> RunConfig:
     """The target as it is on the corpus of this manifest ({} is the built-in one): its tokens an
     epoch as a number, its warm-up as a share of its steps. Raises `UserError` if the corpus has

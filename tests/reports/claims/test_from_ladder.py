@@ -151,6 +151,11 @@ def test_ladders_are_compared_at_equal_cost(ladder: MakeLadder) -> None:
     assert list(zip(frame["epochs"], frame["width"], strict=True)) == [(1, 128), (3, 64), (3, 128)]
     assert frame["run_tokens"].iloc[0] == frame["run_tokens"].iloc[2] < frame["run_tokens"].iloc[1]
     assert frame["notes"].tolist() == ["", "", ""]
+    assert (
+        "aside, three has warmup_steps 500 instead of 100, which is in it too"
+        in (section.paragraphs[0])
+    )
+    assert "aside" not in equal_cost_section([three, three]).paragraphs[0]
     assert frame["lowest_loss"].iloc[2] - frame["lowest_loss"].iloc[0] == pytest.approx(
         0.5, abs=0.1
     )

@@ -117,3 +117,14 @@ def test_a_ladder_is_climbed(
     new = verified.trials[len(ledger.trials) :]
     assert {t.config.train.lr_peak for t in new} == {tested.use_rate, tested.rival_rate}
     assert all(t.ended_at >= tested.made_at for t in new)
+
+
+def test_rungs_are_what_they_train(
+    run_here: Callable[..., Any], ladder_words: tuple[str, ...], search_root: Path
+) -> None:
+    """Whole sequences of 8 tokens, so that 1,607 of them are 1,600."""
+    words = ["--rungs", "807,1607,3200", "--dry-run", "--out", str(search_root)]
+    ended = run_here("search/run.py", *ladder_words, *words)
+    assert "800, 1,600, 3,200 tokens (whole sequences of 8 of what was asked for)" in " ".join(
+        ended.out.split()
+    )

@@ -108,6 +108,24 @@ def test_the_frontier_extrapolates_a_power_law() -> None:
     assert at == pytest.approx([truth[0], found.loss], abs=0.03)
 
 
+def test_rungs_off_the_power_law_widen_its_interval() -> None:
+    """By the Birge ratio, of three squares and four of the prior. Errors of 0.2 nats explain a
+    wobble of 0.15, and leave the interval as it is."""
+    cells = np.log([(t, 128.0) for t in (*RUNGS, 3.2e6, 6.4e6)])
+    smooth = 3.5 + 1.5 * (np.exp(cells[:, 0]) / 6e5) ** -0.3
+    wobble = 0.15 * np.array([1, -1, 1, -1, 1, -1])
+    widths = {
+        (sd, off): found.high - found.low
+        for sd in (0.01, 0.2)
+        for off, floors in ((0, smooth), (1, smooth + wobble))
+        for found in [
+            loss_ahead(cells, floors, np.eye(6) * sd**2, (6.4e7, 128.0), seed_sd=0.0, uniform=10.8)
+        ]
+    }
+    assert widths[0.01, 1] > 2 * widths[0.01, 0]
+    assert widths[0.2, 1] == pytest.approx(widths[0.2, 0], rel=0.1)
+
+
 def test_a_table_of_counts_goes_on_straight() -> None:
     at = counting_ahead([1e5, 1e6], [7.0, 6.0], np.array([1e5, 1e6, 1e7]))
     assert at == pytest.approx([7.0, 6.0, 5.0])

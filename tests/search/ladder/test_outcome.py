@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from minigpt_search.data.common.checked_json import seal, unseal
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.ladder_outcome import (
     Outcome,
     keep_predictions,
     outcome_text,
     outcomes,
+    prediction_text,
 )
 from minigpt_search.search.cli.config_file import config_text, with_config
 from minigpt_search.search.cli.make_experiment import make_experiment
@@ -24,7 +27,7 @@ from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode, encode
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
-from minigpt_search.search.trials.trial import make_trial
+from minigpt_search.search.trials.trial import Trial, make_trial
 
 Climb = Callable[..., list[TrialRecord]]
 
@@ -94,6 +97,38 @@ def test_two_runs_verify_it_after_it_is_written(
     assert keep_predictions(experiment, ledger) == []
     assert results.ladder_prediction is not None
     assert results.ladder_prediction.rate.rate == pytest.approx(made.rate)
+
+
+def test_a_loss_that_the_rungs_missed_is_no_loss_to_rely_on_in_the_ledger_either(
+    make_ladder: Callable[..., Experiment],
+    climb: Climb,
+    loss_of: Callable[..., Any],
+    record_of: Callable[..., TrialRecord],
+    tmp_path: Path,
+) -> None:
+    usual = loss_of(sd=0.01, steep=0.2)
+
+    def loss(trial: Trial) -> float:
+        return float(usual(trial)) + (2.0 if trial.config.train.tokens_per_epoch == 3200 else 0.0)
+
+    experiment, ledger = make_ladder("--verify"), Ledger(tmp_path / "ledger.jsonl")
+    for record in climb(experiment, loss):
+        ledger.append(record)
+    (made,) = keep_predictions(experiment, ledger)
+    assert made.loss_caveat == "the rungs below missed the loss at 3,200 tokens"
+    assert decode(encode(made)) == made
+    caveat = f", not to be relied on ({made.loss_caveat})"
+    assert caveat in prediction_text(made)
+    for each in ladder_state(experiment, ledger.trials, ledger.ended(), [made]).due:
+        trial = make_trial(experiment, *each)
+        ledger.append(record_of(trial, usual(trial)))
+    (found,) = outcomes(Results(experiment, ledger))
+    assert caveat in outcome_text(found)
+    # A ledger of before has no such word.
+    older = unseal(json.loads(encode(made)))
+    del older["loss_caveat"]
+    line = json.dumps(seal(older)).encode()
+    assert decode(line) == dataclasses.replace(made, loss_caveat="")
 
 
 @pytest.mark.parametrize(

@@ -183,12 +183,14 @@ def test_the_shortest_measurement_gives_speeds() -> None:
 # --- --budget
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800)]
+)
 def test_a_budget_has_a_unit(text: str, seconds: float) -> None:
     assert parse_budget(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["30", "m", "-5m", "0s", "1d", "30 minutes", "nan"])
+@pytest.mark.parametrize("text", ["30", "m", "-5m", "0s", "1w", "30 minutes", "nan"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="--budget"):
         plan("--grid", "lr", "--budget", text)
