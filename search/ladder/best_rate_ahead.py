@@ -12,6 +12,7 @@ from minigpt_search.search.ladder.ridge import (
     OWN,
     PRIOR_DF,
     PRIOR_SD,
+    RUNG_SD,
     SKEW,
     SLOPE,
     STARTS,
@@ -70,6 +71,10 @@ def rate_ahead(losses: Losses, target: tuple[float, float], delta: float) -> Rat
     covariance = ridge.covariance(p)
     half = quantile(df) * math.sqrt(covariance[TARGET, TARGET])
     low, high = interval(fits, quantile(df) ** 2, half)
+    # The target's best rate lies off the ridge too, as a rung's; one that is a rung is that rung's.
+    own = 0.0 if ridge.is_rung else quantile(df) * RUNG_SD
+    low = p[TARGET] - math.hypot(p[TARGET] - low, own)
+    high = p[TARGET] + math.hypot(high - p[TARGET], own)
     floors = slice(OWN + ridge.count, None)
     by_rung = ridge.by_rung
     of_ridge = covariance[: by_rung.shape[1], : by_rung.shape[1]]

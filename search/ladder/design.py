@@ -12,7 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from minigpt_search.search.ladder.best_rate_ahead import quantile
-from minigpt_search.search.ladder.ridge import PRIOR_DF, PRIOR_SD, SKEW, TARGET, Losses, Ridge
+from minigpt_search.search.ladder.ridge import (
+    PRIOR_DF,
+    PRIOR_SD,
+    RUNG_SD,
+    SKEW,
+    TARGET,
+    Losses,
+    Ridge,
+)
 from minigpt_search.search.space.ladder_spec import LATTICE_STEP, SPACING, LadderSpec
 
 EXPECTED_SKEW = math.log(2)
@@ -37,6 +45,6 @@ def expected_factor(
     p[TARGET] = 0.0
     expected = Losses(tokens, width, rate, -ridge._misses(p) / ridge.weight)
     ridge = Ridge(expected, target, smooth=False, variance=PRIOR_SD**2)
-    sd = math.sqrt(ridge.covariance(p)[TARGET, TARGET])
+    sd = math.hypot(math.sqrt(ridge.covariance(p)[TARGET, TARGET]), RUNG_SD)
     more = max(0.0, len(rows) - 2.0 * len(cells) - 3)
     return math.exp(2 * quantile(PRIOR_DF + more) * sd)

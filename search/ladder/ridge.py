@@ -155,6 +155,11 @@ class Ridge:
         self._is_own = np.eye(self.count)[losses.own]
         """Whether a trial is of a rung (n, R)."""
 
+    @property
+    def is_rung(self) -> bool:
+        """Whether the target is one of the rungs."""
+        return bool(np.isclose(self.z, self.to).all(axis=1).any())
+
     def heights(self, p: np.ndarray) -> np.ndarray:
         """The rungs' best log rates (R)."""
         return self._line @ p[:STEEP] + p[OWN : OWN + self.count]

@@ -10,7 +10,7 @@ import pytest
 from minigpt_search.search.ladder.best_rate_ahead import rate_ahead
 from minigpt_search.search.ladder.frontier import _Frontier, counting_ahead, loss_ahead
 from minigpt_search.search.ladder.profile_likelihood import Problem, fitted, interval
-from minigpt_search.search.ladder.ridge import OWN, SKEW, Losses, Ridge
+from minigpt_search.search.ladder.ridge import OWN, RUNG_SD, SKEW, Losses, Ridge
 
 RUNGS = (2e5, 4e5, 8e5, 1.6e6)
 
@@ -93,6 +93,19 @@ def test_farther_ahead_the_interval_is_wider() -> None:
     losses = _losses(sd=0.03)
     factors = [rate_ahead(losses, (1.6e6 * x, 128.0), 0.01).factor for x in (2, 10, 50)]
     assert factors == sorted(factors) and factors[-1] > 1.5 * factors[0]
+
+
+def test_the_target_lies_off_the_ridge_as_a_rung_does() -> None:
+    """Next to the largest rung a run has something of its own, in quadrature, by Student's t."""
+    losses = _losses()
+    rung, beside = (rate_ahead(losses, (tokens, 128.0), 0.01) for tokens in (1.6e6, 1.61e6))
+    assert beside.rate == pytest.approx(rung.rate, rel=0.01)
+    up, down = (
+        math.log(beside.high / beside.rate) ** 2 - math.log(rung.high / rung.rate) ** 2,
+        math.log(beside.rate / beside.low) ** 2 - math.log(rung.rate / rung.low) ** 2,
+    )
+    for more in (up, down):
+        assert 1.96 < math.sqrt(more) / RUNG_SD < 2.5
 
 
 def test_the_frontier_extrapolates_a_power_law() -> None:
