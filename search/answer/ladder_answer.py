@@ -18,7 +18,7 @@ from minigpt_search.data.common.formatting import counted, duration
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIGRAM
 from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
-from minigpt_search.search.answer.ladder_outcome import outcomes
+from minigpt_search.search.answer.ladder_outcome import Outcome, outcomes
 from minigpt_search.search.ladder.frontier import counting_ahead
 from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.ladder.prediction import Prediction, RungCheck
@@ -80,8 +80,9 @@ def _use(results: Results, found: Prediction) -> str:
     drift = f"the best rate goes with tokens to the power {rate.slope:+.2f}"
     if abs(rate.slope) < 1.96 * rate.slope_sd:
         drift += f" ± {1.96 * rate.slope_sd:.2f}, so whether it rises or falls can't be told"
-    if (trained := _trained(results, found)) is not None:
-        return f"{trained} {where}; predicted before {rate.rate:.2g}, {interval}; {drift}"
+    for outcome in outcomes(results):
+        if outcome.prediction.tokens == rate.tokens:
+            return f"{_trained(outcome, where)}; {drift}"
     if found.refused:
         return f"not predictable from these rungs ({found.refused}): {interval} {where}; {drift}"
     delta = results.experiment.noise.delta_nats
@@ -92,16 +93,18 @@ def _use(results: Results, found: Prediction) -> str:
     )
 
 
-def _trained(results: Results, found: Prediction) -> str | None:
-    """What the runs at the target say themselves; None before there are any."""
-    for outcome in outcomes(results):
-        if outcome.prediction.tokens == found.rate.tokens:
-            lost = ", ".join(f"lr={rate:g}" for rate in outcome.diverged)
-            if outcome.best is None:
-                return f"no rate yet: {lost} came to no result"
-            words = f"lr={outcome.best:g}, the lowest of {counted(len(outcome.losses), 'rate')}"
-            return f"{words} trained" + f" ({lost} came to no result)" * bool(lost)
-    return None
+def _trained(outcome: Outcome, where: str) -> str:
+    """What the runs at the target say themselves, beside what was predicted of them, as the ledger
+    has it: of the same rungs another version of the fit may say something else."""
+    lost, made = ", ".join(f"lr={rate:g}" for rate in outcome.diverged), outcome.prediction
+    words = f"no rate yet: {lost} came to no result"
+    if outcome.best is not None:
+        words = f"lr={outcome.best:g}, the lowest of {counted(len(outcome.losses), 'rate')} trained"
+        words += f" ({lost} came to no result)" * bool(lost)
+    return (
+        f"{words} {where}; predicted before {made.rate:.2g}, 95% interval {made.rate_low:.2g} to "
+        f"{made.rate_high:.2g}"
+    )
 
 
 def _loss(results: Results, found: Prediction) -> str:

@@ -75,7 +75,9 @@ def test_two_runs_verify_it_after_it_is_written(
     before = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions)
     assert (before.due, before.later) == ((), 2)  # they wait for the prediction
     assert Results(experiment, ledger).missing_trials == 2
-    (made,) = keep_predictions(experiment, ledger)
+    (today,) = keep_predictions(experiment, ledger)
+    made = dataclasses.replace(today, rate_low=today.rate_low / 3)  # by another version of the fit
+    ledger.append(made)
     due = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due
     assert [values["lr"] for values, _ in due] == [made.use_rate, made.rival_rate]
     assert outcomes(Results(experiment, ledger)) == []
@@ -90,7 +92,9 @@ def test_two_runs_verify_it_after_it_is_written(
     assert found.loss_held and found.best == made.use_rate
     assert found.rate_held is None  # the best may lie far above both
     assert "which can't be told: the lowest lies at an end" in outcome_text(found)
-    assert answer(results).use.startswith(f"lr={made.use_rate:g}, the lowest of 2 rates trained at")
+    use = answer(results).use
+    assert use.startswith(f"lr={made.use_rate:g}, the lowest of 2 rates trained at")
+    assert f"predicted before {made.rate:.2g}, 95% interval {made.rate_low:.2g} to" in use
     assert "8,000 tokens came to" in outcome_text(found)
     assert "search/rerun.py" in answer(results).steps[0].command
     # A prediction is not made again once there is an outcome.
