@@ -1,20 +1,19 @@
 """How often what a ladder says holds, and how often it refuses: simulated ladders of known truths.
 
-    python tests/search/ladder/test_coverage.py 100     # the table of docs/ladder.md, 4 minutes
+    python tests/search/ladder/test_coverage.py 100     # the table of docs/ladder.md, 8 minutes
     python tests/search/ladder/test_coverage.py 5
 
 Each ladder has a drift of its own (a power of tokens, 0 ± 0.25) that may bend (by ±0.02 a squared
-unit of log tokens: twice the prior's standard deviation), rungs whose best rates may lie off it by
-20% each, valleys that may be steeper above than
-below in two ways, and seeds that differ by 0.03 or 0.06 nats. The losses' frontier is a sum of two
-powers, which the fit has one of.
+unit of log tokens), rungs whose best rates may lie off it by 20% each, valleys that may be steeper
+above than below in two ways, and seeds that differ by 0.03 or 0.06 nats. The losses' frontier is a
+sum of two powers, which the fit has one of.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from minigpt_search.search.ladder.prediction import Prediction, predict
 from minigpt_search.search.ladder.rounds import Point, _centre, _places
 from minigpt_search.search.space.ladder_spec import LadderSpec, lattice_rate
 
-SPEC = LadderSpec(rungs=(200_000, 400_000, 800_000, 1_600_000), rates=5)
+SHORTEST, RATES = 200_000, 5
 WIDTH, START, UNIFORM = 128, 1e-3, math.log(50257)
 
 
@@ -42,6 +41,18 @@ class Kind:
     """Nats between seeds."""
     own: float = 0.0
     """Standard deviation of what each length's best log rate has of its own, the target's too."""
+    rungs: int = 4
+    """Each twice as long as the one below."""
+
+    @property
+    def spec(self) -> LadderSpec:
+        """The ladder."""
+        return LadderSpec(rungs=tuple(SHORTEST * 2**k for k in range(self.rungs)), rates=RATES)
+
+    @property
+    def distances(self) -> tuple[int, ...]:
+        """How many times its largest rung a target has."""
+        return (10, 30) if self.rungs == 4 else (30,)
 
 
 KINDS = [
@@ -57,6 +68,7 @@ KINDS = [
     for bend in (0.0, 0.02)
     if not own or bend  # with it, the ladder bends as well
 ]
+KINDS += [replace(kind, rungs=6) for kind in KINDS if kind.bend]
 
 
 class Truth:
@@ -64,7 +76,7 @@ class Truth:
 
     def __init__(self, kind: Kind, rng: np.random.Generator) -> None:
         self.kind, self.rng = kind, rng
-        self.middle = float(np.mean(np.log(SPEC.rungs)))
+        self.middle = float(np.mean(np.log(kind.spec.rungs)))
         self.slope, self.bend = rng.normal(0, 0.25), kind.bend * rng.choice([-1, 1])
         self.level = math.log(1.5e-3) + rng.normal(0, 0.4)
         self.power = rng.uniform(0.12, 0.35)
@@ -99,10 +111,11 @@ class Truth:
 def climb(truth: Truth) -> list[Point]:
     """The trials that the ladder comes to have."""
     points: list[Point] = []
-    for tokens in SPEC.rungs:
+    spec = truth.kind.spec
+    for tokens in spec.rungs:
         centre = _centre(tuple(points), tokens, WIDTH, START)
         mine: list[Point] = []
-        while due := {*_places(mine, centre, SPEC, 1)} - {_place_of(p) for p in mine}:
+        while due := {*_places(mine, centre, spec, 1)} - {_place_of(p) for p in mine}:
             for place in sorted(due):
                 rate = lattice_rate(place)
                 loss = truth.run(tokens, rate)
@@ -130,7 +143,7 @@ class Outcome:
 def outcome(kind: Kind, beyond: float, rng: np.random.Generator) -> Outcome:
     """Climb a ladder of this kind and look at a run of so many times its largest rung."""
     truth = Truth(kind, rng)
-    tokens = beyond * SPEC.rungs[-1]
+    tokens = beyond * kind.spec.rungs[-1]
     found = predict(climb(truth), (tokens, WIDTH), delta=0.01, uniform=UNIFORM)
     assert isinstance(found, Prediction)
     best = math.exp(truth.best(tokens))
@@ -156,17 +169,17 @@ def test_intervals_hold_where_they_are_given() -> None:
 def main() -> None:
     """Print a row for each kind and distance."""
     draws = int(sys.argv[1])
-    head = "Valley | bend | own | beyond | held | factor | given | held then | loss held | regret"
-    print(f"| {head} |\n|{'---|' * 10}")
+    head = ("Valley", "rungs", "bend", "own", "beyond", "held", "factor", "given", "held then")
+    print("|".join(("", *head, "loss held", "regret", f"\n|{'---|' * 11}")))
     for kind in KINDS:
-        for beyond in (10, 30):
+        for beyond in kind.distances:
             rng = np.random.default_rng(7)
             found = [outcome(kind, beyond, rng) for _ in range(draws)]
             given = [each for each in found if each.given]
             held = f"{np.mean([e.held for e in given]):.0%}" if given else "–"
             regret = f"{np.mean([e.regret for e in given]):.3f}" if given else "–"
             print(
-                f"| {kind.valley} | ±{kind.bend:g} | {kind.own:.0%} | {beyond} | "
+                f"| {kind.valley} | {kind.rungs} | ±{kind.bend:g} | {kind.own:.0%} | {beyond} | "
                 f"{np.mean([e.held for e in found]):.0%} | "
                 f"{np.median([e.factor for e in found]):.1f} | {len(given) / draws:.0%} | {held} | "
                 f"{np.mean([e.loss_held for e in found]):.0%} | {regret} |",
