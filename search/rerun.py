@@ -57,7 +57,8 @@ from minigpt_search.search.records.experiment import (
     only_driver,
     read_experiment,
 )
-from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, open_ledger
+from minigpt_search.search.records.ledger import Ledger, open_ledger
+from minigpt_search.search.records.ledger_records import RerunRecord, TrialRecord
 from minigpt_search.search.results.documents import on_other_text
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results

@@ -15,7 +15,9 @@ import psutil
 from minigpt_search.data.ray.own_ray import scratches_of
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.machines.local_ray import MARK
-from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_lines import decode
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import Start, read_outcome, read_started
 
 Losses = dict[str, list[tuple[float, float]]]

@@ -25,7 +25,7 @@ from minigpt_search.reports.claims.noise import (
     Noisy,
     all_of,
 )
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 
 PARTS = 10
 """Of a run, whose mean losses are compared: ten points of the curve in each, so that the noise of a

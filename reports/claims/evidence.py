@@ -18,7 +18,7 @@ from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.records import DIVERGED, EpochRecord
 from minigpt_search.reports.claims.noise import Claimed, Noisy
 from minigpt_search.reports.claims.recipe import differences
-from minigpt_search.search.records.ledger import BaselineRecord, TrialRecord
+from minigpt_search.search.records.ledger_records import BaselineRecord, TrialRecord
 from minigpt_search.search.results.baselines import baseline_of
 from minigpt_search.search.results.best_rate import PRIOR_DF
 from minigpt_search.search.results.configurations import by_configuration, losses, without_seed

@@ -30,7 +30,7 @@ from minigpt_search.reports.claims.recipe import (
     recipe_differences,
     training_tokens,
 )
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 
 EPOCHS = {1: 661.25, 3: 331.54, 5: 294.39, 10: 238.59}
 """Perplexity of training after each of the final model's epochs that the assignment shows."""

@@ -16,7 +16,7 @@ from minigpt_search.reports.claims.evidence import Evidence, Finding
 from minigpt_search.reports.claims.noise import NOT_RUN, NOTHING_KNOWN, UNTOLD, Noisy, all_of
 from minigpt_search.reports.claims.recipe import TOLERANCE
 from minigpt_search.search.answer.advice import RISE_NATS
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.documents import documents_of, level_over_documents
 
 NOT_SCORED = "the text that it trained on was not scored without dropout"

@@ -24,7 +24,7 @@ from minigpt_search.reports.figures.style import (
     value_axis,
 )
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import BaselineRecord
+from minigpt_search.search.records.ledger_records import BaselineRecord
 from minigpt_search.search.results.best_rate import BestRate
 from minigpt_search.search.results.labels import varies_one_axis
 from minigpt_search.search.space.axes import AXES, Axis, Value

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.reports.figures.style import LONGEST_LABEL, TEXT_POINTS
-from minigpt_search.search.records.ledger import BaselineRecord
+from minigpt_search.search.records.ledger_records import BaselineRecord
 from minigpt_search.search.results.baselines import NAMES, baseline_of
 
 COLOUR = "#555555"

@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import PALETTE, TEXT_POINTS
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, Axis
 

@@ -13,7 +13,7 @@ from typing import Any
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, TrialCurve
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.live import LiveTrial
 from minigpt_search.search.results.configurations import Configuration
 from minigpt_search.search.results.labels import trial_label

@@ -31,7 +31,8 @@ from minigpt_search.reports.live.tables import ended_rows, running_row
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.endings import progress
 from minigpt_search.search.records.experiment import LOCK_FILE, Experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.live import LiveTrial, read_search, read_trials
 from minigpt_search.search.results.baselines import NAMES, size_of
 from minigpt_search.search.results.results import Results

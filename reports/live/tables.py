@@ -7,7 +7,7 @@ from typing import Any
 from minigpt_search.data.common.formatting import duration
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.answer.endings import NO_REASON
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.live import LiveTrial
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results

@@ -24,7 +24,7 @@ from minigpt_search.reports.page.trial_tables import (
 from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.labels import short_label, trial_label, varies_one_axis
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, configuration_label

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from minigpt_search.model.records import COMPLETE, STATUSES
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.configurations import by_configuration, losses
 from minigpt_search.search.results.cost import trained_flop
 from minigpt_search.search.results.labels import axis_values, short_label, trial_label

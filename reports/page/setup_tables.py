@@ -14,7 +14,7 @@ from minigpt_search.data.common.invocation import recorded_command
 from minigpt_search.model.config import RunConfig, TrainConfig
 from minigpt_search.model.model_size import parameter_count, parameter_table
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.plan import Noise
 from minigpt_search.search.space.axes import AXES, CHOICES
 from minigpt_search.search.space.objective import counted_length

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from minigpt_search.search.records.ledger import RerunRecord, TrialRecord
+from minigpt_search.search.records.ledger_records import RerunRecord, TrialRecord
 from minigpt_search.search.results.configurations import without_seed
 from minigpt_search.search.results.documents import level_over_documents
 from minigpt_search.search.results.labels import trial_label

@@ -24,7 +24,7 @@ from minigpt_search.search.answer.next_values import (
     short_of_barriers,
 )
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.edges import warmup_share
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.winner import Winner

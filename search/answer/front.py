@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.configurations import diverged, mean_loss
 from minigpt_search.search.results.cost import mean_cost, pareto_front, within_limit
 from minigpt_search.search.results.labels import axis_values

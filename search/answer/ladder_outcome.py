@@ -11,7 +11,8 @@ from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.ladder.prediction import Prediction
 from minigpt_search.search.ladder.rounds import points_of, verify_tokens
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, PredictionRecord, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import PredictionRecord, TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.ladder_spec import (
     LATTICE,

@@ -8,7 +8,7 @@ from typing import Any
 from minigpt_search.model.model_card import ModelFacts, SplitLoss, TextSource
 from minigpt_search.model.records import DocumentLosses
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import RerunRecord, TrialRecord
+from minigpt_search.search.records.ledger_records import RerunRecord, TrialRecord
 from minigpt_search.search.results.documents import level_over_documents
 from minigpt_search.search.results.labels import trial_label
 

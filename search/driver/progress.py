@@ -15,7 +15,8 @@ from minigpt_search.search.driver.status_line import Status, time_left
 from minigpt_search.search.driver.work_done import WorkDone
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.live import SearchFile
 from minigpt_search.search.results.configurations import configurations_of, mean_loss
 from minigpt_search.search.results.confirm import confirmation_state, is_fresh

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from minigpt_search.model.records import FAILED
 from minigpt_search.search.driver.disk_limit import DiskLimit
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import (
     clean,
     read_outcome,

@@ -19,7 +19,8 @@ from minigpt_search.data.common.files import atomic_file
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import STOPPED, RungRecord
 from minigpt_search.search.early_stopping.rule import RungHistory, curve_step, why_stop
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import trial_folder
 
 FILE = "rungs.json"

@@ -22,7 +22,7 @@ from minigpt_search.model.records import COMPLETE
 from minigpt_search.search.ladder.best_rate_ahead import rate_at
 from minigpt_search.search.ladder.ridge import Losses
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import PredictionRecord, TrialRecord
+from minigpt_search.search.records.ledger_records import PredictionRecord, TrialRecord
 from minigpt_search.search.space.axes import TOKENS, Value
 from minigpt_search.search.space.ladder_spec import (
     LATTICE,

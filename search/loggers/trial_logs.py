@@ -21,7 +21,8 @@ from minigpt_search.model.records import COMPLETE, EpochRecord
 from minigpt_search.search.loggers.logger_process import END_SECONDS, FOLDER, LoggerProcess
 from minigpt_search.search.loggers.runs import where_to_look
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.trials.trial import ReportedTrials, trials_of
 

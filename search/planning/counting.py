@@ -29,7 +29,8 @@ from minigpt_search.model.counting.kneser_ney import LARGEST_VOCABULARY
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.model.scoring.document_losses import losses_by_document
 from minigpt_search.model.scoring.evaluate import scored_windows
-from minigpt_search.search.records.ledger import BaselineRecord, Ledger
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import BaselineRecord
 from minigpt_search.search.results.baselines import Size, baseline_of, size_of
 
 MOST_SIZES = 8

@@ -22,7 +22,8 @@ from minigpt_search.search.planning.prediction import (
     work_seconds,
 )
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.plan import END_SECONDS, START_SECONDS
 from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.trials.groups import shared_steps, trunk_groups

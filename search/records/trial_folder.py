@@ -22,7 +22,8 @@ from typing import Any
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.model.training.checkpoint_files import step_files
-from minigpt_search.search.records.ledger import TrialRecord, decode, encode
+from minigpt_search.search.records.ledger_lines import decode, encode
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.space.axes import Value
 
 STARTED_FILE = "trial.json"

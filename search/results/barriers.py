@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from minigpt_search.model.records import DIVERGED, STOPPED
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.plan import FailedPoint
 from minigpt_search.search.results.configurations import Configuration
 from minigpt_search.search.space.axes import AXES, LINEAR, LOG, Axis, Value

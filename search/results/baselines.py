@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIFORM, UNIGRAM
-from minigpt_search.search.records.ledger import BaselineRecord
+from minigpt_search.search.records.ledger_records import BaselineRecord
 
 NAMES = {
     UNIFORM: "guessing evenly",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.cost import cost_of_record
 from minigpt_search.search.results.statistics import fair_means
 from minigpt_search.search.space.axes import AXES, Value, configuration_label

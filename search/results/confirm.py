@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, DIVERGED
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.plan import LATE
 from minigpt_search.search.results.configurations import (
     Configuration,

@@ -7,7 +7,7 @@ from statistics import fmean as mean
 
 from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.model.records import COMPLETE
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.space.objective import PARAMETERS, SECONDS, MaxCost
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.records import DocumentLosses
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.statistics import CONFIDENCE, t_quantile
 
 LEAST_DOCUMENTS = 10

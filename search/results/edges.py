@@ -8,7 +8,7 @@ import math
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.space.axes import AXES, CHOICES, LOG, Axis, Value
 
 

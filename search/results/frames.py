@@ -16,7 +16,7 @@ import pandas as pd
 
 from minigpt_search.model.records import COMPLETE, EpochRecord
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.cost import trained_flop, within_limit
 from minigpt_search.search.results.edges import warmup_share
 from minigpt_search.search.results.labels import short_label, trial_label

@@ -12,9 +12,9 @@ from minigpt_search.search.ladder.prediction import Prediction, fan, predict
 from minigpt_search.search.ladder.prediction import Step as LadderStep
 from minigpt_search.search.ladder.rounds import ladder_state, points_of
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import (
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import (
     BaselineRecord,
-    Ledger,
     PredictionRecord,
     RerunRecord,
     TrialRecord,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from minigpt_search.model.config import RunConfig
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.configurations import (
     Configuration,
     diverged,

@@ -16,7 +16,8 @@ from pathlib import Path
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.records import COMPLETE, STOPPED
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.plan import NEVER, FailedPoint
 from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_and_versions
 from minigpt_search.search.records.trial_folder import trial_folder

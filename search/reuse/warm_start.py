@@ -18,7 +18,8 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.records import COMPLETE, DIVERGED, STOPPED
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.plan import KnownPoint
 from minigpt_search.search.records.provenance import DIFFERENT_CODE, same_code_and_versions
 from minigpt_search.search.results.configurations import by_configuration, without_seed

@@ -15,7 +15,8 @@ from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.prediction import NEXT_TRIAL_SECONDS
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.plan import KnownPoint
 from minigpt_search.search.records.trial_folder import Started, read_started, trial_folder
 from minigpt_search.search.results.configurations import by_configuration, configuration_result

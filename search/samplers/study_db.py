@@ -15,7 +15,8 @@ from pathlib import Path
 
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.samplers.study_rows import StudyRows, empty_study
 
 FILE = "study.db"

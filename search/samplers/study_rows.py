@@ -26,7 +26,7 @@ from optuna.study import StudyDirection
 from minigpt_search.model.records import COMPLETE, STOPPED
 from minigpt_search.search.early_stopping.rungs import record_curve
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.cost import cost_of_record, tokens_seen
 from minigpt_search.search.samplers.optuna_samplers import distribution
 from minigpt_search.search.space.axes import AXES

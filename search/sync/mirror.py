@@ -19,7 +19,9 @@ from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model.records import FAILED
 from minigpt_search.search.records.clock import FILE as CLOCK_FILE
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, Record, TrialRecord, encode
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_lines import encode
+from minigpt_search.search.records.ledger_records import Record, TrialRecord
 from minigpt_search.search.records.trial_folder import read_outcome, trial_folder
 from minigpt_search.search.storage.base import Entry, Storage, StorageError
 from minigpt_search.search.storage.corpus_copy import push_corpus

@@ -10,7 +10,7 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import one_line
 from minigpt_search.model.generate import sample_text
 from minigpt_search.model.training.checkpoint import load_model, tokenizer_of
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.samples import BEST, MEDIAN, WORST, Samples
 from minigpt_search.search.results.configurations import Configuration
 from minigpt_search.search.results.results import Results

@@ -16,7 +16,7 @@ from minigpt_search.model.records import EpochRecord, RungRecord, TrialCurve
 from minigpt_search.model.training.hooks import Hooks, Progress
 from minigpt_search.search.early_stopping.rule import curve_step
 from minigpt_search.search.early_stopping.rungs import StoppingDecision
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import note_first_step, trial_folder
 from minigpt_search.search.results.configurations import configuration_result
 from minigpt_search.search.sync.worker_files import WorkerFiles

@@ -27,7 +27,7 @@ from minigpt_search.model.training.trunk import share_trunk, train_branches
 from minigpt_search.search.early_stopping.rungs import StoppingDecision
 from minigpt_search.search.machines.gpu_share import free_memory, hold_to_share
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import OUT_OF_MEMORY
+from minigpt_search.search.records.ledger_records import OUT_OF_MEMORY
 from minigpt_search.search.records.plan import NEVER
 from minigpt_search.search.records.trial_folder import (
     STARTED_FILE,

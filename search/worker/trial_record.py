@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from minigpt_search.model.hardware.device import versions
 from minigpt_search.model.records import FAILED, CheckpointRef, Timing
 from minigpt_search.model.training.train import TrainResult
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.trials.trial import Trial
 from minigpt_search.search.worker.faults import known_device
 

@@ -37,7 +37,8 @@ from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.planning import calibration, choose_pack
 from minigpt_search.search.planning.calibration import Speed
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.trials.trial import Trial, grid_trials
 
 Run = Callable[..., Any]

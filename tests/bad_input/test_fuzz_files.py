@@ -21,7 +21,8 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.training.checkpoint import load, load_model, save_atomically
 from minigpt_search.search.records.experiment import read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import (
     Start,
     note_start,

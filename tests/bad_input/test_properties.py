@@ -22,7 +22,7 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.manifest import Manifest
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.search.cli.parser import make_parser
-from minigpt_search.search.records.ledger import decode
+from minigpt_search.search.records.ledger_lines import decode
 
 TIMES = int(os.environ.get("MINIGPT_FUZZ", "1"))
 

@@ -11,7 +11,8 @@ import pytest
 from minigpt_search.search import run
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.driver.recorder import collect_outcomes
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import trial_folder, write_outcome
 
 

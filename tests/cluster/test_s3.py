@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import read_started
 
 pytestmark = pytest.mark.cluster

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 
 pytestmark = pytest.mark.cluster
 

@@ -33,12 +33,8 @@ from minigpt_search.reports.figures import (
 )
 from minigpt_search.reports.figures.report_figure import Drawing
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import (
-    BaselineRecord,
-    Ledger,
-    RerunRecord,
-    TrialRecord,
-)
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import BaselineRecord, RerunRecord, TrialRecord
 from minigpt_search.search.records.plan import CorpusUse, MachineUse, Provenance
 from minigpt_search.search.space.axes import apply_axes, grid_cells
 from minigpt_search.search.space.claims_grid import claims_cells, lengths_for

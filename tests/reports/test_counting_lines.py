@@ -17,7 +17,8 @@ from minigpt_search.reports.figures.counting_lines import add_counting_lines, co
 from minigpt_search.reports.page.other_text import counting_table
 from minigpt_search.reports.page.tables import reruns
 from minigpt_search.search.answer.answer import answer
-from minigpt_search.search.records.ledger import BaselineRecord, Ledger
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import BaselineRecord
 from minigpt_search.search.results.baselines import counting_line, standing_text
 from minigpt_search.search.results.documents import on_other_text
 from minigpt_search.search.results.results import Results

@@ -15,7 +15,7 @@ from minigpt_search.reports.figures import step_curves
 from minigpt_search.reports.figures.all_figures import all_figures
 from minigpt_search.reports.figures.style import REST
 from minigpt_search.reports.page.compare import compare_page
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 
 PER_EPOCH = 100

@@ -21,7 +21,7 @@ from minigpt_search.search.planning.calibration import Speed, shape_key, write_c
 from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.choose_pack import choose_pack
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.storage.corpus_copy import push_corpus
 from minigpt_search.search.storage.folder import FolderStorage
 from minigpt_search.search.trials.length import length_in

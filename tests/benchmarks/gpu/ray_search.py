@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import f
 from minigpt_search.data.common.errors import run_command
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.model.records import COMPLETE
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 
 ROOT = Path(__file__).resolve().parents[3]
 TRIALS = 4

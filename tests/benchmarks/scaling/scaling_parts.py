@@ -19,7 +19,8 @@ from scaling_trial import STEPS, make_record
 
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import (
     Start,
     note_start,
@@ -133,7 +134,7 @@ def _ends(experiment: Experiment, folder: Path, ledger: Ledger) -> dict[str, flo
     """What a resumed search begins with, and what follows the last trial: once a search."""
     from minigpt_search.search.answer.answer import answer
     from minigpt_search.search.driver.recorder import collect_outcomes
-    from minigpt_search.search.records.ledger import encode
+    from minigpt_search.search.records.ledger_lines import encode
     from minigpt_search.search.samplers.study_db import StudyFile, write_study
 
     ledger.path.write_bytes(b"".join(map(encode, ledger.trials)))

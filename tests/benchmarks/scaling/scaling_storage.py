@@ -24,7 +24,8 @@ from minigpt_search.search.early_stopping.rule import RungHistory
 from minigpt_search.search.early_stopping.rungs import FILE as RUNGS_FILE
 from minigpt_search.search.early_stopping.rungs import write_rungs
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, encode
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_lines import encode
 from minigpt_search.search.records.trial_folder import (
     STARTED_FILE,
     Start,

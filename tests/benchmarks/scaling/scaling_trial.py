@@ -17,7 +17,7 @@ from typing import Any
 
 from minigpt_search.model.records import COMPLETE, Device, EpochRecord, Timing
 from minigpt_search.search.records.experiment import Experiment, read_experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import (
     Start,
     note_start,

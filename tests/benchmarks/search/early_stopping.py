@@ -33,7 +33,8 @@ from minigpt_search.model.records import COMPLETE
 from minigpt_search.model.training.rungs import SHARES
 from minigpt_search.search.early_stopping.rule import curve_step
 from minigpt_search.search.records.experiment import find_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 AT_MOST_WORSE, AT_MOST_TOKENS = 0.01, 0.40

@@ -18,7 +18,7 @@ from minigpt_search.reports.claims.recipe import differences
 from minigpt_search.reports.page.sections import claims_section
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.space_flags import claims_space
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.results.statistics import PRIOR_SD
 from minigpt_search.search.space.axes import AXES

@@ -30,7 +30,7 @@ from minigpt_search.reports.claims.noise import (
     verdict_of,
 )
 from minigpt_search.reports.claims.overfitting import no_overfitting
-from minigpt_search.search.records.ledger import RerunRecord, TrialRecord
+from minigpt_search.search.records.ledger_records import RerunRecord, TrialRecord
 from minigpt_search.search.results.results import Results
 
 

@@ -18,7 +18,7 @@ from minigpt_search.reports.live.state import LiveState
 from minigpt_search.reports.live.tables import ROWS
 from minigpt_search.search.driver.live_curves import LiveCurves
 from minigpt_search.search.records.experiment import LOCK_FILE
-from minigpt_search.search.records.ledger import BaselineRecord
+from minigpt_search.search.records.ledger_records import BaselineRecord
 from minigpt_search.search.records.live import FOLDER, SearchFile, forget, read_search
 from minigpt_search.search.trials.trial import Trial, make_trial
 

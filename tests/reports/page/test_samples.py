@@ -10,7 +10,7 @@ import pytest
 
 from minigpt_search.reports.page.page import to_html
 from minigpt_search.reports.page.samples_section import samples_section
-from minigpt_search.search.records.ledger import decode, encode
+from minigpt_search.search.records.ledger_lines import decode, encode
 from minigpt_search.search.records.samples import BEST, MEDIAN, WORST, Samples
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES

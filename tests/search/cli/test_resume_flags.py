@@ -16,7 +16,8 @@ from minigpt_search.search.cli.resume_flags import changes_of, keep_changes
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.machines.machines import Node, this_node
 from minigpt_search.search.records.experiment import Experiment, read_experiment
-from minigpt_search.search.records.ledger import OUT_OF_MEMORY, Ledger
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import OUT_OF_MEMORY
 from minigpt_search.search.trials.trial import grid_trials
 from minigpt_search.search.worker.trial_record import make_record
 

@@ -29,7 +29,8 @@ from minigpt_search.search.driver.progress import EPOCH_LINES, ProgressLine
 from minigpt_search.search.driver.status_line import Status, log_line, terminal_line
 from minigpt_search.search.records.clock import Clock
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.trial import Trial, grid_trials, make_trial
 

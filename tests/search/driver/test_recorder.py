@@ -16,7 +16,8 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import (
     Start,
     note_first_step,

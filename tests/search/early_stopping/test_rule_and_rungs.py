@@ -28,7 +28,9 @@ from minigpt_search.search.early_stopping.rungs import (
     write_rungs,
 )
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode, encode
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_lines import decode, encode
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import trial_folder
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.samplers.ledger_sampler import LedgerOptunaSearch, Observation

@@ -12,7 +12,8 @@ import pytest
 
 from minigpt_search.reports.page import setup_tables
 from minigpt_search.search.records.experiment import Experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("--corpus", "small", "--embed-dim", "16", "--val-tokens", "1024")

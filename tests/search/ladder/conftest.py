@@ -16,7 +16,8 @@ from minigpt_search.search.cli.make_experiment import make_experiment, with_corp
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import BaselineRecord, Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import BaselineRecord, TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.trial import Trial, make_trial
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from minigpt_search.search.records.experiment import Experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -24,7 +24,9 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord, decode, encode
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_lines import decode, encode
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.trials.trial import Trial, make_trial

@@ -10,7 +10,7 @@ import pytest
 
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.space.ladder_spec import LATTICE, lattice_place, lattice_rate
 from minigpt_search.search.trials.trial import Trial, make_trial
 

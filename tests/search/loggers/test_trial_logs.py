@@ -18,7 +18,8 @@ from minigpt_search.search.cli.resume_flags import changes_of, keep_changes
 from minigpt_search.search.loggers.trial_logs import TrialLogs, installed_loggers
 from minigpt_search.search.machines.local import LocalMachines
 from minigpt_search.search.records.experiment import Experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.trials.trial import trials_of
 
 LR = {"pack": [{"values": {"lr": 1e-3}, "replicate": 0}]}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from minigpt_search.model.records import CheckpointRef
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, RerunRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import RerunRecord
 from minigpt_search.search.rerun import count_test_evaluations
 
 

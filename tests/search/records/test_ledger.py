@@ -25,7 +25,9 @@ from minigpt_search.model.records import (
     Timing,
     TrialCurve,
 )
-from minigpt_search.search.records.ledger import Ledger, RerunRecord, TrialRecord, decode, encode
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_lines import decode, encode
+from minigpt_search.search.records.ledger_records import RerunRecord, TrialRecord
 
 
 def epoch(number: int, loss: float) -> EpochRecord:

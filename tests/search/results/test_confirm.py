@@ -18,7 +18,8 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.planning.plan_text import confirm_line
 from minigpt_search.search.records.experiment import Experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.configurations import Configuration, configurations_of
 from minigpt_search.search.results.confirm import confirmation_state, interim_seed_counts
 from minigpt_search.search.results.results import Results

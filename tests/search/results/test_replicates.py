@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.configurations import configuration_result
 
 Make = Callable[..., TrialRecord]

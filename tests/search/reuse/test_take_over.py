@@ -23,7 +23,8 @@ from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.records.experiment import Experiment, read_experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.provenance import check_resume_compatible
 from minigpt_search.search.results.barriers import MEMORY
 from minigpt_search.search.reuse.take_over import (

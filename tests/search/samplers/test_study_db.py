@@ -23,7 +23,8 @@ from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.driver.live_study import LiveStudy
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.samplers import study_db
 from minigpt_search.search.samplers.study_db import StudyFile, write_study
 from minigpt_search.search.trials.trial import make_trial

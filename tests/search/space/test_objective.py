@@ -18,7 +18,8 @@ from minigpt_search.model.records import COMPLETE, DIVERGED, FAILED, STOPPED
 from minigpt_search.model.run_length import run_length
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
-from minigpt_search.search.records.ledger import Ledger, TrialRecord
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.cost import cost_of_record, pareto_front
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.objective import (

@@ -13,7 +13,9 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import Ledger, TrialRecord, encode
+from minigpt_search.search.records.ledger import Ledger
+from minigpt_search.search.records.ledger_lines import encode
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import Start, note_start, write_outcome
 from minigpt_search.search.storage import lease
 from minigpt_search.search.storage.base import StorageError

@@ -15,7 +15,7 @@ from minigpt_search.model.records import COMPLETE, FAILED, RungRecord
 from minigpt_search.search.early_stopping.rule import RungHistory
 from minigpt_search.search.early_stopping.rungs import write_rungs
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import TrialRecord
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import Start, note_start, write_outcome
 from minigpt_search.search.storage.base import StorageError
 from minigpt_search.search.storage.folder import FolderStorage

@@ -22,7 +22,7 @@ from minigpt_search.model.training.train import TrainResult
 from minigpt_search.search.machines import gpu_share
 from minigpt_search.search.machines.local_ray import MARK, LocalRay, end_left_overs
 from minigpt_search.search.records.experiment import Experiment
-from minigpt_search.search.records.ledger import OUT_OF_MEMORY
+from minigpt_search.search.records.ledger_records import OUT_OF_MEMORY
 from minigpt_search.search.records.trial_folder import read_outcome, read_started, trial_folder
 from minigpt_search.search.trials.reports import NO_STORAGE
 from minigpt_search.search.trials.trial import grid_trials
