@@ -13,7 +13,12 @@ from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.cli.space_flags import read_space
 from minigpt_search.search.space.axes import OFFERED
-from minigpt_search.search.space.ladder_spec import LadderSpec, ladder_space
+from minigpt_search.search.space.ladder_spec import (
+    LEAST_RATES,
+    MOST_RATES,
+    LadderSpec,
+    ladder_space,
+)
 from minigpt_search.search.space.objective import BUILTIN_TOKENS
 from minigpt_search.search.space.presets import PRESETS
 from minigpt_search.search.space.space import Space
@@ -37,7 +42,7 @@ _NOT_WITH = {
     "pack": "it trains a few trials of a rung at a time",
     "warm_start": "go on with --extend or --resume",
 }
-_ALONE = ("target", "rungs", "verify")
+_ALONE = ("target", "rungs", "rates", "verify")
 """Flags that go with `--ladder` only."""
 
 
@@ -55,6 +60,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--rungs",
         metavar="TOKENS",
         help=f"an epoch of each rung (by --budget, {BUDGET})",
+    )
+    group.add_argument(
+        "--rates",
+        metavar="N",
+        help=f"that each of --rungs begins with ({LadderSpec.rates})",
     )
     group.add_argument(
         "--verify",
@@ -86,7 +96,10 @@ def check_flags(args: argparse.Namespace) -> None:
         )
     if args.rungs is not None and args.budget is not None:
         raise UserError("--rungs goes without --budget, which chooses them: leave one of them out")
+    if args.rates is not None and args.rungs is None:
+        raise UserError(f"--rates {args.rates}: goes with --rungs; --budget chooses how many")
     parse_rungs(args.rungs)
+    parse_rates(args.rates)
 
 
 def parse_verify(text: str | None) -> int | None:
@@ -108,6 +121,15 @@ def parse_rungs(text: str | None) -> tuple[int, ...] | None:
     except ValueError:
         raise UserError(f"--rungs {text}: give whole numbers of tokens, with commas") from None
     return LadderSpec(rungs=rungs).rungs
+
+
+def parse_rates(text: str | None) -> int | None:
+    """`5`. Raises `UserError`."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and LEAST_RATES <= int(text[:9]) <= MOST_RATES):
+        raise UserError(f"--rates {text}: give {LEAST_RATES} to {MOST_RATES}")
+    return int(text)
 
 
 def with_ladder_defaults(args: argparse.Namespace) -> None:
@@ -136,6 +158,7 @@ def asked_ladder(args: argparse.Namespace, base: RunConfig) -> tuple[LadderSpec,
     unit = target.train.batch_size * target.model.seq_len
     spec = LadderSpec(
         rungs=parse_rungs(args.rungs) or (unit, 2 * unit, 4 * unit),
+        rates=parse_rates(args.rates) or LadderSpec.rates,
         whole=target.train.tokens_per_epoch is None,
         warmup_steps=target.train.warmup_steps,
         verify=parse_verify(args.verify),

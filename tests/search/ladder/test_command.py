@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
         (["--rungs", "1600,800,3200"], "ascending"),
         (["--rungs", "800,1600"], "give 3 to 7 lengths"),
         (["--rungs", "a,b"], "whole numbers of tokens"),
+        (["--rates", "8"], "--rates 8: give 3 to 7"),
+        (["--rates", "many"], "--rates many: give 3 to 7"),
         (["--rungs", "800,1600,8000"], "no shorter than the target's 8,000"),
         (["--rungs", "8,16,32"], "have 1 steps, and under 100"),
         (["--lr", "1e-3,2e-3"], "--lr: --ladder varies tokens, widths and rates alone"),
@@ -59,6 +62,7 @@ def test_one_line_for_what_cannot_be(
         ["--grid", "tokens_per_epoch"],
         ["--grid", "lr", "--target", "full"],
         ["--grid", "lr", "--rungs", "1,2,3"],
+        ["--grid", "lr", "--rates", "5"],
     ],
 )
 def test_without_a_ladder_its_own_flags_are_refused(
@@ -76,6 +80,8 @@ def test_an_extended_ladder_has_a_rung_more(
     leave_speeds: Callable[..., None],
 ) -> None:
     experiment = make_ladder("--name", "short", "--seeds", "2")
+    assert experiment.ladder is not None  # of five rates, as a budget may choose
+    experiment = experiment.replace(ladder=dataclasses.replace(experiment.ladder, rates=5))
     folder = search_root / "experiments" / "short"
     experiment.write(folder)
     ledger = Ledger(folder / "ledger.jsonl")
@@ -86,7 +92,10 @@ def test_an_extended_ladder_has_a_rung_more(
     more = run_here("search/run.py", "--extend", "short", "--dry-run", *out)
     assert more.status == 0, more.err
     assert "Rungs      800, 1,600, 3,200, 6,400 tokens" in more.out
+    assert "with 1 epoch each and 5 rates a rung" in more.out
     assert f"Extends    short: {len(ledger.trials)} of its trials are taken over" in more.out
+    fewer = run_here("search/run.py", "--extend", "short", "--rates", "3", "--dry-run", *out)
+    assert "and 3 rates a rung" in fewer.out
     again = run_here("search/run.py", "--extend", "short", "--budget", "5m", *out)
     again.refused("nothing of short could be taken over")
 

@@ -246,10 +246,11 @@ def test_resume_may_add_the_verification(
 def test_the_file_that_repeats_a_ladder_has_its_flags(
     tmp_path: Path, ladder_words: tuple[str, ...]
 ) -> None:
-    words = [*ladder_words, "--verify"]
+    words = [*ladder_words, "--verify", "--rates", "5"]
     args = make_parser().parse_args(words)
     args.words = tuple(words)
     path = tmp_path / "experiment.toml"
     path.write_text(config_text(args, make_experiment(args, "cpu"), tmp_path))
     again = make_parser().parse_args(with_config(["--config", str(path)]))
     assert (again.ladder, again.verify, again.rungs) == (True, "target", args.rungs)
+    assert again.rates == "5"
