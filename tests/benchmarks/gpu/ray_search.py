@@ -8,6 +8,7 @@ python tests/benchmarks/gpu/ray_search.py --quick --device cpu     # does it wor
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import signal
 import subprocess
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 TRIALS = 4
 KEPT = {".json", ".jsonl", ".md", ".html", ".png", ".csv"}
 """Of the experiment's folder, by their names' ends: weights stay where they are."""
+PR_SET_PDEATHSIG = 1  # as in linux/prctl.h
 GRACE_SECONDS = 15.0
 """For the search to end in order, when this is ended: `gpu.sh` kills all 30 s after it."""
 
@@ -49,7 +51,7 @@ def search(root: Path, name: str, args: argparse.Namespace) -> int:
         words += ["--preset", "full", "--grid", "lr", "--trials-per-gpu", "2"]
     command = [sys.executable, str(ROOT / "search" / "run.py"), *words]
     # A session of its own: a second SIGTERM, by the group's, would break off its orderly end.
-    with subprocess.Popen(command, start_new_session=True) as process:
+    with subprocess.Popen(command, start_new_session=True, preexec_fn=end_with_parent) as process:
         try:
             return process.wait()
         except BaseException:  # SIGTERM and Ctrl-C
@@ -59,6 +61,11 @@ def search(root: Path, name: str, args: argparse.Namespace) -> int:
             raise
         finally:
             process.kill()
+
+
+def end_with_parent() -> None:
+    """Have Linux send this process SIGTERM when its parent is gone, be it by SIGKILL."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def row(record: TrialRecord) -> dict[str, object]:
