@@ -176,7 +176,7 @@ idle_mib=$(gpu_mib)
 
 mapfile -t gpu_tests < <(grep -rl --include='test_*.py' 'mark\.gpu' tests/model | sort)
 mapfile -t worker_tests < <(grep -rl --include='test_*.py' 'mark\.gpu' tests/search)
-part machine 30 python3 $bench/gpu/machine.py "${device[@]:0:2}" --json "$out/machine.json"
+part machine 60 python3 $bench/gpu/machine.py "${device[@]:0:2}" --json "$out/machine.json"
 part correctness 150 "${pytest[@]}" -k 'not compiled' "${gpu_tests[@]}"
 part profile 60 python3 $bench/gpu/step_profile.py "${device[@]}" --json "$out/profile.json"
 part long-run 130 python3 $bench/gpu/long_run.py "${device[@]}" --uncompiled \
@@ -190,7 +190,7 @@ grace=30 part search 200 python3 $bench/gpu/ray_search.py "${device[@]}" \
 part ten-shapes 150 python3 $bench/gpu/ten_shapes.py "${device[@]}" --json "$out/ten_shapes.json"
 part throughput-compiled 150 python3 $bench/training/throughput.py "${device[@]}" "${theirs[@]}" \
   --json "$out/throughput_compiled.json"
-part racecheck 60 python3 $bench/gpu/racecheck.py "${device[@]:0:2}"
+part racecheck 90 python3 $bench/gpu/racecheck.py "${device[@]:0:2}"
 without=
 if [ -n "${lacks[worker-tests]:-}" ]; then # one file that can't be imported would stop them all
   worker_tests=() without="tests/search, which lack ${lacks[worker-tests]}"

@@ -45,6 +45,7 @@ END = "========= RACECHECK SUMMARY: 3 hazards displayed (2 errors, 1 warning)\n"
         (PLANTED + OURS.format("Error") + END, 0, 9, "In this project's: 1 races, 0 warnings"),
         (PLANTED + OURS.format("Warning") + END, 0, 0, "In this project's: 0 races, 1 warnings"),
         (LIBRARY + END, 0, 1, "was not found, so that nothing is shown"),
+        (PLANTED + OURS.format("Error"), 7, 9, "In this project's: 1 races, 0 warnings"),
         (PLANTED, 0, 1, "did not come to its end"),
         ("========= Error: Device not supported\n", 3, 3, "did not come to its end"),
         (PLANTED + END, 1, 1, "did not come to its end: status 1"),  # the steps failed
