@@ -29,7 +29,8 @@ from minigpt_search.search.records.ledger import Ledger, TrialRecord
 ROOT = Path(__file__).resolve().parents[3]
 TRIALS = 4
 KEPT = {".json", ".jsonl", ".md", ".html", ".png", ".csv"}
-"""Of the experiment's folder, by their names' ends: weights stay where they are."""
+"""Of the experiment's folder, by their names' ends: weights stay where they are. And all logs: what
+was the matter with a trial is in its own."""
 PR_SET_PDEATHSIG = 1  # as in linux/prctl.h
 GRACE_SECONDS = 15.0
 """For the search to end in order, when this is ended: `gpu.sh` kills all 30 s after it."""
@@ -93,7 +94,8 @@ def keep(folder: Path, tar_path: Path | None) -> list[dict[str, object]]:
     if tar_path:
         with tarfile.open(tar_path, "w:gz") as tar:
             for path in sorted(folder.rglob("*")):
-                if path.suffix in KEPT and "checkpoints" not in path.parts:
+                kept = path.suffix in KEPT and "checkpoints" not in path.parts
+                if kept or path.suffix == ".log":
                     tar.add(path, f"{folder.name}/{path.relative_to(folder)}")
     return [row(record) for record in Ledger(folder / "ledger.jsonl").trials]
 

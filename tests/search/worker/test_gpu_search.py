@@ -18,6 +18,10 @@ words = sys.argv[1:]
 folder = Path(words[words.index("--out") + 1], "experiments", words[words.index("--name") + 1])
 folder.mkdir(parents=True)
 (folder / "experiment.json").write_text("{}")
+home = folder / "checkpoints" / "trial"
+home.mkdir(parents=True)
+(home / "final.pt").write_text("weights")
+(home / "error.log").write_text("Traceback")
 def end(*_):
     (folder / "end.md").write_text("in order")
     sys.exit(1)
@@ -52,7 +56,8 @@ def test_a_search_that_is_cut_short_leaves_what_it_has(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGTERM
     assert json.loads(told.read_text()) == {"status": "cut short", "trials": []}
     with tarfile.open(archive) as tar:
-        assert [Path(name).name for name in tar.getnames()] == ["end.md", "experiment.json"]
+        names = [Path(name).name for name in tar.getnames()]
+    assert names == ["error.log", "end.md", "experiment.json"]
 
 
 def test_a_search_ends_in_order_also_when_what_started_it_is_killed(tmp_path: Path) -> None:
