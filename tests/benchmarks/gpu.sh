@@ -12,16 +12,16 @@
 # The second is a search as a user starts it, ten shapes in one process, the compiled peers, a look
 # for races, what is right where blocks are compiled, trials that share the GPU, and packs.
 #
-# A part that fails or takes too long doesn't keep the next from running, and what it has measured so
-# far is in the folder, of at most eight files a call; the end of the output says which did, or had no
-# time left: run those alone. Whatever a part leaves running is ended, and the GPU's memory waited for.
-# What was compiled is kept in FOLDER/caches.tar.gz: as .gpu_caches.tar.gz in the checkout it saves the
-# second call those minutes. No file is larger than GPU_FILE_MIB, 16 by default.
+# A part that fails or takes too long doesn't keep the next from running, and what it has measured
+# so far is in the folder, of at most eight files a call; the end of the output says which did, or had
+# no time left: run those alone. Whatever a part leaves running is ended, and the GPU's memory waited
+# for. What was compiled is kept in FOLDER/caches.tar.gz, unless it is larger than GPU_FILE_MIB (16):
+# as .gpu_caches.tar.gz in the checkout it saves the second call those minutes.
 #
 # The prepared corpus is expected in $MINIGPT_HOME or ./artifacts. The first call takes torch, Triton,
 # numpy, pandas, pyarrow, matplotlib, pytest and transformers, but neither Ray nor Optuna, which the
 # second does; where some are missing and no registry can be reached, wheels in .whl/ are unpacked
-# into .site/. What a part lacks is said before the first begins, and that part left out.
+# into .site/, once. What a part lacks is said before the first begins, and that part left out.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 export MINIGPT_HOME=$(realpath -m "${MINIGPT_HOME:-artifacts}")
@@ -138,7 +138,8 @@ part() { # [grace=SECONDS] part NAME SECONDS COMMAND...
     end_left_overs "$$-$name"
     exit $status
   ) 2>&1 | tee -a "$log"
-  summary+=("$name: status ${PIPESTATUS[0]}, $((SECONDS - started)) s${without:+, without $without}")
+  local status=${PIPESTATUS[0]}
+  summary+=("$name: status $status, $((SECONDS - started)) s${without:+, without $without}")
   keep_caches
 }
 
