@@ -233,7 +233,7 @@ def test_a_process_that_retires_is_no_failure(
     """Also where a trial has no other try left."""
     words = ["--search", "random", "--lr", "1e-3,2e-3", "--trials", "2", "--embed-dim", "16"]
     words += ["--corpus", "small", "--epochs", "1", "--tokens-per-epoch", "4096"]
-    words += ["--max-concurrent", "1", "--name", "retiring"]
+    words += ["--max-concurrent", "1", "--cpus-per-trial", "1", "--name", "retiring"]
     leave_speeds(*words)
     command = [sys.executable, "-c", RETIRING, *words, "--out", str(search_root)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=CHECKOUT)
