@@ -20,6 +20,7 @@ from torch import Tensor
 
 from minigpt_search.model import notes
 from minigpt_search.model.hardware import retirement
+from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
 
 WARM_UP_STEPS = 2
 """Steps before the capture: they make the optimizer's state, the libraries' handles and
@@ -49,6 +50,8 @@ class StepGraph:
         self.replay: Callable[[], None] | None = None
         self.steps_to_warm_up = WARM_UP_STEPS
         self.usable = True
+        self.lacks_memory = False
+        """Whether it is for lack of memory that it can't be captured."""
 
     def __call__(self, tokens: Tensor, targets: Tensor) -> None:
         """Do the step on tokens and targets (B, T) on the GPU, or (K, B, T) of K runs."""
@@ -77,7 +80,7 @@ class StepGraph:
             reason = notes.first_line(error)
             for generator, state in zip(self.generators, states, strict=True):
                 _replace_state(generator, state)
-            self.usable = False
+            self.usable, self.lacks_memory = False, is_out_of_memory(error)
         notes.note(f"no CUDA graph, steps are launched kernel by kernel: {reason}")
         retirement.retire("a CUDA graph's memory may be lost to it")
         return lambda: self.function(self.tokens, self.targets)

@@ -22,7 +22,7 @@ WARPS = 8
 
 
 @triton.jit
-def _kernel(  # type: ignore[no-untyped-def]
+def softmax_kernel(  # type: ignore[no-untyped-def]
     logits,
     targets,
     losses,
@@ -69,7 +69,7 @@ def softmax_losses(logits: Tensor, targets: Tensor, v: int, *, gradients: bool) 
     `gradients`, softmax minus one-hot takes the logits' place, 0 beyond `v`.
     """
     losses = torch.empty(len(logits), dtype=torch.float32, device=logits.device)
-    _kernel[(len(logits),)](
+    softmax_kernel[(len(logits),)](
         logits,
         targets,
         losses,

@@ -20,7 +20,7 @@ WIDTH = 128
 
 
 @triton.jit
-def _kernel(  # type: ignore[no-untyped-def]
+def scatter_kernel(  # type: ignore[no-untyped-def]
     total,
     tokens,
     rows,
@@ -59,6 +59,6 @@ def scatter(total: Tensor, tokens: Tensor, rows: Tensor) -> None:
     n, d = rows.shape
     if n == 0:
         return
-    _kernel[(n, triton.cdiv(d, WIDTH))](
+    scatter_kernel[(n, triton.cdiv(d, WIDTH))](
         total, tokens.contiguous(), rows, d, N=n, BLOCK=BLOCK, WIDTH=WIDTH
     )

@@ -21,7 +21,7 @@ from minigpt_search.search.records.trial_folder import (
     trial_folder,
 )
 from minigpt_search.search.sync.mirror import Mirror
-from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE
+from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, RETIRES
 from minigpt_search.search.trials.trial import ReportedTrials, Trial, trials_of
 from minigpt_search.search.worker.trial_record import make_record
 
@@ -41,6 +41,8 @@ class Recorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        if result["kind"] == RETIRES and trial.max_failures >= 0:  # below 0 none is too many
+            trial.max_failures += 1
         if result["kind"] == MEMBER_END:
             self._record(self.reported(trial.config, result), "its process left no outcome")
             self.disk.enforce()

@@ -15,6 +15,7 @@ from minigpt_search.search.planning.measure import (
     SIZES,
     ProbeProcess,
     fewest_nearly_as_fast,
+    have_room,
     measure_together,
     prepare,
     setting_of,
@@ -73,6 +74,8 @@ def measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:
             except ChildProcessError:
                 if not rates:
                     raise
+                break
+            if rates and not have_room([answer]):
                 break
             rates[size] = answer["tokens_per_second"]
     return rates

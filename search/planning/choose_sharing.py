@@ -18,6 +18,7 @@ from minigpt_search.search.planning.measure import (
     ProbeProcess,
     Setting,
     fewest_nearly_as_fast,
+    have_room,
     measure_together,
     prepare,
     setting_of,
@@ -59,6 +60,8 @@ def measure(
                 if not rates:
                     raise
                 break  # what else is on the GPU left too little memory for so many
+            if rates and not have_room(answers):
+                break
             rates[size] = sum(answer["tokens_per_second"] for answer in answers)
             on_rate(size, rates[size])
             most = min(most, how_many_fit(held, device))

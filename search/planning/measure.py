@@ -45,7 +45,8 @@ class ProbeProcess:
 
     def __init__(self, device: str, threads: int) -> None:
         self.doing = "build"
-        spec = json.dumps({"device": device, "threads": threads})
+        # It ends with this process, also where that is killed: else it would keep the GPU.
+        spec = json.dumps({"device": device, "threads": threads, "parent": os.getpid()})
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("probe.py")), spec],
             stdin=subprocess.PIPE,
@@ -74,7 +75,8 @@ class ProbeProcess:
 
     def answer(self) -> dict[str, float]:
         """`memory_mb`, the peak of the process; `reserved_bytes`, what its device must hold for
-        it; `tokens_per_second` of all members together, if that was asked for."""
+        it; `lacks_memory`, whether that is all it gets, without a step's graph; and
+        `tokens_per_second` of all members together, if that was asked for."""
         assert self.process.stdout is not None
         while not select.select([self.process.stdout], [], [], PATIENCE_SECONDS)[0]:
             print(f"Measuring  {SLOW[self.doing]}: this machine is slow or busy", file=sys.stderr)
@@ -140,6 +142,12 @@ def _ask_all(probes: Sequence[ProbeProcess], **request: Any) -> list[dict[str, f
     for probe in probes:
         probe.ask(**request)
     return [probe.answer() for probe in probes]
+
+
+def have_room(answers: Sequence[Mapping[str, float]]) -> bool:
+    """Whether each process has the memory that its trial would take: one that finds none for its
+    step's graph goes on without, but a search of so many at a time would be planned too tightly."""
+    return not any(answer.get("lacks_memory") for answer in answers)
 
 
 def fewest_nearly_as_fast(rates: Mapping[int, float]) -> int:

@@ -3,13 +3,16 @@
 python search/planning/probe.py '{"device": "cpu", "threads": 1}'
 
 One of the processes that `search/planning/measure.py` starts. It reads a request from each line of
-standard input and writes its answer in one of standard output.
+standard input and writes its answer in one of standard output. With `"parent": PROCESS_ID` it ends
+with that process.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +28,7 @@ from minigpt_search.data.tokenizers.base import token_dtype
 from minigpt_search.model.batching.source import batch_source
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_device
+from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
 from minigpt_search.model.loss.gpu import triton_runs
 from minigpt_search.model.network.compiled import compile_blocks
 from minigpt_search.model.network.gpt import GPT
@@ -34,12 +38,13 @@ from minigpt_search.model.training.step import Step
 from minigpt_search.search.machines.gpu_share import free_memory, hold_to_share
 
 WARM_UP_STEPS, MOST_WARM_UP_SECONDS = 5, 5.0
-"""Whichever ends first: steps can take seconds each, of a large model or beside other work."""
+"""Whichever ends first on a CPU: steps can take seconds each, of a large model or beside other
+work. On a GPU all are taken: the first compiles kernels, the third is captured as a graph."""
 MOST_STEPS_AT_ONCE = 32
 """Between two looks at the clock, which wait for the device; in training it is waited for as
 seldom."""
-
-
+PARENT_SECONDS = 0.5
+"""Between two looks at whether the parent lives."""
 BATCHES = 64
 """Drawn at the start, as an epoch's order is; gone through again and again."""
 SEGMENT_TOKENS = 1 << 20
@@ -93,13 +98,19 @@ class Probe:
         began = time.perf_counter()
         for _ in range(WARM_UP_STEPS):
             self._train(1)
-            if time.perf_counter() - began > MOST_WARM_UP_SECONDS:
+            if not is_cuda(device) and time.perf_counter() - began > MOST_WARM_UP_SECONDS:
                 break
         self._score(1)
 
     def trained_per_second(self, seconds: float) -> float:
         """Tokens that all members together train on in a second, measured for `seconds`."""
         return _per_second(self._train, seconds) * len(self.members) * self.tokens_a_step
+
+    @property
+    def lacks_memory(self) -> bool:
+        """Whether a step found too little for its graph: there is room for it only without."""
+        steps = self.members if self.packed is None else [self.packed]
+        return any(getattr(step.compute, "lacks_memory", False) for step in steps)
 
     def scored_per_second(self, seconds: float) -> float:
         """Validation tokens that one member is scored on in a second."""
@@ -151,9 +162,24 @@ def forget(device: str) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
+def end_with(parent: int) -> None:
+    """Have this process end when its parent, process `parent`, is gone, whatever it is doing then:
+    a parent that is killed can't end it, and in a session of its own no signal to the parent's
+    reaches it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> None:
     """Answer the requests on standard input until it ends."""
     spec = json.loads(sys.argv[1])
+    if "parent" in spec:
+        end_with(spec["parent"])
     torch.set_num_threads(spec["threads"])
     use_device(spec["device"])
     probe: Probe | None = None
@@ -172,8 +198,11 @@ def main() -> None:
             elif probe is not None:
                 measured = {"train": probe.trained_per_second, "score": probe.scored_per_second}
                 answer["tokens_per_second"] = measured[request["what"]](request["seconds"])
-        except torch.OutOfMemoryError as error:
-            sys.exit(f"measuring: {str(error).splitlines()[0]}")
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            sys.exit(f"measuring: {(str(error).splitlines() or ['no memory'])[0]}")
+        answer["lacks_memory"] = probe is not None and probe.lacks_memory
         answer["memory_mb"] = peak_memory_mb(spec["device"])
         answer["reserved_bytes"] = (
             torch.cuda.max_memory_reserved()

@@ -20,25 +20,12 @@ import torch
 
 from minigpt_search.data.common.errors import FULL
 from minigpt_search.model.hardware.device import describe_device
+from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
 from minigpt_search.model.records import Device
 from minigpt_search.search.records.ledger_records import OUT_OF_MEMORY
 from minigpt_search.search.trials.trial import Trial
 
 VMSTAT = Path("/proc/vmstat")
-_NO_MEMORY = (
-    "DefaultCPUAllocator",  # torch's on a CPU
-    "std::bad_alloc",
-    "CUDA error: out of memory",  # the driver's: a context, a graph, or what a neighbour left
-    "CUDA driver error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
-    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
-    "Triton Error [CUDA]: out of memory",
-)
-"""In the message of a `RuntimeError` for lack of memory that is no `torch.OutOfMemoryError`."""
-_NO_HANDLE = ("CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_NOT_INITIALIZED")
-"""A library could not be started on the GPU: for lack of memory, unless the context is broken."""
 _BROKEN = (
     "device-side assert triggered",
     "an illegal memory access was encountered",
@@ -77,17 +64,6 @@ class DeviceBroken(Exception):
 def is_storage_fault(error: BaseException) -> bool:
     """Whether a file could not be written because of where it is."""
     return isinstance(error, OSError) and error.errno in _STORAGE
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a trial found too little memory, on a GPU or here. Asked of an error that no
-    `device_fault` is behind."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    words = str(error)
-    return isinstance(error, RuntimeError) and any(w in words for w in (*_NO_MEMORY, *_NO_HANDLE))
 
 
 def device_fault(error: Exception) -> str | None:

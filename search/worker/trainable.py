@@ -41,7 +41,7 @@ from minigpt_search.search.records.trial_folder import (
 )
 from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.sync.worker_files import WorkerFiles, worker_files
-from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, OBJECTIVE
+from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, OBJECTIVE, RETIRES
 from minigpt_search.search.trials.trial import Trial, trials_of
 from minigpt_search.search.worker.faults import (
     DeviceBroken,
@@ -95,10 +95,13 @@ def run_trials(
         no_storage = {OBJECTIVE: uniform, "kind": "end", "status": NO_STORAGE, "error": str(error)}
         tune.report(no_storage)
         return
+    last = last_report([record for record in ends if record is not None])
     if (reason := retires()) is not None:
-        # All is written: Tune ends this process, and the next one reports it.
+        # All is written: Tune ends this process, and the next one reports it. Tune takes that for
+        # a failure, which the driver, who hears of it before, doesn't count.
+        tune.report({**last, "kind": RETIRES})
         raise Retired(reason)
-    tune.report(last_report([record for record in ends if record is not None]))
+    tune.report(last)
 
 
 def _train_what_is_left(

@@ -8,6 +8,7 @@ python tests/benchmarks/gpu/ray_search.py --quick --device cpu     # does it wor
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import signal
 import subprocess
@@ -29,7 +30,9 @@ from minigpt_search.search.records.ledger_records import TrialRecord
 ROOT = Path(__file__).resolve().parents[3]
 TRIALS = 4
 KEPT = {".json", ".jsonl", ".md", ".html", ".png", ".csv"}
-"""Of the experiment's folder, by their names' ends: weights stay where they are."""
+"""Of the experiment's folder, by their names' ends: weights stay where they are. And all logs: what
+was the matter with a trial is in its own."""
+PR_SET_PDEATHSIG = 1  # as in linux/prctl.h
 GRACE_SECONDS = 15.0
 """For the search to end in order, when this is ended: `gpu.sh` kills all 30 s after it."""
 
@@ -50,7 +53,7 @@ def search(root: Path, name: str, args: argparse.Namespace) -> int:
         words += ["--preset", "full", "--grid", "lr", "--trials-per-gpu", "2"]
     command = [sys.executable, str(ROOT / "search" / "run.py"), *words]
     # A session of its own: a second SIGTERM, by the group's, would break off its orderly end.
-    with subprocess.Popen(command, start_new_session=True) as process:
+    with subprocess.Popen(command, start_new_session=True, preexec_fn=end_with_parent) as process:
         try:
             return process.wait()
         except BaseException:  # SIGTERM and Ctrl-C
@@ -60,6 +63,11 @@ def search(root: Path, name: str, args: argparse.Namespace) -> int:
             raise
         finally:
             process.kill()
+
+
+def end_with_parent() -> None:
+    """Have Linux send this process SIGTERM when its parent is gone, be it by SIGKILL."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def row(record: TrialRecord) -> dict[str, object]:
@@ -87,7 +95,8 @@ def keep(folder: Path, tar_path: Path | None) -> list[dict[str, object]]:
     if tar_path:
         with tarfile.open(tar_path, "w:gz") as tar:
             for path in sorted(folder.rglob("*")):
-                if path.suffix in KEPT and "checkpoints" not in path.parts:
+                kept = path.suffix in KEPT and "checkpoints" not in path.parts
+                if kept or path.suffix == ".log":
                     tar.add(path, f"{folder.name}/{path.relative_to(folder)}")
     return [row(record) for record in Ledger(folder / "ledger.jsonl").trials]
 

@@ -24,6 +24,7 @@ from minigpt_search.model.hardware.device import best_device, best_precision, ha
 from minigpt_search.search.planning.measure import (
     SIZES,
     ProbeProcess,
+    have_room,
     measure_together,
     prepare,
 )
@@ -88,6 +89,9 @@ def measured(config: RunConfig, pack: int, args: argparse.Namespace) -> float:
         except ChildProcessError as error:
             print(f"{config.train.batch_size}, {pack}: {error}", file=sys.stderr, flush=True)
             return 0.0
+    if not have_room([answer]):
+        print(f"{config.train.batch_size}, {pack}: no room for the graph", file=sys.stderr)
+        return 0.0
     return answer["tokens_per_second"]
 
 

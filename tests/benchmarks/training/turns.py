@@ -111,9 +111,13 @@ def take_turns(
                 given = arguments[child.name] if request == "turn" else {}
                 answer = child.ask(request, **given)
                 answers[child.name].append(answer)
-                if "steps" in given:  # at once, for a run that is cut short
-                    told = f"{child.name}: {given['steps']} steps in {answer['seconds']:.3f} s"
-                    print(told, file=sys.stderr, flush=True)
+                told = None
+                if "steps" in given:
+                    told = f"{given['steps']} steps in {answer['seconds']:.3f} s"
+                elif "prepare_seconds" in answer:
+                    told = f"ready in {answer['prepare_seconds']:.1f} s"
+                if told:  # at once, for a run that is cut short
+                    print(f"{child.name}: {told}", file=sys.stderr, flush=True)
             except Failed as failure:
                 failures[child.name] = str(failure)
         if request == "turn":

@@ -114,6 +114,24 @@ def test_what_can_t_be_captured_runs_with_the_same_numbers_and_one_warning(
     assert_same(ours, train(make_step(tiny), sizes))
 
 
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (None, False),
+        ("operation not permitted when stream is capturing", False),
+        ("CUDA error: out of memory", True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:no CUDA graph:RuntimeWarning")
+def test_a_lack_of_memory_is_known_for_what_it_is(
+    failure: str | None, expected: bool, tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeCapture(monkeypatch, failure)
+    step = graphed(make_step(tiny))
+    train(step, [8] * 4)
+    assert isinstance(step.compute, StepGraph) and step.compute.lacks_memory == expected
+
+
 def test_fp16_is_replayed_too(tiny: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its gradient scaler has made its tensors in the warm-up, and decides without the host."""
     config = tiny.replace(precision="fp16")

@@ -151,7 +151,11 @@ def test_what_the_device_only_emulates_is_left_out_and_named(
 
 @pytest.mark.parametrize("end", ["interrupted", "failed"])
 def test_each_round_is_kept(
-    throughput: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str
+    throughput: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    end: str,
 ) -> None:
     """Of a run that is cut short, or a contender that is, there is what it had measured."""
     turns = importlib.import_module("turns")
@@ -190,6 +194,8 @@ def test_each_round_is_kept(
     assert content["complete"] == (end == "failed")
     assert content["shapes"][0]["failures"] == ({"ours": "no memory"} if end == "failed" else {})
     assert len(content["contenders"][0]["tokens_per_second"]) == 2
+    said = capsys.readouterr().err  # also before a first round has ended
+    assert "ours: ready in 9.0 s\n" in said and said.count("ours: 2 steps in 1.000 s\n") == 2
 
 
 def test_nothing_is_compiled_twice(throughput: ModuleType, tmp_path: Path) -> None:

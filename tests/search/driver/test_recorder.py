@@ -28,7 +28,7 @@ from minigpt_search.search.records.trial_folder import (
     write_outcome,
 )
 from minigpt_search.search.samplers.study_db import write_study
-from minigpt_search.search.trials.reports import NO_STORAGE
+from minigpt_search.search.trials.reports import NO_STORAGE, RETIRES
 from minigpt_search.search.trials.trial import Trial, grid_trials
 
 Make = Callable[..., Experiment]
@@ -222,3 +222,14 @@ def test_a_study_holds_any_grid_in_any_folder(
     assert study.best_params == trials[0].values
     assert [t.state.name for t in study.trials] == ["COMPLETE"] * len(trials) + ["FAIL"]
     assert sorted(p.name for p in folder.iterdir()) == ["ledger.jsonl", "study.db"]
+
+
+@pytest.mark.parametrize(("limit", "then"), [(2, 3), (0, 1), (-1, -1)])
+def test_a_process_that_retires_spends_none_of_a_trial_s_tries(
+    plan: Make, tmp_path: Path, limit: int, then: int
+) -> None:
+    recorder = Recorder(plan("--grid", "lr"), tmp_path, Ledger(tmp_path / "ledger.jsonl"))
+    tunes = SimpleNamespace(max_failures=limit)
+    for kind in ("progress", RETIRES):
+        recorder.on_trial_result(0, [], tunes, {"kind": kind})
+    assert tunes.max_failures == then

@@ -84,6 +84,12 @@ def test_packs_are_measured_up_to_what_memory_holds(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ChildProcessError):  # not even one
         packing.measure(tiny, [4])
 
+    def without_a_graph(probes: object, *_: object) -> list[dict[str, float]]:
+        return [{"tokens_per_second": 100.0, "lacks_memory": True}]
+
+    monkeypatch.setattr(packing, "measure_together", without_a_graph)
+    assert packing.measure(tiny, [1, 2]) == {1: 100.0}  # alone it has to do
+
 
 def test_the_driver_never_touches_the_gpu_when_it_measures_packs(
     monkeypatch: pytest.MonkeyPatch,

@@ -164,10 +164,13 @@ class FakeProbe:
 
     lived = 0
     held: ClassVar[list[object]] = []
+    graphs: ClassVar[int] = 8
+    """So many have memory for a step's graph, too."""
 
     def __init__(self, *_: object) -> None:
         FakeProbe.lived += 1
         self.fits = FakeProbe.lived <= 3
+        self.number = FakeProbe.lived
 
     def __enter__(self) -> FakeProbe:
         return self
@@ -182,7 +185,8 @@ class FakeProbe:
     def answer(self) -> dict[str, float]:
         if not self.fits:
             raise ChildProcessError("a measuring process ended early; its message is above")
-        return {"reserved_bytes": 1e9, "tokens_per_second": 100.0}
+        lacks_memory = self.number > self.graphs
+        return {"reserved_bytes": 1e9, "tokens_per_second": 100.0, "lacks_memory": lacks_memory}
 
 
 def test_what_fits_beside_the_gpu_s_other_work_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +198,17 @@ def test_what_fits_beside_the_gpu_s_other_work_is_measured(monkeypatch: pytest.M
     assert FakeProbe.held == [1.0] + [0.5] * 2 + [0.25] * 4  # as so many trials would be
     with pytest.raises(ChildProcessError):  # not even one
         sharing.measure(config, "cpu", threads=1, most=8)
+
+
+@pytest.mark.parametrize(("graphs", "sizes"), [(8, [1, 2]), (1, [1]), (0, [1])])
+def test_a_step_s_graph_has_to_fit_too(
+    graphs: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one alone, it goes without: that is no reason to train none."""
+    monkeypatch.setattr(sharing, "ProbeProcess", FakeProbe)
+    monkeypatch.setattr(FakeProbe, "lived", 0)
+    monkeypatch.setattr(FakeProbe, "graphs", graphs)
+    assert list(sharing.measure(RunConfig(), "cpu", threads=1, most=8)) == sizes
 
 
 def test_a_process_that_ends_early_is_told() -> None:

@@ -6,9 +6,15 @@ import dataclasses
 import functools
 import io
 import json
+import subprocess
+import sys
+import time
 import weakref
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -96,7 +102,56 @@ def test_a_probe_s_memory_is_given_back_before_the_next_is_built(
     monkeypatch.setattr(probe.sys, "stdin", io.StringIO(lines))
     probe.main()
     assert calls == ["0 alive", "forget", "0 alive"]
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["lacks_memory"] for answer in answers] == [False, False]
+
+
+MEASURING = """
+import json, sys, time
+from minigpt_search.model.config import RunConfig
+from minigpt_search.search.planning.measure import ProbeProcess, prepare
+with ProbeProcess("cpu", 1) as probe:
+    prepare([probe], RunConfig.from_dict(json.loads(sys.argv[1])))
+    probe.ask(what="train", seconds=120)
+    print(probe.process.pid, flush=True)
+    time.sleep(120)
+"""
+
+
+def test_it_ends_with_the_process_that_measures_in_the_midst_of_its_steps() -> None:
+    command = [sys.executable, "-c", MEASURING, json.dumps(SMALL.to_dict())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        measuring = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()  # as `timeout` does in the end: nothing of its own runs any more
+    with suppress(psutil.NoSuchProcess):
+        until = time.monotonic() + 20
+        while measuring.status() != psutil.STATUS_ZOMBIE:  # nobody may ask for its status
+            if time.monotonic() > until:
+                measuring.kill()
+                pytest.fail("it goes on without its parent")
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("is_gpu", "steps"), [(False, 1), (True, probe.WARM_UP_STEPS)])
+def test_a_gpu_takes_all_steps_of_the_warm_up_however_long_it_compiles(
+    is_gpu: bool, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the graph would be captured within what is measured, its memory not counted."""
+    monkeypatch.setattr(probe, "is_cuda", lambda device: is_gpu)
+    monkeypatch.setattr(probe, "MOST_WARM_UP_SECONDS", 0.0)
+    assert Probe(SMALL, "cpu", sequences=10).steps == steps
+
+
+@pytest.mark.parametrize("pack", [1, 2])
+def test_a_step_that_finds_no_memory_for_its_graph_says_so(pack: int) -> None:
+    made = Probe(SMALL, "cpu", pack, sequences=10)
+    assert not made.lacks_memory
+    step = made.packed or made.members[0]
+    compute = step.compute
+    step.compute = SimpleNamespace(lacks_memory=True)  # type: ignore[assignment]
+    assert made.lacks_memory
+    step.compute = compute
 
 
 def test_a_gpu_s_peak_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,10 +30,16 @@ def experiment(search_root: Path, tmp_path: Path) -> Experiment:
 
 @pytest.fixture
 def run_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`run_worker(*trials, session="a", alone=False)`: what a worker does, and what it reports."""
+    """`run_worker(*trials, session="a", alone=False)`: what a worker does, and what it reports; of
+    one that raises, in the list `reports`."""
 
-    def run(*trials: Trial, session: str = "a", alone: bool = False) -> list[dict[str, object]]:
-        reports: list[dict[str, object]] = []
+    def run(
+        *trials: Trial,
+        session: str = "a",
+        alone: bool = False,
+        reports: list[dict[str, object]] | None = None,
+    ) -> list[dict[str, object]]:
+        reports = [] if reports is None else reports
         monkeypatch.setattr(trainable.tune, "report", reports.append)
         cells = [{"values": trial.values, "replicate": trial.replicate} for trial in trials]
         trainable.run_trials({"pack": cells}, tmp_path / "experiments" / "x", session, alone)

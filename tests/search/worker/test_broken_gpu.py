@@ -197,6 +197,51 @@ def test_the_ledger_has_the_cause_where_the_process_was_lost_for_good(
         assert log.read_text() == "the worker's traceback"
 
 
+RETIRING = """
+from minigpt_search.data.common.errors import run_command
+from minigpt_search.search import run
+from minigpt_search.search.driver import tuner
+from minigpt_search.search.driver.recorder import Recorder
+from minigpt_search.search.machines.machines import Machines
+
+def and_retire(config, **options):
+    from minigpt_search.model.hardware.retirement import retire
+    from minigpt_search.search.worker import trainable
+    train = trainable.train
+
+    def last_run(*args, **more):
+        retire("it keeps memory")
+        return train(*args, **more)
+
+    trainable.train = last_run
+    trainable.run_trials(config, **options)
+
+def errors(self, iteration, trials, trial, **info):
+    print("a trial failed", trial.num_failures)
+
+tuner.run_trials = and_retire
+Recorder.on_trial_error = errors
+Machines.failures_of = lambda self, together: 0
+run_command(run.main)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_retires_is_no_failure(
+    search_root: Path, leave_speeds: Callable[..., None]
+) -> None:
+    """Also where a trial has no other try left."""
+    words = ["--search", "random", "--lr", "1e-3,2e-3", "--trials", "2", "--embed-dim", "16"]
+    words += ["--corpus", "small", "--epochs", "1", "--tokens-per-epoch", "4096"]
+    words += ["--max-concurrent", "1", "--cpus-per-trial", "1", "--name", "retiring"]
+    leave_speeds(*words)
+    command = [sys.executable, "-c", RETIRING, *words, "--out", str(search_root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=CHECKOUT)
+    assert done.returncode == 0 and "a trial failed" not in done.stdout, done.stdout + done.stderr
+    records = Ledger(search_root / "experiments" / "retiring" / "ledger.jsonl").trials
+    assert [(r.status, r.attempts) for r in records] == [(COMPLETE, 1)] * 2
+
+
 SEARCH = f"""
 import sys
 import torch

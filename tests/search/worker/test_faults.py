@@ -17,6 +17,7 @@ import torch
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.model import notes
 from minigpt_search.model.hardware import retirement
+from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.model.training.train import TrainResult
 from minigpt_search.search.machines import gpu_share
@@ -24,10 +25,10 @@ from minigpt_search.search.machines.local_ray import MARK, LocalRay, end_left_ov
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger_records import OUT_OF_MEMORY
 from minigpt_search.search.records.trial_folder import read_outcome, read_started, trial_folder
-from minigpt_search.search.trials.reports import NO_STORAGE
+from minigpt_search.search.trials.reports import NO_STORAGE, RETIRES
 from minigpt_search.search.trials.trial import grid_trials
 from minigpt_search.search.worker import faults, trainable
-from minigpt_search.search.worker.faults import is_out_of_memory, is_storage_fault
+from minigpt_search.search.worker.faults import is_storage_fault
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 Run = Callable[..., list[dict[str, object]]]
@@ -262,8 +263,10 @@ def test_a_process_that_should_train_no_more_ends_once_its_trial_is_recorded(
 
     model_train = trainable.train
     monkeypatch.setattr(trainable, "train", train)
+    reports: list[dict[str, object]] = []
     with pytest.raises(retirement.Retired, match="it keeps memory"):
-        run_worker(trial)
+        run_worker(trial, reports=reports)
+    assert [each["kind"] for each in reports][-2:] == ["epoch", RETIRES]
     record = read_outcome(home)
     assert record is not None and record.status == COMPLETE and record.notes == ("no CUDA graph",)
     monkeypatch.setattr(retirement, "_reasons", [])  # Tune starts another

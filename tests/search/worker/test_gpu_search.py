@@ -18,6 +18,10 @@ words = sys.argv[1:]
 folder = Path(words[words.index("--out") + 1], "experiments", words[words.index("--name") + 1])
 folder.mkdir(parents=True)
 (folder / "experiment.json").write_text("{}")
+home = folder / "checkpoints" / "trial"
+home.mkdir(parents=True)
+(home / "final.pt").write_text("weights")
+(home / "error.log").write_text("Traceback")
 def end(*_):
     (folder / "end.md").write_text("in order")
     sys.exit(1)
@@ -34,14 +38,17 @@ sys.exit(ray_search.main())
 """
 
 
-def test_a_search_that_is_cut_short_leaves_what_it_has(tmp_path: Path) -> None:
-    (tmp_path / "search").mkdir()
-    (tmp_path / "search" / "run.py").write_text(SEARCH)
-    told, archive = tmp_path / "told.json", tmp_path / "search.tar.gz"
-    words = ["--out", str(tmp_path), "--json", str(told), "--tar", str(archive)]
-    command = [sys.executable, "-c", CODE, str(tmp_path), *words]
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    (folder / "search").mkdir()
+    (folder / "search" / "run.py").write_text(SEARCH)
+    command = [sys.executable, "-c", CODE, str(folder), "--out", str(folder), *words]
     variables = os.environ | {"PYTHONPATH": str(FOLDER)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as process:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
+
+
+def test_a_search_that_is_cut_short_leaves_what_it_has(tmp_path: Path) -> None:
+    told, archive = tmp_path / "told.json", tmp_path / "search.tar.gz"
+    with start(tmp_path, "--json", str(told), "--tar", str(archive)) as process:
         assert process.stdout is not None and process.stdout.readline() == "under way\n"
         for _ in range(2):  # as `timeout` does: to the process, and to its group
             process.send_signal(signal.SIGTERM)
@@ -49,4 +56,15 @@ def test_a_search_that_is_cut_short_leaves_what_it_has(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGTERM
     assert json.loads(told.read_text()) == {"status": "cut short", "trials": []}
     with tarfile.open(archive) as tar:
-        assert [Path(name).name for name in tar.getnames()] == ["end.md", "experiment.json"]
+        names = [Path(name).name for name in tar.getnames()]
+    assert names == ["error.log", "end.md", "experiment.json"]
+
+
+def test_a_search_ends_in_order_also_when_what_started_it_is_killed(tmp_path: Path) -> None:
+    """Else it would keep the GPU."""
+    with start(tmp_path) as process:
+        assert process.stdout is not None and process.stdout.readline() == "under way\n"
+        process.kill()
+        assert process.stdout.read() == ""  # until the search, which has it too, has ended
+    [folder] = (tmp_path / "experiments").iterdir()
+    assert (folder / "end.md").read_text() == "in order"
