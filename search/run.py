@@ -30,6 +30,7 @@ from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
+from minigpt_search.search.answer.ladder_answer import verify_line
 from minigpt_search.search.answer.ladder_outcome import keep_predictions, prediction_text
 from minigpt_search.search.cli.config_file import with_config
 from minigpt_search.search.cli.extend import extended_arguments
@@ -207,7 +208,14 @@ def _take_up(
     if experiment.reuse.extends is not None:
         take_over(experiment, folder, ledger)
     take_over_warm(experiment, folder, ledger)
-    return _count(experiment, folder, ledger)
+    said = _count(experiment, folder, ledger)
+    _say_what_verifies(experiment, ledger)
+    return said
+
+
+def _say_what_verifies(experiment: Experiment, ledger: Ledger) -> None:
+    if (line := verify_line(Results(experiment, ledger))) is not None:
+        print(line, flush=True)
 
 
 def _count(
@@ -273,6 +281,7 @@ def _predicted(experiment: Experiment, ledger: Ledger) -> bool:
         return False
     for record in keep_predictions(experiment, ledger):
         print(f"Predicted  {prediction_text(record)}", flush=True)
+    _say_what_verifies(experiment, ledger)
     state = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions)
     return bool(state.due)
 

@@ -22,6 +22,7 @@ from minigpt_search.search.answer.ladder_outcome import Outcome, outcomes
 from minigpt_search.search.ladder.frontier import counting_ahead
 from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.ladder.prediction import Prediction, RungCheck
+from minigpt_search.search.ladder.rounds import ladder_state, verify_tokens
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.baselines import NAMES, size_of
 from minigpt_search.search.results.results import Results
@@ -33,6 +34,7 @@ from minigpt_search.search.space.ladder_spec import (
     lattice_place,
     lattice_rate,
     own_recipe,
+    run_tokens,
 )
 from minigpt_search.search.space.presets import PRESETS, recipe_words
 
@@ -182,15 +184,37 @@ def _cost(results: Results) -> str:
     assert base.train.tokens_per_epoch is not None
     tokens = base.train.tokens_per_epoch * base.train.epochs
     flop = float(tokens) * flops_per_token(base.model)
-    known = [t for t in results.complete if t.config.model.embed_dim == base.model.embed_dim]
     parts = [f"{parameter_count(base.model):,} parameters, {tokens:,} tokens, {flop:.2g} FLOP"]
-    if known:
-        last = max(known, key=lambda trial: trial.final.tokens_seen)
-        seconds = last.timing.training_seconds / last.final.tokens_seen * tokens
+    if (here := _time_here(results, tokens)) is not None:
         seen = sum(t.timing.total() for t in results.trials if t.taken_from is None)
-        parts.append(f"about {duration(seconds)} here, as fast as the largest rung")
-        parts.append(f"the ladder's runs took {duration(seen)} together")
+        parts += [here, f"the ladder's runs took {duration(seen)} together"]
     return "; ".join(parts)
+
+
+def _time_here(results: Results, tokens: int) -> str | None:
+    """What a run at the target's width takes; None before there is one of that width."""
+    width = results.experiment.space.base.model.embed_dim
+    known = [t for t in results.complete if t.config.model.embed_dim == width]
+    if not known:
+        return None
+    last = max(known, key=lambda trial: trial.final.tokens_seen)
+    seconds = last.timing.training_seconds / last.final.tokens_seen * tokens
+    return f"about {duration(seconds)} here, as fast as the longest run so far"
+
+
+def verify_line(results: Results) -> str | None:
+    """What puts the prediction to the test next, and its price; None where nothing is due."""
+    experiment, tokens = results.experiment, verify_tokens(results.experiment)
+    if tokens is None:
+        return None
+    state = ladder_state(experiment, results.trials, results.ended_ids, results.predictions)
+    rates = [float(values["lr"] or 0) for values, _ in state.due if values[TOKENS] == tokens]
+    if not rates:
+        return None
+    total = run_tokens(experiment.space.base, tokens)
+    words = " and ".join(f"lr={rate:g}" for rate in dict.fromkeys(rates))
+    here = _time_here(results, total)
+    return f"Verify     {words} on {total:,} tokens" + (f", each {here}" if here else "")
 
 
 def ladder_steps(results: Results, out: str | None) -> list[Step]:

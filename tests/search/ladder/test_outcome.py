@@ -12,6 +12,7 @@ import pytest
 
 from minigpt_search.data.common.checked_json import seal, unseal
 from minigpt_search.search.answer.answer import answer
+from minigpt_search.search.answer.ladder_answer import verify_line
 from minigpt_search.search.answer.ladder_outcome import (
     Outcome,
     keep_predictions,
@@ -83,13 +84,16 @@ def test_two_runs_verify_it_after_it_is_written(
     due = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due
     assert [values["lr"] for values, _ in due] == [made.use_rate, made.rival_rate]
     assert outcomes(Results(experiment, ledger)) == []
+    line = verify_line(Results(experiment, ledger)) or ""
+    assert line.startswith(f"Verify     lr={made.use_rate:g} and lr={made.rival_rate:g} on 8,000")
+    assert ", each about " in line and "as fast as the longest run so far" in line
     loss = loss_of(slope=-0.3, sd=0.01, steep=0.2, best=4e-3)
     for each in due:
         trial = make_trial(experiment, *each)
         assert trial.config.train.tokens_per_epoch == 8000
         ledger.append(record_of(trial, loss(trial)))
     results = Results(experiment, ledger)
-    assert results.missing_trials == 0
+    assert results.missing_trials == 0 and verify_line(results) is None
     (found,) = outcomes(results)
     assert found.loss_held and found.best == made.use_rate
     assert found.rate_held is None  # the best may lie far above both
