@@ -124,10 +124,8 @@ def test_a_ladder_is_climbed(
     made, tested = verified.predictions
     assert (made.tokens, tested.tokens) == (8000, 1600)
     assert "\nOutcome    1,600 tokens came to lr=" in again.stdout
-    assert (
-        f"\nVerify     lr={tested.use_rate:g} and lr={tested.rival_rate:g} on 1,600 tokens, each "
-        in (again.stdout)
-    )
+    rates = f"lr={tested.use_rate:g} and lr={tested.rival_rate:g}"
+    assert f"\nVerify     {rates} on 1,600 tokens, each about " in again.stdout
     new = verified.trials[len(ledger.trials) :]
     assert {t.config.train.lr_peak for t in new} == {tested.use_rate, tested.rival_rate}
     assert all(t.ended_at >= tested.made_at for t in new)
