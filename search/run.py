@@ -28,12 +28,12 @@ from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.common.paths import artifacts_root, check_writable
 from minigpt_search.data.common.screen import LOG, keep_going
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.records import FAILED
 from minigpt_search.model.run_length import RunLength
 from minigpt_search.search.answer.ladder_answer import verify_line
 from minigpt_search.search.answer.ladder_outcome import keep_predictions, prediction_text
 from minigpt_search.search.cli.config_file import with_config
 from minigpt_search.search.cli.extend import extended_arguments
+from minigpt_search.search.cli.failed_trials import say_what_failed
 from minigpt_search.search.cli.live_page import live_page
 from minigpt_search.search.cli.make_experiment import corpus_if_prepared
 from minigpt_search.search.cli.plan_search import begin
@@ -59,7 +59,6 @@ from minigpt_search.search.records.experiment import (
 from minigpt_search.search.records.ledger import Ledger, open_ledger
 from minigpt_search.search.records.provenance import check_resume_compatible
 from minigpt_search.search.results.baselines import counting_line
-from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.reuse.warm_start import take_over_warm
@@ -193,7 +192,7 @@ def run(
             print(f"{reason}; every trial is in the ledger here. Keep it there with: {again}")
             return 1
         print(end_line(experiment, clock.searched(), clock.used()), flush=True)
-    return _say_what_failed(experiment, folder, ledger, again)
+    return say_what_failed(experiment, folder, ledger, again)
 
 
 def _take_up(
@@ -293,36 +292,6 @@ def _keep(mirror: Mirror) -> str | None:
     except StorageError as error:
         return f"The storage can't be written to: {error}"
     return None
-
-
-def _say_what_failed(experiment: Experiment, folder: Path, ledger: Ledger, again: str) -> int:
-    """A line for each trial that failed and how to try it again, and one on those that diverged.
-    The exit status: 0 if every trial ended, and those that diverged lie at an end of what was
-    tried."""
-    from minigpt_search.search.answer.endings import divergence  # imports pandas
-
-    results = Results(experiment, ledger)
-    failed = [record for record in ledger.trials if record.status == FAILED]
-    for record in failed:
-        label = trial_label(experiment, record.config, record.replicate)
-        log = folder / "checkpoints" / record.trial_id / "error.log"
-        see = f"; see {log}" if log.exists() else ""
-        print(f"Failed     {label}: {record.error}{see}")
-    lost = any("process was lost" in (record.error or "") for record in failed)
-    at_a_time = experiment.machine.max_concurrent
-    if any(record.is_out_of_memory for record in failed) or (lost and at_a_time > 1):
-        share = "--trials-per-gpu" if experiment.machine.device == "cuda" else "--cpus-per-trial"
-        if_short = "" if any(record.is_out_of_memory for record in failed) else "if it was short, "
-        one = f"{again} --max-concurrent 1"
-        print(f"Memory     {if_short}{one} has one at a time; {share} may change too")
-    diverged = divergence(results)
-    if diverged is not None:
-        print(f"Diverged   {diverged[0]}")
-    missing = results.missing_trials
-    if missing > 0:
-        are = "is" if missing == 1 else "are"
-        print(f"{counted(missing, 'trial')} failed or {are} missing; try again with: {again}")
-    return 1 if missing > 0 or failed or (diverged is not None and not diverged[1]) else 0
 
 
 def _done(experiment: Experiment, ledger: Ledger) -> str:

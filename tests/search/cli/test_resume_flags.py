@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from minigpt_search.data.common.errors import UserError
-from minigpt_search.search import run
+from minigpt_search.search.cli.failed_trials import say_what_failed
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.cli.resume_flags import changes_of, keep_changes
@@ -113,5 +113,5 @@ def test_what_failed_for_lack_of_memory_names_the_flags_that_may_help(
 ) -> None:
     grid, ledger = plan(monkeypatch, *GRID), Ledger(tmp_path / "ledger.jsonl")
     ledger.append(make_record(grid_trials(grid)[0], f"{OUT_OF_MEMORY}: killed", 1, "cpu"))
-    assert run._say_what_failed(grid, tmp_path, ledger, "AGAIN") == 1
+    assert say_what_failed(grid, tmp_path, ledger, "AGAIN") == 1
     assert "AGAIN --max-concurrent 1 has one at a time" in capsys.readouterr().out
