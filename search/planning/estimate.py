@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from statistics import mean
@@ -80,7 +80,9 @@ class Estimator:
         """From the plan to the command's end; configurations that are `taken` from another
         experiment cost nothing. A sampler's trials are a sample of its space, gone through again
         and again until they are as many as it will try."""
-        if experiment.plan.sampler is None:
+        if experiment.ladder is not None:
+            trials = _not_taken(trials, taken)
+        elif experiment.plan.sampler is None:
             trials = [trial for trial in trials if trial.config not in taken]
         own = [self.seconds(trial) for trial in trials]
         if experiment.plan.sampler is not None:
@@ -117,6 +119,22 @@ class Estimator:
             return (1 - taken_over) * self.seconds(trial)
 
         return [sum(map(own, group)) for group in trunk_groups(trials)]
+
+
+def _not_taken(trials: Sequence[Trial], taken: Set[RunConfig]) -> list[Trial]:
+    """A ladder's trials without as many of each rung as are taken: the plan doesn't know at which
+    rates they will be."""
+
+    def rung(config: RunConfig) -> tuple[int | None, int]:
+        return config.train.tokens_per_epoch, config.model.embed_dim
+
+    left = Counter(map(rung, taken))
+    rest = []
+    for trial in trials:
+        left[rung(trial.config)] -= 1
+        if left[rung(trial.config)] < 0:
+            rest.append(trial)
+    return rest
 
 
 def make_estimator(

@@ -15,6 +15,7 @@ from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.ladder.design import expected_factor
 from minigpt_search.search.planning.budget import USABLE_SHARE
 from minigpt_search.search.planning.calibration import Speed, Speeds
+from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.ladder_size import fit_ladder, ladder_price
 from minigpt_search.search.records.experiment import Experiment
@@ -61,6 +62,26 @@ def test_more_time_tells_more(
         assert lines[0].startswith("Budget ") and "8,000 tokens in 1 epoch" in lines[1]
         factors.append(spec.factor)
     assert factors[0] >= factors[1] >= factors[2] - 0.2
+
+
+def test_trials_that_are_taken_over_cost_nothing_at_whatever_rates(
+    sized: Callable[..., tuple[Experiment, Estimator, list[str]]],
+) -> None:
+    """The lowest rung's own trials, and two of the next at rates that the plan didn't know."""
+    experiment, estimator, _ = sized("--budget", "4m", "--max-concurrent", "1")
+    trials = check_trials(experiment, estimator.length)
+    rungs = sorted({t.config.train.tokens_per_epoch or 0 for t in trials})
+    lowest, next_two = (
+        [t for t in trials if t.config.train.tokens_per_epoch == tokens][:most]
+        for tokens, most in zip(rungs, (None, 2), strict=False)
+    )
+    taken = {t.config for t in lowest} | {
+        t.config.replace(lr_peak=0.1 / n) for n, t in enumerate(next_two, 1)
+    }
+    rest = [t for t in trials if t not in (*lowest, *next_two)]
+    seconds = estimator.search(experiment, trials, taken)
+    assert seconds == pytest.approx(estimator.search(experiment, rest))
+    assert seconds < estimator.search(experiment, trials)
 
 
 def test_what_does_not_fit_says_what_it_takes(
