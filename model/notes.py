@@ -7,6 +7,7 @@ repeatable than it should be. Each such lack is a warning, and a line of the tri
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 _kept: list[str] = []
 
@@ -23,6 +24,11 @@ def note(text: str) -> None:
     if text not in _kept:
         _kept.append(text)
     warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def keep(texts: Sequence[str]) -> None:
+    """Add what the run under way went without before, and was warned of then."""
+    _kept[:0] = [text for text in texts if text not in _kept]
 
 
 def first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
+from minigpt_search.model import notes
 
 SHARE_OF_FREE_MEMORY = 0.1
 """A split that takes less than this share of a GPU's free memory, and of what this process may have
@@ -78,6 +79,10 @@ def batch_source(dataset: SegmentedTextDataset, device: str) -> BatchSource:
         own = torch.cuda.get_per_process_memory_fraction() * total
         if _window_bytes(dataset) < SHARE_OF_FREE_MEMORY * min(free, own):
             return ResidentBatches(dataset, device)
+        notes.note(
+            "the training text takes too much of the GPU's memory to be copied there, so each "
+            "batch goes over by itself"
+        )
     return MappedBatches(dataset, device)
 
 

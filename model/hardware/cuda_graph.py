@@ -77,10 +77,11 @@ class StepGraph:
         try:
             return capture(self.function, self.tokens, self.targets, self.generators)
         except RuntimeError as error:  # torch's for all that CUDA reports, memory included
-            reason = notes.first_line(error)
             for generator, state in zip(self.generators, states, strict=True):
                 _replace_state(generator, state)
             self.usable, self.lacks_memory = False, is_out_of_memory(error)
+            # torch's line has bytes and process ids, so that each trial would have one of its own.
+            reason = "out of memory" if self.lacks_memory else notes.first_line(error)
         notes.note(f"no CUDA graph, steps are launched kernel by kernel: {reason}")
         retirement.retire("a CUDA graph's memory may be lost to it")
         return lambda: self.function(self.tokens, self.targets)

@@ -9,6 +9,7 @@ import torch
 _NO_MEMORY = (
     "DefaultCPUAllocator",  # torch's on a CPU
     "std::bad_alloc",
+    "CUDA out of memory",  # torch's, as another error has its words
     "CUDA error: out of memory",  # the driver's: a context, a graph, or what a neighbour left
     "CUDA driver error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",

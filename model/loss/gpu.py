@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from minigpt_search.model import notes
+from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
 
 CHUNK = 4096
 """Rows at a time; their logits take 412 MB in bf16 at V = 50,257."""
@@ -72,9 +73,9 @@ def gives_fp32(dtype: torch.dtype, device: str) -> bool:
     try:
         one = torch.ones(16, 16, dtype=dtype, device=device)
         return torch.mm(one, one, out_dtype=torch.float32).dtype == torch.float32
-    except torch.OutOfMemoryError:  # passes, while an answer stays for the process
-        raise
-    except (TypeError, RuntimeError, NotImplementedError):  # no such argument, or no kernel
+    except (TypeError, RuntimeError, NotImplementedError) as error:  # no such argument, or kernel
+        if is_out_of_memory(error):  # it passes, while an answer stays for the process
+            raise
         return False
 
 
@@ -133,9 +134,9 @@ def triton_fault() -> str | None:
         logits = torch.zeros(1, ALIGNMENT, device="cuda")
         target = torch.zeros(1, dtype=torch.int64, device="cuda")
         found = softmax_losses(logits, target, ALIGNMENT, gradients=True).item()
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - import, compiler and driver raise many kinds
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return notes.first_line(error)
     right = math.isclose(found, math.log(ALIGNMENT), rel_tol=1e-3)
     return None if right else f"its kernel gave {found}"

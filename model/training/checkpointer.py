@@ -44,6 +44,8 @@ class TrainingState:
     """Validations on the way, in the order of their steps."""
     curve: CurveSoFar = field(default_factory=CurveSoFar)
     """The curve's points, and what the next goes on from."""
+    notes: list[str] = field(default_factory=list)
+    """What it went without so far (`model/notes.py`), in earlier attempts and in its trunk too."""
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> TrainingState:

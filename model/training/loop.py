@@ -118,6 +118,8 @@ class Run:
         self._enable_divergence_check()  # before the checkpoint's sums, which know better
         if checkpoint_dir is not None:
             self.state = self.checkpointer.restore(checkpoint_dir) or self.state
+        notes.keep(self.state.notes)
+        self.state.notes = self.notes
         self.curve = CurveRecorder(self.state.curve)
         now = time.perf_counter()
         self.last_checkpoint = self.last_progress = now

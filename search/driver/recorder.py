@@ -83,22 +83,24 @@ class Recorder(tune.Callback):
         known = record == self.ledger.newest(record.trial_id)
         if not self.ledger.has_ended(record.trial_id) and not known:
             self.ledger.append(record)
-            self._say(record)
+            say_notes(record, self.said)
         if record.status != FAILED:  # a failed one may go on from its checkpoint
             clean(folder)
         return left or fault is not None
 
-    def _say(self, record: TrialRecord) -> None:
-        """Say what a trial went without, unless one before it did: its worker's words go to a file
-        that nobody reads."""
-        for note in record.notes:
-            if note not in self.said:
-                self.said.add(note)
-                tqdm.write(f"  {record.trial_id}: {note}", file=sys.stderr)
+
+def say_notes(record: TrialRecord, said: set[str]) -> None:
+    """Say what a trial went without, unless one before it did, of which all is in `said`: its
+    worker's words go to a file that nobody reads."""
+    for note in record.notes:
+        if note not in said:
+            said.add(note)
+            tqdm.write(f"  {record.trial_id}: {note}", file=sys.stderr)
 
 
 def collect_outcomes(folder: Path, ledger: Ledger) -> None:
     """Copy into the ledger what a killed driver left uncopied, and finish its cleaning."""
+    said = {note for record in ledger.trials for note in record.notes}
     for path in sorted((folder / "checkpoints").glob("*/outcome.json")):
         if ledger.has_ended(path.parent.name):
             clean(path.parent)
@@ -109,5 +111,6 @@ def collect_outcomes(folder: Path, ledger: Ledger) -> None:
         known = record == ledger.newest(record.trial_id)
         if not known and not ledger.has_ended(record.trial_id):
             ledger.append(record)
+            say_notes(record, said)
         if record.status != FAILED:
             clean(path.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
 from minigpt_search.data.splitting.segments import save_segment
 from minigpt_search.data.tokenizers.base import token_dtype
+from minigpt_search.model import notes
 from minigpt_search.model.batching import source as batch_source
 from minigpt_search.model.batching.order import epoch_order
 from minigpt_search.model.batching.source import MappedBatches, ResidentBatches
@@ -60,7 +62,11 @@ def test_a_gpu_gets_the_split_if_it_takes_a_small_share_of_its_memory(
     monkeypatch.setattr(batch_source, "ResidentBatches", lambda *args: "resident")
     monkeypatch.setattr(batch_source, "MappedBatches", lambda *args: "mapped")
     assert len(dataset) * 9 * 4 == 1260  # int32 windows
-    assert choose(dataset, "cuda") == choose(dataset, "cuda:1") == expected
+    notes.begin()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the training text", RuntimeWarning)
+        assert choose(dataset, "cuda") == choose(dataset, "cuda:1") == expected
+    assert len(notes.kept()) == (expected == "mapped")
 
 
 def test_a_batch_goes_to_a_gpu_in_one_piece_from_pinned_memory(

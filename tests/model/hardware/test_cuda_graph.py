@@ -19,6 +19,7 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware import cuda_graph, retirement
 from minigpt_search.model.hardware.cuda_graph import WARM_UP_STEPS, StepGraph
 from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.training import step as step_module
 from minigpt_search.model.training.step import Step
 
 Function = Callable[[Tensor, Tensor], None]
@@ -120,16 +121,30 @@ def test_what_can_t_be_captured_runs_with_the_same_numbers_and_one_warning(
         (None, False),
         ("operation not permitted when stream is capturing", False),
         ("CUDA error: out of memory", True),
+        ("CUDA out of memory. Tried to allocate 20.00 MiB. Process 7 has 3 GiB", True),
     ],
 )
 @pytest.mark.filterwarnings("ignore:no CUDA graph:RuntimeWarning")
 def test_a_lack_of_memory_is_known_for_what_it_is(
     failure: str | None, expected: bool, tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    notes.begin()
     FakeCapture(monkeypatch, failure)
     step = graphed(make_step(tiny))
     train(step, [8] * 4)
     assert isinstance(step.compute, StepGraph) and step.compute.lacks_memory == expected
+    # Without torch's numbers, by which each trial's note would be another.
+    assert [note.endswith(": out of memory") for note in notes.kept()] == [expected] * bool(failure)
+
+
+def test_a_step_on_a_gpu_is_a_graph_with_exact_sums(
+    tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(step_module, "is_cuda", lambda device: True)
+    monkeypatch.setattr(step_module, "keep_sums_exact", lambda: told.append("exact"))
+    step = make_step(tiny)
+    assert isinstance(step.compute, StepGraph) and told == ["exact"]
 
 
 def test_fp16_is_replayed_too(tiny: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:

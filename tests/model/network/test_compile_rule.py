@@ -31,3 +31,22 @@ def test_training_asks_the_same_rule(
     monkeypatch.setattr(loop, "is_compiled", rule)
     run = loop.Run(tiny, corpus, "cpu", None, 1e9, Hooks())
     assert asked == [(run.length.total_steps, "cpu", False)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "triton", "expected"), [(1, 1, True), (1, 0, False), (0, 1, False)]
+)
+def test_what_the_rule_says_is_compiled_where_triton_runs(
+    monkeypatch: pytest.MonkeyPatch,
+    tiny: RunConfig,
+    corpus: Corpus,
+    rule: int,
+    triton: int,
+    expected: bool,
+) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(loop, "is_compiled", lambda *a, **k: bool(rule))
+    monkeypatch.setattr(loop, "triton_runs", lambda: bool(triton))
+    monkeypatch.setattr(loop, "compile_blocks", lambda model, config: compiled.append(model))
+    run = loop.Run(tiny, corpus, "cpu", None, 1e9, Hooks())
+    assert compiled == [run.model] * expected

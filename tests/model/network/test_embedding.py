@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -153,3 +154,8 @@ def test_the_kernel_against_float64() -> None:
     paths = [str(root / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)}
     subprocess.run([sys.executable, "-c", CHECK], check=True, env=environment)
+
+
+def test_on_a_gpu_it_is_not_torch_s_own() -> None:
+    on_a_gpu: Any = SimpleNamespace(is_cuda=True)
+    assert embedding.is_needed(on_a_gpu) and not embedding.is_needed(torch.zeros(1))

@@ -16,6 +16,8 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware import device
 from minigpt_search.model.loss import gpu as loss_gpu
 from minigpt_search.model.network import embedding, lacks
+from minigpt_search.model.records import EpochRecord
+from minigpt_search.model.training import loop
 from minigpt_search.model.training.hooks import Hooks
 from minigpt_search.model.training.train import train, train_packed
 from minigpt_search.model.training.trunk import train_branches
@@ -32,6 +34,33 @@ def test_a_run_has_its_own_each_once(tiny: RunConfig, corpus: Corpus) -> None:
     twice = Hooks(on_start=lambda step: [notes.note("at twice") for _ in range(2)] and None)
     assert train(tiny, corpus, hooks=twice).notes == ("at twice",)
     assert train(tiny, corpus).notes == ()
+
+
+def test_a_run_that_is_resumed_has_those_of_before_too(
+    tiny: RunConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    """As where a trial was trained without a kernel, killed, and goes on in a whole process."""
+
+    def cut(record: EpochRecord) -> None:
+        raise KeyboardInterrupt
+
+    given = {"checkpoint_dir": tmp_path, "checkpoint_every_seconds": 0.0}
+    first = Hooks(on_start=lack("first").on_start, on_epoch=cut)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny.replace(epochs=2), corpus, hooks=first, **given)
+    resumed = train(tiny.replace(epochs=2), corpus, hooks=lack("second"), **given)
+    assert resumed.notes == ("at first", "at second")
+
+
+def test_a_run_on_a_gpu_notes_its_lacks(
+    tiny: RunConfig, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[RunConfig] = []
+    monkeypatch.setattr(loop, "is_cuda", lambda device: True)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(loop, "note_lacks", asked.append)
+    loop.Run(tiny, corpus, "cpu", None, 1e9, Hooks())
+    assert asked == [tiny]
 
 
 def test_a_pack_s_members_go_without_the_same(tiny: RunConfig, corpus: Corpus) -> None:
@@ -55,7 +84,7 @@ def test_a_trunk_keeps_its_own_after_a_branch(
         hooks=[lack("branch"), late],
     )
     assert {n: result.notes for n, result in ended} == {
-        0: ("at branch",),
+        0: ("at trunk", "at branch"),  # it has the trunk's steps
         1: ("at trunk", "at epoch"),
     }
 
@@ -113,9 +142,19 @@ def test_a_kernel_that_runs_and_is_wrong_is_a_fault(
     assert loss_gpu.triton_fault.__wrapped__() == fault
 
 
-def test_a_passing_lack_of_memory_is_no_lack_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_a_passing_lack_of_memory_is_no_lack_for_good(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*given: object, **more: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     kernels = SimpleNamespace(softmax_losses=full, scatter=full)
     for name in ("loss.softmax_kernel", "network.scatter_kernel"):
@@ -127,7 +166,7 @@ def test_a_passing_lack_of_memory_is_no_lack_for_good(monkeypatch: pytest.Monkey
         embedding.scatter_fault.__wrapped__,
         lambda: loss_gpu.gives_fp32.__wrapped__(torch.bfloat16, "cuda"),
     ):
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(type(error)):
             ask()
 
 

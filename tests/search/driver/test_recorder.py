@@ -123,13 +123,18 @@ def test_what_trials_went_without_is_said_once_and_kept(
     assert said == [f"  {first}: no graph", f"  {first}: no kernel"]
 
 
-def test_what_a_killed_driver_left_is_collected(tmp_path: Path, plan: Make) -> None:
+def test_what_a_killed_driver_left_is_collected_and_said(
+    tmp_path: Path, plan: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
     experiment = plan("--grid", "lr")
     for trial in grid_trials(experiment)[:2]:
         leave_outcome(tmp_path, trial)
+        home = trial_folder(tmp_path, trial.trial_id)
+        write_outcome(home, dataclasses.replace(record(trial), notes=("no graph",)))
     ledger = Ledger(tmp_path / "ledger.jsonl")
     collect_outcomes(tmp_path, ledger)
     assert len(Ledger(ledger.path).complete()) == 2
+    assert capsys.readouterr().err.count("no graph") == 1
 
 
 def test_a_retried_trials_result_is_collected_over_its_failure(tmp_path: Path, plan: Make) -> None:
