@@ -76,7 +76,8 @@ def ladder_section(results: Results) -> Section:
             Table(
                 name="ladder_claims",
                 caption="Claims of the recipe's report as this ladder expects them: likely where "
-                "all of the 95% interval agrees, unlikely where none of it does. No run was made",
+                "all of the 95% interval agrees, unlikely where none of it does. "
+                "Runs of that size are not in it",
                 frame=pd.DataFrame(
                     {"claim": e.claim, "from_ladder": e.text, "verdict": e.verdict}
                     for e in expected

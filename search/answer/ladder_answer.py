@@ -101,7 +101,9 @@ def _trained(outcome: Outcome, where: str) -> str:
     lost, made = ", ".join(f"lr={rate:g}" for rate in outcome.diverged), outcome.prediction
     words = f"no rate yet: {lost} came to no result"
     if outcome.best is not None:
-        words = f"lr={outcome.best:g}, the lowest of {counted(len(outcome.losses), 'rate')} trained"
+        several = len(outcome.losses) > 1
+        among = f"the lowest of {len(outcome.losses)} rates" if several else "the only rate"
+        words = f"lr={outcome.best:g}, {among} trained"
         words += f" ({lost} came to no result)" * bool(lost)
     return (
         f"{words} {where}; predicted before {made.rate:.2g}, 95% interval {made.rate_low:.2g} to "
