@@ -238,8 +238,8 @@ def _measure_one(
     whole = have_room(scoring) and have_kernels(scoring)
     if not whole:
         print(
-            "Measuring  went without a kernel or a graph (see the warnings above): this speed is "
-            "for this plan alone and isn't kept",
+            "Measuring  went without what the warnings above name: this speed is for this plan "
+            "alone and isn't kept",
             file=sys.stderr,
         )
     return (Speed if whole else PassingSpeed)(

@@ -126,7 +126,7 @@ def test_what_the_processes_went_without_is_said(
     monkeypatch.setattr(calibration, "ProbeProcess", lambda *_: FakeProbe(**more))
     [speed] = calibration.measure(on_gpu, [on_gpu.space.base])
     assert type(speed) is kind
-    assert ("this speed is for this plan alone" in capsys.readouterr().err) == bool(more)
+    assert ("for this plan alone and isn't kept" in capsys.readouterr().err) == bool(more)
 
 
 @pytest.mark.parametrize(
