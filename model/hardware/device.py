@@ -131,17 +131,20 @@ def processor_name() -> str:
 
 def hardware() -> dict[str, Any]:
     """The machine as an experiment keeps it: `processor`, `cores` that this process may use,
-    `memory_gb` (10^9 bytes) that it may fill, and the names of the `gpus`; where there are some
-    that torch can't use, as `unused_gpus` the reason."""
+    `memory_gb` (10^9 bytes) that it may fill, and the names of the `gpus`; where there are some, as
+    `gpu_memory_gb` the memory of the one that has least; where there are some that torch can't use,
+    as `unused_gpus` the reason."""
     # Their number is the driver's word, also where it is too old for torch to use them.
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     gpus = [torch.cuda.get_device_name(i) for i in range(there)]
+    memory = [torch.cuda.get_device_properties(i).total_memory for i in range(there)]
     unused = unused_gpus()
     return {
         "processor": processor_name(),
         "cores": usable_cores(),
         "memory_gb": round(usable_memory() / 1e9, 1),
         "gpus": gpus,
+        **({"gpu_memory_gb": round(min(memory) / 1e9, 1)} if memory else {}),
         **({} if unused is None else {"unused_gpus": unused}),
     }
 

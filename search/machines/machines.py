@@ -102,12 +102,14 @@ class Machines(ABC):
             return self.nodes[0].hardware
         each = [node.hardware for node in self.nodes]
         kinds = Counter(one["processor"] for one in each)
+        gpu_memory = [one["gpu_memory_gb"] for one in each if "gpu_memory_gb" in one]
         return {
             "processor": ", ".join(f"{count} x {kind}" for kind, count in kinds.items()),
             "cores": sum(one["cores"] for one in each),
             "memory_gb": round(sum(one["memory_gb"] for one in each), 1),
             "gpus": [gpu for one in each for gpu in one["gpus"]],
             "nodes": len(each),
+            **({"gpu_memory_gb": min(gpu_memory)} if gpu_memory else {}),
             **({"unused_gpus": self.unused_gpus} if self.unused_gpus else {}),
         }
 
@@ -162,7 +164,7 @@ class Machines(ABC):
         `UserError` if its device is not there, or no trial of it would ever start."""
         use = experiment.machine
         self.device(use.device)
-        if self.hardware == use.hardware:
+        if self.hardware == {**self.hardware, **use.hardware}:  # an older one names less of it
             return experiment
         room = self.slots(use.threads_per_trial, use.gpus_per_trial)
         if room == 0:

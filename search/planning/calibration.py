@@ -3,7 +3,8 @@
 A speed is that of one process while as many others do the same as the search will have at a time:
 they share memory bandwidth and caches, and on a GPU its turns. At most three shapes are measured,
 the others take the speed of the nearest one by floating-point operations. At the end of a search
-the speeds that its trials really had replace those measured.
+the speeds that its trials really had replace those measured. What went without a kernel or a graph
+that others may have is never kept.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from statistics import fmean
 
 from minigpt_search.data.common import checked_json
+from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.data.common.formatting import duration
 from minigpt_search.model.config import RunConfig
@@ -28,10 +30,13 @@ from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.machines.machines import Machines
 from minigpt_search.search.planning.measure import (
     ProbeProcess,
+    have_kernels,
+    have_room,
     measure_together,
     prepare,
     setting_of,
 )
+from minigpt_search.search.planning.memory import reckoned_bytes
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.trials.length import is_compiled_in
 
@@ -63,6 +68,11 @@ class Speed:
         return dataclasses.replace(
             self, training=self.training * factor, scoring=self.scoring * factor
         )
+
+
+class PassingSpeed(Speed):
+    """One that was measured without a kernel, compiled blocks or a step's graph, which trials may
+    have another time: it serves one plan, and isn't kept."""
 
 
 class Speeds:
@@ -119,6 +129,8 @@ def shape_key(config: RunConfig, experiment: Experiment) -> str:
         "batch_size": train.batch_size,
         "model": dataclasses.asdict(model),
     } | ({"compiled": True} if is_compiled_in(experiment, config) else {})
+    if experiment.machine.device == "cuda":
+        key["gpus"] = experiment.machine.gpus_per_trial  # whose memory a trial is held to
     return json.dumps(key, sort_keys=True)
 
 
@@ -178,8 +190,9 @@ def _chosen(configs: Sequence[RunConfig], compiled: Callable[[RunConfig], bool])
     return chosen
 
 
-def _operations(config: RunConfig) -> tuple[float, int]:
-    return flops_per_token(config.model), config.train.batch_size
+def _operations(config: RunConfig) -> tuple[float, int, int]:
+    """By which shapes are sorted; of those that compute alike the one with more memory is last."""
+    return flops_per_token(config.model), config.train.batch_size, reckoned_bytes(config)
 
 
 def measure(experiment: Experiment, configs: Sequence[RunConfig]) -> list[Speed]:
@@ -201,17 +214,39 @@ def measure(experiment: Experiment, configs: Sequence[RunConfig]) -> list[Speed]
                     file=sys.stderr,
                 )
                 break
-            prepare(probes, config, machine.pack, **setting_of(experiment, config))
-            training = measure_together(probes, "train", TRAINING_SECONDS)
-            scoring = measure_together(probes, "score", SCORING_SECONDS)
-            measured.append(
-                Speed(
-                    training=fmean(answer["tokens_per_second"] for answer in training),
-                    scoring=fmean(answer["tokens_per_second"] for answer in scoring),
-                    memory_mb=fmean(answer["memory_mb"] for answer in scoring),
-                )
-            )
+            measured.append(_measure_one(experiment, probes, config))
         return measured
+
+
+def _measure_one(
+    experiment: Experiment, probes: Sequence[ProbeProcess], config: RunConfig
+) -> Speed:
+    """The mean speed of these processes, each with what a trial of `config` has. Raises `UserError`
+    if one of several on a GPU ends, most likely for lack of memory."""
+    machine = experiment.machine
+    try:
+        prepare(probes, config, machine.pack, **setting_of(experiment, config))
+        training = measure_together(probes, "train", TRAINING_SECONDS)
+        scoring = measure_together(probes, "score", SCORING_SECONDS)
+    except ChildProcessError as error:
+        if not 0 < machine.gpus_per_trial < 1:
+            raise
+        raise UserError(
+            f"{error}; each trial is held to {machine.gpus_per_trial:.3g} of a GPU's memory, and "
+            "has more with fewer on a GPU (--trials-per-gpu)"
+        ) from None
+    whole = have_room(scoring) and have_kernels(scoring)
+    if not whole:
+        print(
+            "Measuring  went without what the warnings above name: this speed is for this plan "
+            "alone and isn't kept",
+            file=sys.stderr,
+        )
+    return (Speed if whole else PassingSpeed)(
+        training=fmean(answer["tokens_per_second"] for answer in training),
+        scoring=fmean(answer["tokens_per_second"] for answer in scoring),
+        memory_mb=fmean(answer["memory_mb"] for answer in scoring),
+    )
 
 
 def read_cache(root: Path) -> dict[str, Speed]:
@@ -224,9 +259,10 @@ def read_cache(root: Path) -> dict[str, Speed]:
 
 
 def write_cache(root: Path, new: dict[str, Speed]) -> None:
-    """Add to what is known in ROOT, if it is there and can be written to."""
+    """Add to what is known in ROOT, if it is there and can be written to; but no `PassingSpeed`."""
     if not root.is_dir():  # a dry run makes nothing
         return
-    known = {key: dataclasses.asdict(speed) for key, speed in (read_cache(root) | new).items()}
+    lasting = {key: speed for key, speed in new.items() if not isinstance(speed, PassingSpeed)}
+    known = {key: dataclasses.asdict(speed) for key, speed in (read_cache(root) | lasting).items()}
     with suppress(OSError), atomic_file(root / FILE) as file:
         file.write(json.dumps(checked_json.seal(known), indent=1).encode())

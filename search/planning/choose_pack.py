@@ -20,6 +20,7 @@ from minigpt_search.search.planning.measure import (
     prepare,
     setting_of,
 )
+from minigpt_search.search.planning.memory import takes_most_memory
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.trials.trial import grid_trials
 
@@ -62,9 +63,12 @@ def choose_pack(wanted: str | None, experiment: Experiment) -> tuple[int, str | 
 
 
 def measure(experiment: Experiment, sizes: Sequence[int]) -> dict[int, float]:
-    """Tokens a second of all members together, for each size that memory can hold."""
+    """Tokens a second of all members together, for each size that memory can hold: of the trials
+    that can be packed those that take most of it."""
     rates: dict[int, float] = {}
-    machine, config = experiment.machine, experiment.space.base
+    machine, configs = experiment.machine, [trial.config for trial in grid_trials(experiment)]
+    alike = Counter(config.shape() for config in configs)
+    config = takes_most_memory(config for config in configs if alike[config.shape()] > 1)
     setting = setting_of(experiment, config)
     for size in sizes:
         with ProbeProcess(machine.device, machine.threads_per_trial) as probe:

@@ -12,7 +12,6 @@ from typing import Unpack
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.machines.gpu_share import how_many_fit
-from minigpt_search.search.planning.disk import largest_config
 from minigpt_search.search.planning.measure import (
     SIZES,
     ProbeProcess,
@@ -23,6 +22,7 @@ from minigpt_search.search.planning.measure import (
     prepare,
     setting_of,
 )
+from minigpt_search.search.planning.memory import possible_configs, takes_most_memory
 from minigpt_search.search.records.experiment import Experiment
 
 SECONDS = 2.0
@@ -78,15 +78,12 @@ def choose(rates: dict[int, float]) -> tuple[int, str]:
 def choose_trials_per_gpu(
     experiment: Experiment, measured: Callable[..., dict[int, float]] = measure
 ) -> tuple[int, str]:
-    """The number for `--trials-per-gpu auto`, and why. Measures the widest and longest trial."""
+    """The number for `--trials-per-gpu auto`, and why. Measures the trial that takes most
+    memory: so many of it have to fit."""
     gpus = max(1, len(experiment.machine.hardware["gpus"]))
     most = max(
         1, min(experiment.planned_trials // gpus, experiment.machine.hardware["cores"] // gpus)
     )
-    largest = largest_config(experiment)
-    config = experiment.space.base.replace(
-        **{name: getattr(largest.model, name) for name in ("embed_dim", "seq_len", "n_heads")},
-        epochs=largest.train.epochs,  # a long run is compiled
-    )
+    config = takes_most_memory(possible_configs(experiment))
     setting = setting_of(experiment, config)
     return choose(measured(config, experiment.machine.device, threads=1, most=most, **setting))

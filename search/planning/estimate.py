@@ -153,10 +153,11 @@ def make_estimator(
 
 def keep_real_speeds(experiment: Experiment, ledger: Ledger, root: Path, before: Set[str]) -> None:
     """Let the next search know how fast this run's trials were: all but those of the ids
-    `before`."""
+    `before`, and those that went without a kernel or a graph that others may have."""
     real: dict[str, list[Speed]] = defaultdict(list)
     for record in ledger.complete():
-        if record.trial_id not in before and record.taken_from is None and record.attempts == 1:
+        own = record.trial_id not in before and record.taken_from is None
+        if own and record.attempts == 1 and not record.notes:
             speed = _real_speed(experiment, record)
             if speed is not None:
                 real[shape_key(record.config, experiment)].append(speed)

@@ -75,8 +75,9 @@ class ProbeProcess:
 
     def answer(self) -> dict[str, float]:
         """`memory_mb`, the peak of the process; `reserved_bytes`, what its device must hold for
-        it; `lacks_memory`, whether that is all it gets, without a step's graph; and
-        `tokens_per_second` of all members together, if that was asked for."""
+        it; `lacks_memory`, whether that is all it gets, without a step's graph; `lacks_kernels`,
+        whether it goes without Triton's, compiled ones or that graph; and `tokens_per_second` of
+        all members together, if that was asked for."""
         assert self.process.stdout is not None
         while not select.select([self.process.stdout], [], [], PATIENCE_SECONDS)[0]:
             print(f"Measuring  {SLOW[self.doing]}: this machine is slow or busy", file=sys.stderr)
@@ -148,6 +149,11 @@ def have_room(answers: Sequence[Mapping[str, float]]) -> bool:
     """Whether each process has the memory that its trial would take: one that finds none for its
     step's graph goes on without, but a search of so many at a time would be planned too tightly."""
     return not any(answer.get("lacks_memory") for answer in answers)
+
+
+def have_kernels(answers: Sequence[Mapping[str, float]]) -> bool:
+    """Whether each process computes with all that a GPU's trials may have."""
+    return not any(answer.get("lacks_kernels") for answer in answers)
 
 
 def fewest_nearly_as_fast(rates: Mapping[int, float]) -> int:

@@ -13,6 +13,7 @@ from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.data.tokenizers.record import GPT2
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
+from minigpt_search.search.machines.gpu_share import CONTEXT_BYTES
 from minigpt_search.search.planning.disk import disk_line
 from minigpt_search.search.planning.estimate import WORKER_BYTES, Estimator
 from minigpt_search.search.planning.prediction import rounds_seconds
@@ -127,7 +128,8 @@ def _memory_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
     that is more than there is."""
     each, trials = estimator.speed_of.memory_mb * 1e6, experiment.machine.max_concurrent
     if experiment.machine.device == "cuda":
-        return [f"Memory     about {storage(each)} of a GPU for each of {trials} at a time"]
+        line = f"Memory     about {storage(each)} of a GPU for each of {trials} at a time"
+        return [line, *_sharing_warning(experiment, each)]
     each += WORKER_BYTES
     total = trials * each + DRIVER_BYTES
     lines = [f"Memory     about {storage(total)} at most, {storage(each)} for each trial at a time"]
@@ -138,6 +140,22 @@ def _memory_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
             + ("; --max-concurrent 1 takes the least" if trials > 1 else "")
         )
     return lines
+
+
+def _sharing_warning(experiment: Experiment, each: float) -> list[str]:
+    """Whether trials that share a GPU, of so many bytes each, are more than it holds. Ray lets them
+    start, and each is held to its part of the memory, so all of them may fail."""
+    use = experiment.machine
+    memory, sharing = use.hardware.get("gpu_memory_gb"), 1 / (use.gpus_per_trial or 1)
+    if memory is None or sharing <= 1:
+        return []
+    needed = sharing * (each + CONTEXT_BYTES)
+    if needed <= memory * 1e9:
+        return []
+    return [
+        f"Warning    {sharing:.3g} of them on a GPU take about {storage(needed)} with what CUDA "
+        f"takes for each, and it has {storage(memory * 1e9)}; give fewer with --trials-per-gpu"
+    ]
 
 
 def _axes_text(experiment: Experiment) -> str:

@@ -25,11 +25,12 @@ import torch
 
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
 from minigpt_search.data.tokenizers.base import token_dtype
+from minigpt_search.model import notes
 from minigpt_search.model.batching.source import batch_source
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_device
 from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
-from minigpt_search.model.loss.gpu import triton_runs
+from minigpt_search.model.loss.gpu import triton_fault, triton_runs
 from minigpt_search.model.network.compiled import compile_blocks
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.scoring.evaluate import SEQUENCES_PER_BATCH
@@ -84,6 +85,9 @@ class Probe:
             sequences: of the training split, which each member copies to a GPU that has room.
             compiled: have the blocks compiled, where Triton runs.
         """
+        notes.begin()
+        if is_cuda(device) and not triton_runs():
+            notes.note(f"no Triton kernels: {triton_fault()}")
         compiled = compiled and triton_runs()
         self.members = [_make_step(config, device, compiled) for _ in range(pack)]
         self.packed = PackedStep(self.members) if pack > 1 else None
@@ -111,6 +115,12 @@ class Probe:
         """Whether a step found too little for its graph: there is room for it only without."""
         steps = self.members if self.packed is None else [self.packed]
         return any(getattr(step.compute, "lacks_memory", False) for step in steps)
+
+    @property
+    def lacks_kernels(self) -> bool:
+        """Whether it goes without what it noted: Triton's kernels, blocks that couldn't be
+        compiled, a graph. With a compiler or more memory it is faster."""
+        return bool(notes.kept())
 
     def scored_per_second(self, seconds: float) -> float:
         """Validation tokens that one member is scored on in a second."""
@@ -203,6 +213,7 @@ def main() -> None:
                 raise
             sys.exit(f"measuring: {(str(error).splitlines() or ['no memory'])[0]}")
         answer["lacks_memory"] = probe is not None and probe.lacks_memory
+        answer["lacks_kernels"] = probe is not None and probe.lacks_kernels
         answer["memory_mb"] = peak_memory_mb(spec["device"])
         answer["reserved_bytes"] = (
             torch.cuda.max_memory_reserved()

@@ -115,7 +115,8 @@ class MachineUse:
     device: str
     """cpu or cuda."""
     hardware: dict[str, Any]
-    """processor, cores, memory_gb, gpus; nodes, where there are several."""
+    """processor, cores, memory_gb, gpus; gpu_memory_gb where there are some, but not in experiments
+    from before it was kept; nodes, where there are several."""
     max_concurrent: int
     """Trials that run at a time."""
     is_capped: bool = False

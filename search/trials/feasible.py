@@ -74,13 +74,15 @@ def corners(experiment: Experiment) -> list[dict[str, Value]]:
     end, of choices what goes with it and makes the smallest and the largest model."""
     found = []
     for share in (0.0, 1.0):
-        of_share = list(filter(allowed(experiment), _with_range_ends(experiment, share)))
+        of_share = list(filter(allowed(experiment), with_range_ends(experiment, share)))
         of_share.sort(key=lambda values: _size(experiment, values))
         found += of_share[:1] if share == 0 else of_share[-1:]
     return found
 
 
-def _with_range_ends(experiment: Experiment, share: float) -> Iterator[dict[str, Value]]:
+def with_range_ends(experiment: Experiment, share: float) -> Iterator[dict[str, Value]]:
+    """All that goes with one end of every range: the low ones for a `share` of 0, the high ones
+    for 1. They may be impossible or cost too much."""
     space = experiment.space
     lists = [
         values if space.kind(name) == CHOICES else [space.value(name, share)]
@@ -116,7 +118,7 @@ def _check_enough(experiment: Experiment) -> None:
                 )
             )
         return
-    cheapest = list(_with_range_ends(experiment, 0.0))
+    cheapest = list(with_range_ends(experiment, 0.0))
     if not any(map(allowed(experiment), cheapest)) and not drawn(experiment, 1):
         raise _none_at_all(experiment, cheapest)
 

@@ -108,6 +108,19 @@ def test_hardware_of_several_nodes_adds_up() -> None:
     assert processes_together(made.replace(max_concurrent=8)) == 3
 
 
+def test_an_experiment_of_before_a_gpu_s_memory_was_kept_goes_on_as_it_was() -> None:
+    """And of several nodes the least is kept."""
+    old, sizes = node(4, 1), (24.0, 80.0)
+    new = [
+        dataclasses.replace(old, hardware={**old.hardware, "gpu_memory_gb": size}) for size in sizes
+    ]
+    assert cluster(*new, node(2)).hardware["gpu_memory_gb"] == 24.0
+    begun = plan(LocalMachines([old]), "--trials-per-gpu", "2")
+    assert LocalMachines(new[:1]).fit(begun) is begun
+    again = LocalMachines(new[1:]).fit(plan(LocalMachines(new[:1])))
+    assert again.machine.hardware["gpu_memory_gb"] == 80.0
+
+
 def test_precision_is_what_all_nodes_have() -> None:
     assert cluster(node(2, 1), node(2, 1)).precision("cuda") == "bf16"
     assert cluster(node(2, 1), node(2, 1, "fp16")).precision("cuda") == "fp16"

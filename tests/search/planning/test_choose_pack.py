@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.corpus.corpus import open_corpus
+from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
 from minigpt_search.search.cli.parser import check_options, make_parser
@@ -89,6 +91,23 @@ def test_packs_are_measured_up_to_what_memory_holds(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(packing, "measure_together", without_a_graph)
     assert packing.measure(tiny, [1, 2]) == {1: 100.0}  # alone it has to do
+
+
+def test_of_the_trials_that_can_be_packed_those_with_most_memory_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built: list[RunConfig] = []
+    monkeypatch.setattr(packing, "ProbeProcess", lambda *_: nullcontext())
+    monkeypatch.setattr(packing, "prepare", lambda probes, config, size, **_: built.append(config))
+    monkeypatch.setattr(packing, "measure_together", lambda *a: [{"tokens_per_second": 100.0}])
+    grid = plan("--grid", "lr", "--space", "n_layers=2,8", "--space", "batch_size=32,256")
+    assert packing.measure(grid, [1, 2]) == {1: 100.0, 2: 100.0}
+    assert [(c.model.n_layers, c.train.batch_size) for c in built] == [(8, 256)] * 2
+    # Of the deepest there is one trial alone, which is in no pack.
+    cells = [trial.values for trial in grid_trials(grid) if trial.values["n_layers"] == 2]
+    deep = {"lr": 1e-3, "n_layers": 8, "batch_size": 256}
+    packing.measure(grid.replace(cells=(*cells, deep)), [2])
+    assert (built[-1].model.n_layers, built[-1].train.batch_size) == (2, 256)
 
 
 def test_the_driver_never_touches_the_gpu_when_it_measures_packs(

@@ -15,6 +15,7 @@ from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.machines import gpu_share, machines
 from minigpt_search.search.planning import choose_sharing as sharing
 from minigpt_search.search.planning.measure import ProbeProcess, prepare
+from minigpt_search.search.trials.feasible import limited
 
 H200 = 150e9
 LR = ["--grid", "lr", "--preset", "full"]
@@ -115,6 +116,47 @@ def test_auto_measures_the_largest_trial_and_no_more_than_there_is_work_for(
         "compiled": True,  # 3 epochs of 4,883 steps
         "gpus": 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), {"n_layers": 8, "batch_size": 256}),
+        (("--space", "tie_head=true,false"), {"n_layers": 8, "batch_size": 256, "tie_head": False}),
+        (("--space", "n_heads=2,8", "--space", "dropout=0,0.1"), {"n_heads": 8, "dropout": 0.1}),
+        (("--search", "tpe", "--trials", "5"), {"n_layers": 8, "batch_size": 256}),
+    ],
+)
+def test_auto_measures_the_trial_that_takes_most_memory_whatever_varies(
+    words: tuple[str, ...], expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch)
+    asked: list[RunConfig] = []
+
+    def measured(config: RunConfig, device: str, **_: object) -> dict[int, float]:
+        asked.append(config)
+        return {1: 100.0}
+
+    space = ("--space", "n_layers=2,8", "--space", "batch_size=32,256", "--preset", "full")
+    args = make_parser().parse_args([*space, *words])
+    sharing.choose_trials_per_gpu(make_experiment(args, "cuda"), measured)
+    [config] = asked
+    fields = {**vars(config.model), **vars(config.train)}
+    assert {name: fields[name] for name in expected} == expected
+
+
+def test_what_max_cost_leaves_out_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    asked: list[RunConfig] = []
+
+    def measured(config: RunConfig, device: str, **_: object) -> dict[int, float]:
+        asked.append(config)
+        return {1: 100.0}
+
+    words = ["--space", "n_layers=2,8", "--space", "batch_size=32,256", "--preset", "full"]
+    args = make_parser().parse_args([*words, "--max-cost", "7Mparam"])
+    sharing.choose_trials_per_gpu(limited(make_experiment(args, "cuda")), measured)
+    assert (asked[0].model.n_layers, asked[0].train.batch_size) == (2, 256)
 
 
 @pytest.mark.parametrize("trials", [2, 3, 8, 40])

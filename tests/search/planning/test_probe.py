@@ -139,6 +139,7 @@ def test_a_gpu_takes_all_steps_of_the_warm_up_however_long_it_compiles(
 ) -> None:
     """Else the graph would be captured within what is measured, its memory not counted."""
     monkeypatch.setattr(probe, "is_cuda", lambda device: is_gpu)
+    monkeypatch.setattr(probe, "triton_runs", lambda: True)
     monkeypatch.setattr(probe, "MOST_WARM_UP_SECONDS", 0.0)
     assert Probe(SMALL, "cpu", sequences=10).steps == steps
 
