@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import from the checkout
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 
+from json_file import write_json
 from synthetic_corpus import VOCAB_SIZE, write_synthetic_corpus
 
 from minigpt_search.data.common.errors import run_command
@@ -77,7 +77,7 @@ def train_and_tell(config: RunConfig, folder: Path, home: Path, args: argparse.N
         )
         epochs.append(dataclasses.asdict(e))
         if args.json:
-            args.json.write_text(json.dumps({"status": "running", "epochs": epochs}, indent=1))
+            write_json(args.json, {"status": "running", "epochs": epochs})
 
     started = time.perf_counter()
     with (
@@ -94,7 +94,7 @@ def train_and_tell(config: RunConfig, folder: Path, home: Path, args: argparse.N
     if args.json:
         fields = dataclasses.asdict(result) | {"wall_seconds": seconds, "config": config.to_dict()}
         fields["compiled"] = compiled == [True]
-        args.json.write_text(json.dumps(fields, indent=1))
+        write_json(args.json, fields)
     return 0 if result.status == "complete" else 1
 
 

@@ -8,7 +8,6 @@ python tests/benchmarks/gpu/machine.py --device cpu               # does it work
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -24,8 +23,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import from the checkout
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 
 import torch
+from json_file import write_json
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.cuda_graph import StepGraph
@@ -36,6 +37,8 @@ from minigpt_search.model.training.step import Step
 ROOT = Path(__file__).resolve().parents[3]
 VARIABLES = re.compile("CUDA|NVIDIA|TORCH|TRITON|CUBLAS|^CC$|^OMP_")
 """Of the environment, those that change what torch does."""
+SMI_SECONDS = 10.0
+"""For nvidia-smi's answer, which may never come where a driver is in trouble."""
 
 
 def versions(device: str) -> str:
@@ -64,17 +67,30 @@ def gpu(device: str) -> str:
     torch.cuda.init()  # says why, if there is none
     free, total = torch.cuda.mem_get_info()
     capability = ".".join(map(str, torch.cuda.get_device_capability()))
-    query = ["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm", "--format=csv,noheader"]
-    driver = subprocess.run(query, capture_output=True, text=True).stdout.strip()
     return (
         f"{torch.cuda.get_device_name()}, capability {capability}, {free / 1e9:.0f} of "
-        f"{total / 1e9:.0f} GB free; driver {driver}"
+        f"{total / 1e9:.0f} GB free; driver {driver()}"
     )
+
+
+def driver() -> str:
+    """Its version and the GPU's highest clock, which some containers can't ask for."""
+    query = ["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, timeout=SMI_SECONDS)
+    except FileNotFoundError:
+        return "unknown: no nvidia-smi here"
+    except subprocess.TimeoutExpired:
+        return f"unknown: no answer of nvidia-smi in {SMI_SECONDS:g} s"
+    return told.stdout.strip()
 
 
 def compiler(device: str) -> str:
     """The C compiler that Triton and Inductor would call."""
-    path = next(filter(None, map(shutil.which, (os.environ.get("CC", ""), "gcc", "cc", "clang"))))
+    names = (os.environ.get("CC", ""), "gcc", "cc", "clang")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        raise FileNotFoundError("no C compiler found")
     told = subprocess.run([path, "--version"], capture_output=True, text=True)
     return f"{path}: {told.stdout.splitlines()[0]}"
 
@@ -146,7 +162,7 @@ def main() -> int:
         found[check.__name__] = f"{told} ({time.perf_counter() - started:.1f} s)"
         print(f"{check.__name__:12} {found[check.__name__]}", flush=True)
         if args.json:  # at once, for a run that is cut short
-            args.json.write_text(json.dumps(found, indent=1))
+            write_json(args.json, found)
     return failed
 
 

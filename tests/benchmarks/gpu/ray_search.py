@@ -20,6 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import from the checkout
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
+
+from json_file import write_json
 
 from minigpt_search.data.common.errors import run_command
 from minigpt_search.data.common.paths import artifacts_root
@@ -135,7 +138,7 @@ def main() -> int:
         finally:  # also of a search that is cut short
             rows = keep(folder, args.tar)
             if args.json:
-                args.json.write_text(json.dumps(told | {"trials": rows}, indent=1))
+                write_json(args.json, told | {"trials": rows})
     print(f"{len(rows)} trials in {seconds:.1f} s, from the command to its end")
     for each in rows:
         print(json.dumps(each))

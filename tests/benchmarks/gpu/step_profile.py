@@ -9,7 +9,6 @@ python tests/benchmarks/gpu/step_profile.py --quick --device cpu     # seconds: 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import f
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 
 import torch
+from json_file import write_json
 
 from minigpt_search.data.common.errors import run_command
 from minigpt_search.model.config import RunConfig
@@ -138,7 +138,7 @@ def main() -> int:
         """At once, for a run that is cut short."""
         found[name] = milliseconds
         if args.json:
-            args.json.write_text(json.dumps(found, indent=1))
+            write_json(args.json, found)
 
     print("| step | ms | tokens/s |\n|---|---|---|")
 

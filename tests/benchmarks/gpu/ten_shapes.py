@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import from the checkout
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 
 import torch
+from json_file import write_json
 
 from minigpt_search.data.common.errors import run_command
 from minigpt_search.model.config import RunConfig
@@ -112,7 +113,7 @@ def main() -> int:
             flush=True,
         )
         if args.json:  # at once, for a run that is cut short
-            args.json.write_text(json.dumps(rows, indent=1))
+            write_json(args.json, rows)
     return 0 if args.quick or all(row["compiled"] for row in rows) else 1
 
 

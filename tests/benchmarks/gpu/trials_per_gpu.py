@@ -8,11 +8,13 @@ python tests/benchmarks/gpu/trials_per_gpu.py --quick --device cpu     # does it
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import from the checkout
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
+
+from json_file import write_json
 
 from minigpt_search.data.common.errors import run_command
 from minigpt_search.model.config import RunConfig
@@ -41,7 +43,7 @@ def main() -> int:
         found[size] = rate
         print(f"| {size} | {rate:,.0f} | {rate / found[1]:.2f} |", flush=True)
         if args.json:
-            args.json.write_text(json.dumps(found))
+            write_json(args.json, found)
 
     most = 2 if args.quick else max(SIZES)
     sequences = BUILTIN_TOKENS // config.model.seq_len

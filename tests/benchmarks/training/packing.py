@@ -11,13 +11,15 @@ python tests/benchmarks/training/packing.py --device cuda --precision bf16 --jso
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from statistics import median
 
 if __name__ == "__main__":  # run as a file: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[3] / "src")
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
+
+from json_file import write_json
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import best_device, best_precision, hardware
@@ -64,9 +66,7 @@ def main() -> None:
             rates[batch, pack].append(rate)
             print(f"{batch} x {SEQ_LEN}, {pack}: {rate:,.0f} tokens/s", file=sys.stderr, flush=True)
             if args.json:  # at once, for a run that is cut short
-                Path(args.json).write_text(
-                    json.dumps(about | {"measurements": rows(rates)}, indent=1)
-                )
+                write_json(Path(args.json), about | {"measurements": rows(rates)})
     print(f"{device}, threads {args.threads}, {precision}, embed_dim {base.model.embed_dim}\n")
     print("| batch | pack | tokens/s, all together | against one by one |")
     print("|---|---:|---:|---:|")

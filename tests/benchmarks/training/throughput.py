@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import shlex
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))  # import from the checkout
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 
+from json_file import write_json
 from peers import KINDS, chosen, precision_of
 from synthetic_corpus import VOCAB_SIZE, write_synthetic_corpus
 from throughput_results import Result, faults, result_of
@@ -182,8 +182,7 @@ def main() -> int:
 def keep(results: list[Result], args: argparse.Namespace, *, complete: bool) -> None:
     """Write the JSON, if one was asked for."""
     if args.json:
-        content = summary(results, args, complete=complete)
-        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, summary(results, args, complete=complete))
 
 
 if __name__ == "__main__":

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.sh"
 PYTHON = """#!/bin/sh
 case "$*" in
-  *lacking.py*) [ -z "$LACKS" ] || echo "$LACKS"; exit;;
+  *lacking.py*) [ -z "$LACKS" ] || echo "$LACKS"; [ -z "$BROKEN" ]; exit;;
 esac
 echo "did $*"
 case "$*" in
   *throughput.py*) echo broken >&2; exit 3;;
   *profile.py*) [ -z "$LEAVE" ] || { setsid sleep 60 & echo $! >$LEAVE; };;
   *packing.py*) [ -z "$HELD" ] || cat $HELD;;
-  *long_run.py*) [ -z "$HANG" ] || { echo epoch 1; exec sleep 60; };;
+  *long_run.py*) [ -z "$HANG" ] || { echo $$ >$HANG; echo epoch 1; exec sleep 60; };;
   *machine.py*) [ -z "$HELD" ] || echo 9000 >$HELD;;
   *ten_shapes.py*) cd $TRITON_CACHE_DIR 2>&1 || mkdir $TRITON_CACHE_DIR && cd $TRITON_CACHE_DIR
-    ls; echo > kernel;;
+    ls; echo > kernel; [ -z "$BIG" ] || head -c 1500000 /dev/urandom > kernel;;
 esac
+"""
+FULL_DISK = """#!/bin/sh
+echo half >"$2"; echo "no space left" >&2; exit 2
 """
 SMI = """#!/bin/sh
 case "$*" in
@@ -38,30 +45,67 @@ SECOND = ["search", "ten-shapes", "throughput-compiled", "racecheck", "correctne
 SECOND += ["trials-per-gpu", "packs"]
 
 
-def run(folder: Path, *parts: str, **variables: str) -> tuple[dict[str, str], str]:
-    """How each part ended, and the log."""
+def prepared(folder: Path, variables: dict[str, str]) -> dict[str, str]:
+    """The environment, with the stand-ins before all other programs."""
     (folder / "bin").mkdir(exist_ok=True)
     programs = {"python3": PYTHON} | ({"nvidia-smi": SMI} if "HELD" in variables else {})
     for name, text in programs.items():
         (folder / "bin" / name).write_text(text)
         (folder / "bin" / name).chmod(0o755)
-    environment = os.environ | {
+    own = {
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "GPU_CACHES": str(folder / "caches"),
     }
-    out = folder / "results"
-    command = ["bash", str(SCRIPT), str(out), *parts]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment | variables, check=True
+    return os.environ | own | variables
+
+
+def ends_of(output: str) -> dict[str, str]:
+    summary = output.rpartition("\n\n")[2]
+    return dict(line.split(": ", 1) for line in summary.splitlines())
+
+
+def run(folder: Path, *parts: str, **variables: str) -> tuple[dict[str, str], str]:
+    """How each part ended, and the log; the folder for results is named from where we stand."""
+    environment = prepared(folder, variables)
+    command = ["bash", str(SCRIPT), "results", *parts]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    ends = ends_of(done.stdout)
+    ran = any(end.startswith("status") for end in ends.values())
+    well = all(end.startswith(("status 0", "lacks")) for end in ends.values())
+    assert done.returncode == (0 if ran and well else 1), done.stdout + done.stderr
+    return ends, (folder / "results" / "log.txt").read_text()
+
+
+def start(folder: Path, *parts: str, **variables: str) -> subprocess.Popen[str]:
+    """As from a terminal: signals to its group reach it, and have their usual effect."""
+    command = ["env", "--default-signal", "bash", str(SCRIPT), "results", *parts]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=prepared(folder, variables),
+        cwd=folder,
+        start_new_session=True,
     )
-    summary = done.stdout.rpartition("\n\n")[2]
-    ends = dict(line.split(": ", 1) for line in summary.splitlines())
-    return ends, (out / "log.txt").read_text()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("not in 30 s")
+
+
+def has_ended(pid: Path) -> bool:
+    with suppress(psutil.NoSuchProcess):  # nobody may ask for its status
+        return psutil.Process(int(pid.read_text())).status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def test_a_part_that_fails_or_hangs_leaves_the_others_their_turn(tmp_path: Path) -> None:
     parts = ("throughput", "long-run-compiled", "packs")
-    ends, log = run(tmp_path, *parts, GPU_SECONDS="13", HANG="1")
+    ends, log = run(tmp_path, *parts, GPU_SECONDS="13", HANG=str(tmp_path / "pid"))
     assert ends["long-run-compiled"].startswith("status 124")
     assert ends["packs"] == ends["throughput"] == "no time left"
     assert "epoch 1" in log  # what was printed before is kept
@@ -90,21 +134,79 @@ def test_what_was_compiled_is_kept_for_another_call(tmp_path: Path) -> None:
     assert kept.is_file() and not list(tmp_path.rglob("*.part"))
     for path in (tmp_path / "caches" / "triton").iterdir():
         path.unlink()
-    (tmp_path / "caches" / "triton").rmdir()
-    (tmp_path / "caches").rmdir()
-    kept.rename(tmp_path / "caches.tar.gz")
+    (tmp_path / "caches" / "triton").rmdir()  # an empty folder doesn't keep them from being read
+    archive = tmp_path / "caches.tar.gz"
+    archive.write_bytes(kept.read_bytes()[:-20])
+    _, log = run(tmp_path, "machine")
+    assert f"{archive} could not be unpacked" in log
+    assert not list((tmp_path / "caches").iterdir())  # no half of them
+    kept.rename(archive)
     _, log = run(tmp_path, "ten-shapes")
-    assert "\nkernel\n" in log
+    assert "\nkernel\n" in log and log.count("could not be unpacked") == 1
+
+
+def test_a_full_disk_leaves_the_caches_that_were_there(tmp_path: Path) -> None:
+    run(tmp_path, "ten-shapes")
+    kept = tmp_path / "results" / "caches.tar.gz"
+    before = kept.read_bytes()
+    (tmp_path / "bin" / "tar").write_text(FULL_DISK)
+    (tmp_path / "bin" / "tar").chmod(0o755)
+    _, log = run(tmp_path, "ten-shapes")
+    assert kept.read_bytes() == before and "could not be packed" in log
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {kept.name, "log.txt"}
 
 
 def test_caches_that_are_too_large_are_said_and_left_out(tmp_path: Path) -> None:
-    _, log = run(tmp_path, "ten-shapes", GPU_FILE_MIB="0")
-    assert "What was compiled takes 0.0 MiB, more than 0: not in caches.tar.gz" in log
-    assert not list((tmp_path / "results").glob("caches*"))
-    assert "Files, in MiB: log.txt 0.0 (more than 0)" in log
-    (tmp_path / "caches" / "triton" / "another").touch()
-    _, log = run(tmp_path, "ten-shapes")
-    assert "Files, in MiB: caches.tar.gz 0.0, log.txt 0.0\n" in log
+    _, log = run(tmp_path, "ten-shapes", GPU_FILE_MIB="1", BIG="1")
+    assert "What was compiled takes 1.4 MiB, more than 1: not in caches.tar.gz" in log
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["log.txt"]
+    _, log = run(tmp_path, "ten-shapes", BIG="1")
+    assert "Files, in MiB: caches.tar.gz 1.4, log.txt 0.0\n" in log
+    _, log = run(tmp_path, "machine", GPU_FILE_MIB="1")
+    assert "Files, in MiB: caches.tar.gz 1.4 (more than 1), log.txt 0.0\n" in log
+
+
+def test_what_an_earlier_call_left_is_put_aside_and_calls_have_a_head(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "packing.json").write_text("old")
+    (results / "profile.json").write_text("of a part that isn't run again")
+    _, log = run(tmp_path, "packs")
+    assert not (results / "packing.json").exists() and (results / "profile.json").exists()
+    assert (results / "before" / "packing.json").read_text() == "old"
+    assert "Of an earlier call, and now in before/: packing.json" in log
+    _, log = run(tmp_path, "packs", "machine")
+    heads = re.findall(r"=== \S+ \S+ UTC, commit (\S+): gpu.sh results (.*)", log)
+    assert [words for _, words in heads] == ["packs", "packs machine"]
+
+
+@pytest.mark.parametrize(("name", "number"), [("INT", 2), ("TERM", 15), ("HUP", 1)])
+def test_a_signal_ends_the_part_that_runs_and_the_call(
+    tmp_path: Path, name: str, number: int
+) -> None:
+    """From a terminal or an outer `timeout`: to the whole group, which the part is not in."""
+    pid, log = tmp_path / "pid", tmp_path / "results" / "log.txt"
+    with start(tmp_path, "machine", "long-run-compiled", "packs", HANG=str(pid)) as script:
+        until(lambda: log.is_file() and "epoch 1" in log.read_text())
+        assert "=== machine: status 0" in log.read_text()  # at once
+        script.send_signal(number)  # as `timeout` does: to the process, and to its group
+        os.killpg(script.pid, number)
+        output, _ = script.communicate(timeout=30)
+    assert script.returncode == 128 + number and has_ended(pid)
+    assert output.endswith(log.read_text()[-100:])  # neither lacks the end
+    ends = ends_of(output)
+    assert list(ends) == ["machine", "long-run-compiled"]
+    assert ends["long-run-compiled"].startswith(f"ended by SIG{name}")
+    assert "packing.py" not in output
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="what ties a part to the script")
+def test_a_part_ends_with_a_script_that_is_killed(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    with start(tmp_path, "long-run", HANG=str(pid)) as script:
+        until(lambda: pid.is_file() and pid.read_text() != "")
+        script.send_signal(signal.SIGKILL)
+    until(lambda: has_ended(pid))
 
 
 def test_what_a_part_leaves_running_is_ended(tmp_path: Path) -> None:
@@ -112,10 +214,9 @@ def test_what_a_part_leaves_running_is_ended(tmp_path: Path) -> None:
     began = time.monotonic()
     ends, log = run(tmp_path, "profile", LEAVE=str(tmp_path / "pid"))
     assert ends["profile"].startswith("status 0") and time.monotonic() - began < 30
-    number = int((tmp_path / "pid").read_text())
-    assert f"Left running, and ended: {number} sleep 60" in log
-    with suppress(psutil.NoSuchProcess):  # nobody may ask for its status
-        assert psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    pid = tmp_path / "pid"
+    assert f"Left running, and ended: {pid.read_text().strip()} sleep 60" in log
+    assert has_ended(pid)
 
 
 def test_a_part_begins_when_the_gpu_s_memory_is_free_again(tmp_path: Path) -> None:
@@ -146,10 +247,51 @@ def test_a_part_that_lacks_something_is_left_out(tmp_path: Path) -> None:
     assert log.index("Lacking") < log.index("did ")
 
 
-def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    command = ["bash", str(SCRIPT), str(tmp_path / "results"), "profle", "packs"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "profle: no such part" in done.stderr
+def test_a_call_of_which_no_part_could_run_fails(tmp_path: Path) -> None:
+    ends, _ = run(tmp_path, "search", LACKS="search: ray")
+    assert ends == {"search": "lacks ray"}
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "told"),
+    [
+        (["results", "profle"], {}, "profle: no such part; there are first second machine "),
+        (["-n"], {}, "-n: no such option"),
+        (["second"], {}, "the results' folder comes first: gpu.sh FOLDER second (or ./second"),
+        (["packs", "search"], {}, "the results' folder comes first: gpu.sh FOLDER packs search"),
+        (["results"], {"GPU_SECONDS": "ten"}, "GPU_SECONDS=ten: no positive whole number"),
+        (["results"], {"GPU_SECONDS": "-5"}, "GPU_SECONDS=-5: no positive whole number"),
+        (["results"], {"GPU_FILE_MIB": "0"}, "GPU_FILE_MIB=0: no positive whole number"),
+        (["file"], {}, "/file can't be written to as a folder"),
+        ([], {"OUT": "file/results"}, "/file/results can't be written to as a folder"),
+    ],
+)
+def test_what_can_t_be_meant_is_refused_in_a_line(
+    tmp_path: Path, words: list[str], variables: dict[str, str], told: str
+) -> None:
+    (tmp_path / "file").touch()
+    environment = prepared(tmp_path, variables)
+    command = ["bash", str(SCRIPT), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert told in done.stderr and done.stderr.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "file"}
+
+
+def test_help_is_the_head_of_the_script(tmp_path: Path) -> None:
+    command = ["bash", str(SCRIPT), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert "gpu.sh FOLDER second" in done.stdout and "set -" not in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_python_nothing_is_begun(tmp_path: Path) -> None:
+    environment = prepared(tmp_path, {"BROKEN": "1"})
+    command = ["bash", str(SCRIPT), "results", "packs"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 2 and "what parts lack could not be found out" in done.stdout
+    assert done.stdout == (tmp_path / "results" / "log.txt").read_text()
+    assert "did" not in done.stdout
 
 
 def test_a_rehearsal_needs_no_gpu(tmp_path: Path) -> None:
