@@ -20,7 +20,7 @@ from torch import Tensor
 
 from minigpt_search.model import notes
 from minigpt_search.model.hardware import retirement
-from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
+from minigpt_search.model.out_of_memory import is_out_of_memory
 
 WARM_UP_STEPS = 2
 """Steps before the capture: they make the optimizer's state, the libraries' handles and

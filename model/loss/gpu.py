@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from minigpt_search.model import notes
-from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
+from minigpt_search.model.out_of_memory import is_out_of_memory
 
 CHUNK = 4096
 """Rows at a time; their logits take 412 MB in bf16 at V = 50,257."""

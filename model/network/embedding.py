@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minigpt_search.model import notes
-from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
 from minigpt_search.model.loss import gpu as loss_gpu
+from minigpt_search.model.out_of_memory import is_out_of_memory
 
 MOST_TOKENS_OF_KERNEL = 8192
 """Expected, not measured: above it sorting takes less than the kernel, which compares each token

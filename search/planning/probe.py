@@ -29,10 +29,10 @@ from minigpt_search.model import notes
 from minigpt_search.model.batching.source import batch_source
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.device import is_cuda, peak_memory_mb, use_device
-from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
 from minigpt_search.model.loss.gpu import triton_fault, triton_runs
 from minigpt_search.model.network.compiled import compile_blocks
 from minigpt_search.model.network.gpt import GPT
+from minigpt_search.model.out_of_memory import is_out_of_memory
 from minigpt_search.model.scoring.evaluate import SEQUENCES_PER_BATCH
 from minigpt_search.model.training.packed_step import PackedStep
 from minigpt_search.model.training.step import Step

@@ -20,7 +20,7 @@ import torch
 
 from minigpt_search.data.common.errors import FULL
 from minigpt_search.model.hardware.device import describe_device
-from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
+from minigpt_search.model.out_of_memory import is_out_of_memory
 from minigpt_search.model.records import Device
 from minigpt_search.search.records.ledger_records import OUT_OF_MEMORY
 from minigpt_search.search.trials.trial import Trial

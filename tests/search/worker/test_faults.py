@@ -17,7 +17,7 @@ import torch
 from minigpt_search.data.common.files import atomic_file
 from minigpt_search.model import notes
 from minigpt_search.model.hardware import retirement
-from minigpt_search.model.hardware.out_of_memory import is_out_of_memory
+from minigpt_search.model.out_of_memory import is_out_of_memory
 from minigpt_search.model.records import COMPLETE, FAILED
 from minigpt_search.model.training.train import TrainResult
 from minigpt_search.search.machines import gpu_share
