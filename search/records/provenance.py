@@ -24,6 +24,7 @@ DECIDING = (
     *("model/batching", "model/hardware", "model/loss", "model/network", "model/scoring"),
     "model/training",
     *("model/config.py", "model/model_size.py", "model/records.py", "model/run_length.py"),
+    "model/out_of_memory.py",
     *("search/driver", "search/early_stopping", "search/ladder", "search/machines"),
     *(
         "search/planning",
