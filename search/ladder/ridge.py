@@ -31,7 +31,7 @@ al. 2025, arXiv 2503.04715)."""
 CURVATURE_SD = 0.02
 """Prior of the curvature about 0: a line that is straight over the rungs may change its exponent by
 0.14 over another factor of 30 in tokens. Those laws are fitted without any; with half as much the
-intervals of a run 30 times as long held in 73 of 100 ladders that bend so (docs/ladder.md)."""
+intervals of a run 30 times as long held in 70 to 80% of ladders that bend so (docs/ladder.md)."""
 WIDTH_MEAN, WIDTH_SD = -0.5, 0.7
 """Prior of the exponent of the best rate in width: between none (muP: Yang et al. 2022, arXiv
 2203.03466) and -1."""
