@@ -88,7 +88,7 @@ def _with_another_rung(
             "own, or train the target"
         )
     args.budget, args.rungs = None, ",".join(map(str, rungs))
-    args.rates = str(spec.rates)
+    args.rates, args.seeds = str(spec.rates), before.noise.seeds
     made = parser.parse_args(words, namespace=args)
     if now.verify is None and spec.verify and spec.verify <= max(map(int, made.rungs.split(","))):
         made.verify = None  # what was verified is a rung by now

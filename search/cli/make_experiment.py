@@ -74,7 +74,8 @@ def make_experiment(
         with_ladder_defaults(args)
     preset = args.preset or default_preset(device)[0]
     space, ladder = _space(args, preset, machines.precision(device))
-    trials = args.seeds * (args.trials or (MOST_TRIALS if args.search else space.grid_size))
+    seeds = args.seeds or 1  # a ladder's may come to more (`search/planning/ladder_size.py`)
+    trials = seeds * (args.trials or (MOST_TRIALS if args.search else space.grid_size))
     if (args.pack or "auto") != "auto":
         trials = -(-trials // int(args.pack))  # processes, not members
     if args.search is None and space.base.train.schedule == "wsd":
@@ -97,7 +98,7 @@ def make_experiment(
             budget_seconds=None if args.budget is None else parse_budget(args.budget),
         ),
         noise=Noise(
-            seeds=args.seeds,
+            seeds=seeds,
             base_seed=args.seed,
             paired=PAIRED if args.paired is None else args.paired,
             confirm=args.confirm,

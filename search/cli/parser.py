@@ -84,7 +84,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--trials", type=int, metavar="N", help="configurations a sampler tries")
     group.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="replicates of each configuration (1)"
+        "--seeds", type=int, metavar="N", help="replicates of each configuration (1)"
     )
     group.add_argument("--seed", type=int, default=0, help="decides all seeds (0)")
     group.add_argument(

@@ -181,7 +181,7 @@ def _plan(
     estimator = make_estimator(experiment, trials, corpus, length, root, machines)
     used = time.time() - started
     if experiment.ladder is not None:
-        experiment, trials, lines = fit_ladder(experiment, estimator, used)
+        experiment, trials, lines = fit_ladder(experiment, estimator, used, args.seeds)
         expected = experiment
     else:
         experiment, expected, trials, lines = within_budget(experiment, trials, estimator, used)

@@ -138,7 +138,7 @@ def read_space(args: argparse.Namespace, base: RunConfig) -> Space:
     space = _fitted(Space(axes=axes, kinds=kinds, base=_with_fixed(base, fixed, axes)), given)
     if args.search:
         _check_sampled(space, args)
-    planned = (args.trials or math.prod(map(len, axes.values()))) * args.seeds
+    planned = (args.trials or math.prod(map(len, axes.values()))) * (args.seeds or 1)
     if planned > MOST_TRIALS:
         raise UserError(
             f"--seeds, --trials and the axes' values make {planned:,} trials: at most "

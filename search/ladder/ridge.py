@@ -98,10 +98,14 @@ class Losses:
         return np.unique(key, axis=0, return_inverse=True)[1].ravel()
 
     @cached_property
+    def replicates(self) -> np.ndarray:
+        """How many each trial has, itself counted (n)."""
+        return np.bincount(self._place)[self._place]
+
+    @cached_property
     def mean(self) -> np.ndarray:
         """Of each trial's replicates (n)."""
-        place = self._place
-        return (np.bincount(place, self.loss) / np.bincount(place))[place]
+        return np.bincount(self._place, self.loss)[self._place] / self.replicates
 
     @cached_property
     def height(self) -> np.ndarray:
@@ -133,7 +137,9 @@ class Ridge:
         self.centre = losses.cells.mean(axis=0)
         self.z = losses.cells - self.centre
         self.to = np.log(np.array(target)) - self.centre
-        self.weight = 1 / np.sqrt(variance + (LOOSE * losses.height) ** 2)
+        # What a family misses a rate by is the same for all its seeds.
+        loose = losses.replicates * (LOOSE * losses.height) ** 2
+        self.weight = 1 / np.sqrt(variance + loose)
         n = OWN + 2 * self.count
         self.prior_mean, sd = np.zeros(n), np.full(n, np.inf)
         sd[[SLOPE, CURVATURE, WIDTH, STEEPENING, SKEW]] = (

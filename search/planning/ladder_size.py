@@ -1,5 +1,5 @@
-"""How many rungs a ladder has, how long they are and how many rates each gets: those by which the
-best rate at the target is expected to be told most narrowly within the budget.
+"""How many rungs a ladder has, how long they are, and how many rates and seeds each gets: those by
+which the best rate at the target is expected to be told most narrowly within the budget.
 
     4 rungs of 69,632 to 557,056 tokens an epoch, 4 rates each; in 41 minutes to a factor of 5.2
 """
@@ -34,7 +34,7 @@ from minigpt_search.search.space.ladder_spec import (
 )
 from minigpt_search.search.trials.trial import Trial, make_trial
 
-RUNGS, RATIOS, RATES = (3, 4, 5, 6), (1.5, 2.0, 3.0, 4.0), (3, 4, 5)
+RUNGS, RATIOS, RATES, SEEDS = (3, 4, 5, 6), (1.5, 2.0, 3.0, 4.0), (3, 4, 5), (1, 2, 3)
 """What is compared."""
 NEAREST = 0.5
 """The largest rung has at most this share of the target's tokens."""
@@ -47,17 +47,17 @@ reckoned: for a best one at an end."""
 
 
 def fit_ladder(
-    experiment: Experiment, estimator: Estimator, used: float
+    experiment: Experiment, estimator: Estimator, used: float, seeds: int | None
 ) -> tuple[Experiment, list[Trial], list[str]]:
     """The ladder as it fits into its budget, of which `used` seconds are over; the trials that it
-    plans; and lines about both. Raises `UserError`."""
+    plans; and lines about both. `seeds` of each rate, None: by the budget. Raises `UserError`."""
     spec, lines = experiment.ladder, []
     assert spec is not None
     if experiment.plan.budget_seconds is None:
         spec = dataclasses.replace(spec, factor=round(factor_of(experiment, spec), 2))
     else:
-        spec, line = sized(experiment, estimator, used)
-        lines = [line]
+        experiment, line = sized(experiment, estimator, used, SEEDS if seeds is None else (seeds,))
+        spec, lines = experiment.ladder, [line]
     made = on_its_text(experiment, spec)
     trials = check_trials(made, estimator.length)
     return made, trials, [*lines, *ladder_lines(made, estimator)]
@@ -108,7 +108,7 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
         f"{counted(epochs, 'epoch')}, width {base.model.embed_dim}, {warm}; "
         f"{duration(estimator.seconds(target))} a run here",
         f"Rungs      {rungs}, the target's recipe with {counted(epochs, 'epoch')} each and "
-        f"{spec.rates} rates a rung{of_widths}, more where the best is at an end",
+        f"{_rates(experiment, spec)} a rung{of_widths}, more where the best is at an end",
         f"Expected   the best rate {beyond:.3g} times beyond the largest rung to a factor of about "
         f"{spec.factor:.2g} (95% interval); a point is given up to {MOST_FACTOR:g}{hardly}",
     ]
@@ -116,16 +116,26 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
     if tokens is not None:
         tested = make_trial(experiment, values | {TOKENS: tokens}, 0)
         each, tested_tokens = duration(estimator.seconds(tested)), run_tokens(base, tokens)
+        runs = f"{experiment.noise.seeds} seeds of each, " * (experiment.noise.seeds > 1)
         lines.append(
-            f"Verify     then the predicted rate and one rival on {tested_tokens:,} tokens: "
-            f"{each} each, not counted below"
+            f"Verify     then the predicted rate and one rival on {tested_tokens:,} tokens: {runs}"
+            f"{each} a run, not counted below"
         )
     return lines
 
 
-def sized(experiment: Experiment, estimator: Estimator, used: float) -> tuple[LadderSpec, str]:
-    """The rungs for the experiment's budget, of which `used` seconds are over, and a line about
-    them. Raises `UserError` if no three rungs of `LEAST_STEPS` steps fit."""
+def _rates(experiment: Experiment, spec: LadderSpec) -> str:
+    """`4 rates`, `4 rates of 2 seeds`."""
+    seeds = experiment.noise.seeds
+    return f"{spec.rates} rates" + f" of {seeds} seeds each" * (seeds > 1)
+
+
+def sized(
+    experiment: Experiment, estimator: Estimator, used: float, seeds: Sequence[int]
+) -> tuple[Experiment, str]:
+    """The experiment with the rungs for its budget, of which `used` seconds are over, and with one
+    of these numbers of seeds; and a line about them. Raises `UserError` if no three rungs of
+    `LEAST_STEPS` steps fit."""
     spec, budget = experiment.ladder, experiment.plan.budget_seconds
     assert spec is not None and budget is not None
     available = USABLE_SHARE * (budget - used)
@@ -134,24 +144,27 @@ def sized(experiment: Experiment, estimator: Estimator, used: float) -> tuple[La
     target = train.tokens_per_epoch
     assert target is not None
     least = -(-LEAST_STEPS // train.epochs) * unit
-    price = ladder_price(experiment, estimator)
-    _check_room(experiment, price, least, available, used)
-    best: tuple[float, float, LadderSpec] | None = None
-    for count, ratio, rates in itertools.product(RUNGS, RATIOS, RATES):
+    prices = {n: ladder_price(experiment.replace(seeds=n), estimator) for n in seeds}
+    _check_room(experiment, prices[seeds[0]], least, available, used)
+    best: tuple[float, float, LadderSpec, int] | None = None
+    for price_of, count, ratio, rates in itertools.product(prices.items(), RUNGS, RATIOS, RATES):
+        (n, price), most = price_of, int(NEAREST * target)
         make = functools.partial(_spec, spec, least, unit, count, ratio, rates)
-        made = _largest(make, int(NEAREST * target), unit, lambda s: price(s) <= available)
+        made = _largest(make, most, unit, price, available)
         if made is not None:
-            found = factor_of(experiment, made)
+            found = factor_of(experiment.replace(seeds=n), made)
             if best is None or _worth(found, made) < _worth(best[0], best[2]):
-                best = found, price(made), made
+                best = found, price(made), made, n
     if best is None:
         raise UserError(
             f"--ladder: no {LEAST_RUNGS} rungs of {LEAST_STEPS} steps and more fit below half of "
             f"the target's {target:,} tokens an epoch; search it with --grid lr"
         )
-    factor, seconds, made = best
+    factor, seconds, made, n = best
     line = f"Budget     {duration(budget)}: {len(made.rungs)} rungs take about {duration(seconds)}"
-    return dataclasses.replace(made, factor=round(factor, 2)), line
+    return experiment.replace(
+        ladder=dataclasses.replace(made, factor=round(factor, 2)), seeds=n
+    ), line
 
 
 def _worth(factor: float, spec: LadderSpec) -> float:
@@ -202,16 +215,17 @@ def _largest(
     make: Callable[[int], LadderSpec | None],
     most: int,
     unit: int,
-    fits: Callable[[LadderSpec], bool],
+    price: Callable[[LadderSpec], float],
+    available: float,
 ) -> LadderSpec | None:
-    """The one with the longest last rung that fits; None if none does."""
+    """The one with the longest last rung whose price is `available` at most; None if none is."""
     tops = range(unit, most + 1, unit)
     low, high = 0, len(tops)
     found = None
     while low < high:
         middle = (low + high) // 2
         made = make(tops[middle])
-        if made is None or fits(made):
+        if made is None or price(made) <= available:
             found = made or found
             low = middle + 1
         else:

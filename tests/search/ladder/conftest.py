@@ -63,7 +63,9 @@ def loss_of() -> Callable[..., Loss]:
             ridge = math.log(best) + slope * math.log(tokens / 800)
             distance = math.log(train.lr_peak) - ridge
             rise = steep * distance**2 * (up if distance > 0 else 1)
-            luck = np.random.default_rng(int(trial.trial_id, 16) % 2**32).normal(0, sd)
+            # Not by the trial's id, in which the machine's precision is.
+            cell = (tokens, round(1e9 * train.lr_peak), trial.config.model.embed_dim)
+            luck = np.random.default_rng([*cell, trial.replicate]).normal(0, sd)
             return float(5 + 2 * (tokens / 800) ** -0.3 + rise + luck)
 
         return loss

@@ -79,9 +79,10 @@ def test_an_extended_ladder_has_a_rung_more(
     search_root: Path,
     leave_speeds: Callable[..., None],
 ) -> None:
-    experiment = make_ladder("--name", "short", "--seeds", "2")
-    assert experiment.ladder is not None  # of five rates, as a budget may choose
-    experiment = experiment.replace(ladder=dataclasses.replace(experiment.ladder, rates=5))
+    experiment = make_ladder("--name", "short")
+    assert experiment.ladder is not None  # of five rates and two seeds, as a budget may choose
+    rates = dataclasses.replace(experiment.ladder, rates=5)
+    experiment = experiment.replace(ladder=rates, seeds=2)
     folder = search_root / "experiments" / "short"
     experiment.write(folder)
     ledger = Ledger(folder / "ledger.jsonl")
@@ -92,10 +93,10 @@ def test_an_extended_ladder_has_a_rung_more(
     more = run_here("search/run.py", "--extend", "short", "--dry-run", *out)
     assert more.status == 0, more.err
     assert "Rungs      800, 1,600, 3,200, 6,400 tokens" in more.out
-    assert "with 1 epoch each and 5 rates a rung" in more.out
+    assert "with 1 epoch each and 5 rates of 2 seeds each a rung" in more.out
     assert f"Extends    short: {len(ledger.trials)} of its trials are taken over" in more.out
     fewer = run_here("search/run.py", "--extend", "short", "--rates", "3", "--dry-run", *out)
-    assert "and 3 rates a rung" in fewer.out
+    assert "and 3 rates of 2 seeds each a rung" in fewer.out
     again = run_here("search/run.py", "--extend", "short", "--budget", "5m", *out)
     again.refused("nothing of short could be taken over")
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minigpt_search.data.common.errors import UserError
@@ -13,6 +14,7 @@ from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.ladder.design import expected_factor
+from minigpt_search.search.ladder.ridge import Losses, Ridge
 from minigpt_search.search.planning.budget import USABLE_SHARE
 from minigpt_search.search.planning.calibration import Speed, Speeds
 from minigpt_search.search.planning.checks import check_trials
@@ -41,7 +43,7 @@ def sized(
         experiment = with_corpus(make_experiment(args, "cpu"), corpus)
         speeds = Speeds({experiment.space.base: SPEED})
         estimator = Estimator(experiment, speeds, 700, length_in(corpus))
-        made, _, lines = fit_ladder(experiment, estimator, 5.0)
+        made, _, lines = fit_ladder(experiment, estimator, 5.0, args.seeds)
         return made, estimator, lines
 
     return make
@@ -108,3 +110,30 @@ def test_the_design_knows_what_helps() -> None:
     assert factor(LadderSpec(rungs=rungs), seeds=3) < usual
     assert factor(LadderSpec(rungs=rungs[:3])) > usual
     assert factor(LadderSpec(rungs=(*rungs, 1_120_000))) < usual
+
+
+def test_seeds_come_where_rungs_can_grow_no_more(
+    sized: Callable[..., tuple[Experiment, Estimator, list[str]]],
+) -> None:
+    """Another rate or a longer rung tells more, until the largest has half of the target."""
+    assert sized("--budget", "2m")[0].noise.seeds == 1
+    many, estimator, lines = sized("--budget", "3h")
+    spec = many.ladder
+    assert spec is not None and many.noise.seeds > 1
+    assert ladder_price(many, estimator)(spec) <= USABLE_SHARE * (3 * 3600 - 5)
+    assert f"{spec.rates} rates of {many.noise.seeds} seeds each a rung" in lines[2]
+    alone, _, _ = sized("--budget", "3h", "--seeds", "1")
+    assert alone.noise.seeds == 1 and alone.ladder is not None
+    assert alone.ladder.factor is not None and spec.factor is not None
+    assert spec.factor < alone.ladder.factor
+
+
+def test_what_a_family_misses_a_rate_by_no_number_of_seeds_takes_away() -> None:
+    rate = np.repeat([1e-4, 1e-3, 1e-2], 400)
+    ones = np.ones_like(rate)
+    loss = np.where(rate == 1e-3, 5.0, 5.5)
+    ridge = Ridge(
+        Losses(1e6 * ones, 128 * ones, rate, loss), TARGET, smooth=False, variance=0.03**2
+    )
+    of_rate = 1 / np.array([(ridge.weight[rate == r] ** 2).sum() for r in np.unique(rate)])
+    assert of_rate == pytest.approx(0.03**2 / 400 + np.array([0.05, 0.0, 0.05]) ** 2)
