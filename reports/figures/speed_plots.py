@@ -23,6 +23,7 @@ from minigpt_search.reports.figures.style import (
 )
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.plan import END_SECONDS, START_SECONDS
+from minigpt_search.search.space.axes import TOKENS
 
 
 def throughput(trials: pd.DataFrame) -> Figure:
@@ -109,6 +110,8 @@ def predicted_figures(trials: pd.DataFrame, experiment: Experiment) -> list[Repo
     """The figure of a search that made a prediction and has ended as planned; none for others."""
     seconds = experiment.plan.predicted_seconds
     trials = trials[trials["replicate"] < experiment.noise.seeds]  # fresh seeds are not in the plan
+    if experiment.ladder is not None:  # nor the runs of --verify
+        trials = trials[trials[TOKENS].isin(experiment.ladder.rungs)]
     if not seconds or len(trials) < experiment.planned_trials:
         return []
     trials = trials[trials["taken_from"].isna()]  # nor what another search trained

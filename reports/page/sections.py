@@ -149,7 +149,7 @@ def front_section(results: Results) -> Section:
 
 
 def without_result_section(results: Results) -> Section:
-    missing, planned = not_run_yet(results), results.experiment.planned_trials
+    missing, planned = not_run_yet(results), results.trials_so_far
     paragraphs = []
     if missing:
         paragraphs = [f"Planned and not run yet: {missing} of {counted(planned, 'trial')}."]

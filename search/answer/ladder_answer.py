@@ -48,7 +48,7 @@ def ladder_texts(results: Results) -> dict[str, str]:
     """The first three lines, under their titles."""
     found = results.ladder_prediction
     if found is None:
-        planned = results.experiment.planned_trials
+        planned = results.trials_so_far
         ended = f"{len(results.trials)} of {counted(planned, 'trial')} ended"
         return {"Use": NO_VALLEYS, "Loss": "none", "Costs": ended}
     return {"Use": _use(results, found), "Loss": _loss(results, found), "Costs": _cost(results)}

@@ -194,8 +194,11 @@ def end_line(experiment: Experiment, searched: float, used: float) -> str:
         used: seconds from the commands' starts (`Clock.used`).
     """
     text, predicted = f"Time       {duration(searched)}", experiment.plan.predicted_seconds
-    if experiment.noise.confirm is not None and predicted is not None:
-        text += f" with confirming; {duration(predicted)} were predicted without it"
+    ladder = experiment.ladder
+    more = "confirming" if experiment.noise.confirm is not None else ""
+    more = "the runs of --verify" if ladder is not None and ladder.verify is not None else more
+    if more and predicted is not None:
+        text += f" with {more}; {duration(predicted)} were predicted without"
     elif predicted is not None:
         off = searched / predicted - 1
         most = "at most " if experiment.plan.stopper in ("asha", "median") else ""

@@ -9,7 +9,7 @@ import math
 from minigpt_search.model.config import RunConfig
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger_records import TrialRecord
-from minigpt_search.search.space.axes import AXES, CHOICES, LOG, Axis, Value
+from minigpt_search.search.space.axes import AXES, CHOICES, LOG, TOKENS, Axis, Value
 
 
 def warmup_share(trial: TrialRecord) -> float:
@@ -32,8 +32,8 @@ def edges(experiment: Experiment, config: RunConfig) -> list[Edge]:
     found = []
     for name, values in experiment.space.axes.items():
         axis, kind = AXES[name], experiment.space.kind(name)
-        if axis.categorical:
-            continue  # its values have no order
+        if axis.categorical or (name == TOKENS and experiment.ladder is not None):
+            continue  # its values have no order, or the target's is none that was searched for
         value, low, high = axis.value(config), min(values), max(values)
         if low == high:
             continue

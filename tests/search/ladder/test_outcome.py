@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from minigpt_search.data.common.checked_json import seal, unseal
+from minigpt_search.reports.figures.speed_plots import predicted_figures
+from minigpt_search.reports.page.sections import without_result_section
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.ladder_answer import verify_line
 from minigpt_search.search.answer.ladder_outcome import (
@@ -24,6 +26,7 @@ from minigpt_search.search.cli.config_file import config_text, with_config
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.ladder.rounds import ladder_state
+from minigpt_search.search.planning.plan_text import end_line
 from minigpt_search.search.records.experiment import Experiment, read_experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.records.ledger_lines import decode, encode
@@ -103,6 +106,7 @@ def test_two_runs_verify_it_after_it_is_written(
     assert f"predicted before {made.rate:.2g}, 95% interval {made.rate_low:.2g} to" in use
     assert "8,000 tokens came to" in outcome_text(found)
     assert "search/rerun.py" in answer(results).steps[0].command
+    assert results.edges == []  # the target's tokens are no end that a better may lie beyond
     # A prediction is not made again once there is an outcome.
     assert keep_predictions(experiment, ledger) == []
     assert results.ladder_prediction is not None
@@ -213,6 +217,25 @@ def test_a_ladder_beyond_a_verified_one_keeps_its_prediction_and_ends(
     assert results.missing_trials == 0
     [found] = outcomes(results)
     assert found.prediction == ledger.predictions[-1]
+
+
+def test_the_plan_s_time_is_of_the_rungs_alone(
+    climbed: Callable[..., tuple[Experiment, Ledger]],
+    loss_of: Callable[..., Any],
+    record_of: Callable[..., TrialRecord],
+) -> None:
+    experiment, ledger = climbed("--verify")
+    experiment = experiment.replace(predicted_seconds=500.0)
+    keep_predictions(experiment, ledger)
+    before = predicted_figures(Results(experiment, ledger).trials_frame, experiment)
+    (missing,) = without_result_section(Results(experiment, ledger)).paragraphs
+    assert missing == f"Planned and not run yet: 2 of {len(ledger.trials) + 2} trials."
+    for each in ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due:
+        ledger.append(record_of(trial := make_trial(experiment, *each), loss_of()(trial)))
+    after = predicted_figures(Results(experiment, ledger).trials_frame, experiment)
+    assert before and after == before
+    said = end_line(experiment, 900.0, 900.0)
+    assert said == "Time       15.0 min with the runs of --verify; 8.3 min were predicted without"
 
 
 def test_a_shorter_run_can_verify_too(
