@@ -18,7 +18,12 @@ from minigpt_search.data.common.formatting import counted, duration
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIGRAM
 from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
-from minigpt_search.search.answer.ladder_outcome import Outcome, outcomes
+from minigpt_search.search.answer.ladder_outcome import (
+    Outcome,
+    loss_text,
+    outcomes,
+    rate_text,
+)
 from minigpt_search.search.ladder.frontier import counting_ahead
 from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.ladder.prediction import Prediction, RungCheck
@@ -75,16 +80,15 @@ def _check_line(check: RungCheck, several: bool) -> str:
 
 def _use(results: Results, found: Prediction) -> str:
     rate = found.rate
-    beyond = rate.tokens / found.largest
-    where = f"at {rate.tokens:,.0f} tokens and width {rate.width:.0f}, {beyond:.3g} times the"
-    where += " tokens of the largest rung"
+    where = f"at {rate.tokens:,.0f} tokens and width {rate.width:.0f}, "
     interval = f"95% interval {rate.low:.2g} to {rate.high:.2g}"
     drift = f"the best rate goes with tokens to the power {rate.slope:+.2f}"
     if abs(rate.slope) < 1.96 * rate.slope_sd:
         drift += f" ± {1.96 * rate.slope_sd:.2f}, so whether it rises or falls can't be told"
-    for outcome in outcomes(results):
-        if outcome.prediction.tokens == rate.tokens:
-            return f"{_trained(outcome, where)}; {drift}"
+    if (outcome := _at_target(results)) is not None:
+        where += _beyond(rate.tokens, outcome.prediction.largest_rung_tokens)
+        return f"{_trained(outcome, where)}; {drift}"
+    where += _beyond(rate.tokens, found.largest)
     if found.refused:
         return f"not predictable from these rungs ({found.refused}): {interval} {where}; {drift}"
     delta = results.experiment.noise.delta_nats
@@ -93,6 +97,17 @@ def _use(results: Results, found: Prediction) -> str:
         f"lr={found.lattice_rate:g} {where}; predicted {rate.rate:.2g}, {interval}; within "
         f"{delta:g} nats of the best there are {low:.2g} to {high:.2g}; {drift}"
     )
+
+
+def _beyond(tokens: float, largest: int) -> str:
+    return f"{tokens / largest:.3g} times the tokens of the largest rung"
+
+
+def _at_target(results: Results) -> Outcome | None:
+    """What the target came to; None before any of its runs has ended."""
+    target = results.experiment.space.base.train.tokens_per_epoch
+    known = [each for each in outcomes(results) if each.prediction.tokens_per_epoch == target]
+    return known[-1] if known else None
 
 
 def _trained(outcome: Outcome, where: str) -> str:
@@ -105,14 +120,16 @@ def _trained(outcome: Outcome, where: str) -> str:
         among = f"the lowest of {len(outcome.losses)} rates" if several else "the only rate"
         words = f"lr={outcome.best:g}, {among} trained"
         words += f" ({lost} came to no result)" * bool(lost)
-    return (
-        f"{words} {where}; predicted before {made.rate:.2g}, 95% interval {made.rate_low:.2g} to "
-        f"{made.rate_high:.2g}"
-    )
+    return f"{words} {where} it was predicted from: {rate_text(made)}"
 
 
 def _loss(results: Results, found: Prediction) -> str:
-    loss = found.loss
+    loss, outcome = found.loss, _at_target(results)
+    if outcome is not None and outcome.best is not None:
+        seeds = results.experiment.noise.seeds
+        of_seeds = f"the mean of {seeds} seeds" if seeds > 1 else "one seed"
+        came = f"{outcome.losses[outcome.best]:.4f} nats at lr={outcome.best:g}, {of_seeds}"
+        return f"{came}; predicted before: {loss_text(outcome.prediction)}"
     parts = [
         f"{loss.loss:.2f} nats expected of one run at its best rate (95% interval "
         f"{loss.low:.2f} to {loss.high:.2f})"
@@ -152,18 +169,18 @@ def _tables(results: Results, found: Prediction) -> list[str]:
         before = at[(at <= target) & (expected >= table)]
         after = at[(at > target) & (expected < table)]
         if found.loss.high < there:
-            said.append(f"expected to beat {words}{_from(before[-1:])}")
+            said.append(f"expected to beat {words}{_by_the_fit('from', before[-1:], ' on')}")
         elif found.loss.low > there:
-            said.append(f"not expected to beat {words}{_from(after[:1])}")
+            said.append(f"not expected to beat {words}{_by_the_fit('before', after[:1])}")
         else:
             said.append(f"whether it beats {words} can't be told")
     return said
 
 
-def _from(tokens: np.ndarray) -> str:
-    """From how many tokens on a table is beaten, with two digits; nothing where that is not within
-    what was looked at."""
-    return "".join(f", by the fit from about {float(f'{at:.2g}'):,.0f} tokens on" for at in tokens)
+def _by_the_fit(when: str, tokens: np.ndarray, end: str = "") -> str:
+    """From how many tokens on a table is beaten, or before how many it is not, with two digits;
+    nothing where that is not within what was looked at."""
+    return "".join(f" {when} about {float(f'{at:.2g}'):,.0f} tokens{end}" for at in tokens)
 
 
 def table_scores(results: Results, name: str) -> dict[int, float]:
@@ -182,14 +199,19 @@ def table_scores(results: Results, name: str) -> dict[int, float]:
 
 def _cost(results: Results) -> str:
     """What the target takes, counted, and as the ladder's own runs took here."""
-    base = results.experiment.space.base
-    assert base.train.tokens_per_epoch is not None
+    base, spec = results.experiment.space.base, results.experiment.ladder
+    assert base.train.tokens_per_epoch is not None and spec is not None
+    rungs = set(spec.rungs)
     tokens = base.train.tokens_per_epoch * base.train.epochs
     flop = float(tokens) * flops_per_token(base.model)
     parts = [f"{parameter_count(base.model):,} parameters, {tokens:,} tokens, {flop:.2g} FLOP"]
     if (here := _time_here(results, tokens)) is not None:
-        seen = sum(t.timing.total() for t in results.trials if t.taken_from is None)
-        parts += [here, f"the ladder's runs took {duration(seen)} together"]
+        seen = sum(
+            (trial.timing.total() - trial.trunk_seconds)
+            for trial in results.trials
+            if trial.config.train.tokens_per_epoch in rungs
+        )
+        parts += [here, f"the rungs' runs took {duration(seen)} together"]
     return "; ".join(parts)
 
 
@@ -238,15 +260,17 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
         more = next_rungs(experiment)[-1] * experiment.space.base.train.epochs
         why = f"add a rung of {more:,} tokens, which takes the target nearer"
         steps = [Step(why=why, command=make.extend())]
-    if any(each.prediction.tokens == found.rate.tokens for each in outcomes(results)):
+    if (outcome := _at_target(results)) is not None:
         keep = Step(
             why="the target is trained: train the best again and keep its model",
             command=make("search/rerun.py", make.name),
         )
-        return [keep, *steps]
+        return [keep, *_neighbours(experiment, outcome, make)]
     if found.refused:
         places = {lattice_place(r) for r in (found.rate.low, found.rate.high)}
         places |= {lattice_place(found.rate.rate)}
+        longest = [each for each in found.checks if each.tokens == found.largest]
+        places |= {lattice_place(each.found_rate) for each in longest if not each.rate_held}
         if found.lost is not None:  # what diverged on a rung would on the target
             below = lattice_place(found.lost[0]) - SPACING
             places = {min(place, below) for place in places}
@@ -259,6 +283,19 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
         )
         return [*steps, several]
     return [train, *steps]
+
+
+def _neighbours(experiment: Experiment, outcome: Outcome, make: Commands) -> list[Step]:
+    """A search of the target beside its lowest, where the ladder's runs leave open which way the
+    best rate lies."""
+    if outcome.best is None or outcome.rate_held is not None:
+        return []
+    place = lattice_place(outcome.best)
+    beside = {lattice_rate(p) for p in (place - SPACING, place + SPACING) if p in LATTICE}
+    rates = sorted(beside - {*outcome.losses, *outcome.diverged})
+    why = "the lowest lies at an end of the rates trained: a search beside it tells which way on"
+    words = target_words(experiment, *rates)
+    return [Step(why=why, command=make("search/run.py", *words))] if rates else []
 
 
 def target_words(experiment: Experiment, *rates: float) -> list[str]:

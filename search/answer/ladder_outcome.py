@@ -152,6 +152,19 @@ def prediction_text(record: PredictionRecord) -> str:
     )
 
 
+def rate_text(record: PredictionRecord) -> str:
+    """`0.0025, 95% interval 0.0007 to 0.011`; that no point was given, and why, where none was."""
+    interval = f"95% interval {record.rate_low:.2g} to {record.rate_high:.2g}"
+    if record.refused:
+        return f"no point ({record.refused}), {interval}"
+    return f"{record.rate:.2g}, {interval}"
+
+
+def loss_text(record: PredictionRecord) -> str:
+    """`5.46 (5.21 to 5.78), not to be relied on (…)`."""
+    return f"{record.loss:.2f} ({record.loss_low:.2f} to {record.loss_high:.2f}){_caveat(record)}"
+
+
 def _caveat(record: PredictionRecord) -> str:
     return f", not to be relied on ({record.loss_caveat})" if record.loss_caveat else ""
 
@@ -166,10 +179,8 @@ def outcome_text(outcome: Outcome) -> str:
     loss = "held" if outcome.loss_held else "failed"
     rate = {True: "which held", False: "which failed", None: CANT_BE_TOLD}[outcome.rate_held]
     return (
-        f"{record.tokens:,} tokens {came}; predicted before: {record.loss:.2f} "
-        f"({record.loss_low:.2f} to {record.loss_high:.2f}){_caveat(record)}, which {loss}, at the "
-        "best rate "
-        f"{record.rate:.2g} ({record.rate_low:.2g} to {record.rate_high:.2g}), {rate}"
+        f"{record.tokens:,} tokens {came}; predicted before: {loss_text(record)}, which {loss}; "
+        f"best rate {rate_text(record)}, {rate}"
     )
 
 

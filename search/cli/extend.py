@@ -84,8 +84,8 @@ def _with_another_rung(
     rungs = next_rungs(before)
     if rungs == spec.rungs and now.rungs is None:
         raise UserError(
-            f"--extend {before.name}: no longer rung fits below its target; give --rungs of your "
-            "own, or train the target"
+            f"--extend {before.name}: no longer rung fits below half of its target; give --rungs "
+            "of your own, or train the target"
         )
     args.budget, args.rungs = None, ",".join(map(str, rungs))
     args.rates, args.seeds = str(spec.rates), before.noise.seeds

@@ -14,10 +14,12 @@ from minigpt_search.model.config import RunConfig
 from minigpt_search.search.cli.space_flags import read_space
 from minigpt_search.search.space.axes import OFFERED
 from minigpt_search.search.space.ladder_spec import (
+    LATTICE,
     LEAST_RATES,
     MOST_RATES,
     LadderSpec,
     ladder_space,
+    lattice_rate,
 )
 from minigpt_search.search.space.objective import BUILTIN_TOKENS
 from minigpt_search.search.space.presets import PRESETS
@@ -81,7 +83,8 @@ def check_flags(args: argparse.Namespace) -> None:
     if not args.ladder:
         for name in _ALONE:
             if getattr(args, name) is not None and not (name == "verify" and args.resume):
-                raise UserError(f"--{name} {getattr(args, name)}: goes with --ladder")
+                given = "" if getattr(args, name) == WHOLE else f" {getattr(args, name)}"
+                raise UserError(f"--{name}{given}: goes with --ladder")
         return
     for name, why in _NOT_WITH.items():
         value = getattr(args, name)
@@ -150,6 +153,12 @@ def asked_ladder(args: argparse.Namespace, base: RunConfig) -> tuple[LadderSpec,
         raise UserError(
             f"{OFFERED[several[0]].flag}: --ladder varies tokens, widths and rates alone; give one "
             "value to all rungs"
+        )
+    low, high = lattice_rate(LATTICE[0]), lattice_rate(LATTICE[-1])
+    if not low <= asked.base.train.lr_peak <= high:
+        raise UserError(
+            f"--lr {asked.base.train.lr_peak:g}: a ladder's rates lie from {low:g} to {high:g}; "
+            "give one of these to begin about"
         )
     target, widths = asked.base, tuple(sorted(asked.axes.get("embed_dim", ())))
     if widths:  # the preset's width is the target's, or the largest

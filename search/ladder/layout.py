@@ -17,19 +17,20 @@ def on_its_text(experiment: Experiment, spec: LadderSpec | None = None) -> Exper
     is. Raises `UserError` for rungs or a target that it is too small for."""
     if experiment.ladder is None:
         return experiment
+    chosen = spec is not None or experiment.plan.budget_seconds is None
     spec = spec or experiment.ladder
     widths = ladder_widths(experiment.space)
-    target = target_on(experiment.space.base, spec, experiment.corpus.manifest)
+    target = target_on(experiment.space.base, spec, experiment.corpus.manifest, chosen)
     return experiment.replace(ladder=spec, space=ladder_space(target, widths, spec))
 
 
 def next_rungs(experiment: Experiment) -> tuple[int, ...]:
     """The ladder's rungs and one more above, by the ratio of the last two; the same ones where it
-    would reach the target."""
+    would have more than half of the target's tokens: that is trained in little more time."""
     spec, train = experiment.ladder, experiment.space.base.train
     assert spec is not None and train.tokens_per_epoch is not None
     unit = train.batch_size * experiment.space.base.model.seq_len
     longer = round(spec.rungs[-1] ** 2 / spec.rungs[-2] / unit) * unit
-    if longer >= train.tokens_per_epoch or len(spec.rungs) == MOST_RUNGS:
+    if 2 * longer > train.tokens_per_epoch or len(spec.rungs) == MOST_RUNGS:
         return spec.rungs
     return *spec.rungs, max(longer, spec.rungs[-1] + unit)

@@ -107,8 +107,8 @@ def check_space(experiment: Experiment, configs: Sequence[RunConfig], root: Path
     free = shutil.disk_usage(existing(root)).free
     if most > free:
         raise UserError(
-            f"--out {root}: the trials' weights take about {most / 1e9:,.1f} GB, and "
-            f"{free / 1e9:,.1f} GB are free: make room, choose another --out, or give --max-disk"
+            f"--out {root}: the trials' weights take about {storage(most)}, and "
+            f"{storage(free)} are free: make room, choose another --out, or give --max-disk"
         )
 
 

@@ -30,6 +30,9 @@ from minigpt_search.search.space.ladder_spec import (
     LEAST_RUNGS,
     LadderSpec,
     ladder_widths,
+    lattice_place,
+    lattice_rate,
+    no_room,
     run_tokens,
 )
 from minigpt_search.search.trials.trial import Trial, make_trial
@@ -100,15 +103,19 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
     beyond = base.train.tokens_per_epoch / spec.rungs[-1]
     widths = ladder_widths(experiment.space)
     of_widths = f" and width ({', '.join(map(str, widths))})" if len(widths) > 1 else ""
+    places = spec.places(lattice_place(base.train.lr_peak))
+    first = [f"{lattice_rate(place):g}" for place in places]
     hardly = ""
     if spec.factor is not None and spec.factor > MOST_FACTOR:
-        hardly = ", so expect the interval alone: more --budget or a nearer target gives a point"
+        more = "more --budget" if experiment.plan.budget_seconds else "longer --rungs, more --rates"
+        hardly = f", so expect the interval alone: {more} or a nearer target gives a point"
     lines = [
         f"Target     {experiment.preset}: {length.total_tokens:,} tokens in "
         f"{counted(epochs, 'epoch')}, width {base.model.embed_dim}, {warm}; "
         f"{duration(estimator.seconds(target))} a run here",
         f"Rungs      {rungs}, the target's recipe with {counted(epochs, 'epoch')} each and "
         f"{_rates(experiment, spec)} a rung{of_widths}, more where the best is at an end",
+        f"Rates      {', '.join(first)} on the shortest rung, then about what was found below",
         f"Expected   the best rate {beyond:.3g} times beyond the largest rung to a factor of about "
         f"{spec.factor:.2g} (95% interval); a point is given up to {MOST_FACTOR:g}{hardly}",
     ]
@@ -119,7 +126,7 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
         runs = f"{experiment.noise.seeds} seeds of each, " * (experiment.noise.seeds > 1)
         lines.append(
             f"Verify     then the predicted rate and one rival on {tested_tokens:,} tokens: {runs}"
-            f"{each} a run, not counted below"
+            f"{each} a run, not counted below; two rates can show the rate wrong, hardly right"
         )
     return lines
 
@@ -156,10 +163,7 @@ def sized(
             if best is None or _worth(found, made) < _worth(best[0], best[2]):
                 best = found, price(made), made, n
     if best is None:
-        raise UserError(
-            f"--ladder: no {LEAST_RUNGS} rungs of {LEAST_STEPS} steps and more fit below half of "
-            f"the target's {target:,} tokens an epoch; search it with --grid lr"
-        )
+        raise UserError(no_room(target))
     factor, seconds, made, n = best
     line = f"Budget     {duration(budget)}: {len(made.rungs)} rungs take about {duration(seconds)}"
     return experiment.replace(

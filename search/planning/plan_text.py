@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from minigpt_search.data.common.formatting import counted, duration, storage
 from minigpt_search.data.common.invocation import command_line
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.data.tokenizers.record import GPT2
-from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT, RunLength
 from minigpt_search.search.machines.gpu_share import CONTEXT_BYTES
 from minigpt_search.search.planning.disk import disk_line
 from minigpt_search.search.planning.estimate import WORKER_BYTES, Estimator
@@ -20,7 +20,7 @@ from minigpt_search.search.planning.prediction import rounds_seconds
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.confirm import FIRST_ROUND, interim_seed_counts
 from minigpt_search.search.results.labels import trial_label
-from minigpt_search.search.space.axes import AXES, CHOICES, TOKENS
+from minigpt_search.search.space.axes import AXES, CHOICES
 from minigpt_search.search.storage.uri import experiment_uri
 from minigpt_search.search.trials.feasible import left_out_lines
 from minigpt_search.search.trials.groups import price_line, shared_steps
@@ -91,14 +91,28 @@ def plan_lines(
     ]
     if experiment.storage.uri is not None:
         lines.append(f"Storage    {experiment_uri(experiment.storage.uri, experiment.name)}")
-    for trial in trials if experiment.plan.sampler is None else []:
+    if experiment.plan.sampler is None:
+        lines += _warmup_lines(experiment, trials, length)
+    return lines
+
+
+def _warmup_lines(
+    experiment: Experiment, trials: Sequence[Trial], length: Callable[[Trial], RunLength]
+) -> list[str]:
+    """A line for each length whose warm-up takes much of it, with the first of its trials."""
+    alike: dict[tuple[int, int], list[Trial]] = {}
+    for trial in trials:
         run = length(trial)
         if run.warmup_steps > WARMUP_SHARE_LIMIT * run.total_steps:
-            label = trial_label(experiment, trial.config, trial.replicate)
-            lines.append(
-                f"Warning    {label}: its warm-up is {run.warmup_steps} of "
-                f"{run.total_steps} steps, more than {WARMUP_SHARE_LIMIT:.0%}"
-            )
+            alike.setdefault((run.warmup_steps, run.total_steps), []).append(trial)
+    lines = []
+    for (warmup, total), found in alike.items():
+        label = trial_label(experiment, found[0].config, found[0].replicate)
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        lines.append(
+            f"Warning    {label}{more}: a warm-up of {warmup} of {total} steps, more than "
+            f"{WARMUP_SHARE_LIMIT:.0%}"
+        )
     return lines
 
 
@@ -159,18 +173,17 @@ def _sharing_warning(experiment: Experiment, each: float) -> list[str]:
 
 
 def _axes_text(experiment: Experiment) -> str:
+    if experiment.ladder is not None:  # the rungs have lines of their own
+        return "a ladder"
     texts = []
     for name, values in experiment.space.axes.items():
-        if experiment.ladder is not None and name in (TOKENS, "lr"):
-            continue  # the rungs have a line of their own
         shown = [AXES[name].show(value) for value in values]
         ranged = experiment.plan.sampler and experiment.space.kind(name) != CHOICES
         listed = (
             f"in {{{', '.join(shown)}}}" if experiment.plan.sampler else f"= {', '.join(shown)}"
         )
         texts.append(f"{name} in {'..'.join(shown)}" if ranged else f"{name} {listed}")
-    alone = "a ladder" if experiment.ladder is not None else "one configuration"
-    return "; ".join(texts) or alone
+    return "; ".join(texts) or "one configuration"
 
 
 def watch_lines(experiment: Experiment, folder: Path, page: str | None = None) -> list[str]:

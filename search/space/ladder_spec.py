@@ -29,6 +29,8 @@ LATTICE = range(-14, 15)
 SPACING = 2
 """Steps of the lattice between the rates of a rung: a factor of 2."""
 LEAST_RATES, MOST_RATES = 3, 7
+MOST_WARMUP = 0.5
+"""Of a target's steps, and so of a rung's: the rest is at a falling rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,16 +101,24 @@ def run_tokens(config: RunConfig, tokens_per_epoch: int) -> int:
     return tokens_per_epoch // seq_len * seq_len * config.train.epochs
 
 
-def target_on(base: RunConfig, spec: LadderSpec, corpus: Mapping[str, Any]) -> RunConfig:
+def target_on(
+    base: RunConfig, spec: LadderSpec, corpus: Mapping[str, Any], chosen: bool = True
+) -> RunConfig:
     """The target as it is on the corpus of this manifest ({} is the built-in one): its tokens an
     epoch as a number, its warm-up as a share of its steps. Raises `UserError` if the corpus has
-    fewer tokens, or a rung is no shorter."""
+    fewer tokens, or a rung is no shorter; the rungs may not be `chosen` yet."""
     seq_len = base.model.seq_len
     available = train_sequences(corpus, seq_len) * seq_len
     tokens = available if spec.whole else (base.train.tokens_per_epoch or 0) // seq_len * seq_len
     if spec.verify and spec.verify > tokens:
         raise UserError(
             f"--verify {spec.verify}: the target has {tokens} tokens an epoch; give at most as many"
+        )
+    if spec.verify and spec.verify // seq_len <= spec.rungs[-1] // seq_len:
+        raise UserError(
+            f"--verify {spec.verify}: in whole sequences of {seq_len} tokens that is no more than "
+            f"the largest rung, {spec.rungs[-1]} tokens an epoch; give more, or no number for the "
+            "target"
         )
     if tokens > available:
         raise UserError(
@@ -122,23 +132,35 @@ def target_on(base: RunConfig, spec: LadderSpec, corpus: Mapping[str, Any]) -> R
             f"--rungs {','.join(map(str, spec.rungs))}: steps of {unit} tokens make them "
             f"{', '.join(map(str, lengths))} steps an epoch; give lengths that differ by a step"
         )
-    if spec.rungs[-1] >= tokens:
+    if spec.rungs[-1] // seq_len * seq_len >= tokens:
+        if not chosen:
+            raise UserError(no_room(tokens))
         raise UserError(
             f"a rung of {spec.rungs[-1]:,} tokens an epoch is no shorter than the target's "
             f"{tokens:,}: search the target itself with --grid lr, or give smaller --rungs"
         )
     target = base.replace(tokens_per_epoch=tokens)
     if spec.warmup_steps is None:
+        if (share := base.train.warmup_fraction or 0) > MOST_WARMUP:
+            raise UserError(f"warmup_fraction={share:g}: give at most {MOST_WARMUP} to a ladder")
         return target
     length = RunLength.of(target, available // seq_len)
     steps = length.steps_per_epoch if base.train.schedule == "wsd" else length.total_steps
-    if spec.warmup_steps >= steps:
+    if spec.warmup_steps > MOST_WARMUP * steps:
         raise UserError(
-            f"warmup_steps={spec.warmup_steps}: the target has {steps:,} steps; give "
-            "--space warmup_fraction=X, or a longer target"
+            f"warmup_steps={spec.warmup_steps}: the target has {steps:,} steps, of which at most "
+            "half may be warm-up; give --space warmup_fraction=X, or a longer target"
         )
     share = round(spec.warmup_steps / steps, 4)
     return target.replace(warmup_steps=None, warmup_fraction=share)
+
+
+def no_room(tokens: int) -> str:
+    """What is said of a target that no rungs fit below."""
+    return (
+        f"--ladder: no {LEAST_RUNGS} rungs that are long enough to tell a rate fit below half of "
+        f"the target's {tokens:,} tokens an epoch; search it with --grid lr"
+    )
 
 
 def own_recipe(base: RunConfig, spec: LadderSpec) -> RunConfig:

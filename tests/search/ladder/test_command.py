@@ -39,8 +39,10 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
         (["--lr", "1e-3,2e-3"], "--lr: --ladder varies tokens, widths and rates alone"),
         (["--space", "beta2=0.9,0.99"], "--space beta2: --ladder varies"),
         (["--tokens-per-epoch", "9000000"], "beyond which a run only repeats them"),
-        (["--target", "full", "--epochs", "1", "--tokens-per-epoch", "3992"], "the target has 499"),
-        (["--space", "warmup_fraction=0.99999"], "warmup_steps="),
+        (["--target", "full", "--epochs", "1", "--tokens-per-epoch", "7200"], "has 900 steps, of which at"),
+        (["--space", "warmup_fraction=0.99999"], "warmup_fraction=0.99999: give at most 0.5"),
+        (["--lr", "1"], "--lr 1: a ladder's rates lie from 7.81e-06 to 0.128"),
+        (["--verify", "3207"], "in whole sequences of 8 tokens that is no more than the largest"),
     ],
 )
 def test_one_line_for_what_cannot_be(
@@ -79,7 +81,8 @@ def test_an_extended_ladder_has_a_rung_more(
     search_root: Path,
     leave_speeds: Callable[..., None],
 ) -> None:
-    experiment = make_ladder("--name", "short")
+    words = ("--rungs", "800,1600,2400", "--tokens-per-epoch", "9000")
+    experiment = make_ladder("--name", "short", *words)
     assert experiment.ladder is not None  # of five rates and two seeds, as a budget may choose
     rates = dataclasses.replace(experiment.ladder, rates=5)
     experiment = experiment.replace(ladder=rates, seeds=2)
@@ -92,7 +95,7 @@ def test_an_extended_ladder_has_a_rung_more(
     out = ("--out", str(search_root))
     more = run_here("search/run.py", "--extend", "short", "--dry-run", *out)
     assert more.status == 0, more.err
-    assert "Rungs      800, 1,600, 3,200, 6,400 tokens" in more.out
+    assert "Rungs      800, 1,600, 2,400, 3,600 tokens" in more.out
     assert "with 1 epoch each and 5 rates of 2 seeds each a rung" in more.out
     assert f"Extends    short: {len(ledger.trials)} of its trials are taken over" in more.out
     fewer = run_here("search/run.py", "--extend", "short", "--rates", "3", "--dry-run", *out)

@@ -103,9 +103,13 @@ def test_two_runs_verify_it_after_it_is_written(
     assert "which can't be told: the lowest lies at an end" in outcome_text(found)
     use = answer(results).use
     assert use.startswith(f"lr={made.use_rate:g}, the lowest of 2 rates trained at")
-    assert f"predicted before {made.rate:.2g}, 95% interval {made.rate_low:.2g} to" in use
+    assert f"predicted from: {made.rate:.2g}, 95% interval {made.rate_low:.2g} to" in use
+    came = f"{found.losses[made.use_rate]:.4f} nats at lr={made.use_rate:g}, one seed; predicted"
+    assert answer(results).loss.startswith(f"{came} before: {made.loss:.2f} ({made.loss_low:.2f}")
     assert "8,000 tokens came to" in outcome_text(found)
-    assert "search/rerun.py" in answer(results).steps[0].command
+    keep, beside = answer(results).steps
+    assert "search/rerun.py" in keep.command
+    assert f"--lr {2 * made.use_rate:g} " in beside.command  # the rival was the one below
     assert results.edges == []  # the target's tokens are no end that a better may lie beyond
     # A prediction is not made again once there is an outcome.
     assert keep_predictions(experiment, ledger) == []

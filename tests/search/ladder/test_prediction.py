@@ -25,7 +25,7 @@ def test_a_steady_drift_is_predicted(results_of: Callable[..., Results], loss_of
     assert found.loss.low < true_loss < found.loss.high
     said = answer(results)
     assert said.use.startswith(f"lr={found.lattice_rate:g} at 8,000 tokens and width 8, 2.5 times")
-    assert "expected to beat a bigram table (6.40), by the fit from about" in said.loss
+    assert "expected to beat a bigram table (6.40) from about 2,300 tokens on" in said.loss
     assert "not expected to beat a trigram table (3.00)" in said.loss
     assert f"--lr {found.lattice_rate}" in said.steps[0].command
     assert "--tokens-per-epoch 8000" in said.steps[0].command
@@ -45,15 +45,18 @@ def test_a_rung_that_the_others_did_not_predict_refuses_the_point(
     low, high = loss_of(sd=0.01, steep=0.3), loss_of(best=1.2e-2, sd=0.01, steep=0.3)
 
     def loss(trial: Trial) -> float | None:
-        return (high if trial.config.train.tokens_per_epoch == 3200 else low)(trial)
+        return (high if trial.config.train.tokens_per_epoch == 2400 else low)(trial)
 
-    results = results_of(loss)
+    results = results_of(loss, "--tokens-per-epoch", "9000", "--rungs", "800,1600,2400")
     found = results.ladder_prediction
     assert found is not None and not found.checks[0].rate_held
     said = answer(results)
     assert said.use.startswith("not predictable from these rungs (the rungs below did not predict")
     assert "95% interval" in said.use
     assert "--extend" in said.steps[0].command and len(said.steps) == 2
+    # The search over the interval reaches the rate that the longest rung's best was at.
+    assert float(found.checks[0].found_rate) == pytest.approx(1.2e-2, rel=0.3)
+    assert "0.0113" in said.steps[1].command
 
 
 def test_flat_valleys_refuse_the_point(results_of: Callable[..., Results], loss_of: Losses) -> None:
