@@ -39,7 +39,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
         (["--lr", "1e-3,2e-3"], "--lr: --ladder varies tokens, widths and rates alone"),
         (["--space", "beta2=0.9,0.99"], "--space beta2: --ladder varies"),
         (["--tokens-per-epoch", "9000000"], "beyond which a run only repeats them"),
-        (["--target", "full", "--epochs", "1", "--tokens-per-epoch", "7200"], "has 900 steps, of which at"),
+        (["--target", "full", "--epochs", "1", "--tokens-per-epoch", "7200"], "has 900 steps, of"),
         (["--space", "warmup_fraction=0.99999"], "warmup_fraction=0.99999: give at most 0.5"),
         (["--lr", "1"], "--lr 1: a ladder's rates lie from 7.81e-06 to 0.128"),
         (["--verify", "3207"], "in whole sequences of 8 tokens that is no more than the largest"),
