@@ -117,7 +117,8 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
         f"{_rates(experiment, spec)} a rung{of_widths}, more where the best is at an end",
         f"Rates      {', '.join(first)} on the shortest rung, then about what was found below",
         f"Expected   the best rate {beyond:.3g} times beyond the largest rung to a factor of about "
-        f"{float(f'{spec.factor:.2g}'):g} (95% interval); a point is given up to {MOST_FACTOR:g}{hardly}",
+        f"{float(f'{spec.factor:.2g}'):g} (95% interval); a point is given up to "
+        f"{MOST_FACTOR:g}{hardly}",
     ]
     tokens = verify_tokens(experiment)
     if tokens is not None:
