@@ -21,6 +21,7 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.confirm import FIRST_ROUND, interim_seed_counts
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.space.axes import AXES, CHOICES
+from minigpt_search.search.space.presets import PRESETS
 from minigpt_search.search.storage.uri import experiment_uri
 from minigpt_search.search.trials.feasible import left_out_lines
 from minigpt_search.search.trials.groups import price_line, shared_steps
@@ -93,6 +94,13 @@ def plan_lines(
         lines.append(f"Storage    {experiment_uri(experiment.storage.uri, experiment.name)}")
     if experiment.plan.sampler is None:
         lines += _warmup_lines(experiment, trials, length)
+    asked, there = experiment.space.base.train.val_tokens, estimator.validation_tokens
+    usual = PRESETS[experiment.preset].train.val_tokens  # which is at most so many
+    if corpus is not None and asked not in (None, usual) and asked > there:
+        lines.append(
+            f"Warning    --val-tokens {asked:,}: the validation split has {there:,}, which are all "
+            "scored"
+        )
     return lines
 
 

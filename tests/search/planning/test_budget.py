@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from minigpt_search.data.common import checked_json
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import duration
+from minigpt_search.data.corpus.corpus import open_corpus
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.model_size import flops_per_token
 from minigpt_search.search.cli.make_experiment import make_experiment
@@ -360,6 +361,18 @@ def test_the_plan_names_time_memory_and_disk_and_the_full_preset_beside_it() -> 
     assert "with --preset full about 2.6 min" in lines
     assert "Memory     about 2.7 GB at most, 900.0 MB for each trial" in lines
     assert "Disk " in lines
+
+
+def test_what_is_asked_for_and_cannot_be_had_is_a_line_each(search_root: Path) -> None:
+    words = ("--lr", "1e-3,2e-3,4e-3", "--space", "warmup_fraction=0.3", "--val-tokens", "99999")
+    experiment, trials, estimator = estimated(*words, "--tokens-per-epoch", "25600")
+    corpus = open_corpus(search_root / "corpus" / "small")
+    estimator.validation_tokens = 700
+    lines = plan_lines(experiment, trials, corpus, estimator, 120.0)
+    assert [line for line in lines if line.startswith("Warning")] == [
+        "Warning    lr=0.001 and 2 more: a warm-up of 30 of 100 steps, more than 20%",
+        "Warning    --val-tokens 99,999: the validation split has 700, which are all scored",
+    ]
 
 
 def test_a_plan_that_needs_more_memory_than_there_is_says_so() -> None:
