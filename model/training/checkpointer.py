@@ -81,8 +81,8 @@ class Checkpointer:
         return checkpoint.save_step(self._content(self.config, state), folder, state.steps)
 
     def save_branch(self, state: TrainingState, config: RunConfig, folder: Path) -> Path:
-        """Write the same as a step checkpoint of `config`, a run of another length that has been the
-        same so far, into its folder; its file."""
+        """Write the same as a step checkpoint of `config`, a run of another length that has been
+        the same so far, into its folder; its file."""
         branch = dataclasses.replace(
             state, trunk_steps=state.steps, trunk_seconds=state.timing.total()
         )
