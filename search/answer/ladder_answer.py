@@ -188,7 +188,8 @@ def _cost(results: Results) -> str:
     flop = float(tokens) * flops_per_token(base.model)
     parts = [f"{parameter_count(base.model):,} parameters, {tokens:,} tokens, {flop:.2g} FLOP"]
     if (here := _time_here(results, tokens)) is not None:
-        seen = sum(t.timing.total() for t in results.trials if t.taken_from is None)
+        own = [t for t in results.trials if t.taken_from is None]
+        seen = sum(t.timing.total() - t.trunk_seconds for t in own)
         parts += [here, f"the ladder's runs took {duration(seen)} together"]
     return "; ".join(parts)
 

@@ -50,6 +50,14 @@ def on_small(search_root: Path) -> Callable[[Trial], Any]:
     return length_in(open_corpus(search_root / "corpus" / "small"))
 
 
+def lines_of(experiment: Experiment, search_root: Path) -> list[str]:
+    """The plan's lines on target and rungs."""
+    assert experiment.ladder is not None
+    ladder = dataclasses.replace(experiment.ladder, factor=5.0)
+    known = estimator(experiment, search_root)
+    return ladder_lines(experiment.replace(ladder=ladder), known)
+
+
 def estimator(experiment: Experiment, search_root: Path) -> Estimator:
     speeds = Speeds({experiment.space.base: SPEED})
     return Estimator(experiment, speeds, 700, on_small(search_root))
@@ -79,11 +87,7 @@ def test_a_warm_up_that_rungs_cannot_have_alike_says_what_would_help(
     experiment = make_ladder(*words)
     assert experiment.ladder is not None and not experiment.ladder.trunks
     assert experiment.space.base.train.warmup_fraction is not None
-    [line] = [
-        line
-        for line in ladder_lines(experiment, estimator(experiment, search_root))
-        if line.startswith("Branches")
-    ]
+    [line] = [line for line in lines_of(experiment, search_root) if line.startswith("Branches")]
     assert why in line and "--space warmup_steps=N, at most 20, lets" in line
     trials = grid_trials(experiment)
     assert price_line(experiment, trials, on_small(search_root)) == []
@@ -92,7 +96,7 @@ def test_a_warm_up_that_rungs_cannot_have_alike_says_what_would_help(
     assert helped.ladder is not None and helped.ladder.trunks
     assert helped.space.base.train.warmup_steps == 20
     assert on_its_text(helped) == helped
-    told = ladder_lines(helped, estimator(helped, search_root))
+    told = lines_of(helped, search_root)
     assert "warm-up 20 of 1,000 steps, as many on every rung" in told[0]
     assert not any(line.startswith("Branches") for line in told)
 
@@ -127,7 +131,7 @@ def test_the_plan_counts_what_rungs_go_on_from(make_ladder: Make, search_root: P
     alone = experiment.replace(ladder=dataclasses.replace(spec, trunks=False))
     assert known.search(alone, trials) - known.search(experiment, trials) == pytest.approx(saved)
     long = make_ladder(*LONG, "--max-concurrent", "1")
-    price = [ladder_price(each, known)(spec) for each in (long, experiment)]
+    price = [ladder_price(each, known)(each.ladder) for each in (long, experiment) if each.ladder]
     assert price[0] - price[1] == pytest.approx(saved)
 
 
