@@ -43,6 +43,11 @@ Make = Callable[..., Experiment]
 WSD = ("--schedule", "wsd", "--space", "warmup_steps=10")
 LONG = ("--schedule", "wsd", "--space", "warmup_steps=21")
 """Its warm-up is more than a fifth of the shortest rung's 100 steps."""
+TINY = (
+    *("--schedule", "wsd", "--space", "warmup_steps=2", "--epochs", "2"),
+    *("--rungs", "80,160,320", "--max-concurrent", "1", "--cpus-per-trial", "1"),
+)
+"""Rungs of 10, 20 and 40 steps an epoch."""
 SPEED = Speed(training=400.0, scoring=40_000.0, memory_mb=500.0)
 
 
@@ -194,7 +199,7 @@ def worker(
     monkeypatch.setattr(trainable.tune, "report", lambda result: None)
 
     def make(name: str, *words: str) -> tuple[Experiment, Path, Callable[[Trial], TrialRecord]]:
-        plan = make_ladder(*WSD, "--max-concurrent", "1", "--name", name, *words)
+        plan = make_ladder(*TINY, "--name", name, *words)
         folder = search_root / "experiments" / name
         plan.write(folder)
         ledger = Ledger(folder / "ledger.jsonl")
@@ -216,17 +221,17 @@ def worker(
 def test_a_rungs_trial_goes_on_from_the_one_below_and_the_rest_is_deleted(
     worker: Callable[..., Any], search_root: Path
 ) -> None:
-    plan, folder, run = worker("rungs-trunks", "--epochs", "2")
+    plan, folder, run = worker("rungs-trunks")
     trials = grid_trials(plan)
     shorter, longer, longest = trials[0], trials[4], trials[8]
     assert len({t.config.train.lr_peak for t in (shorter, longer, longest)}) == 1
     first, other = run(shorter), run(trials[1])
     waiting = trial_folder(folder, longer.trial_id)
-    assert [path.name for path in waiting.iterdir()] == ["step_000000100.pt"]
+    assert [path.name for path in waiting.iterdir()] == ["step_000000010.pt"]
     ledger = Ledger(folder / "ledger.jsonl")
     drop_branches(plan, folder, ledger, Mirror(), trials[4:8])  # which may yet be wanted
     second = run(longer)
-    assert (first.trunk_steps, second.trunk_steps, second.steps) == (0, 100, 400)
+    assert (first.trunk_steps, second.trunk_steps, second.steps) == (0, 10, 40)
     assert second.attempts == 1 and 0 < second.trunk_seconds < second.timing.total()
     corpus = open_corpus(search_root / "corpus" / "small")
     for record in (first, second):
