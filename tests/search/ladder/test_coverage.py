@@ -26,8 +26,8 @@ from minigpt_search.search.space.ladder_spec import LadderSpec, lattice_rate
 SHORTEST, RATES = 200_000, 5
 WIDTH, START, UNIFORM = 128, 1e-3, math.log(50257)
 MEASURED = 0.7
-"""Correlation of the luck of two rungs, one twice as long as the other, that share a trunk
-(docs/ladder.md)."""
+"""Correlation of the luck of two rungs, one twice as long as the other, that share a trunk: 0.63
+and 0.79 were measured (docs/ladder.md)."""
 
 
 @dataclass(frozen=True)

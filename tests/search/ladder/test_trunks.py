@@ -4,7 +4,6 @@ up there and deleted."""
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ from minigpt_search.search.planning.calibration import Speed, Speeds
 from minigpt_search.search.planning.disk import running_bytes
 from minigpt_search.search.planning.estimate import Estimator
 from minigpt_search.search.planning.ladder_size import ladder_lines, ladder_price
-from minigpt_search.search.records.experiment import Experiment, read_experiment
+from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.records.trial_folder import Start, note_start, trial_folder
@@ -317,27 +316,3 @@ def test_ids_of_longer_runs_are_those_that_come_to_be_due(
     assert len(above & left) > len(above) / 2
     due = [make_trial(plan, *each) for each in ladder_state(plan, records[:16]).due]
     assert {t.trial_id for t in due} <= above | {r.trial_id for r in records}
-
-
-@pytest.mark.slow
-def test_a_killed_ladder_ends_as_its_runs_do_from_their_start(
-    end_when: Callable[..., Any],
-    run_script: Callable[..., subprocess.CompletedProcess[str]],
-    ladder_words: tuple[str, ...],
-    search_root: Path,
-) -> None:
-    folder = search_root / "experiments" / "killed-trunks"
-    words = (*ladder_words, *WSD, "--rungs", "800,1000,1250", "--lr", "8e-3")
-    words += ("--name", "killed-trunks", "--checkpoint-every", "1")
-    end_when(lambda: len(list(folder.glob("checkpoints/*/step_*.pt"))) > 2, *words)
-    done = run_script("search/run.py", "--resume", "killed-trunks")
-    assert done.returncode == 0, done.stderr
-    plan, ledger = read_experiment(folder), Ledger(folder / "ledger.jsonl")
-    assert ladder_state(plan, ledger.trials).due == ()
-    assert not list(folder.rglob("step_*.pt"))
-    corpus = open_corpus(plan.corpus_folder(folder))
-    assert any(record.trunk_steps for record in ledger.trials)
-    for record in ledger.complete():
-        assert record.device is not None
-        torch.set_num_threads(record.device.threads)
-        assert numbers(record.epochs) == numbers(train(record.config, corpus).epochs)
