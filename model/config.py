@@ -114,7 +114,8 @@ class TrainConfig:
     grad_clip_norm: float = 1.0
     """Gradients are scaled down to this global norm."""
     tokens_per_epoch: int | None = None
-    """Training tokens in one epoch, taken evenly from the corpus; None is all of them."""
+    """Training tokens in one epoch, taken evenly from the corpus, or under wsd from the first of an
+    order of it that goes with the seed; None is all of them."""
     val_tokens: int | None = None
     """Validation tokens scored after each epoch, taken evenly; None is the whole split."""
     precision: str = "fp32"

@@ -10,21 +10,18 @@ Shapes: N sequences that are scored.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from minigpt_search.data.corpus.dataset import SegmentedTextDataset
-from minigpt_search.model.batching.order import spread_evenly
+from minigpt_search.model.batching.order import evenly_spaced
 from minigpt_search.model.network.gpt import GPT
 from minigpt_search.model.scoring.evaluate import evaluate, scored_windows
 
 
-def trained_windows(count: int, *, trained: int, available: int) -> Tensor:
-    """The indices (N,) of `count` sequences, at most all, spread evenly over the `trained` ones
-    that an epoch takes out of `available`, ascending."""
-    count = max(1, min(count, trained))
-    # The i-th of an epoch's own is i * available // trained (`spread_evenly`).
-    return spread_evenly(torch.arange(count), trained).mul_(available).floor_divide_(trained)
+def trained_windows(count: int, text: Tensor) -> Tensor:
+    """The indices (N,) of `count` sequences, at most all, spread evenly over those of `text`, which
+    is a run's (`model/batching/order.py`)."""
+    return text[evenly_spaced(max(1, min(count, len(text))), len(text))]
 
 
 def training_loss(
@@ -32,16 +29,15 @@ def training_loss(
     train_set: SegmentedTextDataset,
     val_set: SegmentedTextDataset,
     *,
-    trained: int,
+    text: Tensor,
     val_tokens: int | None,
 ) -> float:
     """The model's mean cross-entropy a token, in nats, without dropout, on as many sequences of its
     training text as validation has. Leaves the model as it was, and draws no random numbers.
 
     Args:
-        trained: the sequences of an epoch.
+        text: the indices of the sequences that it was trained on.
         val_tokens: about so many tokens of validation are scored; None is the whole split.
     """
     count = len(scored_windows(val_set, val_tokens))
-    windows = trained_windows(count, trained=trained, available=len(train_set))
-    return evaluate(model, train_set, windows=windows)
+    return evaluate(model, train_set, windows=trained_windows(count, text))

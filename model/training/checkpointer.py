@@ -37,9 +37,9 @@ class TrainingState:
     timing: Timing = field(default_factory=Timing)
     """Where the seconds since the run's start went, resumed parts added up."""
     trunk_steps: int = 0
-    """Steps taken over from a longer run (`model/training/trunk.py`)."""
+    """Steps taken over from another run (`model/training/trunk.py`)."""
     trunk_seconds: float = 0.0
-    """Seconds of `timing` that the longer run spent on those steps."""
+    """Seconds of `timing` that the other run spent on those steps."""
     rungs: list[RungRecord] = field(default_factory=list)
     """Validations on the way, in the order of their steps."""
     curve: CurveSoFar = field(default_factory=CurveSoFar)
@@ -81,8 +81,8 @@ class Checkpointer:
         return checkpoint.save_step(self._content(self.config, state), folder, state.steps)
 
     def save_branch(self, state: TrainingState, config: RunConfig, folder: Path) -> Path:
-        """Write the same as a step checkpoint of `config`, a shorter run that has been the same so
-        far, into its folder; its file."""
+        """Write the same as a step checkpoint of `config`, a run of another length that has been
+        the same so far, into its folder; its file."""
         branch = dataclasses.replace(
             state, trunk_steps=state.steps, trunk_seconds=state.timing.total()
         )

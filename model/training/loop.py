@@ -12,7 +12,7 @@ from torch import Tensor
 
 from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model import notes
-from minigpt_search.model.batching.order import epoch_order, spread_evenly
+from minigpt_search.model.batching.order import text_of, training_order
 from minigpt_search.model.batching.source import batch_source
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.hardware.allocator import keep_freed_memory
@@ -164,10 +164,10 @@ class Run:
     def batches_left(self) -> Iterator[Tensor]:
         """The sequences (B,) of each step that is left in the epoch under way. They are sliced one
         by one: a list of a large corpus' batches takes more memory than the order itself."""
-        epoch, size = len(self.state.epochs) + 1, self.config.train.batch_size
-        order = epoch_order(self.length.sequences, seed=self.config.train.seed, epoch=epoch)
-        # An epoch limited by `tokens_per_epoch` takes sequences from all over the split.
-        order = self.batches.prepare_indices(spread_evenly(order, len(self.train_set)))
+        epoch, train = len(self.state.epochs) + 1, self.config.train
+        n, available, size = self.length.sequences, len(self.train_set), train.batch_size
+        order = training_order(n, available, seed=train.seed, epoch=epoch, schedule=train.schedule)
+        order = self.batches.prepare_indices(order)
         starts = range(self.state.epoch_steps * size, len(order), size)
         return (order[start : start + size] for start in starts)
 
@@ -289,9 +289,10 @@ class Run:
 
     def score_training(self) -> float:
         """The loss in nats on some of the text that it trained on, without dropout."""
-        trained, tokens = self.length.sequences, self.config.train.val_tokens
+        train, available = self.config.train, len(self.train_set)
+        text = text_of(self.length.sequences, available, seed=train.seed, schedule=train.schedule)
         sets = self.train_set, self.val_set
-        loss = training_loss(self.model, *sets, trained=trained, val_tokens=tokens)
+        loss = training_loss(self.model, *sets, text=text, val_tokens=train.val_tokens)
         self.add_elapsed("evaluation_seconds")
         return loss
 
@@ -350,8 +351,8 @@ class Run:
         self.last_checkpoint = self.timed_until
 
     def save_branch(self, config: RunConfig, folder: Path) -> None:
-        """Write this state into `folder` as a step checkpoint of `config`, a shorter run that has
-        been the same so far."""
+        """Write this state into `folder` as a step checkpoint of `config`, a run of another length
+        that has been the same so far."""
         self.hooks.on_checkpoint(self.checkpointer.save_branch(self.state, config, folder))
         self.add_elapsed("checkpointing_seconds")
 

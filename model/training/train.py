@@ -59,7 +59,7 @@ class TrainResult:
     pack: int = 1
     """How many runs were trained together; the timing is the pack's."""
     trunk_steps: int = 0
-    """How many of `steps` a longer run took for it (`model/training/trunk.py`)."""
+    """How many of `steps` another run took for it (`model/training/trunk.py`)."""
     trunk_seconds: float = 0.0
     """How many seconds of `timing` those took: the timing is that of the whole run from its
     start."""

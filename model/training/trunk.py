@@ -6,6 +6,9 @@ begins. So the longest is trained, and where a shorter one's decay begins its st
 that one's folder as a step checkpoint, from which `train` goes on as after any kill. Each ends
 with the bits that it has when trained from its start (CPU, same number of threads).
 
+Runs that differ in tokens an epoch alone are one run within the first epoch of the shorter too. In
+a ladder that one is trained first, and leaves its state for the longer one (`train_for_longer`).
+
 Source: Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
 Durations" (arXiv 2405.18392).
 """
@@ -20,7 +23,7 @@ from minigpt_search.data.corpus.corpus import Corpus
 from minigpt_search.model import notes
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.records import COMPLETE, DIVERGED
-from minigpt_search.model.run_length import run_length
+from minigpt_search.model.run_length import RunLength, run_length
 from minigpt_search.model.training import checkpoint
 from minigpt_search.model.training.hooks import Hooks
 from minigpt_search.model.training.loop import Diverged, Run
@@ -88,21 +91,54 @@ def train_branches(
         )
         trunk.restart_clock()  # it waited while the branch was trained
         notes.begin(trunk.notes)
+    yield longest, _to_its_end(trunk, error, score_training)
+
+
+def train_for_longer(
+    config: RunConfig,
+    corpus: Corpus,
+    *,
+    longer: RunConfig,
+    longer_dir: Path,
+    device: str,
+    checkpoint_dir: Path,
+    checkpoint_every_seconds: float,
+    hooks: Hooks,
+    score_training: bool = False,
+) -> TrainResult:
+    """Train `config` as `train` does, and write its state where `longer`, which has more tokens an
+    epoch, parts from it into `longer_dir`, for that one to go on from."""
+    notes.begin()
+    run = Run(config, corpus, device, checkpoint_dir, checkpoint_every_seconds, hooks)
+    return _to_its_end(run, _branch_off(run, longer, longer_dir), score_training)
+
+
+def common_steps(one: RunLength, other: RunLength) -> int:
+    """The steps in which two runs are one that have the same warm-up, under wsd, and differ in
+    nothing but their epochs and their tokens an epoch."""
+    until = min(one.constant_until, other.constant_until)
+    if one.sequences == other.sequences:
+        return until
+    # What a short last batch of the shorter's epoch has is a whole batch's part in the longer.
+    return min(until, min(one.sequences, other.sequences) // one.batch_size)
+
+
+def _to_its_end(run: Run, error: str | None, score_training: bool) -> TrainResult:
+    """Train the run to its end, if it hasn't diverged with this error."""
     try:
-        while error is None and not trunk.done:
-            trunk.train_epoch()
+        while error is None and not run.done:
+            run.train_epoch()
     except Diverged as reason:
         error = str(reason)
     status = DIVERGED if error else COMPLETE
-    yield longest, result_of(trunk, status, error, score_training=score_training)
+    return result_of(run, status, error, score_training=score_training)
 
 
 def _branch_off(trunk: Run, config: RunConfig, folder: Path) -> str | None:
-    """Train the trunk to the step at which the decay of `config` begins and write its state there
-    into `folder` as a checkpoint of `config`; do nothing if the trunk is beyond that step. Returns
+    """Train the trunk to the step at which `config` parts from it and write its state there into
+    `folder` as a checkpoint of `config`; do nothing if the trunk is beyond that step. Returns
     why the trunk diverged, None if it did not."""
-    length = run_length(config, len(trunk.train_set))
-    at = length.constant_until
+    at = common_steps(trunk.length, run_length(config, len(trunk.train_set)))
     if trunk.state.steps > at:
         return None
     try:

@@ -36,6 +36,7 @@ def ladder_section(results: Results) -> Section:
     epochs = base.train.epochs
     share = base.train.warmup_fraction
     warm_up = "" if share is None else f", a warm-up of {share:.1%} of the steps"
+    warm_up = f", a warm-up of {base.train.warmup_steps:,} steps" if spec.trunks else warm_up
     lengths = ", ".join(f"{run_tokens(base, tokens):,}" for tokens in spec.rungs)
     paragraphs = [
         f"Rungs of {lengths} training tokens have the recipe of the target ({epochs} passes over "

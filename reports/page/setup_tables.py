@@ -93,6 +93,8 @@ def _warmup(experiment: Experiment) -> str:
     of = "an epoch's steps" if train.schedule == "wsd" else "all steps"
     if "warmup_fraction" in experiment.space.axes:
         return f"{_axis(experiment, 'warmup_fraction')} of {of}"
+    if "warmup_steps" in experiment.space.axes:
+        return f"{_axis(experiment, 'warmup_steps')} steps"
     if train.warmup_fraction is not None:
         return f"{train.warmup_fraction:.3g} of {of}"
     return f"{train.warmup_steps:,} steps"

@@ -20,6 +20,7 @@ from minigpt_search.search.space.axes import (
     LINEAR,
     LOG,
     OFFERED,
+    WARMUPS,
     Axis,
     Value,
     apply_axes,
@@ -128,6 +129,8 @@ def read_space(args: argparse.Namespace, base: RunConfig) -> Space:
     if args.search and not named:
         raise UserError("--search: every axis is fixed to one value; leave one open")
     fixed = {name: one.values[0] for name, one in given.items() if name not in named}
+    if {*named, *fixed}.issuperset(WARMUPS):
+        raise UserError(f"--space: {' and '.join(WARMUPS)} exclude each other; give one of them")
     if args.search:
         read = {name: _sampled(AXES[name], given.get(name)) for name in named}
         axes = {name: values for name, (values, _) in read.items()}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 from tqdm import tqdm
 
+from minigpt_search.model.config import trial_id
 from minigpt_search.model.records import FAILED
 from minigpt_search.search.driver.disk_limit import DiskLimit
 from minigpt_search.search.records.experiment import Experiment
@@ -21,6 +25,7 @@ from minigpt_search.search.records.trial_folder import (
     trial_folder,
 )
 from minigpt_search.search.sync.mirror import Mirror
+from minigpt_search.search.trials.groups import rung_beside
 from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, RETIRES
 from minigpt_search.search.trials.trial import ReportedTrials, Trial, trials_of
 from minigpt_search.search.worker.trial_record import make_record
@@ -87,6 +92,22 @@ class Recorder(tune.Callback):
         if record.status != FAILED:  # a failed one may go on from its checkpoint
             clean(folder)
         return left or fault is not None
+
+
+def drop_branches(
+    experiment: Experiment, folder: Path, ledger: Ledger, mirror: Mirror, due: Iterable[Trial]
+) -> None:
+    """Delete what a ladder's runs left for longer ones that are not to be: those of rungs that are
+    over. `due` is what is trained next, nothing at the end."""
+    now = min((trial.config.train.tokens_per_epoch or 0 for trial in due), default=math.inf)
+    for trial in ledger.trials:
+        longer = rung_beside(experiment, trial.config, 1)
+        if longer is None or (longer.train.tokens_per_epoch or 0) >= now:
+            continue
+        name = trial_id(longer, experiment.corpus.content_hash)
+        if ledger.newest(name) is None:
+            mirror.forget_checkpoints(name)
+            shutil.rmtree(trial_folder(folder, name), ignore_errors=True)
 
 
 def say_notes(record: TrialRecord, said: set[str]) -> None:

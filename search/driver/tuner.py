@@ -30,7 +30,7 @@ from minigpt_search.search.driver.live_curves import LiveCurves
 from minigpt_search.search.driver.live_study import LiveStudy
 from minigpt_search.search.driver.log_reports import LogReports
 from minigpt_search.search.driver.progress import ProgressLine
-from minigpt_search.search.driver.recorder import Recorder, collect_outcomes
+from minigpt_search.search.driver.recorder import Recorder, collect_outcomes, drop_branches
 from minigpt_search.search.driver.tensorboard import TensorBoardEvents
 from minigpt_search.search.driver.tune_tweaks import (
     DropTrialMetrics,
@@ -121,11 +121,16 @@ class Search:
                 if self.experiment.ladder is None and self._missing() > 0:
                     self._run_round(self._of_the_search)
                 while due := self._due():
+                    self._drop_branches(due)
                     self._run_round(self._due)
                     if self._due() == due:  # nothing of it ended: another round would not either
                         break
+                self._drop_branches(due)
         finally:
             self.study.stop()
+
+    def _drop_branches(self, due: list[Trial]) -> None:
+        drop_branches(self.experiment, self.folder, self.ledger, self.mirror, due)
 
     @contextmanager
     def _ray(self) -> Iterator[RunningRay]:
@@ -214,7 +219,8 @@ class Search:
         whole device for each."""
         experiment, folder, ledger = self.experiment, self.folder, self.ledger
         length = self.length
-        shared = {} if alone or trials is None else shared_steps(experiment, trials, length)
+        ended = [record.config for record in ledger.trials if record.taken_from is None]
+        shared = {} if alone or trials is None else shared_steps(experiment, trials, length, ended)
         work = {
             t.trial_id: steps_flops(t.config, length(t).total_steps - shared.get(t.trial_id, 0))
             for t in trials or ()

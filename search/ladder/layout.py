@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.space.ladder_spec import (
     MOST_RUNGS,
     LadderSpec,
     ladder_space,
     ladder_widths,
+    share_trunks,
     target_on,
 )
 
@@ -21,6 +24,7 @@ def on_its_text(experiment: Experiment, spec: LadderSpec | None = None) -> Exper
     spec = spec or experiment.ladder
     widths = ladder_widths(experiment.space)
     target = target_on(experiment.space.base, spec, experiment.corpus.manifest, chosen)
+    spec = dataclasses.replace(spec, trunks=share_trunks(target, spec))
     return experiment.replace(ladder=spec, space=ladder_space(target, widths, spec))
 
 

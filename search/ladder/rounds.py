@@ -133,7 +133,7 @@ def ladder_state(
         length = run_tokens(base, tokens)
         below = tuple(p for p in points if p.tokens < length)
         for width in widths:
-            centre = _centre(below, length, width, base.train.lr_peak)
+            centre = _centre(below, length, width, base.train.lr_peak, spec)
             mine = [p for p in points if p.tokens == length and p.width == width]
             tried = {(lattice_place(p.rate), p.replicate) for p in mine}
             for place in _places(mine, centre, spec, seeds):
@@ -224,16 +224,18 @@ def _mean(points: Sequence[Point]) -> float | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _centre(below: tuple[Point, ...], tokens: int, width: int, start: float) -> int:
+def _centre(
+    below: tuple[Point, ...], tokens: int, width: int, start: float, spec: LadderSpec
+) -> int:
     """The place of the lattice about which a rung's rates lie, by the rungs below."""
     known = [p for p in below if p.loss is not None]
     if not known:
         return lattice_place(start)
     if len({p.tokens for p in known}) < 2:
-        return lattice_place(_lowest(known, width))
+        return spec.centre(_lowest(known, width), start)
     rates = [p.rate for p in known]
     rate = rate_at(losses_of(known), (float(tokens), float(width)))
-    return lattice_place(min(max(rate, min(rates)), max(rates)))
+    return spec.centre(min(max(rate, min(rates)), max(rates)), start)
 
 
 def _lowest(points: Sequence[Point], width: int) -> float:

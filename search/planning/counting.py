@@ -86,6 +86,7 @@ def _counted(corpus: Corpus, config: RunConfig) -> BaselineRecord:
     train_set, val_set = corpus.dataset("train", seq_len), corpus.dataset("val", seq_len)
     length = RunLength.of(config, len(train_set))
     scored = scored_windows(val_set, train.val_tokens)
+    # Under wsd each seed has text of its own (`model/batching/order.py`): this is as much.
     losses = counting_losses(
         _windows(train_set, evenly_spaced(length.sequences, len(train_set))),
         _windows(val_set, scored),

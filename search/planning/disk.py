@@ -27,6 +27,7 @@ from minigpt_search.model.training.checkpoint_files import (
 )
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.space.axes import AXES, apply_axes
+from minigpt_search.search.space.ladder_spec import ladder_widths
 
 STEPS_AT_ONCE = STEP_CHECKPOINTS_KEPT + 1
 """Step checkpoints of a running trial: those kept, and one being written."""
@@ -65,9 +66,14 @@ def largest_config(experiment: Experiment) -> RunConfig:
 
 
 def running_bytes(experiment: Experiment, trials: int) -> int:
-    """The most that so many running trials can have on disk at a time."""
+    """The most that so many running trials can have on disk at a time, and a ladder's rungs left
+    for the next ones: those that the present rung found, and those that it leaves itself."""
     parameters = parameter_count(largest_config(experiment).model)
-    return trials * parameters * STEPS_AT_ONCE * STEP_BYTES_PER_PARAMETER
+    spec, left = experiment.ladder, 0
+    if spec is not None and spec.trunks:
+        widths = len(ladder_widths(experiment.space))
+        left = 2 * spec.rates * experiment.noise.seeds * widths
+    return (trials * STEPS_AT_ONCE + left) * parameters * STEP_BYTES_PER_PARAMETER
 
 
 def at_a_time(experiment: Experiment) -> int:

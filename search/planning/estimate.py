@@ -89,7 +89,7 @@ class Estimator:
             planned = max(0, experiment.planned_trials - len(taken)) // experiment.noise.seeds
             own = [experiment.noise.seeds * own[n % len(own)] for n in range(planned)]
         elif experiment.ladder is not None:
-            return self._of_rungs(experiment, trials, own)
+            return self._of_rungs(experiment, trials)
         elif experiment.has_branches:
             own = self._of_trunks(experiment, trials)
         elif experiment.machine.pack > 1:
@@ -100,25 +100,28 @@ class Estimator:
             own = [sum(by_id[member.trial_id] for member in pack) for pack in packs]
         return search_seconds(own, experiment.machine.max_concurrent)
 
-    def _of_rungs(
-        self, experiment: Experiment, trials: Sequence[Trial], own: Sequence[float]
-    ) -> float:
+    def _of_rungs(self, experiment: Experiment, trials: Sequence[Trial]) -> float:
         """Of a ladder, whose rungs come one after the other."""
         rungs: dict[int, list[float]] = defaultdict(list)
-        for trial, seconds in zip(trials, own, strict=True):
+        for trial, seconds in zip(trials, self._own(experiment, trials), strict=True):
             rungs[trial.config.train.tokens_per_epoch or 0].append(seconds)
         workers = experiment.machine.max_concurrent
         return START_SECONDS + rounds_seconds(rungs.values(), workers) + END_SECONDS
 
     def _of_trunks(self, experiment: Experiment, trials: Sequence[Trial]) -> list[float]:
         """Seconds of each trunk with its branches, one after the other in one process."""
+        seconds = self._own(experiment, trials)
+        own = {trial.trial_id: s for trial, s in zip(trials, seconds, strict=True)}
+        return [sum(own[trial.trial_id] for trial in group) for group in trunk_groups(trials)]
+
+    def _own(self, experiment: Experiment, trials: Sequence[Trial]) -> list[float]:
+        """Seconds of each trial without the part that it takes over from its trunk."""
         shared = shared_steps(experiment, trials, self.length)
-
-        def own(trial: Trial) -> float:
-            taken_over = shared.get(trial.trial_id, 0) / self.length(trial).total_steps
-            return (1 - taken_over) * self.seconds(trial)
-
-        return [sum(map(own, group)) for group in trunk_groups(trials)]
+        return [
+            (1 - shared.get(trial.trial_id, 0) / self.length(trial).total_steps)
+            * self.seconds(trial)
+            for trial in trials
+        ]
 
 
 def _not_taken(trials: Sequence[Trial], taken: Set[RunConfig]) -> list[Trial]:

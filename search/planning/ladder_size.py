@@ -11,10 +11,12 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.data.common.formatting import counted, duration
-from minigpt_search.model.run_length import RunLength
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT, RunLength
+from minigpt_search.model.training.trunk import common_steps
 from minigpt_search.search.ladder.design import expected_factor
 from minigpt_search.search.ladder.layout import on_its_text
 from minigpt_search.search.ladder.prediction import MOST_FACTOR
@@ -32,8 +34,12 @@ from minigpt_search.search.space.ladder_spec import (
     ladder_widths,
     lattice_place,
     lattice_rate,
+    most_warmup,
     no_room,
+    own_recipe,
     run_tokens,
+    rung_lengths,
+    share_trunks,
 )
 from minigpt_search.search.trials.trial import Trial, make_trial
 
@@ -95,7 +101,10 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
     length = estimator.length(target)
     steps = length.total_steps
     warm = f"warm-up {length.warmup_steps:,} of {steps:,} steps"
-    warm += f", {length.warmup_steps / steps:.1%} of every run's"
+    if spec.trunks:
+        warm += ", as many on every rung"
+    else:
+        warm += f", {length.warmup_steps / steps:.1%} of every run's"
     trained = [run_tokens(base, tokens) for tokens in spec.rungs]
     rungs = ", ".join(f"{tokens:,}" for tokens in trained) + " tokens"
     if trained != [tokens * epochs for tokens in spec.rungs]:
@@ -120,6 +129,7 @@ def ladder_lines(experiment: Experiment, estimator: Estimator) -> list[str]:
         f"{float(f'{spec.factor:.2g}'):g} (95% interval); a point is given up to "
         f"{MOST_FACTOR:g}{hardly}",
     ]
+    lines += _unshared_line(experiment)
     tokens = verify_tokens(experiment)
     if tokens is not None:
         tested = make_trial(experiment, values | {TOKENS: tokens}, 0)
@@ -138,6 +148,22 @@ def _rates(experiment: Experiment, spec: LadderSpec) -> str:
     return f"{spec.rates} rates" + f" of {seeds} seeds each" * (seeds > 1)
 
 
+def _unshared_line(experiment: Experiment) -> list[str]:
+    """Under wsd, why the rungs share no trunks, if they don't, and what would let them."""
+    spec, base = experiment.ladder, experiment.space.base
+    assert spec is not None
+    if base.train.schedule != "wsd" or spec.trunks:
+        return []
+    most = most_warmup(rung_lengths(base, spec)[0])
+    if spec.warmup_steps is None:
+        why = "a warm-up that is a share of each run makes rungs differ from their first step on"
+    else:
+        why = f"a warm-up of {spec.warmup_steps:,} steps is too much of the shortest rung"
+    return [
+        f"Branches   none: {why}; --space warmup_steps=N, at most {most}, lets them share trunks"
+    ]
+
+
 def sized(
     experiment: Experiment, estimator: Estimator, used: float, seeds: Sequence[int]
 ) -> tuple[Experiment, str]:
@@ -152,11 +178,16 @@ def sized(
     target = train.tokens_per_epoch
     assert target is not None
     least = -(-LEAST_STEPS // train.epochs) * unit
+    leasts = [least]
+    if train.schedule == "wsd" and spec.warmup_steps is not None:
+        # From that length on the rungs share trunks, and cost less.
+        sharing = math.ceil(spec.warmup_steps / WARMUP_SHARE_LIMIT)
+        leasts.append(max(least, -(-sharing // train.epochs) * unit))
     prices = {n: ladder_price(experiment.replace(seeds=n), estimator) for n in seeds}
-    _check_room(experiment, prices[seeds[0]], least, available, used)
+    _check_room(experiment, prices[seeds[0]], leasts, available, used)
     best: tuple[float, float, LadderSpec, int] | None = None
-    for price_of, count, ratio, rates in itertools.product(prices.items(), RUNGS, RATIOS, RATES):
-        (n, price), most = price_of, int(NEAREST * target)
+    for n, count, ratio, rates, least in itertools.product(seeds, RUNGS, RATIOS, RATES, leasts):
+        price, most = prices[n], int(NEAREST * target)
         make = functools.partial(_spec, spec, least, unit, count, ratio, rates)
         made = _largest(make, most, unit, price, available)
         if made is not None:
@@ -187,8 +218,9 @@ def factor_of(experiment: Experiment, spec: LadderSpec) -> float:
 
 
 def ladder_price(experiment: Experiment, estimator: Estimator) -> Callable[[LadderSpec], float]:
-    """Seconds from the plan to the command's end of a ladder with these rungs."""
-    widths = ladder_widths(experiment.space)
+    """Seconds from the plan to the command's end of a ladder with these rungs. Where they share
+    trunks, each rung's rates are taken to recur on the next, but for those added at an end."""
+    base, widths = experiment.space.base, ladder_widths(experiment.space)
     several, rate = len(widths) > 1, experiment.space.axes["lr"][0]
 
     @functools.cache
@@ -197,10 +229,20 @@ def ladder_price(experiment: Experiment, estimator: Estimator) -> Callable[[Ladd
         return estimator.seconds(make_trial(experiment, values, 0))
 
     def rounds(spec: LadderSpec) -> Iterable[list[float]]:
-        for tokens in spec.rungs:
+        target = own_recipe(base, spec)
+        lengths = rung_lengths(target, spec)
+        shares = [0.0] * len(lengths)
+        if share_trunks(target, spec):
+            shares[1:] = [common_steps(a, b) / b.total_steps for a, b in pairwise(lengths)]
+        for tokens, share in zip(spec.rungs, shares, strict=True):
             more = MORE_RATES * (tokens in (spec.rungs[0], spec.rungs[-1]))
-            count = (spec.rates + more) * experiment.noise.seeds
-            yield [seconds(tokens, width) for width in widths for _ in range(count)]
+            each = [1 - share] * spec.rates + [1.0] * more
+            yield [
+                part * seconds(tokens, width)
+                for width in widths
+                for part in each
+                for _ in range(experiment.noise.seeds)
+            ]
 
     workers = experiment.machine.max_concurrent
     return lambda spec: START_SECONDS + rounds_seconds(rounds(spec), workers) + END_SECONDS
@@ -241,16 +283,18 @@ def _largest(
 def _check_room(
     experiment: Experiment,
     price: Callable[[LadderSpec], float],
-    least: int,
+    leasts: Sequence[int],
     available: float,
     used: float,
 ) -> None:
-    """Raise `UserError` if the shortest ladder takes longer than there is."""
+    """Raise `UserError` if the shortest ladder, or the cheapest of these shortest rungs, takes
+    longer than there is."""
     spec, budget = experiment.ladder, experiment.plan.budget_seconds
     assert spec is not None and budget is not None
-    shortest = dataclasses.replace(spec, rungs=(least, least * 3 // 2, least * 9 // 4), rates=3)
-    if price(shortest) > available:
-        needed = duration(1.05 * (used + price(shortest) / USABLE_SHARE))
+    ladders = [(least, least * 3 // 2, least * 9 // 4) for least in leasts]
+    shortest = min(price(dataclasses.replace(spec, rungs=rungs, rates=3)) for rungs in ladders)
+    if shortest > available:
+        needed = duration(1.05 * (used + shortest / USABLE_SHARE))
         raise UserError(
             f"--budget {duration(budget)}: {LEAST_RUNGS} rungs of {LEAST_STEPS} steps and more "
             f"take about {needed} here; give that much"

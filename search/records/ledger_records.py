@@ -60,7 +60,7 @@ class TrialRecord:
     taken_from: str | None = None
     """The experiment that trained it, if this one took it over (`--extend`)."""
     trunk_steps: int = 0
-    """Of `steps`, those that it took over from a longer trial of the same trunk
+    """Of `steps`, those that it took over from a longer or a shorter trial of the same trunk
     (`model/training/trunk.py`), which paid for them."""
     trunk_seconds: float = 0.0
     """Of `timing`, what these took there: `timing` is that of the whole run from its start."""

@@ -23,6 +23,8 @@ KINDS = (LINEAR, LOG, CHOICES)
 logarithms, or one of the values without any order."""
 TOKENS = "tokens_per_epoch"
 """The axis of a ladder's rungs."""
+WARMUPS = ("warmup_fraction", "warmup_steps")
+"""Axes that exclude each other."""
 _TRUTH = {"true": True, "false": False}
 
 
@@ -136,9 +138,8 @@ class Axis:
 
     def fields(self, value: Value) -> dict[str, Value]:
         """The fields of `RunConfig` that the value sets."""
-        if self.field == "warmup_fraction":  # the two exclude each other
-            return {"warmup_fraction": value, "warmup_steps": None}
-        return {self.field: value}
+        without = dict.fromkeys(WARMUPS) if self.field in WARMUPS else {}
+        return {**without, self.field: value}
 
     def most(self, values: Sequence[Value]) -> Value:
         """The one of `values` that makes the largest model; any, where that is the same for all."""
@@ -225,6 +226,18 @@ AXES = {
             grid=(0.02, 0.05, 0.1, 0.2),
             low=0.0,
             high=0.2,
+        ),
+        Axis(
+            # 500 is the assignment's. For rungs of a ladder that share trunks it must be the same.
+            name="warmup_steps",
+            field="warmup_steps",
+            label="warm-up",
+            unit="steps",
+            integer=True,
+            grid=(100, 250, 500, 1000),
+            low=10,
+            high=1000,
+            log=True,
         ),
         Axis(
             # Small batches use tokens better, until steps cost more time than tokens (McCandlish et

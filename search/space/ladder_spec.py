@@ -14,7 +14,7 @@ from typing import Any
 
 from minigpt_search.data.common.errors import UserError
 from minigpt_search.model.config import RunConfig
-from minigpt_search.model.run_length import RunLength
+from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT, RunLength
 from minigpt_search.search.space.axes import AXES, TOKENS, Value
 from minigpt_search.search.space.objective import train_sequences
 from minigpt_search.search.space.space import Space
@@ -44,8 +44,11 @@ class LadderSpec:
     whole: bool = True
     """Whether the target's epoch is the whole corpus, not `--tokens-per-epoch` of it."""
     warmup_steps: int | None = None
-    """Of the target; each rung warms up for the same share of its own steps. None where the recipe
-    gives a share anyhow."""
+    """Of the target; each rung warms up for the same share of its own steps, or for as many where
+    they share trunks. None where the recipe gives a share anyhow."""
+    trunks: bool = False
+    """Whether a run goes on from the state that the run of the same rate on the rung below left
+    for it (`share_trunks`)."""
     verify: int | None = None
     """Tokens an epoch of the runs that put the prediction to the test, after the rungs; 0: as many
     as the target has; None: it is not tested."""
@@ -76,11 +79,22 @@ class LadderSpec:
         """Tokens an epoch of all runs that there may be, ascending."""
         return tuple(sorted({*self.rungs, self.verify or target, target}))
 
+    def centre(self, rate: float, start: float) -> int:
+        """The place about which a rung's rates lie that are to lie about `rate`; those of the first
+        rung lie about `start`. Where trunks are shared the rates are to recur, so it is a whole
+        number of a rung's spacings off the first rung's."""
+        if not self.trunks:
+            return lattice_place(rate)
+        alike = LATTICE[(lattice_place(start) - LATTICE[0]) % SPACING :: SPACING]
+        return min(alike, key=lambda place: abs(place - exact_place(rate)))
+
     def places(self, centre: int) -> list[int]:
         """The places of a rung's rates about this one, moved where they would leave the lattice."""
-        low, high = LATTICE[0] - self.offsets[0], LATTICE[-1] - self.offsets[-1]
-        centre = min(max(centre, low), high)
-        return [centre + offset for offset in self.offsets]
+        step = SPACING if self.trunks else 1
+        made = [centre + offset for offset in self.offsets]
+        over = max(LATTICE[0] - made[0], 0) - max(made[-1] - LATTICE[-1], 0)
+        moved = math.copysign(-(-abs(over) // step) * step, over)
+        return [place + int(moved) for place in made]
 
 
 def lattice_rate(place: int) -> float:
@@ -88,10 +102,14 @@ def lattice_rate(place: int) -> float:
     return float(f"{LATTICE_ORIGIN * LATTICE_STEP**place:.3g}")
 
 
+def exact_place(rate: float) -> float:
+    """Where `rate` lies on the lattice, also between its places and beyond them."""
+    return math.log(rate / LATTICE_ORIGIN) / math.log(LATTICE_STEP)
+
+
 def lattice_place(rate: float) -> int:
     """The place of the lattice's rate that is nearest to `rate`."""
-    place = round(math.log(rate / LATTICE_ORIGIN) / math.log(LATTICE_STEP))
-    return min(max(place, LATTICE[0]), LATTICE[-1])
+    return min(max(round(exact_place(rate)), LATTICE[0]), LATTICE[-1])
 
 
 def run_tokens(config: RunConfig, tokens_per_epoch: int) -> int:
@@ -105,8 +123,8 @@ def target_on(
     base: RunConfig, spec: LadderSpec, corpus: Mapping[str, Any], chosen: bool = True
 ) -> RunConfig:
     """The target as it is on the corpus of this manifest ({} is the built-in one): its tokens an
-    epoch as a number, its warm-up as a share of its steps. Raises `UserError` if the corpus has
-    fewer tokens, or a rung is no shorter; the rungs may not be `chosen` yet."""
+    epoch as a number, its warm-up as a share of its steps unless `share_trunks`. Raises `UserError`
+    if the corpus has fewer tokens, or a rung is no shorter; the rungs may not be `chosen` yet."""
     seq_len = base.model.seq_len
     available = train_sequences(corpus, seq_len) * seq_len
     tokens = available if spec.whole else (base.train.tokens_per_epoch or 0) // seq_len * seq_len
@@ -139,10 +157,10 @@ def target_on(
             f"a rung of {spec.rungs[-1]:,} tokens an epoch is no shorter than the target's "
             f"{tokens:,}: search the target itself with --grid lr, or give smaller --rungs"
         )
-    target = base.replace(tokens_per_epoch=tokens)
-    if spec.warmup_steps is None:
-        if (share := base.train.warmup_fraction or 0) > MOST_WARMUP:
-            raise UserError(f"warmup_fraction={share:g}: give at most {MOST_WARMUP} to a ladder")
+    if (share := base.train.warmup_fraction or 0) > MOST_WARMUP:
+        raise UserError(f"warmup_fraction={share:g}: give at most {MOST_WARMUP} to a ladder")
+    target = own_recipe(base.replace(tokens_per_epoch=tokens), spec)
+    if spec.warmup_steps is None or share_trunks(target, spec):
         return target
     length = RunLength.of(target, available // seq_len)
     steps = length.steps_per_epoch if base.train.schedule == "wsd" else length.total_steps
@@ -161,6 +179,27 @@ def no_room(tokens: int) -> str:
         f"--ladder: no {LEAST_RUNGS} rungs that are long enough to tell a rate fit below half of "
         f"the target's {tokens:,} tokens an epoch; search it with --grid lr"
     )
+
+
+def share_trunks(target: RunConfig, spec: LadderSpec) -> bool:
+    """Whether the rungs of this target are one run each until the shorter parts from the longer
+    (`model/training/trunk.py`): under wsd, where all warm up for the same steps, which take no more
+    of the shortest than a warm-up should."""
+    lengths = rung_lengths(target, spec)
+    warmups = {length.warmup_steps for length in lengths}
+    alike = target.train.schedule == "wsd" and len(warmups) == 1
+    return alike and max(warmups) <= most_warmup(lengths[0])
+
+
+def most_warmup(shortest: RunLength) -> int:
+    """The warm-up's steps at most where the shortest rung is to have as many as the target."""
+    return min(int(WARMUP_SHARE_LIMIT * shortest.total_steps), shortest.constant_until)
+
+
+def rung_lengths(target: RunConfig, spec: LadderSpec) -> list[RunLength]:
+    """Of the rungs' runs, the shortest first."""
+    made = [target.replace(tokens_per_epoch=rung) for rung in spec.rungs]
+    return [RunLength.of(config, config.train.tokens_per_epoch or 0) for config in made]
 
 
 def own_recipe(base: RunConfig, spec: LadderSpec) -> RunConfig:

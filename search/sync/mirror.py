@@ -55,6 +55,9 @@ class Mirror:
     def forget_outcome(self, trial_id: str) -> None:
         """Let a failed trial be tried again."""
 
+    def forget_checkpoints(self, trial_id: str) -> None:
+        """Drop what was left for a trial that is not to be."""
+
     def refresh(self, ledger: Ledger) -> None:
         """Bring what workers have left of the trials that haven't ended."""
 
@@ -171,6 +174,11 @@ class StorageMirror(Mirror):
 
     def forget_outcome(self, trial_id: str) -> None:
         self.storage.delete(self._key(trial_id, "outcome.json"))
+
+    def forget_checkpoints(self, trial_id: str) -> None:
+        for key in self.storage.list(f"{self.home}/checkpoints/{trial_id}"):
+            if key.rpartition("/")[2].startswith("step_"):
+                self.storage.delete(key)
 
     def check(self) -> None:
         silent = self.lease.now() - self.lease.beaten_at

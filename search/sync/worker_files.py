@@ -53,7 +53,11 @@ class WorkerFiles:
         """A small file of a trial was written."""
 
     def wrote_checkpoint(self, path: Path) -> None:
-        """A step checkpoint was written."""
+        """A step checkpoint was written, of a trial that began here or for one that is to begin."""
+
+    def has_begun(self, trial_id: str) -> bool:
+        """Whether the trial was ever started."""
+        return (trial_folder(self.folder, trial_id) / STARTED_FILE).exists()
 
     def ended(self, trial_id: str) -> None:
         """The trial's outcome was written, its last act."""
@@ -111,8 +115,15 @@ class SyncedWorkerFiles(WorkerFiles):
         self.storage.put(path, self._key(path.parent.name, path.name))
 
     def wrote_checkpoint(self, path: Path) -> None:
+        if path.parent.name not in self._there:
+            self.wrote(path)  # now: the trial may begin on another node when this one ends
+            shutil.rmtree(path.parent)
+            return
         self._uploads = self._uploads or Uploads(self._put_checkpoint)
         self._uploads.add(path)
+
+    def has_begun(self, trial_id: str) -> bool:
+        return self._key(trial_id, STARTED_FILE) in self.storage.list(f"{self.home}/{trial_id}")
 
     def _put_checkpoint(self, path: Path) -> None:
         """Put a checkpoint, and delete there what `model.training.checkpoint.save_step` deletes

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.run_length import RunLength
-from minigpt_search.model.training.trunk import trunk_of
+from minigpt_search.model.training.trunk import common_steps, trunk_of
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.trials.trial import Trial
 
@@ -20,11 +20,34 @@ def trunk_groups(trials: Sequence[Trial]) -> list[list[Trial]]:
     return [sorted(group, key=lambda t: t.config.train.epochs) for group in groups.values()]
 
 
+def rung_beside(experiment: Experiment, config: RunConfig, by: int) -> RunConfig | None:
+    """The run of the same rate, width and seed on the rung above (1) or below (-1) this one's,
+    where a ladder's rungs share trunks; None where there is none."""
+    spec, tokens = experiment.ladder, config.train.tokens_per_epoch
+    if spec is None or not spec.trunks or tokens not in spec.rungs:
+        return None
+    place = spec.rungs.index(tokens) + by
+    if place not in range(len(spec.rungs)):
+        return None
+    return config.replace(tokens_per_epoch=spec.rungs[place])
+
+
 def shared_steps(
-    experiment: Experiment, trials: Sequence[Trial], length: Callable[[Trial], RunLength]
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    length: Callable[[Trial], RunLength],
+    ended: Iterable[RunConfig] = (),
 ) -> dict[str, int]:
-    """The steps that a trial, by its id, takes over from its trunk when these are trained; the
-    trials that take over none are left out."""
+    """The steps that a trial, by its id, takes over from its trunk when these are trained, and in a
+    ladder after those that have `ended`; the trials that take over none are left out."""
+    if experiment.ladder is not None:
+        known = {trial.config for trial in trials}.union(ended)
+        below = {trial.trial_id: rung_beside(experiment, trial.config, -1) for trial in trials}
+        return {
+            trial.trial_id: steps_from_below(rung, length(trial))
+            for trial in trials
+            if (rung := below[trial.trial_id]) is not None and rung in known
+        }
     if not experiment.has_branches:
         return {}
     return {
@@ -34,6 +57,11 @@ def shared_steps(
     }
 
 
+def steps_from_below(below: RunConfig, length: RunLength) -> int:
+    """The steps that a run of this length takes over from `below`, the one of the rung below."""
+    return common_steps(RunLength.of(below, length.sequences_available), length)
+
+
 def price_line(
     experiment: Experiment, trials: Sequence[Trial], length: Callable[[Trial], RunLength]
 ) -> list[str]:
@@ -41,6 +69,13 @@ def price_line(
     shared = shared_steps(experiment, trials, length)
     if not shared:
         return []
+    if experiment.ladder is not None:
+        steps = sum(length(trial).total_steps for trial in trials)
+        return [
+            f"Branches   {steps - sum(shared.values()):,} steps are trained instead of {steps:,} "
+            "if each rung has the rates of the one below, whose runs its own go on from; a rate "
+            "that is new there is trained from its start"
+        ]
     whole = sum(trial.config.train.epochs for trial in trials)
     saved = sum(
         shared[trial.trial_id] / length(trial).steps_per_epoch

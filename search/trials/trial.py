@@ -33,7 +33,8 @@ class Trial:
 def make_trial(experiment: Experiment, values: Mapping[str, Value], replicate: int) -> Trial:
     """The trial of one cell. Raises `UserError` if the values make no valid configuration."""
     config = apply_axes(experiment.space.base, values)
-    seed = replicate_seed(config, experiment.noise, replicate)
+    is_rung = experiment.ladder is not None and experiment.ladder.trunks
+    seed = replicate_seed(config, experiment.noise, replicate, of_any_text=is_rung)
     config = config.replace(seed=seed)
     return Trial(
         values=dict(values),
@@ -71,10 +72,13 @@ class ReportedTrials:
         self.known.pop(trial.trial_id, None)
 
 
-def replicate_seed(config: RunConfig, noise: Noise, replicate: int) -> int:
+def replicate_seed(
+    config: RunConfig, noise: Noise, replicate: int, *, of_any_text: bool = False
+) -> int:
     """A seed of 31 bits. In a paired design it is that of every configuration's replicate. Else it
     depends on the configuration, so that no two cells share their luck, but those of one trunk, and
-    those under two parametrizations, which are to be compared."""
+    those under two parametrizations, which are to be compared. `of_any_text`: those of a ladder
+    that differ in their tokens an epoch are of one trunk too."""
     if noise.paired:
         return _hashed(["paired", noise.base_seed, replicate])
     fields = config.replace(seed=0, parametrization="standard").identity()
@@ -82,6 +86,8 @@ def replicate_seed(config: RunConfig, noise: Noise, replicate: int) -> int:
         config.train.schedule == "wsd"
     ):  # runs of every length begin as one (`model/training/trunk.py`)
         del fields["train"]["epochs"]
+    if of_any_text:
+        del fields["train"]["tokens_per_epoch"]
     return _hashed([fields, noise.base_seed, replicate])
 
 

@@ -19,11 +19,11 @@ from ray import tune
 
 from minigpt_search.data.corpus.corpus import Corpus, open_corpus
 from minigpt_search.model import notes
-from minigpt_search.model.config import ModelConfig, RunConfig
+from minigpt_search.model.config import ModelConfig, RunConfig, trial_id
 from minigpt_search.model.hardware.retirement import Retired, retires
 from minigpt_search.model.records import STOPPED
 from minigpt_search.model.training.train import Hooks, TrainResult, train, train_packed
-from minigpt_search.model.training.trunk import share_trunk, train_branches
+from minigpt_search.model.training.trunk import share_trunk, train_branches, train_for_longer
 from minigpt_search.search.early_stopping.rungs import StoppingDecision
 from minigpt_search.search.machines.gpu_share import free_memory, hold_to_share
 from minigpt_search.search.records.experiment import Experiment
@@ -41,6 +41,7 @@ from minigpt_search.search.records.trial_folder import (
 )
 from minigpt_search.search.space.claims_grid import CLAIMS
 from minigpt_search.search.sync.worker_files import WorkerFiles, worker_files
+from minigpt_search.search.trials.groups import rung_beside
 from minigpt_search.search.trials.reports import MEMBER_END, NO_STORAGE, OBJECTIVE, RETIRES
 from minigpt_search.search.trials.trial import Trial, trials_of
 from minigpt_search.search.worker.faults import (
@@ -203,8 +204,17 @@ def _train(
                 configs, corpus, checkpoint_dirs=folders, hooks=hooks, **options
             )
         else:
-            options["rungs"] = experiment.plan.stopper is not None
-            ended = train(configs[0], corpus, checkpoint_dir=folders[0], hooks=hooks[0], **options)
+            options |= {"checkpoint_dir": folders[0], "hooks": hooks[0]}
+            longer = rung_beside(experiment, configs[0], 1)
+            of_longer = trial_id(longer, experiment.corpus.content_hash) if longer else ""
+            if longer is None or files.has_begun(of_longer):
+                options["rungs"] = experiment.plan.stopper is not None
+                ended = train(configs[0], corpus, **options)
+            else:
+                home = trial_folder(files.folder, of_longer)
+                ended = train_for_longer(
+                    configs[0], corpus, longer=longer, longer_dir=home, **options
+                )
             if ended.status == STOPPED:
                 ended = dataclasses.replace(ended, error=decisions[0].reason)
             results.append(ended)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt_search.model.batching.order import epoch_order, evenly_spaced, spread_evenly
+from minigpt_search.model.batching.order import (
+    epoch_order,
+    evenly_spaced,
+    spread_evenly,
+    text_of,
+    training_order,
+)
 
 
 @given(n=st.integers(1, 300), more=st.integers(0, 300))
@@ -44,3 +52,37 @@ def test_epoch_order_is_a_permutation_that_leaves_the_global_random_state(
 def test_epoch_order_differs_by_epoch_and_seed() -> None:
     pairs = [(seed, epoch) for seed in (0, 1, 2) for epoch in (1, 2, 3)]
     assert len({tuple(epoch_order(50, seed=s, epoch=e).tolist()) for s, e in pairs}) == 9
+
+
+SPLITS = st.tuples(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60))
+
+
+@given(SPLITS, st.integers(0, 9), st.integers(2, 4))
+def test_a_run_under_wsd_begins_with_the_first_epoch_of_each_shorter_one(
+    sizes: tuple[int, int, int], seed: int, epoch: int
+) -> None:
+    n, longer, available = sizes[0], sizes[0] + sizes[1], sum(sizes)
+    order = partial(training_order, seed=seed, schedule="wsd")
+    first = order(n, available, epoch=1).tolist()
+    assert order(longer, available, epoch=1)[:n].tolist() == first
+    assert len(set(first)) == n and set(first) <= set(range(available))
+    text = text_of(n, available, seed=seed, schedule="wsd").tolist()
+    assert text == sorted(first) == sorted(order(n, available, epoch=epoch).tolist())
+    # Later epochs come in an order that depends on seed and epoch alone.
+    again = torch.tensor(text)[epoch_order(n, seed=seed, epoch=epoch)]
+    assert torch.equal(order(n, available, epoch=epoch), again)
+
+
+@given(n=st.integers(1, 60), more=st.integers(0, 60), epoch=st.integers(1, 3))
+def test_a_whole_split_and_other_schedules_keep_the_order_that_they_had(
+    n: int, more: int, epoch: int
+) -> None:
+    whole = epoch_order(n, seed=7, epoch=epoch)
+    assert torch.equal(training_order(n, n, seed=7, epoch=epoch, schedule="wsd"), whole)
+    assert torch.equal(text_of(n, n, seed=7, schedule="wsd"), torch.arange(n))
+    for schedule in ("linear", "cosine"):
+        order = training_order(n, n + more, seed=7, epoch=epoch, schedule=schedule)
+        assert torch.equal(order, evenly_spaced(n, n + more)[whole])
+        assert torch.equal(
+            text_of(n, n + more, seed=7, schedule=schedule), evenly_spaced(n, n + more)
+        )

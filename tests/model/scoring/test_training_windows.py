@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from minigpt_search.data.corpus.corpus import open_corpus
-from minigpt_search.model.batching.order import epoch_order, spread_evenly
+from minigpt_search.model.batching.order import evenly_spaced, text_of, training_order
 from minigpt_search.model.config import RunConfig
 from minigpt_search.model.scoring.evaluate import scored_windows
 from minigpt_search.model.scoring.training_windows import trained_windows
@@ -25,10 +25,15 @@ SMALL = RunConfig().replace(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("schedule", ["linear", "wsd"])
 @pytest.mark.parametrize(("count", "trained", "available"), [(4, 9, 100), (50, 7, 20), (1, 1, 1)])
-def test_windows_are_those_of_an_epoch(count: int, trained: int, available: int) -> None:
-    epoch = set(spread_evenly(epoch_order(trained, seed=3, epoch=2), available).tolist())
-    windows = trained_windows(count, trained=trained, available=available).tolist()
+def test_windows_are_those_of_an_epoch(
+    count: int, trained: int, available: int, schedule: str
+) -> None:
+    order = training_order(trained, available, seed=3, epoch=2, schedule=schedule)
+    epoch = set(order.tolist())
+    text = text_of(trained, available, seed=3, schedule=schedule)
+    windows = trained_windows(count, text).tolist()
     assert len(set(windows)) == len(windows) == min(count, trained)
     assert set(windows) <= epoch
 
@@ -45,7 +50,7 @@ def test_the_loss_is_the_last_weights_without_dropout(search_root: Path, tmp_pat
     train_set, val_set = corpus.dataset("train", 16), corpus.dataset("val", 16)
     count = len(scored_windows(val_set, config.train.val_tokens))
     assert count == 16
-    x, y = train_set.batch(trained_windows(count, trained=64, available=len(train_set)))
+    x, y = train_set.batch(trained_windows(count, evenly_spaced(64, len(train_set))))
     own = cross_entropy(model.eval().logits(x).double().flatten(0, 1), y.flatten())
     assert result.train_eval_loss_nats == pytest.approx(own.item(), abs=1e-5)
 

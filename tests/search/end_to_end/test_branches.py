@@ -19,6 +19,7 @@ from minigpt_search.model.training.train import train
 from minigpt_search.search.cli.make_experiment import make_experiment, with_corpus
 from minigpt_search.search.cli.parser import check_options, make_parser
 from minigpt_search.search.driver.recorder import Recorder
+from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.planning.calibration import Speed, Speeds
 from minigpt_search.search.planning.checks import check_trials
 from minigpt_search.search.planning.choose_pack import choose_pack
@@ -220,3 +221,29 @@ def test_a_killed_grid_over_epochs_ends_with_the_bits_of_runs_from_their_start(
         assert numbers(record.epochs) == numbers(alone.epochs)
         assert (record.trunk_steps > 0) == (record.config.train.epochs < 3)
         assert record.trunk_seconds < record.timing.total()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("threads")
+def test_a_killed_ladder_ends_with_the_bits_of_runs_from_their_start(
+    end_when: Run, run_script: Run, search_root: Path
+) -> None:
+    folder = search_root / "experiments" / "rungs"
+    words = ("--ladder", "--target", "quick", "--schedule", "wsd", "--space", "warmup_steps=10")
+    words += ("--tokens-per-epoch", "8000", "--val-tokens", "512", "--corpus", "small")
+    words += ("--rungs", "800,1000,1250", "--rates", "3", "--lr", "8e-3", "--embed-dim", "8")
+    words += ("--seq-len", "8", "--space", "batch_size=1", "--space", "n_layers=1")
+    words += ("--cpus-per-trial", "1", "--name", "rungs")
+    # when rungs have left checkpoints for the next
+    end_when(lambda: len(list(folder.glob("checkpoints/*/step_*.pt"))) > 1, *words)
+    done = run_script("search/run.py", "--resume", "rungs")
+    assert done.returncode == 0, done.stderr
+    plan, ledger = read_experiment(folder), Ledger(folder / "ledger.jsonl")
+    assert ladder_state(plan, ledger.trials).due == ()
+    assert not list(folder.rglob("step_*.pt"))
+    assert any(record.trunk_steps for record in ledger.trials)
+    corpus = open_corpus(plan.corpus_folder(folder))
+    for record in ledger.complete():
+        assert record.device is not None
+        torch.set_num_threads(record.device.threads)
+        assert numbers(record.epochs) == numbers(train(record.config, corpus).epochs)
