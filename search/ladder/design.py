@@ -35,16 +35,24 @@ def expected_factor(
     distance = np.array(spec.offsets) * math.log(LATTICE_STEP)
     distance = distance - SPACING * math.log(LATTICE_STEP) / 2 * (spec.rates % 2 == 0)
     cells = [(tokens * epochs, width) for tokens in spec.rungs for width in widths]
-    rows = [(*cell, math.exp(x)) for cell in cells for x in distance for _ in range(seeds)]
-    tokens, width, rate = np.array(rows, float).T
+    rows = [(*cell, math.exp(x), seed) for cell in cells for x in distance for seed in range(seeds)]
+    tokens, width, rate, seed = np.array(rows, float).T
     flat = Losses(tokens, width, rate, np.zeros(len(rows)))
     ridge = Ridge(flat, target, smooth=False, variance=PRIOR_SD**2)
     p = ridge.start(EXPECTED_SKEW)
     # At the valley's own losses, so that heights and weights are what they will be.
     p[: SKEW - 2] = 0.0
     p[TARGET] = 0.0
-    expected = Losses(tokens, width, rate, -ridge._misses(p) / ridge.weight)
+    trunks = _all_shared(width, rate, seed) if spec.trunks else None
+    expected = Losses(tokens, width, rate, ridge.predicted(p), trunks)
     ridge = Ridge(expected, target, smooth=False, variance=PRIOR_SD**2)
     sd = math.hypot(math.sqrt(ridge.covariance(p)[TARGET, TARGET]), RUNG_SD)
     more = max(0.0, len(rows) - 2.0 * len(cells) - 3)
     return math.exp(2 * quantile(PRIOR_DF + more) * sd)
+
+
+def _all_shared(width: np.ndarray, rate: np.ndarray, seed: np.ndarray) -> np.ndarray:
+    """The trunks of rungs that all have the same rates (n, 2)."""
+    trunk = np.unique(np.stack([width, rate, seed]), axis=1, return_inverse=True)[1].ravel()
+    place = [int((trunk[:n] == own).sum()) for n, own in enumerate(trunk)]
+    return np.stack([trunk, place], axis=1)

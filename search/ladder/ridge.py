@@ -51,6 +51,9 @@ LOOSE = 0.1
 """Standard deviation of what no valley says of a rate's loss, as a share of its height above the
 rung's lowest. It is half of a single valley's, since what the family misses is much the same on
 each rung, and so moves the ridge as a whole."""
+SHARED_LUCK = 0.8
+"""Correlation between what seeds do to the losses of two runs of one trunk, the longer with the
+next shorter. Measured were 0.63 (0.19 to 0.86) and 0.73 (0.46 to 0.87): docs/ladder.md."""
 PRIOR_SD, PRIOR_DF = 0.03, 4
 """Nats between seeds before any were seen, and the degrees of freedom that it counts for."""
 TARGET, SLOPE, CURVATURE, WIDTH, STEEP, STEEPENING, SKEW, OWN = range(8)
@@ -71,6 +74,18 @@ class Losses:
     """(n)"""
     loss: np.ndarray
     """Nats (n)."""
+    trunks: np.ndarray | None = None
+    """The number of the trunk that each is of, and how many of the same are shorter (n, 2); None:
+    each is a run of its own."""
+
+    @cached_property
+    def correlation(self) -> np.ndarray:
+        """Between what seeds do to the losses (n, n)."""
+        if self.trunks is None:
+            return np.eye(len(self.loss))
+        trunk, place = self.trunks.T
+        apart = np.abs(place[:, None] - place)
+        return np.where(trunk[:, None] == trunk, SHARED_LUCK**apart, 0.0)
 
     @cached_property
     def cells(self) -> np.ndarray:
@@ -121,7 +136,9 @@ class Losses:
 
     def where(self, chosen: np.ndarray) -> Losses:
         """Those chosen (n) alone."""
-        return Losses(*(a[chosen] for a in (self.tokens, self.width, self.rate, self.loss)))
+        tokens, width, rate, loss = self.tokens, self.width, self.rate, self.loss
+        trunks = None if self.trunks is None else self.trunks[chosen]
+        return Losses(tokens[chosen], width[chosen], rate[chosen], loss[chosen], trunks)
 
 
 class Ridge:
@@ -139,7 +156,9 @@ class Ridge:
         self.to = np.log(np.array(target)) - self.centre
         # What a family misses a rate by is the same for all its seeds.
         loose = losses.replicates * (LOOSE * losses.height) ** 2
-        self.weight = 1 / np.sqrt(variance + loose)
+        covariance = variance * losses.correlation + np.diag(loose)
+        self.whiten = np.linalg.inv(np.linalg.cholesky(covariance))
+        """Makes the misses of variance 1 each, and independent (n, n)."""
         n = OWN + 2 * self.count
         self.prior_mean, sd = np.zeros(n), np.full(n, np.inf)
         sd[[SLOPE, CURVATURE, WIDTH, STEEPENING, SKEW]] = (
@@ -202,13 +221,14 @@ class Ridge:
 
     def residuals(self, p: np.ndarray) -> np.ndarray:
         """Of losses and priors, each divided by its standard deviation."""
-        return np.concatenate([self._misses(p), self._prior @ (p - self.prior_mean)])
+        misses = self.whiten @ (self.losses.loss - self.predicted(p))
+        return np.concatenate([misses, self._prior @ (p - self.prior_mean)])
 
-    def _misses(self, p: np.ndarray) -> np.ndarray:
+    def predicted(self, p: np.ndarray) -> np.ndarray:
+        """The losses as they would be without luck, in nats (n)."""
         own = self.losses.own
         height = self.valley(self.losses.x - self.heights(p)[own], p[SKEW])[0]
-        predicted = p[OWN + self.count :][own] + self.steepness(p, self.z[:, 0])[own] * height
-        return (self.losses.loss - predicted) * self.weight
+        return p[OWN + self.count :][own] + self.steepness(p, self.z[:, 0])[own] * height
 
     def jacobian(self, p: np.ndarray) -> np.ndarray:
         """Derivatives of the residuals."""
@@ -225,7 +245,7 @@ class Ridge:
             ],
             axis=1,
         )
-        return np.concatenate([-by * self.weight[:, None], self._prior])
+        return np.concatenate([-self.whiten @ by, self._prior])
 
     def start(self, skew: float) -> np.ndarray:
         """Parameters to begin with: through the rungs' lowest losses."""

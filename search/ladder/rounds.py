@@ -50,6 +50,8 @@ class Point:
     replicate: int
     loss: float | None
     """Final validation loss in nats; None for one that came to no result."""
+    from_below: bool = False
+    """Whether it went on from the run of its rate on a shorter rung, whose luck it shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,7 @@ def points_of(
             rate=train.lr_peak,
             replicate=trial.replicate,
             loss=trial.final.val_loss_nats if trial.status == COMPLETE else None,
+            from_below=trial.trunk_steps > 0,
         )
         for trial in trials
         if (train := trial.config.train).tokens_per_epoch in rungs
@@ -90,13 +93,22 @@ def points_of(
 def losses_of(points: Sequence[Point]) -> Losses:
     """Those with a result, for the fit; none of a rate of which a seed came to none."""
     lost = {(p.tokens, p.width, p.rate) for p in points if p.loss is None}
-    rows = [
-        (p.tokens, p.width, p.rate, p.loss)
-        for p in points
-        if p.loss is not None and (p.tokens, p.width, p.rate) not in lost
-    ]
-    columns = np.array(rows, float).reshape(-1, 4).T
-    return Losses(*columns)
+    known = [p for p in points if p.loss is not None and (p.tokens, p.width, p.rate) not in lost]
+    rows = [(p.tokens, p.width, p.rate, p.loss) for p in known]
+    tokens, width, rate, loss = np.array(rows, float).reshape(-1, 4).T
+    return Losses(tokens, width, rate, loss, _trunks(known))
+
+
+def _trunks(points: Sequence[Point]) -> np.ndarray:
+    """The trunk that each run is of, as a number, and how many runs of it are shorter (n, 2)."""
+    found, last = np.zeros((len(points), 2)), dict[tuple[int, float, int], int]()
+    for n in sorted(range(len(points)), key=lambda n: points[n].tokens):
+        point = points[n]
+        key = point.width, point.rate, point.replicate
+        below = last.get(key) if point.from_below else None
+        found[n] = (n, 0) if below is None else found[below] + (0, 1)
+        last[key] = n
+    return found
 
 
 def counted(points: Sequence[Point]) -> tuple[Point, ...]:

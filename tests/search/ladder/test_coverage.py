@@ -140,8 +140,10 @@ def climb(truth: Truth) -> list[Point]:
         while due := {*_places(mine, centre, spec, 1)} - {_place_of(p) for p in mine}:
             for place in sorted(due):
                 rate = lattice_rate(place)
+                recurs = truth.kind.shared > 0 and (tokens / 2, rate) in truth.luck
                 loss = truth.run(tokens, rate)
-                mine.append(Point(tokens=tokens, width=WIDTH, rate=rate, replicate=0, loss=loss))
+                point = Point(tokens=tokens, width=WIDTH, rate=rate, replicate=0, loss=loss)
+                mine.append(replace(point, from_below=recurs))
         points += mine
     return points
 
