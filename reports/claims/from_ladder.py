@@ -159,17 +159,27 @@ def expected_claims(ladders: Sequence[Results]) -> list[Expected]:
     return [each for each in found if each is not None]
 
 
+def smallest_rung(found: Prediction, width: float) -> float:
+    """Tokens of the smallest rung of this width that counts, of any where none has it: nothing was
+    fitted to shorter runs."""
+    tokens, widths = np.exp(found.cells).T
+    own = tokens[np.isclose(widths, width)]
+    return float(min(own if len(own) else tokens))
+
+
 def _predictions(ladders: Sequence[Results]) -> list[tuple[Results, Prediction]]:
     return [(each, p) for each in ladders if (p := each.ladder_prediction) is not None]
 
 
 def _loss(ladders: Sequence[Results], run: _Run) -> tuple[Interval, str, bool] | None:
     """The predicted loss of a run, how far beyond the rungs it is, and whether the rungs kept to
-    their own predictions; None where no ladder has its epochs and width."""
+    their own predictions; None where no ladder has its epochs and width and shorter rungs."""
     for results, found in _predictions(ladders):
         train = _target(results).train
         if train.epochs == run.epochs and run.width in ladder_widths(results.experiment.space):
             tokens = run.tokens * run.epochs
+            if tokens < smallest_rung(found, run.width):
+                continue
             loss = found.loss_at(tokens, run.width)
             beyond = f"{tokens / found.largest:.3g} times the tokens of the largest rung"
             held = all(check.loss_held for check in found.checks) and bool(found.checks)

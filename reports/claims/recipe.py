@@ -25,6 +25,13 @@ def training_tokens(experiment: Experiment) -> int:
     return int(experiment.corpus.manifest["splits"]["train"]["tokens"])
 
 
+def scored_tokens(experiment: Experiment) -> int:
+    """Tokens of the validation split that its trials are scored on, at most."""
+    asked = experiment.space.base.train.val_tokens
+    split = int(experiment.corpus.manifest["splits"]["val"]["tokens"])
+    return split if asked is None else min(asked, split)
+
+
 def recipe_differences(experiment: Experiment) -> list[str]:
     """Where the baseline differs from the assignment's recipe, whatever the corpus' size."""
     baseline = without_seed(experiment.space.base)

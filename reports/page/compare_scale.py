@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from minigpt_search.data.common.formatting import one_line, storage
 from minigpt_search.data.corpus.manifest import SPLITS
 from minigpt_search.reports.claims.evidence import Measure, val_bits, val_loss
+from minigpt_search.reports.claims.recipe import scored_tokens
 from minigpt_search.search.results.results import Results
 
 MUCH_MORE_TEXT = 1.1
@@ -102,6 +103,5 @@ def scale_cautions(searches: list[Results]) -> list[str]:
 
 def _is_scored_in_part(results: Results) -> bool:
     """Whether validation was scored on fewer tokens than the split has."""
-    experiment = results.experiment
-    scored = experiment.space.base.train.val_tokens
-    return scored is not None and scored < experiment.corpus.manifest["splits"]["val"]["tokens"]
+    split = results.experiment.corpus.manifest["splits"]["val"]["tokens"]
+    return scored_tokens(results.experiment) < split

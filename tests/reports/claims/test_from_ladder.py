@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,8 @@ from minigpt_search.reports.claims.from_ladder import (
     UNLIKELY,
     Expected,
     _even_at,
+    _loss,
+    _Run,
     _verdict,
     expected_claims,
     ladder_differences,
@@ -48,10 +51,12 @@ def ladder(build: Any) -> MakeLadder:
         loss: Callable[[float, float, float], float],
         epochs: int = 3,
         widths: tuple[int, ...] = (128,),
+        rungs: tuple[int, ...] = RUNGS,
         **fields: Any,
     ) -> Results:
         base = PRESETS["full"].replace(epochs=epochs, **fields)
-        spec = LadderSpec(rungs=RUNGS, rates=5, warmup_steps=base.train.warmup_steps)
+        spec = LadderSpec(rungs=rungs, rates=5, warmup_steps=base.train.warmup_steps)
+        spec = dataclasses.replace(spec, whole=base.train.tokens_per_epoch is None)
         corpus = build.manifest()
         space = ladder_space(target_on(base, spec, corpus), widths, spec)
         experiment: Experiment = build.plan(name=name, preset="full", space=space, ladder=spec)
@@ -162,6 +167,47 @@ def test_ladders_are_compared_at_equal_cost(ladder: MakeLadder) -> None:
     assert "Epochs and widths at equal cost" in [
         s.title for s in compare_page([one, three]).sections
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "corpus", "said"),
+    [
+        ({}, {"content_hash": "dead"}, "other text."),
+        (
+            {},
+            {"tokenizer": {"kind": "byte", "name": "byte", "vocab_size": 257}},
+            "other text and other tokenizers.",
+        ),
+        ({"val_tokens": 512}, {}, "other validation tokens."),
+    ],
+)
+def test_losses_of_something_else_are_not_put_beside_each_other(
+    ladder: MakeLadder, build: Any, fields: Any, corpus: Any, said: str
+) -> None:
+    first, second = ladder("one", falling), ladder("two", falling, epochs=10, **fields)
+    if corpus:
+        own = {"content_hash": "dead", "manifest": build.manifest(**corpus)}
+        second.experiment = second.experiment.replace(**own)
+    section = equal_cost_section([first, second])
+    assert section.tables == [] and section.paragraphs[0].endswith(f"the ladders have {said}")
+
+
+def test_nothing_is_expected_of_runs_shorter_than_the_rungs(ladder: MakeLadder) -> None:
+    """The target of the second is shorter than the first rung of the first."""
+    ladders = [
+        ladder("long", falling, rungs=(4_000_000, 6_000_000, 9_000_000)),
+        ladder("short", falling, tokens_per_epoch=3_000_000),
+    ]
+    frame = equal_cost_section(ladders).tables[0].frame
+    assert frame["lowest_loss"].isna().tolist() == [True, False]
+    assert frame["lowest_loss_interval"].isna().tolist() == [True, False]
+    assert frame["notes"].tolist() == [
+        "none: shorter than its smallest rung of 12,000,000 tokens",
+        "",
+    ]
+    assert frame["beyond"].iloc[1] == pytest.approx(9e6 / 4.8e6, rel=1e-3)
+    assert _loss(ladders[:1], _Run(epochs=3)) is not None
+    assert _loss(ladders[:1], _Run(epochs=3, tokens=3_000_000)) is None
 
 
 def test_rungs_that_missed_their_own_predictions_say_nothing(ladder: MakeLadder) -> None:
