@@ -33,6 +33,7 @@ from minigpt_search.reports.page.compare_scale import (
     bits_per_nat,
     context,
     different_text,
+    ladder_lengths,
     same_text,
     same_tokenizer,
     scale_cautions,
@@ -71,6 +72,9 @@ def compare_page(searches: list[Results]) -> Page:
         marked = best[scale.column].tolist().index(finished[scale.column].min())
         row = show(best.loc[[marked], ["search", "configuration", scale.column]]).rows[0]
         text = f"Best: {row[1]} of {row[0]} {scale.phrase.format(row[2])}"
+        if lengths := ladder_lengths(searches):
+            marked = None
+            text = f"No best among runs of different lengths: {lengths}."
     sections = [
         Section(
             title="The best of each",
@@ -150,7 +154,7 @@ def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
         statistics.fmean([scale.measure(trial.final) for trial in trials]) if trials else math.inf
         for trials in found
     ]
-    leader = found[means.index(min(means))]
+    leader, lengths = found[means.index(min(means))], ladder_lengths(searches)
     for each, trials in zip(searches, found, strict=True):
         row: dict[str, Any] = {
             "search": one_line(each.experiment.name),
@@ -172,7 +176,7 @@ def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
                 "flop": trained_flop(trials[0]),
                 "total_seconds": trials[0].timing.total() / trials[0].pack,
             }
-            if trials is not leader and same_text(searches):
+            if trials is not leader and same_text(searches) and not lengths:
                 behind = evidence.difference(trials, leader, scale.measure, nat)
                 row["behind"] = behind.interval.text("{:+.4f}")
                 shared = {t.config.train.seed for t in trials} & {

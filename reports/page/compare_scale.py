@@ -14,6 +14,7 @@ from minigpt_search.data.common.formatting import one_line, storage
 from minigpt_search.data.corpus.manifest import SPLITS
 from minigpt_search.reports.claims.evidence import Measure, val_bits, val_loss
 from minigpt_search.reports.claims.recipe import scored_tokens
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 
 MUCH_MORE_TEXT = 1.1
@@ -69,6 +70,30 @@ def same_tokenizer(searches: list[Results]) -> bool:
 def bits_per_nat(results: Results, split: str) -> float:
     """A nat a token of this split in bits per byte."""
     return 1 / math.log(2) / results.experiment.corpus.bytes_per_token(split)
+
+
+def ladder_lengths(searches: list[Results]) -> str:
+    """What the best of each was trained on, where a ladder is among them and these are different
+    lengths: a rung's loss is no more than one on the way to its target. Empty else."""
+    winners = [(each, best) for each in searches if (best := each.winning_trial) is not None]
+    lengths = {best.final.tokens_seen for _, best in winners}
+    if len(lengths) < 2 or all(each.experiment.ladder is None for each in searches):
+        return ""
+    return ", ".join(
+        f"of {one_line(each.experiment.name)} it is {_kind_of_run(each, best)} of "
+        f"{best.final.tokens_seen:,} tokens"
+        for each, best in winners
+    )
+
+
+def _kind_of_run(results: Results, trial: TrialRecord) -> str:
+    """A ladder's target, a rung of it, or one of its runs between them."""
+    spec, tokens = results.experiment.ladder, trial.config.train.tokens_per_epoch
+    if spec is None:
+        return "a run"
+    if tokens == results.experiment.space.base.train.tokens_per_epoch:
+        return "the target"
+    return "only a rung" if tokens in spec.rungs else "only a run towards the target"
 
 
 def context(results: Results, seq_len: int) -> str:

@@ -44,7 +44,8 @@ MakeLadder = Callable[..., Results]
 @pytest.fixture
 def ladder(build: Any) -> MakeLadder:
     """`ladder(name, loss, epochs=3, widths=(128,), **fields)`: a ladder below the `full` preset
-    whose trials came to `loss(tokens, width, log of rate over 1e-3)`."""
+    whose trials came to `loss(tokens, width, log of rate over 1e-3)`, and a run of its target to
+    this loss."""
 
     def make(
         name: str,
@@ -52,6 +53,7 @@ def ladder(build: Any) -> MakeLadder:
         epochs: int = 3,
         widths: tuple[int, ...] = (128,),
         rungs: tuple[int, ...] = RUNGS,
+        target: float | None = None,
         **fields: Any,
     ) -> Results:
         base = PRESETS["full"].replace(epochs=epochs, **fields)
@@ -71,10 +73,27 @@ def ladder(build: Any) -> MakeLadder:
                     "lr": config.train.lr_peak,
                 }
                 losses = [at + 0.5] * (epochs - 1) + [at]
-                records.append(build.trial(experiment, cell, losses, replicate=replicate))
+                made = build.trial(experiment, cell, losses, replicate=replicate)
+                records.append(_seen(made, tokens))
+        if target is not None:
+            cell = {
+                "tokens_per_epoch": space.base.train.tokens_per_epoch,
+                "embed_dim": space.base.model.embed_dim,
+                "lr": 1e-3,
+            }
+            made = build.trial(experiment, cell, [target] * epochs)
+            records.append(_seen(made, cell["tokens_per_epoch"] * epochs))
         return Results(experiment, build.write(experiment, records))
 
     return make
+
+
+def _seen(trial: Any, tokens: int) -> Any:
+    """The trial with this number of tokens at its end."""
+    *epochs, last = trial.epochs
+    return dataclasses.replace(
+        trial, epochs=(*epochs, dataclasses.replace(last, tokens_seen=tokens))
+    )
 
 
 def _trials(experiment: Experiment, due: Any) -> list[Any]:
@@ -255,3 +274,27 @@ def test_the_report_of_claims_has_what_a_ladder_expects(build: Any, ladder: Make
     main(["three", *out])
     page = (build.root / "experiments" / "three" / "report" / "report.md").read_text()
     assert "as this ladder expects them" in page
+
+
+def test_a_rung_is_not_behind_a_target(ladder: MakeLadder) -> None:
+    """Nor is it behind another search's run, where that had more training; two rungs of one length
+    are compared."""
+    rung = ladder("rung", falling)
+    target = ladder("target", falling, target=5.5)
+    page = compare_page([target, rung])
+    assert page.summary == (
+        "No best among runs of different lengths: of target it is the target of 30,000,384 tokens, "
+        "of rung it is only a rung of 4,800,000 tokens."
+    )
+    table = page.tables[0]
+    assert table.marked_row is None and table.frame["behind"].isna().all()
+    other = compare_page([rung, ladder("other", lambda *cell: falling(*cell) + 0.5)])
+    assert other.summary.startswith("Best: ") and other.tables[0].marked_row == 0
+    assert other.tables[0].frame["behind"].iloc[1].startswith("+0.5")
+
+
+def test_losses_on_other_validation_tokens_settle_no_claim(ladder: MakeLadder) -> None:
+    three, ten = ladder("three", falling), ladder("ten", falling, epochs=10, val_tokens=512)
+    longer = by_claim(expected_claims([three, ten]))[_BETTER[0][0]]
+    assert longer.verdict == UNTOLD
+    assert longer.text.endswith(" is scored on other validation tokens than 3 epochs of 10M tokens")
