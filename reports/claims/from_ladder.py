@@ -8,7 +8,6 @@ predicted is the validation loss, which differs little while text is repeated a 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from minigpt_search.reports.claims.recipe import (
     about,
     is_about,
     scored_tokens,
+    settings_apart,
 )
 from minigpt_search.search.ladder.prediction import Prediction
 from minigpt_search.search.ladder.ridge import SKEW, Ridge
@@ -129,13 +129,7 @@ def differences_of_ladders(ladders: Sequence[Results]) -> list[str]:
 
 
 def _differences(mine: RunConfig, theirs: RunConfig) -> list[str]:
-    mine, theirs = _comparable(mine), _comparable(theirs)
-    return [
-        f"{field.name} {getattr(a, field.name)} instead of {getattr(b, field.name)}"
-        for a, b in ((mine.model, theirs.model), (mine.train, theirs.train))
-        for field in dataclasses.fields(a)
-        if getattr(a, field.name) != getattr(b, field.name)
-    ]
+    return settings_apart(_comparable(mine), _comparable(theirs))
 
 
 def _other_tokens(results: Results, usual: str) -> list[str]:

@@ -27,7 +27,7 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger_records import BaselineRecord
 from minigpt_search.search.results.best_rate import BestRate
 from minigpt_search.search.results.labels import varies_one_axis
-from minigpt_search.search.space.axes import AXES, Axis, Value
+from minigpt_search.search.space.axes import AXES, TOKENS, Axis, Value
 
 
 def lowest_configuration(
@@ -160,7 +160,9 @@ def axis_figure(
     )
     count = len(trials.groupby(others)) if others else 1
     replicated = len(trials) > len(trials.groupby([name, *others]))
-    words = [f"{found} One at the edge of the plot asks for more values on that side."]
+    words = [found]
+    if TOKENS not in (name, *others):  # a ladder's lengths are given, and it places its rates
+        words[0] += " One at the edge of the plot asks for more values on that side."
     if count > MANY:
         words.append("Points also differ in the other axes.")
     elif replicated:

@@ -38,11 +38,12 @@ def ladder_section(results: Results) -> Section:
         return Section(title=TITLE)
     base, found = results.experiment.space.base, results.ladder_prediction
     epochs = base.train.epochs
+    passes = "pass" if epochs == 1 else "passes"
     share = base.train.warmup_fraction
     warm_up = "" if share is None else f", a warm-up of {share:.1%} of the steps"
     lengths = ", ".join(f"{run_tokens(base, tokens):,}" for tokens in spec.rungs)
     paragraphs = [
-        f"Rungs of {lengths} training tokens have the recipe of the target ({epochs} passes over "
+        f"Rungs of {lengths} training tokens have the recipe of the target ({epochs} {passes} over "
         f"their text{warm_up}), each with learning rates placed by the rungs below it. What "
         "follows about the target is a prediction from these rungs alone."
     ]

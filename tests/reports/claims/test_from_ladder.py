@@ -26,9 +26,10 @@ from minigpt_search.reports.claims.from_ladder import (
     ladder_differences,
 )
 from minigpt_search.reports.claims.noise import UNTOLD, Interval
+from minigpt_search.reports.figures.all_figures import all_figures
 from minigpt_search.reports.generate import main
 from minigpt_search.reports.page.compare import compare_page
-from minigpt_search.reports.page.ladder_section import equal_cost_section
+from minigpt_search.reports.page.ladder_section import equal_cost_section, ladder_section
 from minigpt_search.reports.page.page import build_page
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment
@@ -239,6 +240,33 @@ def test_rungs_that_missed_their_own_predictions_say_nothing(ladder: MakeLadder)
     [check] = results.ladder_prediction.checks
     assert not check.rate_held and not check.loss_held
     assert {each.verdict for each in expected_claims([results])} == {UNTOLD}
+
+
+def test_a_warm_up_is_one_difference(ladder: MakeLadder) -> None:
+    """In steps or as a share of them: what isn't given is no value. A truth value is none of a
+    number."""
+    usual = ladder("three", falling)
+    share = ladder("share", falling, warmup_steps=None, warmup_fraction=0.05, tie_head=False)
+    assert ladder_differences(share) == [
+        "tie_head False instead of True",
+        "warmup_fraction 0.05 instead of warmup_steps 500",
+    ]
+    said = equal_cost_section([share, usual]).paragraphs[0]
+    assert "tie_head True instead of False, warmup_steps 500 instead of warmup_frac" in said
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(1, "(1 pass over"), (3, "(3 passes over")])
+def test_passes_are_counted(ladder: MakeLadder, epochs: int, said: str) -> None:
+    assert said in ladder_section(ladder("one", falling, epochs=epochs)).paragraphs[0]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_no_figure_asks_for_more_values_of_a_ladder(ladder: MakeLadder, build: Any) -> None:
+    figures = all_figures(ladder("three", falling))
+    against = [each.caption for each in figures if each.name.startswith("loss_against_")]
+    assert len(against) == 3 and not any("asks for more" in each for each in against)
+    usual = all_figures(Results(*build.two_rates()))
+    assert any("asks for more" in each.caption for each in usual)
 
 
 def test_another_recipe_says_nothing_and_why(ladder: MakeLadder) -> None:
