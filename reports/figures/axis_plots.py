@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from minigpt_search.data.common.formatting import counted
+from minigpt_search.reports.figures.axis_words import axis_text
 from minigpt_search.reports.figures.counting_lines import add_counting_lines
 from minigpt_search.reports.figures.marks import diverged_marks, seeds_intervals
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
@@ -156,7 +157,7 @@ def axis_figure(
     seeds = f" mean of {best['seeds']:.0f} seeds" if best["seeds"] > 1 else ""
     found = lowest = (
         f"The lowest{seeds}{at_fixed}, {best['val_loss_nats']:.3f} nats, is at "
-        f"{axis.show(best[name])}."
+        f"{axis_text(axis, best[name])}."
     )
     count = len(trials.groupby(others)) if others else 1
     replicated = len(trials) > len(trials.groupby([name, *others]))

@@ -23,14 +23,18 @@ from minigpt_search.data.common.formatting import (
 )
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.model.records import Device
+from minigpt_search.reports.figures.cost_plots import heat_map
+from minigpt_search.reports.figures.style import new_figure, value_axis
 from minigpt_search.reports.page import findings, setup_tables, tables
 from minigpt_search.reports.page.page import build_page, to_markdown
+from minigpt_search.reports.page.parts import Table
 from minigpt_search.search.answer import text_table
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.answer.endings import progress, without_result
 from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.axes import AXES
 
 
 def test_experiments_table_is_exact(build: Any) -> None:
@@ -294,3 +298,19 @@ def test_one_trial_is_no_trials_and_epochs_have_a_number(build: Any) -> None:
     two = [build.trial(experiment, {"epochs": n}, (8.0, 7.0)[:n]) for n in (1, 2)]
     found = answer(Results(experiment, build.write(experiment, two)))
     assert found.steps[0].why.startswith("the best number of epochs is at the upper edge of what")
+
+
+def test_a_ladders_tokens_are_written_as_all_tokens() -> None:
+    frame = pd.DataFrame({"tokens_per_epoch": [71680, 1144832], "seq_len": [64, 1280]})
+    table = Table(name="t", caption="", frame=frame)
+    assert table.shown.headings == ["Tokens an epoch", "Context length (tokens)"]
+    assert table.shown.rows == [["71,680", "64"], ["1,144,832", "1280"]]
+    assert table.sort_values == [["71680", "64"], ["1144832", "1280"]]
+    _, axes = new_figure()
+    value_axis(axes, AXES["tokens_per_epoch"], [71680, 1144832])
+    assert axes.get_xlabel() == "tokens an epoch (log scale)"
+    ticks = axes.xaxis.get_major_formatter()
+    assert [ticks(tokens) for tokens in (71680, 1144832)] == ["71,680", "1,144,832"]
+    trials = frame.drop(columns="seq_len").assign(lr=[1e-3, 2e-3], val_loss_nats=[6, 5], flop=1.0)
+    drawn = heat_map(trials, AXES["tokens_per_epoch"], AXES["lr"]).axes[0]
+    assert [each.get_text() for each in drawn.get_xticklabels()] == ["71,680", "1,144,832"]
