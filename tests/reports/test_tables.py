@@ -26,6 +26,7 @@ from minigpt_search.model.records import Device
 from minigpt_search.reports.figures.cost_plots import heat_map
 from minigpt_search.reports.figures.style import new_figure, value_axis
 from minigpt_search.reports.page import findings, setup_tables, tables
+from minigpt_search.reports.page.compare import narrow
 from minigpt_search.reports.page.page import build_page, to_markdown
 from minigpt_search.reports.page.parts import Table
 from minigpt_search.search.answer import text_table
@@ -314,3 +315,32 @@ def test_a_ladders_tokens_are_written_as_all_tokens() -> None:
     trials = frame.drop(columns="seq_len").assign(lr=[1e-3, 2e-3], val_loss_nats=[6, 5], flop=1.0)
     drawn = heat_map(trials, AXES["tokens_per_epoch"], AXES["lr"]).axes[0]
     assert [each.get_text() for each in drawn.get_xticklabels()] == ["71,680", "1,144,832"]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+def test_a_narrow_terminal_breaks_no_word(
+    monkeypatch: pytest.MonkeyPatch, build: Any, columns: int
+) -> None:
+    """Of a ladder's table, whose trials have long names: it has fewer columns."""
+    table = trials_table(Results(*build.two_rates()))
+    table["trial"] = "tokens_per_epoch=10060288 lr=0.00283"
+    monkeypatch.setattr(text_table, "table_columns", lambda stream: columns)
+    shown = tables.narrowed(table, columns)
+    lines = as_text(shown).split("\n")
+    assert max(map(len, lines)) <= columns
+    words = {word for line in lines for word in line.split()}
+    assert {"tokens_per_epoch=10060288", "Validation", "6.0000"} <= words
+    assert (len(shown.columns) == len(table.columns)) == (columns >= 80)
+    best = pd.DataFrame(
+        {
+            "search": "full-10-epochs-4-rungs",
+            "configuration": table["trial"],
+            "seeds": "1",
+            "val_loss_nats": 6.0,
+            "val_loss_interval": "5.9 to 6.1",
+            "val_perplexity": 400.0,
+            "flop": 1e15,
+        }
+    )
+    words = {word for line in as_text(narrow(best, columns)).split("\n") for word in line.split()}
+    assert {"full-10-epochs-4-rungs", "Validation", "6.0000"} <= words
