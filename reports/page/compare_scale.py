@@ -8,6 +8,7 @@ Gao et al. 2020 (The Pile, arXiv 2101.00027), section 3.1.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minigpt_search.data.common.formatting import one_line, storage
@@ -49,19 +50,19 @@ BITS = Scale(
 )
 
 
-def different_text(searches: list[Results]) -> list[str]:
+def different_text(searches: Sequence[Results]) -> list[str]:
     """The splits whose text is not the same in all of them."""
     first = searches[0].experiment.corpus
     found = {name for each in searches for name in first.different_text(each.experiment.corpus)}
     return [name for name in SPLITS if name in found]
 
 
-def same_text(searches: list[Results]) -> bool:
+def same_text(searches: Sequence[Results]) -> bool:
     """Whether all were trained and scored on the same text."""
     return not different_text(searches)
 
 
-def same_tokenizer(searches: list[Results]) -> bool:
+def same_tokenizer(searches: Sequence[Results]) -> bool:
     """Whether text is the same tokens in all of them."""
     first = searches[0].experiment.corpus
     return all(first.same_tokenizer(each.experiment.corpus) for each in searches[1:])
@@ -72,7 +73,7 @@ def bits_per_nat(results: Results, split: str) -> float:
     return 1 / math.log(2) / results.experiment.corpus.bytes_per_token(split)
 
 
-def ladder_lengths(searches: list[Results]) -> str:
+def ladder_lengths(searches: Sequence[Results]) -> str:
     """What the best of each was trained on, where a ladder is among them and these are different
     lengths: a rung's loss is no more than one on the way to its target. Empty else."""
     winners = [(each, best) for each in searches if (best := each.winning_trial) is not None]
