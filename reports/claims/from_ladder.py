@@ -8,10 +8,10 @@ predicted is the validation loss, which differs little while text is repeated a 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,14 @@ from minigpt_search.data.common.formatting import one_line
 from minigpt_search.model.config import RunConfig
 from minigpt_search.reports.claims.noise import UNTOLD, Interval
 from minigpt_search.reports.claims.numbers import ALL_TOKENS
-from minigpt_search.reports.claims.recipe import CLAIMED_TOKENS, TOKENIZER, about, is_about
+from minigpt_search.reports.claims.recipe import (
+    CLAIMED_TOKENS,
+    TOKENIZER,
+    about,
+    is_about,
+    scored_tokens,
+    settings_apart,
+)
 from minigpt_search.search.ladder.prediction import Prediction
 from minigpt_search.search.ladder.ridge import SKEW, Ridge
 from minigpt_search.search.results.results import Results
@@ -122,13 +129,7 @@ def differences_of_ladders(ladders: Sequence[Results]) -> list[str]:
 
 
 def _differences(mine: RunConfig, theirs: RunConfig) -> list[str]:
-    mine, theirs = _comparable(mine), _comparable(theirs)
-    return [
-        f"{field.name} {getattr(a, field.name)} instead of {getattr(b, field.name)}"
-        for a, b in ((mine.model, theirs.model), (mine.train, theirs.train))
-        for field in dataclasses.fields(a)
-        if getattr(a, field.name) != getattr(b, field.name)
-    ]
+    return settings_apart(_comparable(mine), _comparable(theirs))
 
 
 def _other_tokens(results: Results, usual: str) -> list[str]:
@@ -159,21 +160,44 @@ def expected_claims(ladders: Sequence[Results]) -> list[Expected]:
     return [each for each in found if each is not None]
 
 
+def smallest_rung(found: Prediction, width: float) -> float:
+    """Tokens of the smallest rung of this width that counts, of any where none has it: nothing was
+    fitted to shorter runs."""
+    tokens, widths = np.exp(found.cells).T
+    own = tokens[np.isclose(widths, width)]
+    return float(min(own if len(own) else tokens))
+
+
 def _predictions(ladders: Sequence[Results]) -> list[tuple[Results, Prediction]]:
     return [(each, p) for each in ladders if (p := each.ladder_prediction) is not None]
 
 
-def _loss(ladders: Sequence[Results], run: _Run) -> tuple[Interval, str, bool] | None:
-    """The predicted loss of a run, how far beyond the rungs it is, and whether the rungs kept to
-    their own predictions; None where no ladder has its epochs and width."""
+class _LossAhead(NamedTuple):
+    """What a ladder expects of a run."""
+
+    loss: Interval
+    beyond: str
+    """How far beyond the rungs it is."""
+    held: bool
+    """Whether the rungs kept to their own predictions."""
+    scored: int
+    """Validation tokens."""
+
+
+def _loss(ladders: Sequence[Results], run: _Run) -> _LossAhead | None:
+    """The predicted loss of a run; None where no ladder has its epochs and width and shorter
+    rungs."""
     for results, found in _predictions(ladders):
         train = _target(results).train
         if train.epochs == run.epochs and run.width in ladder_widths(results.experiment.space):
             tokens = run.tokens * run.epochs
+            if tokens < smallest_rung(found, run.width):
+                continue
             loss = found.loss_at(tokens, run.width)
             beyond = f"{tokens / found.largest:.3g} times the tokens of the largest rung"
             held = all(check.loss_held for check in found.checks) and bool(found.checks)
-            return Interval(mean=loss.loss, low=loss.low, high=loss.high), beyond, held
+            one = Interval(mean=loss.loss, low=loss.low, high=loss.high)
+            return _LossAhead(one, beyond, held, scored_tokens(results.experiment))
     return None
 
 
@@ -186,7 +210,7 @@ def _perplexity(
     for run in runs:
         if (found := _loss(ladders, run)) is None:
             continue
-        loss, beyond, held = found
+        loss, beyond, held, _ = found
         shown = loss.perplexities()
         texts.append(f"{run.words}, {beyond}: validation perplexity {shown}")
         verdicts.append(_verdict(loss, low, high) if held else UNTOLD)
@@ -207,7 +231,11 @@ def _better(
         found = _loss(ladders, run)
         if base is None or found is None:
             continue
-        (one, beyond, held), (other, _, other_held) = found, base
+        (one, beyond, held, scored), (other, _, other_held, other_scored) = found, base
+        if scored != other_scored:
+            texts.append(f"{run.words} is scored on other validation tokens than {than.words}")
+            verdicts.append(UNTOLD)
+            continue
         mean = one.mean - other.mean
         down = math.hypot(one.mean - one.low, other.high - other.mean)
         up = math.hypot(one.high - one.mean, other.mean - other.low)

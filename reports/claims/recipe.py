@@ -5,8 +5,10 @@ an experiment is one on other text."""
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from minigpt_search.data.common.formatting import one_line
+from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.configurations import without_seed
 from minigpt_search.search.space.objective import counted_length
@@ -18,6 +20,8 @@ TOLERANCE = 0.1
 """Share of a claimed number within which it holds, and of the claimed tokens within which a corpus
 is as large: the assignment gives no interval of its own."""
 TOKENIZER = "gpt2"
+WARM_UP = ("warmup_steps", "warmup_fraction")
+"""Of these a recipe has one."""
 
 
 def training_tokens(experiment: Experiment) -> int:
@@ -25,21 +29,43 @@ def training_tokens(experiment: Experiment) -> int:
     return int(experiment.corpus.manifest["splits"]["train"]["tokens"])
 
 
+def scored_tokens(experiment: Experiment) -> int:
+    """Tokens of the validation split that its trials are scored on, at most."""
+    asked = experiment.space.base.train.val_tokens
+    split = int(experiment.corpus.manifest["splits"]["val"]["tokens"])
+    return split if asked is None else min(asked, split)
+
+
 def recipe_differences(experiment: Experiment) -> list[str]:
     """Where the baseline differs from the assignment's recipe, whatever the corpus' size."""
     baseline = without_seed(experiment.space.base)
     usual = PRESETS["full"].replace(precision=baseline.train.precision)
-    found = [
-        f"{field.name} {_shown(getattr(mine, field.name))} instead of "
-        f"{_shown(getattr(theirs, field.name))}"
-        for mine, theirs in ((baseline.model, usual.model), (baseline.train, usual.train))
-        for field in dataclasses.fields(mine)
-        if getattr(mine, field.name) != getattr(theirs, field.name)
-    ]
+    found = settings_apart(baseline, usual)
     tokenizer = experiment.corpus.tokenizer
     if tokenizer != TOKENIZER:  # a loss a token of another is another quantity
         found.append(f"tokens of {one_line(tokenizer)} instead of {TOKENIZER}")
     return found
+
+
+def settings_apart(mine: RunConfig, theirs: RunConfig) -> list[str]:
+    """`batch_size 8 instead of 32`: what one configuration has otherwise than the other. A warm-up
+    is one setting, in steps or as a share of them."""
+    found = []
+    for one, other in ((mine.model, theirs.model), (mine.train, theirs.train)):
+        before, after = _settings(one), _settings(other)
+        for name in (name for name in before if before[name] != after.get(name)):
+            theirs_by = name if name in after else next(each for each in WARM_UP if each in after)
+            again = "" if theirs_by == name else f"{theirs_by} "
+            found.append(
+                f"{name} {_shown(before[name])} instead of {again}{_shown(after[theirs_by])}"
+            )
+    return found
+
+
+def _settings(section: ModelConfig | TrainConfig) -> dict[str, Any]:
+    """The fields of a part of a configuration, without the one that gives no warm-up."""
+    found = {field.name: getattr(section, field.name) for field in dataclasses.fields(section)}
+    return {k: value for k, value in found.items() if k not in WARM_UP or value is not None}
 
 
 def differences(experiment: Experiment) -> list[str]:
@@ -74,4 +100,6 @@ def corpus_name(experiment: Experiment) -> str:
 
 
 def _shown(value: object) -> str:
-    return "unset" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    if value is None:
+        return "unset"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

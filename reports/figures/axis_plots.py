@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from minigpt_search.data.common.formatting import counted
+from minigpt_search.reports.figures.axis_words import axis_text
 from minigpt_search.reports.figures.counting_lines import add_counting_lines
 from minigpt_search.reports.figures.marks import diverged_marks, seeds_intervals
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
@@ -27,7 +28,7 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger_records import BaselineRecord
 from minigpt_search.search.results.best_rate import BestRate
 from minigpt_search.search.results.labels import varies_one_axis
-from minigpt_search.search.space.axes import AXES, Axis, Value
+from minigpt_search.search.space.axes import AXES, TOKENS, Axis, Value
 
 
 def lowest_configuration(
@@ -156,11 +157,13 @@ def axis_figure(
     seeds = f" mean of {best['seeds']:.0f} seeds" if best["seeds"] > 1 else ""
     found = lowest = (
         f"The lowest{seeds}{at_fixed}, {best['val_loss_nats']:.3f} nats, is at "
-        f"{axis.show(best[name])}."
+        f"{axis_text(axis, best[name])}."
     )
     count = len(trials.groupby(others)) if others else 1
     replicated = len(trials) > len(trials.groupby([name, *others]))
-    words = [f"{found} One at the edge of the plot asks for more values on that side."]
+    words = [found]
+    if TOKENS not in (name, *others):  # a ladder's lengths are given, and it places its rates
+        words[0] += " One at the edge of the plot asks for more values on that side."
     if count > MANY:
         words.append("Points also differ in the other axes.")
     elif replicated:

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.reports.figures.axis_plots import configuration_means, lowest_configuration
+from minigpt_search.reports.figures.axis_words import axis_text
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import (
     CHARACTER_INCHES,
@@ -68,9 +69,11 @@ def heat_map(
     column = list(table.columns).index(best[across.name])
     frame: dict[str, Any] = {"fill": False, "edgecolor": PALETTE[1], "linewidth": 3}
     axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, **frame))
-    _label_columns(axes, [across.show(value) for value in table.columns])
+    _label_columns(axes, [axis_text(across, value) for value in table.columns])
     each = _every(len(table), height)
-    axes.set_yticks(range(0, len(table), each), labels=map(up.show, table.index[::each]))
+    axes.set_yticks(
+        range(0, len(table), each), labels=[axis_text(up, v) for v in table.index[::each]]
+    )
     axes.tick_params(length=0)
     axes.set_xlabel(across.label)
     axes.set_ylabel(up.label)
@@ -166,7 +169,7 @@ def heat_map_figures(
     best = lowest_configuration(trials, names, diverged)
     found = (
         f"The lowest, {best['val_loss_nats']:.3f} nats, is at {across.label} "
-        f"{across.show(best[across.name])} and {up.label} {up.show(best[up.name])}."
+        f"{axis_text(across, best[across.name])} and {up.label} {axis_text(up, best[up.name])}."
     )
     others = "the lowest of all else that varies, " if len(names) > 2 else ""
     crossed = ", × diverged" if len(diverged) else ""

@@ -59,16 +59,23 @@ def ladder_figures(results: Results) -> list[ReportFigure]:
     fan = results.ladder_fan
     rate, loss = found.rate, found.loss
     given = "" if not found.refused else f" No point is given: {found.refused}."
+    interval = f"{rate.low:.2g} to {rate.high:.2g}"
+    best = f"the best rate at the target, {rate.rate:.2g} ({interval})"
+    if found.refused:
+        best = f"the 95% interval of the best rate at the target, {interval}, without a point"
+    valleys = _valleys(results, found, width, fan)
     return [
         ReportFigure(
             name="ladder_valleys",
             title="Valleys of the rungs and the ridge to the target",
-            alt=f"Validation loss against learning rate{of_width}, a valley for each rung, and the "
-            f"best rate at the target, {rate.rate:.2g} ({rate.low:.2g} to {rate.high:.2g})",
-            caption=f"Each rung{of_width} has its valley; the dashed line goes through their "
-            "lowest points on to the target, the grey fan is the 95% interval of the best rate on "
-            f"the way there.{given}",
-            drawing=draw(_valleys(results, found, width, fan)),
+            alt=f"Validation loss against learning rate{of_width}, a valley for each rung, and "
+            f"{best}",
+            caption=f"Each rung{of_width} has its valley; the dashed line joins their lowest "
+            "points. The dotted one is the best rate as it is predicted from the largest rung's "
+            "length to the target's, the grey fan its 95% interval. It need not begin at that "
+            "rung's own lowest point: what a length has of its own is no part of the drift."
+            f"{_above(valleys.axes[0])}{given}",
+            drawing=draw(valleys),
         ),
         ReportFigure(
             name="ladder_frontier",
@@ -89,42 +96,58 @@ def _valleys(results: Results, found: Prediction, width: int, fan: tuple[Step, .
     ridge, p = found.rate.fit.problem, found.rate.fit.parameters
     assert isinstance(ridge, Ridge)
     handles: list[Artist] = []
-    tops = []
+    tops, lows = [], []
     rows = [r for r, cell in enumerate(np.exp(found.cells)) if round(cell[1]) == width]
     for number, row in enumerate(rows):
         mine = ridge.losses.own == row
         x, y = ridge.losses.x[mine], ridge.losses.loss[mine]
         style = line_style(PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)])
-        axes.plot(np.exp(x), y, linestyle="", **style)
+        tokens = math.exp(found.cells[row, 0])
+        axes.plot(np.exp(x), y, linestyle="", label=f"{tokens:,.0f} tokens", **style)
         across = np.linspace(x.min() - 0.35, x.max() + 0.35, 200)
         steep = float(ridge.steepness(p, ridge.z[row, 0]))
         rise = ridge.valley(across - found.rate.ridge[row], p[SKEW])[0]
         curve = p[OWN + ridge.count + row] + steep * rise
         axes.plot(np.exp(across), curve, color=style["color"], linewidth=1.5)
-        tokens = math.exp(found.cells[row, 0])
         handles.append(Line2D([], [], label=f"{tokens:,.0f} tokens", linestyle="", **style))
         tops.append(found.rate.floors[row])
+        lows.append(y.min())
     best = np.exp(found.rate.ridge[rows])
     low_edge = np.array([step.rate.low for step in fan])
     high_edge = np.array([step.rate.high for step in fan])
     losses = np.array([step.loss.loss for step in fan])
     axes.fill_betweenx(losses, low_edge, high_edge, color=FAN, alpha=0.6, linewidth=0)
     middle = [step.rate.rate for step in fan]
-    axes.plot([*best, *middle], [*tops, *losses], color=TARGET, linestyle="--", linewidth=1.2)
+    axes.plot(best, tops, color=TARGET, linestyle="--", linewidth=1.2)
+    axes.plot(middle, losses, color=TARGET, linestyle=":", linewidth=1.6)
     _target(axes, found)
     trained = _trained(results, found)
-    axes.plot(list(trained), list(trained.values()), **OUTCOME)
+    axes.plot(list(trained), list(trained.values()), label="the target", **OUTCOME)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(log_locator(*axes.get_xlim()))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("learning rate (log scale)")
     axes.set_ylabel(f"validation {LOSS_LABEL}")
-    lowest = min([*losses, *tops, *trained.values()])
+    lowest = min([*losses, *tops, *lows, *trained.values()])
     height = max(tops) - lowest
     axes.set_ylim(lowest - 0.1 * height - MARGIN_NATS / 3, max(tops) + height / 3 + MARGIN_NATS)
-    add_legend(figure, [*handles, *_fan_handles(found, bool(trained))])
+    add_legend(figure, [*handles, *_fan_handles(found, bool(trained), "|")])
     return figure
+
+
+def _above(axes: Axes) -> str:
+    """How many of the trials' points lie above the frame, with what they are of; empty where none
+    does."""
+    top = axes.get_ylim()[1]
+    said = []
+    for line in axes.lines:
+        if (of := str(line.get_label())).startswith("_"):
+            continue
+        losses = np.asarray(line.get_ydata(), dtype=float)
+        if high := int((losses > top).sum()):
+            said.append(f"{high} of the {len(losses)} of {of}")
+    return f" Points above the frame: {', '.join(said)}." if said else ""
 
 
 def _trained(results: Results, found: Prediction) -> dict[float, float]:
@@ -142,22 +165,22 @@ def _target(axes: Axes, found: Prediction) -> None:
         [found.loss.loss],
         xerr=sides,
         color=TARGET,
-        marker=_mark(found),
+        marker=_mark(found, "|"),
         markersize=14,
         capsize=4,
         linewidth=1.8,
     )
 
 
-def _mark(found: Prediction) -> str:
-    """Of the target: a star where there is a point."""
-    return "|" if found.refused else "*"
+def _mark(found: Prediction, across: str) -> str:
+    """Of the target: a star where there is a point, else a stroke `across` its interval."""
+    return across if found.refused else "*"
 
 
-def _fan_handles(found: Prediction, trained: bool) -> list[Artist]:
+def _fan_handles(found: Prediction, trained: bool, across: str) -> list[Artist]:
     label = f"target, {found.rate.tokens:,.0f} tokens, predicted"
     mark = Line2D(
-        [], [], label=label, color=TARGET, marker=_mark(found), markersize=12, linestyle=""
+        [], [], label=label, color=TARGET, marker=_mark(found, across), markersize=12, linestyle=""
     )
     handles: list[Artist] = [mark, Patch(color=FAN, label="95% interval on the way there")]
     return [*handles, *([Line2D([], [], label="what it came to", **OUTCOME)] if trained else [])]
@@ -183,7 +206,7 @@ def _frontier(results: Results, found: Prediction, width: int, fan: tuple[Step, 
         [loss.loss],
         yerr=[[loss.loss - loss.low], [loss.high - loss.loss]],
         color=TARGET,
-        marker="*",
+        marker=_mark(found, "_"),
         markersize=14,
         capsize=4,
         linewidth=1.8,
@@ -197,7 +220,7 @@ def _frontier(results: Results, found: Prediction, width: int, fan: tuple[Step, 
     axes.set_xlabel("training tokens, repeats counted (log scale)")
     axes.set_ylabel(f"validation {LOSS_LABEL}")
     rungs = Line2D([], [], label="lowest losses of the rungs", linestyle="", **style)
-    add_legend(figure, [rungs, *_fan_handles(found, bool(trained))])
+    add_legend(figure, [rungs, *_fan_handles(found, bool(trained), "_")])
     return figure
 
 

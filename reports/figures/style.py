@@ -7,6 +7,7 @@ grey. Every trial has a marker of its own, not only a colour.
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from minigpt_search.reports.figures.axis_words import axis_heading, axis_text
 from minigpt_search.search.space.axes import Axis, Value
 
 # https://jfly.uni-koeln.de/color/ (Okabe and Ito 2008)
@@ -89,19 +91,22 @@ def value_axis(axes: Axes, axis: Axis, values: Sequence[Value]) -> None:
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
+    write: Callable[[float], str] = "{:g}".format
     # A sampler's values have more digits than anyone reads at a tick.
-    each = len(values) <= MANY and all(len(f"{value:g}") <= 7 for value in values)
+    most = 7
+    if axis.of_ladder:
+        write, most = functools.partial(axis_text, axis), 11
+    each = len(values) <= MANY and all(len(write(value)) <= most for value in values)
     if each:
         axes.xaxis.set_major_locator(FixedLocator(list(values)))
         axes.xaxis.set_minor_locator(NullLocator())
     elif log:
         axes.xaxis.set_major_locator(log_locator(values[0], values[-1]))
-    crowded = _crowded(values, math.log if log else float) if each else set()
+    crowded = _crowded(values, write, math.log if log else float) if each else set()
     axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: "" if value in crowded else f"{value:g}")
+        FuncFormatter(lambda value, _: "" if value in crowded else write(value))
     )
-    parts = ([axis.unit] if axis.unit else []) + (["log scale"] if log else [])
-    axes.set_xlabel(axis.label + (f" ({', '.join(parts)})" if parts else ""))
+    axes.set_xlabel(axis_heading(axis, *(["log scale"] if log else [])))
 
 
 def log_locator(low: float, high: float) -> LogLocator:
@@ -109,13 +114,15 @@ def log_locator(low: float, high: float) -> LogLocator:
     return LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 6, 8))
 
 
-def _crowded(values: Sequence[float], scale: Callable[[float], float]) -> set[float]:
+def _crowded(
+    values: Sequence[float], write: Callable[[float], str], scale: Callable[[float], float]
+) -> set[float]:
     """Those of the ascending `values` whose labels would run into the one before."""
     left, found = -math.inf, set()
     span = scale(values[-1]) - scale(values[0]) or 1.0
     for value in values:
         centre = LABELS_INCHES * (scale(value) - scale(values[0])) / span
-        half = CHARACTER_INCHES * len(f"{value:g}") / 2
+        half = CHARACTER_INCHES * len(write(value)) / 2
         if centre - half < left:
             found.add(value)
         else:

@@ -33,6 +33,7 @@ from minigpt_search.reports.page.compare_scale import (
     bits_per_nat,
     context,
     different_text,
+    ladder_lengths,
     same_text,
     same_tokenizer,
     scale_cautions,
@@ -40,6 +41,7 @@ from minigpt_search.reports.page.compare_scale import (
 from minigpt_search.reports.page.ladder_section import equal_cost_section
 from minigpt_search.reports.page.page import Page
 from minigpt_search.reports.page.parts import Section, Table
+from minigpt_search.reports.page.tables import narrowed
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.results.cost import trained_flop
@@ -47,6 +49,11 @@ from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES
 
 LONGEST_NAME = 150
+SPARE = (
+    *("flop", "val_perplexity", "context", "vocab_size", "seeds", "total_seconds", "tokenizer"),
+    *("configuration", NATS.interval, "behind"),
+)
+"""Columns of the table of the best that a narrow terminal does without, the first ones first."""
 
 
 def comparison_folder(root: Path, names: list[str]) -> Path:
@@ -71,6 +78,9 @@ def compare_page(searches: list[Results]) -> Page:
         marked = best[scale.column].tolist().index(finished[scale.column].min())
         row = show(best.loc[[marked], ["search", "configuration", scale.column]]).rows[0]
         text = f"Best: {row[1]} of {row[0]} {scale.phrase.format(row[2])}"
+        if lengths := ladder_lengths(searches):
+            marked = None
+            text = f"No best among runs of different lengths: {lengths}."
     sections = [
         Section(
             title="The best of each",
@@ -150,7 +160,7 @@ def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
         statistics.fmean([scale.measure(trial.final) for trial in trials]) if trials else math.inf
         for trials in found
     ]
-    leader = found[means.index(min(means))]
+    leader, lengths = found[means.index(min(means))], ladder_lengths(searches)
     for each, trials in zip(searches, found, strict=True):
         row: dict[str, Any] = {
             "search": one_line(each.experiment.name),
@@ -172,7 +182,7 @@ def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
                 "flop": trained_flop(trials[0]),
                 "total_seconds": trials[0].timing.total() / trials[0].pack,
             }
-            if trials is not leader and same_text(searches):
+            if trials is not leader and same_text(searches) and not lengths:
                 behind = evidence.difference(trials, leader, scale.measure, nat)
                 row["behind"] = behind.interval.text("{:+.4f}")
                 shared = {t.config.train.seed for t in trials} & {
@@ -189,10 +199,11 @@ def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*names, "total_seconds", "flop"])
 
 
-def narrow(best: pd.DataFrame) -> pd.DataFrame:
-    """The table of the best for a terminal, which hasn't room for all of one in bits per byte."""
+def narrow(best: pd.DataFrame, columns: int) -> pd.DataFrame:
+    """The table of the best for a terminal with so many columns, which hasn't room for all of one
+    in bits per byte."""
     in_bits = BITS.column in best
-    return best.drop(columns=[BITS.interval, "flop"]) if in_bits else best
+    return narrowed(best.drop(columns=[BITS.interval, "flop"]) if in_bits else best, columns, SPARE)
 
 
 def _settings(searches: list[Results]) -> pd.DataFrame:

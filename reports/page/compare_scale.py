@@ -8,11 +8,14 @@ Gao et al. 2020 (The Pile, arXiv 2101.00027), section 3.1.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minigpt_search.data.common.formatting import one_line, storage
 from minigpt_search.data.corpus.manifest import SPLITS
 from minigpt_search.reports.claims.evidence import Measure, val_bits, val_loss
+from minigpt_search.reports.claims.recipe import scored_tokens
+from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 
 MUCH_MORE_TEXT = 1.1
@@ -47,19 +50,19 @@ BITS = Scale(
 )
 
 
-def different_text(searches: list[Results]) -> list[str]:
+def different_text(searches: Sequence[Results]) -> list[str]:
     """The splits whose text is not the same in all of them."""
     first = searches[0].experiment.corpus
     found = {name for each in searches for name in first.different_text(each.experiment.corpus)}
     return [name for name in SPLITS if name in found]
 
 
-def same_text(searches: list[Results]) -> bool:
+def same_text(searches: Sequence[Results]) -> bool:
     """Whether all were trained and scored on the same text."""
     return not different_text(searches)
 
 
-def same_tokenizer(searches: list[Results]) -> bool:
+def same_tokenizer(searches: Sequence[Results]) -> bool:
     """Whether text is the same tokens in all of them."""
     first = searches[0].experiment.corpus
     return all(first.same_tokenizer(each.experiment.corpus) for each in searches[1:])
@@ -68,6 +71,30 @@ def same_tokenizer(searches: list[Results]) -> bool:
 def bits_per_nat(results: Results, split: str) -> float:
     """A nat a token of this split in bits per byte."""
     return 1 / math.log(2) / results.experiment.corpus.bytes_per_token(split)
+
+
+def ladder_lengths(searches: Sequence[Results]) -> str:
+    """What the best of each was trained on, where a ladder is among them and these are different
+    lengths: a rung's loss is no more than one on the way to its target. Empty else."""
+    winners = [(each, best) for each in searches if (best := each.winning_trial) is not None]
+    lengths = {best.final.tokens_seen for _, best in winners}
+    if len(lengths) < 2 or all(each.experiment.ladder is None for each in searches):
+        return ""
+    return ", ".join(
+        f"of {one_line(each.experiment.name)} it is {_kind_of_run(each, best)} of "
+        f"{best.final.tokens_seen:,} tokens"
+        for each, best in winners
+    )
+
+
+def _kind_of_run(results: Results, trial: TrialRecord) -> str:
+    """A ladder's target, a rung of it, or one of its runs between them."""
+    spec, tokens = results.experiment.ladder, trial.config.train.tokens_per_epoch
+    if spec is None:
+        return "a run"
+    if tokens == results.experiment.space.base.train.tokens_per_epoch:
+        return "the target"
+    return "only a rung" if tokens in spec.rungs else "only a run towards the target"
 
 
 def context(results: Results, seq_len: int) -> str:
@@ -102,6 +129,5 @@ def scale_cautions(searches: list[Results]) -> list[str]:
 
 def _is_scored_in_part(results: Results) -> bool:
     """Whether validation was scored on fewer tokens than the split has."""
-    experiment = results.experiment
-    scored = experiment.space.base.train.val_tokens
-    return scored is not None and scored < experiment.corpus.manifest["splits"]["val"]["tokens"]
+    split = results.experiment.corpus.manifest["splits"]["val"]["tokens"]
+    return scored_tokens(results.experiment) < split

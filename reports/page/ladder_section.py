@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -14,8 +15,11 @@ from minigpt_search.reports.claims.from_ladder import (
     differences_of_ladders,
     expected_claims,
     ladder_differences,
+    smallest_rung,
 )
+from minigpt_search.reports.claims.recipe import scored_tokens, training_tokens
 from minigpt_search.reports.figures.ladder_plots import ladder_figures
+from minigpt_search.reports.page.compare_scale import same_text, same_tokenizer
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.ladder_answer import NO_VALLEYS
 from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
@@ -34,12 +38,13 @@ def ladder_section(results: Results) -> Section:
         return Section(title=TITLE)
     base, found = results.experiment.space.base, results.ladder_prediction
     epochs = base.train.epochs
+    passes = "pass" if epochs == 1 else "passes"
     share = base.train.warmup_fraction
     warm_up = "" if share is None else f", a warm-up of {share:.1%} of the steps"
     warm_up = f", a warm-up of {base.train.warmup_steps:,} steps" if spec.trunks else warm_up
     lengths = ", ".join(f"{run_tokens(base, tokens):,}" for tokens in spec.rungs)
     paragraphs = [
-        f"Rungs of {lengths} training tokens have the recipe of the target ({epochs} passes over "
+        f"Rungs of {lengths} training tokens have the recipe of the target ({epochs} {passes} over "
         f"their text{warm_up}), each with learning rates placed by the rungs below it. What "
         "follows about the target is a prediction from these rungs alone."
     ]
@@ -127,7 +132,8 @@ def _rungs(found: Prediction) -> pd.DataFrame:
 
 def equal_cost_section(searches: Sequence[Results]) -> Section:
     """What ladders of several epochs or widths expect of the operations that the cheapest of their
-    targets takes; why not where one of them is no ladder or has no prediction yet."""
+    targets takes; why not where one of them is no ladder, has no prediction yet, or has losses of
+    something else."""
     predictions = [each.ladder_prediction for each in searches]
     known = [(r, p) for r, p in zip(searches, predictions, strict=True) if p is not None]
     if all(each.experiment.ladder is None for each in searches):
@@ -140,30 +146,15 @@ def equal_cost_section(searches: Sequence[Results]) -> Section:
         ]
         text = f"Nothing is expected of {', '.join(without)}: no ladder, or {NO_VALLEYS}."
         return Section(title=EQUAL_COST, paragraphs=[text])
+    if other := _other_losses(searches):
+        text = f"Losses to expect are not put beside each other: the ladders have other {other}."
+        return Section(title=EQUAL_COST, paragraphs=[text])
     flop = min(p.rate.tokens * flops_per_token(r.experiment.space.base.model) for r, p in known)
-    rows = []
-    for results, found in known:
-        base = results.experiment.space.base
-        text = results.experiment.corpus.manifest["splits"]["train"]["tokens"]
-        for width in ladder_widths(results.experiment.space):
-            tokens = flop / flops_per_token(base.replace(embed_dim=width).model)
-            loss = found.loss_at(tokens, width)
-            epochs = base.train.epochs
-            notes = [found.refused] if found.passed_over else []
-            notes += [] if tokens <= epochs * text else ["more text than the corpus has"]
-            notes += [found.loss_caveat] if found.loss_caveat else []
-            rows.append(
-                {
-                    "search": one_line(results.experiment.name),
-                    "epochs": epochs,
-                    "width": width,
-                    "run_tokens": tokens,
-                    "beyond": tokens / found.largest,
-                    "lowest_loss": loss.loss,
-                    "lowest_loss_interval": f"{loss.low:.3f} to {loss.high:.3f}",
-                    "notes": "; ".join(notes),
-                }
-            )
+    rows = [
+        _at_cost(results, found, width, flop)
+        for results, found in known
+        for width in ladder_widths(results.experiment.space)
+    ]
     apart = differences_of_ladders([results for results, _ in known])
     also = f" Epochs and widths aside, {'; '.join(apart)}, which is in it too." if apart else ""
     return Section(
@@ -182,6 +173,44 @@ def equal_cost_section(searches: Sequence[Results]) -> Section:
             )
         ],
     )
+
+
+def _other_losses(ladders: Sequence[Results]) -> str:
+    """What makes their losses those of something else in each; empty where they are of the same."""
+    differs = [] if same_text(ladders) else ["text"]
+    if not same_tokenizer(ladders):
+        differs.append("tokenizers")
+    elif len({scored_tokens(each.experiment) for each in ladders}) > 1:
+        differs.append("validation tokens")
+    return " and other ".join(differs)
+
+
+def _at_cost(results: Results, found: Prediction, width: int, flop: float) -> dict[str, Any]:
+    """A row: what a ladder expects of this width for so many operations. Nothing of a run that is
+    shorter than its rungs: the power law was not fitted to such."""
+    base = results.experiment.space.base
+    text, epochs = training_tokens(results.experiment), base.train.epochs
+    tokens = flop / flops_per_token(base.replace(embed_dim=width).model)
+    row = {
+        "search": one_line(results.experiment.name),
+        "epochs": epochs,
+        "width": width,
+        "run_tokens": tokens,
+        "beyond": tokens / found.largest,
+        "lowest_loss": None,
+        "lowest_loss_interval": None,
+    }
+    if (smallest := smallest_rung(found, width)) > tokens:
+        return row | {"notes": f"none: shorter than its smallest rung of {smallest:,.0f} tokens"}
+    loss = found.loss_at(tokens, width)
+    notes = [found.refused] if found.passed_over else []
+    notes += [] if tokens <= epochs * text else ["more text than the corpus has"]
+    notes += [found.loss_caveat] if found.loss_caveat else []
+    return row | {
+        "lowest_loss": loss.loss,
+        "lowest_loss_interval": f"{loss.low:.3f} to {loss.high:.3f}",
+        "notes": "; ".join(notes),
+    }
 
 
 def _checks(found: Prediction) -> pd.DataFrame:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from minigpt_search.data.common.formatting import counted
 from minigpt_search.model.counting.baselines import BIGRAM
 from minigpt_search.model.records import DocumentLosses
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.results.baselines import NAMES, baseline_of
 from minigpt_search.search.results.configurations import mean_loss
 from minigpt_search.search.results.documents import (
+    LEAST_DOCUMENTS,
     OverDocuments,
     difference_over_documents,
     documents_of,
@@ -63,11 +65,29 @@ def other_text_section(results: Results) -> Section:
                 )
             )
     elif record is not None:
-        paragraphs.append(
-            "How far losses hold for other text can't be told: the corpus has too few documents, "
-            "or is of a version that did not keep which token is of which."
-        )
+        why = _why_untold(results)
+        paragraphs.append(f"How far losses hold for other text can't be told: {why}.")
     return Section(title="Other text, and counting", paragraphs=paragraphs, tables=tables)
+
+
+def _why_untold(results: Results) -> str:
+    """Why the winner's loss has no interval over documents."""
+    documents, corpus = _documents(results), results.experiment.corpus
+    if not documents:
+        return (
+            "no trial of the best configuration kept its losses by document, as where a corpus is "
+            "of a version that did not keep which token is of which"
+        )
+    if any(each.tokens != documents[0].tokens for each in documents):
+        return "its seeds were not scored on the same documents"
+    seen, tokens = len(documents[0].tokens), sum(documents[0].tokens)
+    there_are = int(corpus.manifest["splits"]["val"]["documents"])
+    split = f"the split has {there_are:,}; --val-tokens says how much of it is scored"
+    return (
+        f"the {tokens:,} validation tokens that trials are scored on are of "
+        f"{counted(seen, 'document')}, fewer than {LEAST_DOCUMENTS}"
+        + (f" ({split})" if there_are > seen else "")
+    )
 
 
 def counting_table(results: Results) -> pd.DataFrame:

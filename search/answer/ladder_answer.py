@@ -140,15 +140,24 @@ def _loss(results: Results, found: Prediction) -> str:
 
 
 def _widths(results: Results, found: Prediction) -> list[str]:
-    """What the other widths of the rungs are expected to come to for the target's operations."""
-    model = results.experiment.space.base.model
+    """What the other widths of the rungs are expected to come to for the target's operations; of
+    one whose run would be shorter than the rungs nothing is."""
+    model, train = results.experiment.space.base.model, results.experiment.space.base.train
+    text = results.experiment.corpus.manifest["splits"]["train"]["tokens"] * train.epochs
     said = []
     for width in ladder_widths(results.experiment.space):
         if width != model.embed_dim:
             other = dataclasses.replace(model, embed_dim=width)
             tokens = found.rate.tokens * flops_per_token(model) / flops_per_token(other)
-            loss = float(found.loss.at(np.array([tokens]), width)[0])
-            said.append(f"{loss:.2f} by width {width} on {tokens:,.0f} tokens")
+            if tokens < np.exp(found.cells[:, 0].min()):
+                said.append(f"a run of width {width} is shorter than the rungs")
+                continue
+            loss, beyond = found.loss_at(tokens, width), tokens / found.largest
+            words = f"{loss.loss:.2f} ({loss.low:.2f} to {loss.high:.2f}) by width {width}"
+            notes = [f"{beyond:.3g} times the largest rung"] * (beyond > 1)
+            notes += ["more than the corpus has"] * (tokens > text)
+            where = f" ({', '.join(notes)})" if notes else ""
+            said.append(f"{words} on {tokens:,.0f} tokens{where}")
     return [f"for the same FLOP {', '.join(said)}"] if said else []
 
 

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from minigpt_search.model.records import DocumentLosses
 from minigpt_search.reports.figures.axis_plots import axis_figure, loss_against
 from minigpt_search.reports.figures.counting_lines import add_counting_lines, common_baseline
-from minigpt_search.reports.page.other_text import counting_table
+from minigpt_search.reports.page.other_text import counting_table, other_text_section
 from minigpt_search.reports.page.tables import reruns
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.records.ledger import Ledger
@@ -117,6 +117,29 @@ def test_too_few_documents_are_said(build: Any) -> None:
     said = "on other text of this kind it can't be told (3 documents, fewer than 10)"
     assert said in answer(Results(experiment, build.write(experiment, [trial]))).loss
     assert on_other_text([few]) == said and on_other_text([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ((), "no trial of the best configuration kept its losses by document"),
+        (
+            ((100,) * 3, (100,) * 3),
+            "the 300 validation tokens that trials are scored on are of 3 documents, fewer than 10 "
+            "(the split has 25; --val-tokens says how much of it is scored).",
+        ),
+        (((100,) * 12, (100,) * 11), "its seeds were not scored on the same documents"),
+    ],
+)
+def test_the_page_says_why_other_text_cant_be_told(build: Any, seen: Any, said: str) -> None:
+    experiment = build.plan({"lr": (1e-3,)}, seeds=2)
+    known = [DocumentLosses(nats=t, tokens=t, sources=(0,) * len(t)) for t in seen] or [None] * 2
+    trials = [
+        build.trial(experiment, {"lr": 1e-3}, (7.0,), replicate=n, val_documents=each)
+        for n, each in enumerate(known)
+    ]
+    results = Results(experiment, build.write(experiment, [*trials, counted()]))
+    assert said in other_text_section(results).paragraphs[-1]
 
 
 def test_a_winner_above_the_bigram_gets_a_caution(build: Any) -> None:

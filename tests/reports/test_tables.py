@@ -23,14 +23,19 @@ from minigpt_search.data.common.formatting import (
 )
 from minigpt_search.model.config import ModelConfig, RunConfig, TrainConfig
 from minigpt_search.model.records import Device
+from minigpt_search.reports.figures.cost_plots import heat_map
+from minigpt_search.reports.figures.style import new_figure, value_axis
 from minigpt_search.reports.page import findings, setup_tables, tables
+from minigpt_search.reports.page.compare import narrow
 from minigpt_search.reports.page.page import build_page, to_markdown
+from minigpt_search.reports.page.parts import Table
 from minigpt_search.search.answer import text_table
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.answer.endings import progress, without_result
 from minigpt_search.search.answer.text_table import as_text, trials_table
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.axes import AXES
 
 
 def test_experiments_table_is_exact(build: Any) -> None:
@@ -294,3 +299,48 @@ def test_one_trial_is_no_trials_and_epochs_have_a_number(build: Any) -> None:
     two = [build.trial(experiment, {"epochs": n}, (8.0, 7.0)[:n]) for n in (1, 2)]
     found = answer(Results(experiment, build.write(experiment, two)))
     assert found.steps[0].why.startswith("the best number of epochs is at the upper edge of what")
+
+
+def test_a_ladders_tokens_are_written_as_all_tokens() -> None:
+    frame = pd.DataFrame({"tokens_per_epoch": [71680, 1144832], "seq_len": [64, 1280]})
+    table = Table(name="t", caption="", frame=frame)
+    assert table.shown.headings == ["Tokens an epoch", "Context length (tokens)"]
+    assert table.shown.rows == [["71,680", "64"], ["1,144,832", "1280"]]
+    assert table.sort_values == [["71680", "64"], ["1144832", "1280"]]
+    _, axes = new_figure()
+    value_axis(axes, AXES["tokens_per_epoch"], [71680, 1144832])
+    assert axes.get_xlabel() == "tokens an epoch (log scale)"
+    ticks = axes.xaxis.get_major_formatter()
+    assert [ticks(tokens) for tokens in (71680, 1144832)] == ["71,680", "1,144,832"]
+    trials = frame.drop(columns="seq_len").assign(lr=[1e-3, 2e-3], val_loss_nats=[6, 5], flop=1.0)
+    drawn = heat_map(trials, AXES["tokens_per_epoch"], AXES["lr"]).axes[0]
+    assert [each.get_text() for each in drawn.get_xticklabels()] == ["71,680", "1,144,832"]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+def test_a_narrow_terminal_breaks_no_word(
+    monkeypatch: pytest.MonkeyPatch, build: Any, columns: int
+) -> None:
+    """Of a ladder's table, whose trials have long names: it has fewer columns."""
+    table = trials_table(Results(*build.two_rates()))
+    table["trial"] = "tokens_per_epoch=10060288 lr=0.00283"
+    monkeypatch.setattr(text_table, "table_columns", lambda stream: columns)
+    shown = tables.narrowed(table, columns)
+    lines = as_text(shown).split("\n")
+    assert max(map(len, lines)) <= columns
+    words = {word for line in lines for word in line.split()}
+    assert {"tokens_per_epoch=10060288", "Validation", "6.0000"} <= words
+    assert (len(shown.columns) == len(table.columns)) == (columns >= 80)
+    best = pd.DataFrame(
+        {
+            "search": "full-10-epochs-4-rungs",
+            "configuration": table["trial"],
+            "seeds": "1",
+            "val_loss_nats": 6.0,
+            "val_loss_interval": "5.9 to 6.1",
+            "val_perplexity": 400.0,
+            "flop": 1e15,
+        }
+    )
+    words = {word for line in as_text(narrow(best, columns)).split("\n") for word in line.split()}
+    assert {"full-10-epochs-4-rungs", "Validation", "6.0000"} <= words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +19,17 @@ from minigpt_search.reports.claims.from_ladder import (
     UNLIKELY,
     Expected,
     _even_at,
+    _loss,
+    _Run,
     _verdict,
     expected_claims,
     ladder_differences,
 )
 from minigpt_search.reports.claims.noise import UNTOLD, Interval
+from minigpt_search.reports.figures.all_figures import all_figures
 from minigpt_search.reports.generate import main
 from minigpt_search.reports.page.compare import compare_page
-from minigpt_search.reports.page.ladder_section import equal_cost_section
+from minigpt_search.reports.page.ladder_section import equal_cost_section, ladder_section
 from minigpt_search.reports.page.page import build_page
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.records.experiment import Experiment
@@ -41,17 +45,21 @@ MakeLadder = Callable[..., Results]
 @pytest.fixture
 def ladder(build: Any) -> MakeLadder:
     """`ladder(name, loss, epochs=3, widths=(128,), **fields)`: a ladder below the `full` preset
-    whose trials came to `loss(tokens, width, log of rate over 1e-3)`."""
+    whose trials came to `loss(tokens, width, log of rate over 1e-3)`, and a run of its target to
+    this loss."""
 
     def make(
         name: str,
         loss: Callable[[float, float, float], float],
         epochs: int = 3,
         widths: tuple[int, ...] = (128,),
+        rungs: tuple[int, ...] = RUNGS,
+        target: float | None = None,
         **fields: Any,
     ) -> Results:
         base = PRESETS["full"].replace(epochs=epochs, **fields)
-        spec = LadderSpec(rungs=RUNGS, rates=5, warmup_steps=base.train.warmup_steps)
+        spec = LadderSpec(rungs=rungs, rates=5, warmup_steps=base.train.warmup_steps)
+        spec = dataclasses.replace(spec, whole=base.train.tokens_per_epoch is None)
         corpus = build.manifest()
         space = ladder_space(target_on(base, spec, corpus), widths, spec)
         experiment: Experiment = build.plan(name=name, preset="full", space=space, ladder=spec)
@@ -66,10 +74,27 @@ def ladder(build: Any) -> MakeLadder:
                     "lr": config.train.lr_peak,
                 }
                 losses = [at + 0.5] * (epochs - 1) + [at]
-                records.append(build.trial(experiment, cell, losses, replicate=replicate))
+                made = build.trial(experiment, cell, losses, replicate=replicate)
+                records.append(_seen(made, tokens))
+        if target is not None:
+            cell = {
+                "tokens_per_epoch": space.base.train.tokens_per_epoch,
+                "embed_dim": space.base.model.embed_dim,
+                "lr": 1e-3,
+            }
+            made = build.trial(experiment, cell, [target] * epochs)
+            records.append(_seen(made, cell["tokens_per_epoch"] * epochs))
         return Results(experiment, build.write(experiment, records))
 
     return make
+
+
+def _seen(trial: Any, tokens: int) -> Any:
+    """The trial with this number of tokens at its end."""
+    *epochs, last = trial.epochs
+    return dataclasses.replace(
+        trial, epochs=(*epochs, dataclasses.replace(last, tokens_seen=tokens))
+    )
 
 
 def _trials(experiment: Experiment, due: Any) -> list[Any]:
@@ -164,6 +189,47 @@ def test_ladders_are_compared_at_equal_cost(ladder: MakeLadder) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "corpus", "said"),
+    [
+        ({}, {"content_hash": "dead"}, "other text."),
+        (
+            {},
+            {"tokenizer": {"kind": "byte", "name": "byte", "vocab_size": 257}},
+            "other text and other tokenizers.",
+        ),
+        ({"val_tokens": 512}, {}, "other validation tokens."),
+    ],
+)
+def test_losses_of_something_else_are_not_put_beside_each_other(
+    ladder: MakeLadder, build: Any, fields: Any, corpus: Any, said: str
+) -> None:
+    first, second = ladder("one", falling), ladder("two", falling, epochs=10, **fields)
+    if corpus:
+        own = {"content_hash": "dead", "manifest": build.manifest(**corpus)}
+        second.experiment = second.experiment.replace(**own)
+    section = equal_cost_section([first, second])
+    assert section.tables == [] and section.paragraphs[0].endswith(f"the ladders have {said}")
+
+
+def test_nothing_is_expected_of_runs_shorter_than_the_rungs(ladder: MakeLadder) -> None:
+    """The target of the second is shorter than the first rung of the first."""
+    ladders = [
+        ladder("long", falling, rungs=(4_000_000, 6_000_000, 9_000_000)),
+        ladder("short", falling, tokens_per_epoch=3_000_000),
+    ]
+    frame = equal_cost_section(ladders).tables[0].frame
+    assert frame["lowest_loss"].isna().tolist() == [True, False]
+    assert frame["lowest_loss_interval"].isna().tolist() == [True, False]
+    assert frame["notes"].tolist() == [
+        "none: shorter than its smallest rung of 12,000,000 tokens",
+        "",
+    ]
+    assert frame["beyond"].iloc[1] == pytest.approx(9e6 / 4.8e6, rel=1e-3)
+    assert _loss(ladders[:1], _Run(epochs=3)) is not None
+    assert _loss(ladders[:1], _Run(epochs=3, tokens=3_000_000)) is None
+
+
 def test_rungs_that_missed_their_own_predictions_say_nothing(ladder: MakeLadder) -> None:
     def cliff(tokens: float, width: float, log_rate: float) -> float:
         moved = -3.0 if tokens > 4e6 else 0.0
@@ -174,6 +240,33 @@ def test_rungs_that_missed_their_own_predictions_say_nothing(ladder: MakeLadder)
     [check] = results.ladder_prediction.checks
     assert not check.rate_held and not check.loss_held
     assert {each.verdict for each in expected_claims([results])} == {UNTOLD}
+
+
+def test_a_warm_up_is_one_difference(ladder: MakeLadder) -> None:
+    """In steps or as a share of them: what isn't given is no value. A truth value is none of a
+    number."""
+    usual = ladder("three", falling)
+    share = ladder("share", falling, warmup_steps=None, warmup_fraction=0.05, tie_head=False)
+    assert ladder_differences(share) == [
+        "tie_head False instead of True",
+        "warmup_fraction 0.05 instead of warmup_steps 500",
+    ]
+    said = equal_cost_section([share, usual]).paragraphs[0]
+    assert "tie_head True instead of False, warmup_steps 500 instead of warmup_frac" in said
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(1, "(1 pass over"), (3, "(3 passes over")])
+def test_passes_are_counted(ladder: MakeLadder, epochs: int, said: str) -> None:
+    assert said in ladder_section(ladder("one", falling, epochs=epochs)).paragraphs[0]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_no_figure_asks_for_more_values_of_a_ladder(ladder: MakeLadder, build: Any) -> None:
+    figures = all_figures(ladder("three", falling))
+    against = [each.caption for each in figures if each.name.startswith("loss_against_")]
+    assert len(against) == 3 and not any("asks for more" in each for each in against)
+    usual = all_figures(Results(*build.two_rates()))
+    assert any("asks for more" in each.caption for each in usual)
 
 
 def test_another_recipe_says_nothing_and_why(ladder: MakeLadder) -> None:
@@ -209,3 +302,27 @@ def test_the_report_of_claims_has_what_a_ladder_expects(build: Any, ladder: Make
     main(["three", *out])
     page = (build.root / "experiments" / "three" / "report" / "report.md").read_text()
     assert "as this ladder expects them" in page
+
+
+def test_a_rung_is_not_behind_a_target(ladder: MakeLadder) -> None:
+    """Nor is it behind another search's run, where that had more training; two rungs of one length
+    are compared."""
+    rung = ladder("rung", falling)
+    target = ladder("target", falling, target=5.5)
+    page = compare_page([target, rung])
+    assert page.summary == (
+        "No best among runs of different lengths: of target it is the target of 30,000,384 tokens, "
+        "of rung it is only a rung of 4,800,000 tokens."
+    )
+    table = page.tables[0]
+    assert table.marked_row is None and table.frame["behind"].isna().all()
+    other = compare_page([rung, ladder("other", lambda *cell: falling(*cell) + 0.5)])
+    assert other.summary.startswith("Best: ") and other.tables[0].marked_row == 0
+    assert other.tables[0].frame["behind"].iloc[1].startswith("+0.5")
+
+
+def test_losses_on_other_validation_tokens_settle_no_claim(ladder: MakeLadder) -> None:
+    three, ten = ladder("three", falling), ladder("ten", falling, epochs=10, val_tokens=512)
+    longer = by_claim(expected_claims([three, ten]))[_BETTER[0][0]]
+    assert longer.verdict == UNTOLD
+    assert longer.text.endswith(" is scored on other validation tokens than 3 epochs of 10M tokens")

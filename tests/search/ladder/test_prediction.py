@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -35,8 +36,31 @@ def test_a_steady_drift_is_predicted(results_of: Callable[..., Results], loss_of
 def test_widths_are_weighed_at_the_same_cost(
     results_of: Callable[..., Results], loss_of: Losses
 ) -> None:
-    said = answer(results_of(loss_of(sd=0.01), "--embed-dim", "8,16", "--space", "n_heads=2"))
-    assert "for the same FLOP" in said.loss and "by width 8 on 1" in said.loss
+    results = results_of(loss_of(sd=0.01), "--embed-dim", "8,16", "--space", "n_heads=2")
+    said, found = answer(results), results.ladder_prediction
+    assert found is not None
+    words = re.search(
+        r"for the same FLOP (.+) \((.+) to (.+)\) by width 8 on ([\d,]+) tokens "
+        r"\((.+) times the largest rung, more than the corpus has\)$",
+        said.loss,
+    )
+    assert words is not None
+    tokens = int(words[4].replace(",", ""))
+    train = results.experiment.corpus.manifest["splits"]["train"]["tokens"]
+    assert train < tokens and float(words[5]) == pytest.approx(tokens / 3200, rel=1e-2)
+    loss = found.loss_at(tokens, 8)
+    assert [float(words[n]) for n in (1, 2, 3)] == pytest.approx(
+        [loss.loss, loss.low, loss.high], abs=6e-3
+    )
+    assert loss.low < loss.loss < loss.high
+
+
+def test_nothing_is_said_of_a_width_that_would_be_shorter_than_the_rungs(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    words = ("--embed-dim", "128,512", "--rungs", "5000,6000,7000")
+    said = answer(results_of(loss_of(sd=0.01), *words))
+    assert said.loss.endswith("for the same FLOP a run of width 512 is shorter than the rungs")
 
 
 def test_a_rung_that_the_others_did_not_predict_refuses_the_point(
