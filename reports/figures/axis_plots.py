@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from minigpt_search.data.common.formatting import counted
-from minigpt_search.reports.figures.axis_words import axis_text
 from minigpt_search.reports.figures.counting_lines import add_counting_lines
 from minigpt_search.reports.figures.marks import diverged_marks, seeds_intervals
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
@@ -29,6 +28,7 @@ from minigpt_search.search.records.ledger_records import BaselineRecord
 from minigpt_search.search.results.best_rate import BestRate
 from minigpt_search.search.results.labels import varies_one_axis
 from minigpt_search.search.space.axes import AXES, TOKENS, Axis, Value
+from minigpt_search.search.space.axis_words import axis_text
 
 
 def lowest_configuration(

@@ -15,7 +15,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from minigpt_search.data.common.formatting import counted
 from minigpt_search.reports.figures.axis_plots import configuration_means, lowest_configuration
-from minigpt_search.reports.figures.axis_words import axis_text
 from minigpt_search.reports.figures.report_figure import ReportFigure, draw
 from minigpt_search.reports.figures.style import (
     CHARACTER_INCHES,
@@ -32,6 +31,7 @@ from minigpt_search.reports.figures.style import (
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.cost import not_dominated
 from minigpt_search.search.space.axes import AXES, Axis, Value
+from minigpt_search.search.space.axis_words import axis_text
 
 DIVERGED_WORD = "× diverged"
 PLOT_INCHES = 3.9

@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from minigpt_search.reports.figures.axis_words import axis_heading, axis_text
 from minigpt_search.search.space.axes import Axis, Value
+from minigpt_search.search.space.axis_words import axis_heading, axis_text
 
 # https://jfly.uni-koeln.de/color/ (Okabe and Ito 2008)
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")

@@ -10,11 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from minigpt_search.reports.figures.axis_words import axis_heading, axis_text
 from minigpt_search.reports.figures.report_figure import ReportFigure
 from minigpt_search.search.answer.advice import Step
 from minigpt_search.search.answer.columns import Shown, show
-from minigpt_search.search.space.axes import AXES
 
 SHOWN_ROWS = 50
 """Of a longer table; the rest is folded."""
@@ -40,7 +38,7 @@ class Table:
     @cached_property
     def shown(self) -> Shown:
         """What the page and the terminal show."""
-        return _shown(self._on_page)
+        return show(self._on_page)
 
     @property
     def _on_page(self) -> pd.DataFrame:
@@ -67,18 +65,6 @@ class Table:
     def file(self) -> bytes:
         """Its CSV file."""
         return self.frame.to_csv(index=False).encode()
-
-
-def _shown(frame: pd.DataFrame) -> Shown:
-    """`frame` as text, with a ladder's axis as all numbers of tokens are written."""
-    found = show(frame)
-    for place, name in enumerate(frame.columns):
-        if name in AXES and AXES[name].of_ladder:
-            heading = axis_heading(AXES[name])
-            found.headings[place] = f"{heading[:1].upper()}{heading[1:]}"
-            for row, value in zip(found.rows, frame[name], strict=True):
-                row[place] = axis_text(AXES[name], value)
-    return found
 
 
 def _sort_value(value: Any) -> str:

@@ -6,6 +6,7 @@ the Markdown and the terminal show them through `show`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from minigpt_search.data.common.formatting import (
     yes_no,
 )
 from minigpt_search.search.space.axes import AXES
+from minigpt_search.search.space.axis_words import axis_heading, axis_text
 
 MISSING = "–"
 
@@ -170,9 +172,12 @@ def _column(name: str) -> Column:
         return Column(heading=one_line(name.removeprefix("search:")))
     if name not in COLUMNS and name in AXES:
         axis = AXES[name]
-        unit = f" ({axis.unit})" if axis.unit else ""
-        heading = f"{axis.label[:1].upper()}{axis.label[1:]}{unit}"
-        return Column(heading=heading, write=axis.show, numeric=not axis.categorical)
+        heading = axis_heading(axis)
+        return Column(
+            heading=f"{heading[:1].upper()}{heading[1:]}",
+            write=functools.partial(axis_text, axis),
+            numeric=not axis.categorical,
+        )
     return COLUMNS[name]
 
 
