@@ -29,7 +29,6 @@ if __name__ == "__main__":  # --help needs nothing of what is imported below
 
 from minigpt_search.data.common.errors import UserError, run_command
 from minigpt_search.data.common.files import atomic_file
-from minigpt_search.data.common.folding import table_columns
 from minigpt_search.data.common.formatting import one_line
 from minigpt_search.data.common.paths import artifacts_root
 from minigpt_search.data.common.screen import keep_going
@@ -38,11 +37,10 @@ from minigpt_search.reports.claims.from_ladder import ladder_differences
 from minigpt_search.reports.live.page import write_page
 from minigpt_search.reports.live.serve import serve
 from minigpt_search.reports.live.state import LiveState
-from minigpt_search.reports.page.compare import compare_page, comparison_folder, narrow
+from minigpt_search.reports.page.compare import SPARE, compare_page, comparison_folder, narrow
 from minigpt_search.reports.page.findings import summary
 from minigpt_search.reports.page.page import Page, build_page, to_html, to_markdown
 from minigpt_search.reports.page.sections import ran_claims
-from minigpt_search.reports.page.tables import narrowed
 from minigpt_search.reports.page.watch import watch
 from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.answer.text_table import as_text, trials_table
@@ -97,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page = compare_page(searches)
         paths = write_report(page, comparison_folder(root, names))
     print(one_line(page.summary))
-    print(f"\n{as_text(narrow(page.tables[0].frame, table_columns(sys.stdout)))}\n")
+    print(f"\n{as_text(narrow(page.tables[0].frame), SPARE)}\n")
     for path in paths:
         print(path)
     return 0
@@ -188,7 +186,7 @@ def _print_summary(results: Results, paths: Sequence[Path]) -> None:
         table = table.nsmallest(BRIEF_ROWS, "val_loss_nats")
         print(f"The best {BRIEF_ROWS} of {len(results.complete)} (all are in the report):")
     if len(table):
-        print(f"\n{as_text(narrowed(table, table_columns(sys.stdout)))}\n")
+        print(f"\n{as_text(table)}\n")
     for path in paths:
         print(path)
 

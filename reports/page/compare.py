@@ -41,7 +41,6 @@ from minigpt_search.reports.page.compare_scale import (
 from minigpt_search.reports.page.ladder_section import equal_cost_section
 from minigpt_search.reports.page.page import Page
 from minigpt_search.reports.page.parts import Section, Table
-from minigpt_search.reports.page.tables import narrowed
 from minigpt_search.search.answer.columns import show
 from minigpt_search.search.answer.endings import not_run_yet
 from minigpt_search.search.results.cost import trained_flop
@@ -199,11 +198,10 @@ def _best_table(searches: list[Results], scale: Scale) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*names, "total_seconds", "flop"])
 
 
-def narrow(best: pd.DataFrame, columns: int) -> pd.DataFrame:
-    """The table of the best for a terminal with so many columns, which hasn't room for all of one
-    in bits per byte."""
+def narrow(best: pd.DataFrame) -> pd.DataFrame:
+    """The table of the best for a terminal, which hasn't room for all of one in bits per byte."""
     in_bits = BITS.column in best
-    return narrowed(best.drop(columns=[BITS.interval, "flop"]) if in_bits else best, columns, SPARE)
+    return best.drop(columns=[BITS.interval, "flop"]) if in_bits else best
 
 
 def _settings(searches: list[Results]) -> pd.DataFrame:

@@ -1,40 +1,17 @@
-"""The tables of results: DataFrames under names with units, and what a terminal has room for.
+"""The tables of results: DataFrames under names with units.
 
 No matplotlib here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
-from minigpt_search.search.answer.columns import show
 from minigpt_search.search.records.ledger_records import RerunRecord, TrialRecord
 from minigpt_search.search.results.configurations import without_seed
 from minigpt_search.search.results.documents import level_over_documents
 from minigpt_search.search.results.labels import trial_label
 from minigpt_search.search.results.results import Results
-
-SPARE = ("val_bits_per_byte", "train_loss_nats", "epochs", "val_perplexity", "total_seconds")
-"""Columns of the table of trials that a narrow terminal does without, the first ones first."""
-
-
-def narrowed(frame: pd.DataFrame, columns: int, spare: Sequence[str] = SPARE) -> pd.DataFrame:
-    """`frame` without so many of the `spare` columns that no word is broken in so many columns of a
-    terminal, if that is enough; notes stand below their rows."""
-    left = list(spare)
-    while _least_columns(frame) > columns and left:
-        frame = frame.drop(columns=left.pop(0), errors="ignore")
-    return frame
-
-
-def _least_columns(frame: pd.DataFrame) -> int:
-    """How wide a terminal must be for the longest words of all columns beside each other."""
-    shown = show(frame.drop(columns="notes", errors="ignore"))
-    columns = zip(shown.headings, *shown.rows, strict=True)
-    longest = [max(len(word) for cell in each for word in cell.split() or [""]) for each in columns]
-    return sum(longest) + 2 * (len(longest) - 1)
 
 
 def by_epoch(results: Results, trial: TrialRecord | None) -> pd.DataFrame:

@@ -17,6 +17,8 @@ from minigpt_search.search.results.results import Results
 
 NOTE = "    "
 """Before a note below its row."""
+SPARE = ("val_bits_per_byte", "train_loss_nats", "epochs", "val_perplexity", "total_seconds")
+"""Columns of the table of trials that a narrow terminal does without, the first ones first."""
 
 
 def trials_table(results: Results, cost: bool = False) -> pd.DataFrame:
@@ -57,11 +59,13 @@ def _notes(trial: Mapping[Hashable, Any]) -> list[str]:
     return notes
 
 
-def as_text(frame: pd.DataFrame) -> str:
+def as_text(frame: pd.DataFrame, spare: Sequence[str] = SPARE) -> str:
     """`frame` in aligned columns, no wider than the terminal, or than 100 characters where there is
     none; long cells are wrapped. Notes for which there is no room beside the other columns get a
-    line below their row."""
+    line below their row. Where not even words have room, `spare` columns are left out, the first
+    ones first, and a line says which."""
     width = table_columns(sys.stdout)
+    frame, left_out = _narrowed(frame, width, spare)
     shown = show(frame)
     rows = [shown.headings, *shown.rows]
     notes: list[str] = []
@@ -80,7 +84,28 @@ def as_text(frame: pd.DataFrame) -> str:
             lines += textwrap.wrap(
                 notes[number - 1], width, initial_indent=NOTE, subsequent_indent=NOTE
             )
+    if left_out:
+        lines += ["", *textwrap.wrap(f"No room here for: {', '.join(left_out)}", width)]
     return "\n".join(lines)
+
+
+def _narrowed(
+    frame: pd.DataFrame, width: int, spare: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """`frame` without so many of the `spare` columns that no word is broken, if that is enough; and
+    the headings of those."""
+    left, out = [name for name in spare if name in frame], list[str]()
+    while left and _narrowest(frame) > width:
+        out += show(frame[[left[0]]]).headings
+        frame = frame.drop(columns=left.pop(0))
+    return frame, out
+
+
+def _narrowest(frame: pd.DataFrame) -> int:
+    """How wide it is with every column as wide as its longest word; notes go below their rows."""
+    shown = show(frame.drop(columns="notes", errors="ignore"))
+    columns = list(zip(shown.headings, *shown.rows, strict=True))
+    return sum(map(_longest_word, columns)) + 2 * (len(columns) - 1)
 
 
 def _row_lines(row: list[str], widths: list[int], numeric: list[bool]) -> list[str]:
