@@ -12,7 +12,7 @@ from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.plan import PAIRED
 from minigpt_search.search.results.winner import Winner
 from minigpt_search.search.space.axes import AXES, OFFERED, Axis, Value
-from minigpt_search.search.space.presets import PRESETS, recipe_words
+from minigpt_search.search.space.presets import PRESETS, RECIPE_FIELDS, recipe_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,8 @@ def _same(experiment: Experiment) -> list[str]:
     words = shlex.split(recipe_words(base.train, preset.train))
     for axis in OFFERED.values():
         value = axis.value(base)
-        if axis.name not in experiment.space.axes and value not in (None, axis.value(preset)):
+        known = axis.name in experiment.space.axes or axis.name in RECIPE_FIELDS
+        if not known and value not in (None, axis.value(preset)):
             words += flag_words(axis, (value,))
     words += corpus_words(experiment)
     if experiment.noise.seeds > 1:

@@ -41,7 +41,7 @@ from minigpt_search.search.space.ladder_spec import (
     own_recipe,
     run_tokens,
 )
-from minigpt_search.search.space.presets import PRESETS, recipe_words
+from minigpt_search.search.space.presets import PRESETS, RECIPE_FIELDS, recipe_words
 
 TABLES = (UNIGRAM, BIGRAM, TRIGRAM)
 NO_VALLEYS = "no two rungs have three rates with a result yet"
@@ -323,6 +323,6 @@ def _own_words(experiment: Experiment) -> list[str]:
     words = shlex.split(recipe_words(own.train, preset.train))
     for axis in OFFERED.values():
         value = axis.value(own)
-        if axis.name != "lr" and value not in (None, axis.value(preset)):
+        if axis.name not in ("lr", *RECIPE_FIELDS) and value not in (None, axis.value(preset)):
             words += flag_words(axis, (value,))
     return words + corpus_words(experiment)

@@ -30,12 +30,13 @@ def default_preset(device: str) -> tuple[str, str]:
     return "quick", "there is no GPU (another with --preset)"
 
 
-_FIELDS = ("schedule", "decay_fraction", "parametrization", "tokens_per_epoch", "val_tokens")
+RECIPE_FIELDS = ("schedule", "decay_fraction", "parametrization", "tokens_per_epoch", "val_tokens")
+"""Those with a flag of their own."""
 
 
 def with_recipe(args: argparse.Namespace, base: RunConfig) -> RunConfig:
     """`base` with what these flags give. Raises `UserError`."""
-    given = {name: getattr(args, name) for name in _FIELDS}
+    given = {name: getattr(args, name) for name in RECIPE_FIELDS}
     return base.replace(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -43,7 +44,7 @@ def recipe_words(recipe: TrainConfig, preset: TrainConfig) -> str:
     """The flags that make the fields of `preset` those of `recipe`, each after a space."""
     return "".join(
         f" --{name.replace('_', '-')} {value}"
-        for name in _FIELDS
+        for name in RECIPE_FIELDS
         if (value := getattr(recipe, name)) != getattr(preset, name)
         and (name != "decay_fraction" or recipe.schedule == "wsd")
     )

@@ -33,6 +33,13 @@ def test_a_steady_drift_is_predicted(results_of: Callable[..., Results], loss_of
     assert [line.count("held") for line in check_lines(results)] == [2]
 
 
+def test_the_target_s_command_gives_each_flag_once(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    said = answer(results_of(loss_of(sd=0.01, steep=0.2), "--schedule", "wsd"))
+    assert said.steps[0].command.count("wsd") == 1 and "--schedule wsd" in said.steps[0].command
+
+
 def test_widths_are_weighed_at_the_same_cost(
     results_of: Callable[..., Results], loss_of: Losses
 ) -> None:
