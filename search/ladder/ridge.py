@@ -51,6 +51,10 @@ LOOSE = 0.1
 """Standard deviation of what no valley says of a rate's loss, as a share of its height above the
 rung's lowest. It is half of a single valley's, since what the family misses is much the same on
 each rung, and so moves the ridge as a whole."""
+WALL = 0.2
+"""Nats above its rung's lowest at which that share has doubled; it grows as the height does. Runs
+at rates too low to have learnt anything stand on no valley's side but on a wall: with the share the
+same at any height, one at 2.2 nats moved all three rungs' best rates by a factor of 5."""
 SHARED_LUCK = 0.8
 """Correlation between what seeds do to the losses of two runs of one trunk, the longer with the
 next shorter. Measured were 0.63 (0.19 to 0.86) and 0.73 (0.46 to 0.87): docs/ladder.md."""
@@ -155,7 +159,8 @@ class Ridge:
         self.z = losses.cells - self.centre
         self.to = np.log(np.array(target)) - self.centre
         # What a family misses a rate by is the same for all its seeds.
-        loose = losses.replicates * (LOOSE * losses.height) ** 2
+        height = losses.height
+        loose = losses.replicates * (LOOSE * height * (1 + height / WALL)) ** 2
         covariance = variance * losses.correlation + np.diag(loose)
         self.whiten = np.linalg.inv(np.linalg.cholesky(covariance))
         """Makes the misses of variance 1 each, and independent (n, n)."""

@@ -614,4 +614,4 @@ def test_more_gpus_than_there_are(attempt: Any, monkeypatch: pytest.MonkeyPatch)
 def test_no_space_for_the_checkpoints(attempt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10**8))
-    attempt(RUN, *LR).refused("the trials' weights take about 0.6 GB, and 0.1 GB are free")
+    attempt(RUN, *LR).refused("weights take about 601.7 MB, and 100.0 MB are free")

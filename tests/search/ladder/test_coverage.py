@@ -46,6 +46,10 @@ class Kind:
     """Nats between seeds."""
     own: float = 0.0
     """Standard deviation of what each length's best log rate has of its own, the target's too."""
+    too_low: float = 1.0
+    """How many times its first rates are further below the best one than those of other kinds."""
+    wall: bool = False
+    """Whether runs at a rate of a seventh of the best one and less learn hardly anything."""
     rungs: int = 4
     """Each twice as long as the one below."""
     shared: float = 0.0
@@ -61,6 +65,8 @@ class Kind:
     @property
     def distances(self) -> tuple[int, ...]:
         """How many times its largest rung a target has."""
+        if self.wall:
+            return 3, 10, 30
         return (10, 30) if self.rungs == 4 else (30,)
 
 
@@ -77,13 +83,17 @@ KINDS = [
     for bend in (0.0, 0.02)
     if not own or bend  # with it, the ladder bends as well
 ]
+WALLS = [
+    Kind(f"flat, a wall below{where}", 0.03, 2, False, 0.02, 0.03, 0.2, too_low=low, wall=True)
+    for where, low in (("", 1.0), ("; begun 6 times lower", 6.0))
+]
 SHARED = [
     replace(kind, valley=f"{kind.valley}; {shared:g}", shared=shared)
     for shared in (MEASURED, 0.9)
     for kind in KINDS
     if kind.own
 ]
-KINDS += [replace(kind, rungs=6) for kind in KINDS if kind.bend]
+KINDS += [replace(kind, rungs=6) for kind in KINDS if kind.bend] + WALLS
 
 
 class Truth:
@@ -93,7 +103,7 @@ class Truth:
         self.kind, self.rng = kind, rng
         self.middle = float(np.mean(np.log(kind.spec.rungs)))
         self.slope, self.bend = rng.normal(0, 0.25), kind.bend * rng.choice([-1, 1])
-        self.level = math.log(1.5e-3) + rng.normal(0, 0.4)
+        self.level = math.log(1.5e-3 * kind.too_low) + rng.normal(0, 0.4)
         self.power = rng.uniform(0.12, 0.35)
         self.own: dict[float, float] = {}
         self.luck: dict[tuple[float, float], float] = {}
@@ -114,6 +124,8 @@ class Truth:
     def rise(self, distance: float) -> float:
         """Nats above it at a rate this far off."""
         kind = self.kind
+        if kind.wall and distance < -1.9:
+            return kind.steep * distance**2 + 1.3 * (-1.9 - distance) ** 1.3
         if kind.smooth:
             bent = 1.5 * math.log(kind.up) * distance
             return kind.steep * (math.expm1(bent) - bent) * 2 / (1.5 * math.log(kind.up)) ** 2
@@ -187,7 +199,14 @@ def test_intervals_hold_where_they_are_given() -> None:
     found = [outcome(kind, beyond, rng) for kind in kinds for beyond in (10, 30) for _ in range(3)]
     assert sum(each.held for each in found) >= 9
     assert sum(each.loss_held for each in found) >= 9
-    assert sum(each.given for each in found) >= 6
+    assert sum(each.given for each in found) >= 4
+
+
+def test_they_hold_where_low_rates_learn_nothing() -> None:
+    """With a fit that takes a wall for the side of a valley 10 of 40 held."""
+    rng = np.random.default_rng(4)
+    found = [outcome(WALLS[1], 3, rng) for _ in range(6)]
+    assert sum(each.held for each in found) >= 4
 
 
 def test_they_hold_where_rungs_share_trunks() -> None:

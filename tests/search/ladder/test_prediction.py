@@ -26,7 +26,7 @@ def test_a_steady_drift_is_predicted(results_of: Callable[..., Results], loss_of
     assert found.loss.low < true_loss < found.loss.high
     said = answer(results)
     assert said.use.startswith(f"lr={found.lattice_rate:g} at 8,000 tokens and width 8, 2.5 times")
-    assert "expected to beat a bigram table (6.40) from about 2,300 tokens on" in said.loss
+    assert "expected to beat a bigram table (6.40) from about 2,200 tokens on" in said.loss
     assert "not expected to beat a trigram table (3.00)" in said.loss
     assert f"--lr {found.lattice_rate}" in said.steps[0].command
     assert "--tokens-per-epoch 8000" in said.steps[0].command

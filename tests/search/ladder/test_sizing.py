@@ -137,4 +137,4 @@ def test_what_a_family_misses_a_rate_by_no_number_of_seeds_takes_away() -> None:
     )
     precision = ridge.whiten.T @ ridge.whiten
     of_rate = 1 / np.array([precision[rate == r][:, rate == r].sum() for r in np.unique(rate)])
-    assert of_rate == pytest.approx(0.03**2 / 400 + np.array([0.05, 0.0, 0.05]) ** 2)
+    assert of_rate == pytest.approx(0.03**2 / 400 + np.array([0.175, 0.0, 0.175]) ** 2)
