@@ -48,6 +48,11 @@ def ladder_section(results: Results) -> Section:
         f"their text{warm_up}), each with learning rates placed by the rungs below it. What "
         "follows about the target is a prediction from these rungs alone."
     ]
+    if results.predictions:
+        paragraphs[0] += (
+            " It is made anew with each report: what was predicted before a run, by the fit of "
+            "that day, is in the ledger and quoted as such."
+        )
     if found is None:
         return Section(title=TITLE, paragraphs=[*paragraphs, f"{sentence(NO_VALLEYS)}."])
     if found.refused:
