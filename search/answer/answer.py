@@ -18,7 +18,8 @@ from minigpt_search.data.common.formatting import counted, duration, perplexity
 from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.advice import alarms, steps
 from minigpt_search.search.answer.commands import Step
-from minigpt_search.search.answer.ladder_answer import ladder_steps, ladder_texts
+from minigpt_search.search.answer.ladder_answer import ladder_texts
+from minigpt_search.search.answer.ladder_steps import ladder_steps
 from minigpt_search.search.answer.level import level_of
 from minigpt_search.search.results.baselines import standing_text
 from minigpt_search.search.results.best_rate import BestRate, best_rate

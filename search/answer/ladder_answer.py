@@ -10,38 +10,28 @@ They are predictions from shorter runs, and say so; a point is refused where it 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 
 import numpy as np
 
 from minigpt_search.data.common.formatting import counted, duration
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIGRAM
 from minigpt_search.model.model_size import flops_per_token, parameter_count
-from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
 from minigpt_search.search.answer.ladder_outcome import (
     Outcome,
+    at_target,
     loss_text,
-    outcomes,
     rate_text,
 )
 from minigpt_search.search.ladder.frontier import counting_ahead
-from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.ladder.prediction import Prediction, RungCheck
 from minigpt_search.search.ladder.rounds import ladder_state, verify_tokens
-from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.baselines import NAMES, size_of
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.space.axes import AXES, OFFERED, TOKENS
+from minigpt_search.search.space.axes import TOKENS
 from minigpt_search.search.space.ladder_spec import (
-    LATTICE,
-    SPACING,
     ladder_widths,
-    lattice_place,
-    lattice_rate,
-    own_recipe,
     run_tokens,
 )
-from minigpt_search.search.space.presets import PRESETS, RECIPE_FIELDS, recipe_words
 
 TABLES = (UNIGRAM, BIGRAM, TRIGRAM)
 NO_VALLEYS = "no two rungs have three rates with a result yet"
@@ -85,7 +75,7 @@ def _use(results: Results, found: Prediction) -> str:
     drift = f"the best rate goes with tokens to the power {rate.slope:+.2f}"
     if abs(rate.slope) < 1.96 * rate.slope_sd:
         drift += f" ± {1.96 * rate.slope_sd:.2f}, so whether it rises or falls can't be told"
-    if (outcome := _at_target(results)) is not None:
+    if (outcome := at_target(results)) is not None:
         where += _beyond(rate.tokens, outcome.prediction.largest_rung_tokens)
         return f"{_trained(outcome, where)}; {drift}"
     where += _beyond(rate.tokens, found.largest)
@@ -103,13 +93,6 @@ def _beyond(tokens: float, largest: int) -> str:
     return f"{tokens / largest:.3g} times the tokens of the largest rung"
 
 
-def _at_target(results: Results) -> Outcome | None:
-    """What the target came to; None before any of its runs has ended."""
-    target = results.experiment.space.base.train.tokens_per_epoch
-    known = [each for each in outcomes(results) if each.prediction.tokens_per_epoch == target]
-    return known[-1] if known else None
-
-
 def _trained(outcome: Outcome, where: str) -> str:
     """What the runs at the target say themselves, beside what was predicted of them, as the ledger
     has it: of the same rungs another version of the fit may say something else."""
@@ -124,7 +107,7 @@ def _trained(outcome: Outcome, where: str) -> str:
 
 
 def _loss(results: Results, found: Prediction) -> str:
-    loss, outcome = found.loss, _at_target(results)
+    loss, outcome = found.loss, at_target(results)
     if outcome is not None and outcome.best is not None:
         seeds = results.experiment.noise.seeds
         of_seeds = f"the mean of {seeds} seeds" if seeds > 1 else "one seed"
@@ -248,81 +231,3 @@ def verify_line(results: Results) -> str | None:
     words = " and ".join(f"lr={rate:g}" for rate in dict.fromkeys(rates))
     here = _time_here(results, total)
     return f"Verify     {words} on {total:,} tokens" + (f", each {here}" if here else "")
-
-
-def ladder_steps(results: Results, out: str | None) -> list[Step]:
-    """What to run next: what is missing, the target, or another rung."""
-    experiment, found = results.experiment, results.ladder_prediction
-    make = Commands(experiment, out)
-    if found is None and not results.missing_trials:
-        begin = ["--ladder", "--target", experiment.preset, *_own_words(experiment)]
-        why = "begin with longer rungs: too few rates came to a result"
-        return [Step(why=why, command=make("search/run.py", *begin, "--budget", "3h"))]
-    if results.missing_trials or found is None:
-        return [Step(why="finish the ladder", command=make("search/run.py", "--resume", make.name))]
-    steps = []
-    train = Step(
-        why="train the target at that rate: only that tells whether the prediction holds",
-        command=make("search/run.py", *target_words(experiment, found.lattice_rate)),
-    )
-    if next_rungs(experiment) != (experiment.ladder and experiment.ladder.rungs):
-        more = next_rungs(experiment)[-1] * experiment.space.base.train.epochs
-        why = f"add a rung of {more:,} tokens, which takes the target nearer"
-        steps = [Step(why=why, command=make.extend())]
-    if (outcome := _at_target(results)) is not None:
-        keep = Step(
-            why="the target is trained: train the best again and keep its model",
-            command=make("search/rerun.py", make.name),
-        )
-        return [keep, *_neighbours(experiment, outcome, make)]
-    if found.refused:
-        places = {lattice_place(r) for r in (found.rate.low, found.rate.high)}
-        places |= {lattice_place(found.rate.rate)}
-        longest = [each for each in found.checks if each.tokens == found.largest]
-        places |= {lattice_place(each.found_rate) for each in longest if not each.rate_held}
-        if found.lost is not None:  # what diverged on a rung would on the target
-            below = lattice_place(found.lost[0]) - SPACING
-            places = {min(place, below) for place in places}
-        if len(places) < 3:
-            places |= {min(places) - SPACING}
-        rates = sorted({lattice_rate(place) for place in places if place in LATTICE})
-        words = target_words(experiment, *rates)
-        several = Step(
-            why="search the target over the interval", command=make("search/run.py", *words)
-        )
-        return [*steps, several]
-    return [train, *steps]
-
-
-def _neighbours(experiment: Experiment, outcome: Outcome, make: Commands) -> list[Step]:
-    """A search of the target beside its lowest, where the ladder's runs leave open which way the
-    best rate lies."""
-    if outcome.best is None or outcome.rate_held is not None:
-        return []
-    place = lattice_place(outcome.best)
-    beside = {lattice_rate(p) for p in (place - SPACING, place + SPACING) if p in LATTICE}
-    rates = sorted(beside - {*outcome.losses, *outcome.diverged})
-    why = "the lowest lies at an end of the rates trained: a search beside it tells which way on"
-    words = target_words(experiment, *rates)
-    return [Step(why=why, command=make("search/run.py", *words))] if rates else []
-
-
-def target_words(experiment: Experiment, *rates: float) -> list[str]:
-    """The words of `search/run.py` that train the target at these rates, in its own recipe."""
-    return ["--preset", experiment.preset, *flag_words(AXES["lr"], rates), *_own_words(experiment)]
-
-
-def _own_words(experiment: Experiment) -> list[str]:
-    """The words of the target's recipe, where it is not the preset's, and of its corpus."""
-    spec, base = experiment.ladder, experiment.space.base
-    assert spec is not None
-    preset = PRESETS[experiment.preset]
-    own = own_recipe(base, spec)
-    if spec.whole:
-        own = own.replace(tokens_per_epoch=preset.train.tokens_per_epoch)
-    words = shlex.split(recipe_words(own.train, preset.train))
-    for axis in OFFERED.values():
-        value = axis.value(own)
-        if axis.name not in ("lr", *RECIPE_FIELDS) and value not in (None, axis.value(preset)):
-            words += flag_words(axis, (value,))
-    return words + corpus_words(experiment)

@@ -142,6 +142,13 @@ def outcomes(results: Results) -> list[Outcome]:
     return found
 
 
+def at_target(results: Results) -> Outcome | None:
+    """What the target came to; None before any of its runs has ended."""
+    target = results.experiment.space.base.train.tokens_per_epoch
+    known = [each for each in outcomes(results) if each.prediction.tokens_per_epoch == target]
+    return known[-1] if known else None
+
+
 def prediction_text(record: PredictionRecord) -> str:
     """The prediction in one line."""
     point = f"lr={record.use_rate:g}" if not record.refused else "no point"
