@@ -1,6 +1,6 @@
 """How often what a ladder says holds, and how often it refuses: simulated ladders of known truths.
 
-    python tests/search/ladder/test_coverage.py 100     # the table of docs/ladder.md, 8 minutes
+    python tests/search/ladder/test_coverage.py 100     # the table of docs/ladder.md, 20 minutes
     python tests/search/ladder/test_coverage.py 100 trunks     # of rungs that share their luck
     python tests/search/ladder/test_coverage.py 5
 
