@@ -62,6 +62,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     is_free = getattr(option, "numprocesses", 0) is None  # 0: no pytest-xdist; a number: `-n`
     if is_whole and is_default and is_free and not is_worker and cores > 1:
         option.numprocesses, option.dist = min(4, cores), "loadfile"
+        option.loadscopereorder = False  # to the order below
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real searches wait much: first of all, others' tests run meanwhile, and none is left alone at
+    the end."""
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")

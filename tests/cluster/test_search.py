@@ -64,7 +64,12 @@ def start(
 
 def finish(driver: subprocess.Popen[str], status: int = 0) -> tuple[str, str]:
     """What it printed and what it said on standard error."""
-    said = driver.communicate(timeout=PATIENCE)
+    try:
+        said = driver.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        driver.terminate()
+        said = driver.communicate()
+        pytest.fail("\n".join((f"not ended after {PATIENCE} s:", *said)))
     assert driver.returncode == status, "\n".join(said)
     assert "Traceback" not in "".join(said)
     return said

@@ -60,11 +60,12 @@ def trained(corpus: Corpus, folder: Path) -> Path:
     return folder / result.checkpoint.path
 
 
+@pytest.mark.slow  # transformers takes ten seconds to import
 @pytest.mark.parametrize("choice", ["byte", "char", "bpe:300", "file"])
 def test_from_corpus_to_transformers(
     choice: str, given: Path, tmp_path: Path, write_text_corpus: WriteCorpus
 ) -> None:
-    from transformers import AutoTokenizer, GPT2LMHeadModel  # two seconds
+    from transformers import AutoTokenizer, GPT2LMHeadModel
 
     wanted = str(given) if choice == "file" else choice
     folder = tmp_path / "corpus" / "mine"

@@ -243,7 +243,8 @@ def test_a_users_mistake_is_one_line(run_here: Any, tmp_path: Path) -> None:
     assert ended.err.startswith("error: ") and len(ended.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("sampler", [pytest.param(None, marks=pytest.mark.slow), "tpe"])
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", [None, "tpe"])
 def test_five_hundred_trials_are_all_there_and_stay_legible(build: Any, sampler: Any) -> None:
     _, ledger = build.five_hundred(sampler)
     folder = report(build, "long")

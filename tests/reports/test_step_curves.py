@@ -172,6 +172,7 @@ def test_a_comparison_uses_them(build: Any, undrawn: None) -> None:
     assert names == ["loss_by_tokens", "loss_by_seconds", "gradient_norm", "generalisation_gap"]
 
 
+@pytest.mark.slow
 def test_a_figure_of_500_trials_is_small(build: Any) -> None:
     (figure, *_) = step_curves.step_figures(crowd(build, 500))
     assert len(figure.png) < 300_000

@@ -18,6 +18,8 @@ from minigpt_search.search import run as run_module
 from minigpt_search.search.records.experiment import read_experiment
 from minigpt_search.search.records.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("--corpus", "small", "--embed-dim", "16", "--tokens-per-epoch", "4096")
 

@@ -99,6 +99,7 @@ def test_more_of_a_samplers_trials_are_those_it_would_have_tried_from_the_start(
     assert made.command.count("--trials") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sampled")
 def test_fewer_than_have_begun_are_refused_in_a_line(run_here: Any, search_root: Path) -> None:
     where = ("--out", str(search_root))

@@ -159,6 +159,7 @@ def test_no_usage_statistics(seen: Seen) -> None:
     assert ray.stdout == "False\n"  # Ray's own reading of what its processes were given
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads")
 def test_a_failed_trial_stops_no_other_and_is_tried_again_on_resume(
     seen: Seen, run_script: Callable[..., subprocess.CompletedProcess[str]], search_root: Path

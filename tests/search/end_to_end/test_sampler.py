@@ -58,6 +58,7 @@ def test_under_the_least_limit_it_keeps_the_best_weights(
     assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) < 36_000_000
 
 
+@pytest.mark.slow
 def test_after_a_cut_it_comes_to_the_same(run_script: Run, folder: Path) -> None:
     again = folder.with_name("tpe-again")
     read_experiment(folder).replace(name="tpe-again").write(again)

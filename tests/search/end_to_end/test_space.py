@@ -24,6 +24,9 @@ WORDS = (
 )
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def front(run_script: Run) -> subprocess.CompletedProcess[str]:
     """The experiment `front`."""
@@ -54,7 +57,6 @@ def test_a_search_with_two_objectives_ends_with_its_front(
     }
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("front")
 def test_its_report_has_the_front_and_a_cut_search_comes_to_the_same(
     run_script: Run, search_root: Path

@@ -219,13 +219,17 @@ def test_a_grid_is_trimmed_to_the_most_tokens_that_fit(budget: str) -> None:
 
 
 def test_what_max_cost_left_out_of_the_plan_does_not_come_back_when_it_is_trimmed(
-    search_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path,
+    search_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    (root / "corpus").symlink_to(search_root / "corpus")  # without speeds that others measured
     words = ("--lr", "1e-3,2e-3", "--embed-dim", "16,32", "--epochs", "6", "--preset", "quick")
     words += ("--corpus", "small", "--budget", "60s", "--max-cost", "4e11flop", "--name", "trimmed")
     monkeypatch.setattr(calibration, "measure", lambda experiment, configs: [SPEED] * len(configs))
     args = make_parser().parse_args(words)
-    begun = begin(args, search_root, time.time(), LocalMachines())
+    begun = begin(args, root, time.time(), LocalMachines())
     assert begun is not None
     said = capsys.readouterr().out
     assert "trimmed to" in said and "--max-cost 4e11flop was of the untrimmed" in said
