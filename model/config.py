@@ -1,6 +1,6 @@
 """What a run is: the model's shape and the training recipe, checked when they are made.
 
-Defaults are the assignment's recipe (the `full` preset). No torch here: reports read it too.
+Defaults are the recipe (the `full` preset). No torch here: reports read it too.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class TrainConfig:
     batch_size: int = 32
     """Sequences B in one optimizer step."""
     epochs: int = 3
-    """Passes over the training sequences. The assignment's baseline is 3, its final model 10."""
+    """Passes over the training sequences. The recipe's baseline is 3, its final model 10."""
     lr_peak: float = 1e-3
     """Learning rate at the end of the warm-up."""
     warmup_steps: int | None = 500

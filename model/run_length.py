@@ -1,6 +1,6 @@
 """How long a run is: sequences, steps and tokens, counted from its configuration. No torch here.
 
-This is the assignment's arithmetic: a segment of N tokens holds floor((N - 1) / T) sequences of T
+This is the recipe's arithmetic: a segment of N tokens holds floor((N - 1) / T) sequences of T
 tokens, since each token needs a next one as its target and no sequence reaches over a segment's
 end; an epoch's last batch may be short.
 """

@@ -1,7 +1,7 @@
 """Training examples out of segment files: windows of tokens, memory-mapped, shared, read-only.
 
 A segment of N tokens holds floor((N - 1) / T) examples of T tokens, each with its target shifted by
-one; no example reaches over the end of its segment. This is the arithmetic of the assignment.
+one; no example reaches over the end of its segment. This is the arithmetic of the recipe.
 
 Shapes: B examples, T tokens of one example (`seq_len`).
 """

@@ -45,7 +45,7 @@ class CorpusSpec:
     0.65% of the built-in corpus, a standard error over documents of about 0.035 nats. Each gets at
     most 5% of the corpus."""
     segments: int = 8
-    """The number of files of the train split; the assignment used 8."""
+    """The number of files of the train split; the recipe used 8."""
     seed: int = 0
     """It decides the order of the documents and which split each goes to."""
     text_column: str = "text"

@@ -1,1 +1,1 @@
-"""The claims of the assignment's report, each tested against a ledger."""
+"""The claims of the recipe's report, each tested against a ledger."""

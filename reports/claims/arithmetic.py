@@ -1,4 +1,4 @@
-"""Claims that need no run: whether the assignment's numbers follow from each other. A number that
+"""Claims that need no run: whether the recipe's numbers follow from each other. A number that
 was rounded agrees with whatever rounds to it."""
 
 from __future__ import annotations

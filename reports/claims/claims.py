@@ -1,4 +1,4 @@
-"""The claims of the assignment's report, each with the code that puts it to the test from a ledger.
+"""The claims of the recipe's report, each with the code that puts it to the test from a ledger.
 
 There are three kinds, in this order: what its numbers say of each other needs no run; what it says
 of an order (longer, wider is better) and of how training goes is tested at the size there is; its
@@ -23,7 +23,7 @@ class Claim:
     """One claim and its test."""
 
     words: str
-    """As the assignment's report has it."""
+    """As the recipe's report has it."""
     test: str
     """What is compared; the epochs by their role: {baseline}, {extended}, {longer}; {run} is the
     baseline's with the word."""
@@ -33,7 +33,7 @@ class Claim:
     of_corpus: bool = False
     """Whether it is about a corpus alone: then recipe and size don't matter."""
     own_size: bool = False
-    """Whether it is about another size than the assignment's, which its test looks at itself."""
+    """Whether it is about another size than the recipe's, which its test looks at itself."""
     needs: str = ""
     """What it takes beside the whole built-in corpus, if anything."""
     settle: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ A verdict is one of holds, doesn't hold, can't be told, not run. Two rules run t
 
 - Noise: verdicts that come from noise are settled together, by Holm's procedure
   (`reports/claims/noise.py`), so that with a probability of 95% none of a table's is wrong.
-- Text and size: nobody has the assignment's text, so every verdict from a run is one "on other
+- Text and size: nobody has the recipe's text, so every verdict from a run is one "on other
   text". Absolute numbers can't be told but at its recipe on as many tokens.
 """
 
@@ -65,7 +65,7 @@ def claims_table(
 
 def settle(findings: list[Finding], comparable: list[bool]) -> tuple[list[str], list[float | None]]:
     """The verdict on each finding, and the adjusted p-value of those from noise. What is not
-    `comparable` with the assignment can't be told, and takes no part in the correction."""
+    `comparable` with the recipe can't be told, and takes no part in the correction."""
     tested = [
         place
         for place, finding in enumerate(findings)
@@ -110,7 +110,7 @@ def _scope(claim: Claim, evidence: Evidence, verdict: str, at_size: bool) -> str
         return None
     if claim.of_corpus:
         return recipe.corpus_name(evidence.experiment)
-    size = "the assignment's size" if at_size else "this size"
+    size = "the recipe's size" if at_size else "this size"
     return f"{size}: {recipe.scope(evidence.experiment)}"
 
 

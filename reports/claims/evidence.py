@@ -45,7 +45,7 @@ def val_bits(end: EpochRecord) -> float:
 
 
 def train_loss(end: EpochRecord) -> float:
-    """What the assignment's report calls loss: it had no validation split."""
+    """What the recipe's report calls loss: it had no validation split."""
     return end.train_loss_nats
 
 
@@ -86,13 +86,13 @@ class Evidence:
 
     @property
     def at_size(self) -> bool:
-        """Whether absolute numbers can be compared with the assignment's: its recipe, at its size,
+        """Whether absolute numbers can be compared with the recipe's: its recipe, at its size,
         on whatever text."""
         return not differences(self.experiment)
 
     @property
     def extended(self) -> list[TrialRecord]:
-        """The replicates that stand for the assignment's final model, of 10 epochs."""
+        """The replicates that stand for the recipe's final model, of 10 epochs."""
         return self.replicates(epochs=self.lengths.extended)
 
     def diverged(self, **values: float) -> int:

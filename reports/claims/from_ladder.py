@@ -2,7 +2,7 @@
 
 A prediction is no run: a claim that the whole 95% interval agrees with is likely, one that no part
 of it agrees with is unlikely, and between them it can't be told. An interval of losses that the
-rungs themselves did not keep to says nothing. The assignment's numbers are training losses; what is
+rungs themselves did not keep to says nothing. The recipe's numbers are training losses; what is
 predicted is the validation loss, which differs little while text is repeated a few times only.
 """
 
@@ -54,7 +54,7 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """A run of the assignment's recipe, of which a ladder may say something."""
+    """A run of the recipe, of which a ladder may say something."""
 
     epochs: int
     tokens: int = CLAIMED_TOKENS
@@ -111,7 +111,7 @@ def _target(results: Results) -> RunConfig:
 
 
 def ladder_differences(results: Results) -> list[str]:
-    """Where a ladder's target differs from the assignment's recipe, but for the epochs, the width
+    """Where a ladder's target differs from the recipe, but for the epochs, the width
     and the tokens, which claims are told apart by."""
     return _differences(_target(results), PRESETS["full"]) + _other_tokens(results, TOKENIZER)
 
@@ -151,7 +151,7 @@ def _comparable(config: RunConfig) -> RunConfig:
 
 
 def expected_claims(ladders: Sequence[Results]) -> list[Expected]:
-    """What these ladders, of the assignment's recipe, say of its claims; those of another recipe
+    """What these ladders, of the recipe, say of its claims; those of another recipe
     say nothing."""
     known = [each for each in ladders if not ladder_differences(each)]
     found = [_perplexity(known, *each) for each in _PERPLEXITIES]
@@ -250,7 +250,7 @@ def _better(
 
 
 def _rates(ladders: Sequence[Results]) -> Expected | None:
-    """Whether the faster rate is the better one at the assignment's size: the valley there is the
+    """Whether the faster rate is the better one at the recipe's size: the valley there is the
     same height at both where its lowest point is in between them."""
     claim, slow, fast = _RATES
     for results, found in _predictions(ladders):

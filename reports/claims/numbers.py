@@ -1,5 +1,5 @@
-"""Claims of absolute numbers: they can be compared only at the assignment's recipe and size, and
-then on other text. A number holds within 10%, by training loss, which is what the assignment
+"""Claims of absolute numbers: they can be compared only at the recipe and size, and
+then on other text. A number holds within 10%, by training loss, which is what the recipe
 measured; validation stands beside it.
 """
 
@@ -33,9 +33,9 @@ from minigpt_search.reports.claims.recipe import (
 from minigpt_search.search.records.ledger_records import TrialRecord
 
 EPOCHS = {1: 661.25, 3: 331.54, 5: 294.39, 10: 238.59}
-"""Perplexity of training after each of the final model's epochs that the assignment shows."""
+"""Perplexity of training after each of the final model's epochs that the recipe's report shows."""
 ALL_TOKENS = 475_000_000
-"""Training tokens that the assignment has in all."""
+"""Training tokens that the recipe has in all."""
 OWN_GPU = "T4"
 
 
@@ -188,7 +188,7 @@ def all_tokens_perplexity(evidence: Evidence) -> Finding:
     return Finding(
         verdict=NOT_RUN,
         measured=f"this corpus has {tokens:,} training tokens; a run of 10 epochs of 475M "
-        f"takes {minutes / 60:.0f} hours at the assignment's own speed, and 475M tokens of text",
+        f"takes {minutes / 60:.0f} hours at the recipe's own speed, and 475M tokens of text",
     )
 
 

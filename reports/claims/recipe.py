@@ -1,4 +1,4 @@
-"""Whether an experiment has the assignment's recipe and size: only then its absolute numbers can be
+"""Whether an experiment has the recipe and size: only then its absolute numbers can be
 compared. Its text nobody has: Wikipedia and OpenWebText in a choice of its own, so every number of
 an experiment is one on other text."""
 
@@ -15,10 +15,10 @@ from minigpt_search.search.space.objective import counted_length
 from minigpt_search.search.space.presets import PRESETS
 
 CLAIMED_TOKENS = 10_000_249
-"""Training tokens of the assignment."""
+"""Training tokens of the recipe."""
 TOLERANCE = 0.1
 """Share of a claimed number within which it holds, and of the claimed tokens within which a corpus
-is as large: the assignment gives no interval of its own."""
+is as large: the recipe gives no interval of its own."""
 TOKENIZER = "gpt2"
 WARM_UP = ("warmup_steps", "warmup_fraction")
 """Of these a recipe has one."""
@@ -37,7 +37,7 @@ def scored_tokens(experiment: Experiment) -> int:
 
 
 def recipe_differences(experiment: Experiment) -> list[str]:
-    """Where the baseline differs from the assignment's recipe, whatever the corpus' size."""
+    """Where the baseline differs from the recipe, whatever the corpus' size."""
     baseline = without_seed(experiment.space.base)
     usual = PRESETS["full"].replace(precision=baseline.train.precision)
     found = settings_apart(baseline, usual)
@@ -69,7 +69,7 @@ def _settings(section: ModelConfig | TrainConfig) -> dict[str, Any]:
 
 
 def differences(experiment: Experiment) -> list[str]:
-    """Where the baseline differs from the assignment's recipe on 10 million tokens."""
+    """Where the baseline differs from the recipe on 10 million tokens."""
     tokens = training_tokens(experiment)
     found = recipe_differences(experiment)
     if not is_about(tokens, CLAIMED_TOKENS):

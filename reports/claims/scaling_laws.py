@@ -16,7 +16,7 @@ from minigpt_search.reports.claims.recipe import CLAIMED_TOKENS
 
 CLAIMED_PARAMETERS, CLAIMED_EMBEDDING_SHARE = 7.8e6, 0.82
 CLAIMED_LOSS, CLAIMED_EPOCHS = 5.5, 10
-"""The assignment's report: `expected loss ~5.5 for 7.8M params on 10M tokens`."""
+"""The recipe's report: `expected loss ~5.5 for 7.8M params on 10M tokens`."""
 
 
 @dataclass(frozen=True, kw_only=True)

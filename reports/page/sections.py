@@ -200,13 +200,13 @@ def claims_section(results: Results, out: str | None, ladders: Sequence[Results]
     experiment, evidence = results.experiment, Evidence(results)
     apart = differences(experiment)
     size = (
-        "This search has the assignment's recipe on as many tokens: its numbers can be compared."
+        "This search has the recipe on as many tokens: its numbers can be compared."
         if not apart
-        else "This search is not the assignment's: "
+        else "This search is not the recipe's: "
         + "; ".join(apart)
         + ". Claims about an order are tested at this size; its absolute numbers can't be compared."
     ) + (
-        " Nobody has the assignment's own text (Wikipedia and OpenWebText), so verdicts from runs "
+        " Nobody has the recipe's own text (Wikipedia and OpenWebText), so verdicts from runs "
         "are on other text. First stand claims that need no run, then those that are tested at any "
         "size, then absolute numbers."
     )

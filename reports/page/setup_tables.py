@@ -221,7 +221,7 @@ def splits(corpus: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def training_data(experiment: Experiment) -> pd.DataFrame:
-    """The assignment's data set table: sequences, batches an epoch and storage of the base
+    """The recipe's data set table: sequences, batches an epoch and storage of the base
     configuration, and what share of the corpus an epoch is."""
     corpus, config = experiment.corpus.manifest, experiment.space.base
     train = corpus["splits"]["train"]

@@ -22,7 +22,7 @@ SPARE = ("val_bits_per_byte", "train_loss_nats", "epochs", "val_perplexity", "to
 
 
 def trials_table(results: Results, cost: bool = False) -> pd.DataFrame:
-    """The complete trials, as in the assignment: trial, epochs, losses, perplexity, time,
+    """The complete trials, as in the report of the recipe: trial, epochs, losses, perplexity, time,
     notes. With `cost`, for a page with more room than a terminal, also floating-point
     operations."""
     trials, best = results.trials_frame, results.winner

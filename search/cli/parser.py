@@ -19,7 +19,7 @@ DESCRIPTION = """\
 Search learning rate, epochs, width and context length of a small GPT.
 
 examples, each after the words above:
-  --grid lr                           the assignment's four learning rates
+  --grid lr                           the recipe's four learning rates
   --grid lr,embed_dim --lr 5e-4,1e-3  a product, with values of your own
   --grid claims                       the runs that test its report's claims
   --search tpe --trials 20            Optuna over lr, epochs and embed_dim

@@ -149,7 +149,7 @@ class Axis:
 AXES = {
     axis.name: axis
     for axis in (
-        # Grids: the assignment's report (its "Improvements" and its experiments). The search
+        # Grids: the recipe's report (its "Improvements" and its experiments). The search
         # ranges widen them by about a factor of three, so that the best is not at an edge.
         Axis(
             name="lr",
@@ -228,7 +228,7 @@ AXES = {
             high=0.2,
         ),
         Axis(
-            # 500 is the assignment's. For rungs of a ladder that share trunks it must be the same.
+            # 500 is the recipe's. For rungs of a ladder that share trunks it must be the same.
             name="warmup_steps",
             field="warmup_steps",
             label="warm-up",

@@ -1,4 +1,4 @@
-"""`--grid claims`: the runs that put the claims of the assignment's report to the test.
+"""`--grid claims`: the runs that put the claims of the recipe's report to the test.
 
     python search/run.py --grid claims --preset full --seeds 3    # its recipe, on the whole corpus
     python search/run.py --grid claims --preset quick             # a laptop's size, 10 minutes
@@ -27,7 +27,7 @@ class Lengths:
     """The epochs that the claims speak of."""
 
     baseline: int
-    """3 in the assignment."""
+    """3 in the recipe."""
     extended: int
     """10, its final model."""
     longer: tuple[int, int]
@@ -35,7 +35,7 @@ class Lengths:
 
 
 def lengths_for(baseline: int) -> Lengths:
-    """The assignment's ratios to a baseline of so many epochs: 3, 10, 15, 20 or 1, 3, 5, 7."""
+    """The recipe's ratios to a baseline of so many epochs: 3, 10, 15, 20 or 1, 3, 5, 7."""
     return Lengths(
         baseline=baseline,
         extended=round(baseline * 10 / 3),
@@ -72,8 +72,8 @@ def claims_line(base: RunConfig, preset: str) -> str:
     lengths = lengths_for(base.train.epochs)
     epochs = ", ".join(map(str, (lengths.baseline, lengths.extended, *lengths.longer)))
     if preset == "full":
-        return f"Claims     the assignment's recipe, {epochs} epochs"
+        return f"Claims     the recipe, {epochs} epochs"
     return (
-        f"Claims     at the {preset} preset's size: {epochs} epochs stand for the assignment's 3, "
+        f"Claims     at the {preset} preset's size: {epochs} epochs stand for the recipe's 3, "
         "10, 15, 20; its absolute numbers need --preset full"
     )

@@ -1,4 +1,4 @@
-"""The two presets: `full`, the assignment's recipe, and `quick`, its model on a laptop's budget."""
+"""The two presets: `full`, the recipe, and `quick`, its model on a laptop's budget."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from minigpt_search.model.config import RunConfig, TrainConfig
 
 FULL = RunConfig()
-"""The assignment's baseline: the whole corpus, 3 epochs, batches of 32 sequences."""
+"""The recipe's baseline: the whole corpus, 3 epochs, batches of 32 sequences."""
 QUICK = FULL.replace(
     epochs=1,
     # Few tokens are better fresh and in small batches. At 2e-3 (2026-11-22, fp32): 150,000 tokens

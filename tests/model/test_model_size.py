@@ -15,7 +15,7 @@ from minigpt_search.model.network.gpt import GPT
 
 
 @pytest.mark.parametrize(("tie_head", "expected"), [(True, 6_837_888), (False, 13_270_784)])
-def test_parameter_counts_of_the_assignment(tie_head: bool, expected: int) -> None:
+def test_parameter_counts_of_the_recipe(tie_head: bool, expected: int) -> None:
     config = ModelConfig(tie_head=tie_head)
     assert sum(p.numel() for p in GPT(config).parameters()) == expected
     assert parameter_count(config) == expected

@@ -22,7 +22,7 @@ def of(config: TrainConfig, sequences: int = 35) -> RunLength:
     return run_length(RunConfig(model=ModelConfig(seq_len=8), train=config), sequences)
 
 
-def test_the_assignment_s_baseline() -> None:
+def test_the_recipe_s_baseline() -> None:
     length = run_length(RunConfig(), 156_248)
     assert (length.sequences, length.steps_per_epoch) == (156_248, 4_883)
     assert (length.total_steps, length.warmup_steps) == (14_649, 500)

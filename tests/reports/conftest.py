@@ -42,7 +42,7 @@ from minigpt_search.search.space.presets import PRESETS
 from minigpt_search.search.space.space import Space
 
 VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "ray": "2.60.0"}
-# The assignment's 10,000,249 tokens over eight segments: 156,252 sequences of 64.
+# The recipe's 10,000,249 tokens over eight segments: 156,252 sequences of 64.
 SEGMENT_TOKENS = (1_249_995,) * 7 + (1_250_284,)
 
 

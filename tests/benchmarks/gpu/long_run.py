@@ -1,4 +1,4 @@
-"""The assignment's longest run on a GPU: the `full` preset for 10 epochs, validated after each.
+"""The recipe's longest run on a GPU: the `full` preset for 10 epochs, validated after each.
 
 python tests/benchmarks/gpu/long_run.py --json long_run.json
 python tests/benchmarks/gpu/long_run.py --uncompiled               # each step a graph, no Inductor

@@ -77,7 +77,7 @@ def _widths(text: str) -> list[int]:
 
 
 def base_config(quick: bool) -> RunConfig:
-    """The assignment's recipe; for `--quick` the same in miniature."""
+    """The recipe; for `--quick` the same in miniature."""
     if not quick:
         return RunConfig()
     return RunConfig().replace(vocab_size=VOCAB_SIZE, seq_len=16, batch_size=4, warmup_steps=10)

@@ -39,7 +39,7 @@ def save(
     seed=st.integers(0, 9),
     entries=st.sampled_from([257, 50_257, 65_536, 65_537, 131_072, 1_000_000]),
 )
-def test_examples_are_the_slices_of_the_assignment(
+def test_examples_are_the_slices_of_the_recipe(
     sizes: list[int], seq_len: int, seed: int, entries: int
 ) -> None:
     """Whatever the width of the ids; the largest is always among them."""
@@ -73,7 +73,7 @@ def test_batch_is_the_examples_stacked_as_int64(tmp_path: Path) -> None:
         assert torch.equal(y[row], dataset[index][1])
 
 
-def test_assignment_s_counts(tmp_path: Path) -> None:
+def test_the_recipe_s_counts(tmp_path: Path) -> None:
     sizes = [1_250_031] * 7 + [1_250_032]  # 10,000,249 tokens in 8 segments
     total = 0
     for number, size in enumerate(sizes):

@@ -89,7 +89,7 @@ def test_same_loss_and_same_gradients(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("tie_head", [True, False])
-def test_same_number_of_parameters_at_the_assignment_s_size(tie_head: bool) -> None:
+def test_same_number_of_parameters_at_the_recipe_s_size(tie_head: bool) -> None:
     config = ModelConfig(tie_head=tie_head)
     with torch.device("meta"):
         peer = new_peer(config)

@@ -81,8 +81,8 @@ def test_claims_stand_by_kind() -> None:
 
 
 def test_no_verdict_from_a_run_is_plain(build: Any) -> None:
-    """Nobody has the assignment's text: the built-in corpus is other text, also at its size."""
-    for preset, size in (("quick", "this size"), ("full", "the assignment's size")):
+    """Nobody has the recipe's text: the built-in corpus is other text, also at its size."""
+    for preset, size in (("quick", "this size"), ("full", "the recipe's size")):
         table = claims_table(Evidence(Results(*build.claims(preset))))
         for claim, row in zip(CLAIMS, table.to_dict("records"), strict=True):
             if claim.kind == ARITHMETIC:
@@ -94,7 +94,7 @@ def test_no_verdict_from_a_run_is_plain(build: Any) -> None:
                 assert row["verdict"] == NOT_RUN or str(row["scope"]).startswith(whole)
 
 
-def test_absolute_numbers_are_judged_on_the_assignments_recipe_only(build: Any) -> None:
+def test_absolute_numbers_are_judged_on_the_recipe_s_size_only(build: Any) -> None:
     evidence = Evidence(Results(*build.claims("full")))
     assert evidence.at_size
     found = verdicts(evidence)
@@ -155,14 +155,14 @@ def test_what_is_open_names_a_command_that_is_one(build: Any) -> None:
 
 
 @pytest.mark.parametrize("tokens", [30_000, 475_000_000])
-def test_another_size_is_not_the_assignments(build: Any, tokens: int) -> None:
+def test_another_size_is_not_the_recipe_s(build: Any, tokens: int) -> None:
     corpus = build.manifest()
     corpus["splits"]["train"]["tokens"] = tokens
     experiment = build.plan({"lr": (5e-4, 1e-3)}, base=FULL, preset="full", manifest=corpus)
     assert differences(experiment) == [f"a corpus of {tokens:,} training tokens"]
 
 
-def test_other_tokens_are_not_the_assignments(build: Any) -> None:
+def test_other_tokens_are_not_the_recipe_s(build: Any) -> None:
     corpus = build.manifest(tokenizer={"name": "bpe-50257", "vocab_size": 50_257})
     experiment = build.plan({"lr": (5e-4, 1e-3)}, base=FULL, preset="full", manifest=corpus)
     assert differences(experiment) == ["tokens of bpe-50257 instead of gpt2"]

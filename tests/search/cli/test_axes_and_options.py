@@ -29,7 +29,7 @@ def axes_of(*words: str) -> tuple[dict[str, tuple[Value, ...]], RunConfig]:
     return dict(space.axes), space.base
 
 
-def test_the_named_grids_are_the_assignments() -> None:
+def test_the_named_grids_are_the_recipe_s() -> None:
     assert AXES["lr"].grid == ASSIGNMENT_RATES
     assert AXES["epochs"].grid == (3, 10, 15, 20)
     assert AXES["embed_dim"].grid == (64, 128, 256)

@@ -25,7 +25,7 @@ def experiment(*words: str) -> Experiment:
     return plan.replace(content_hash="abc", manifest={"name": "builtin"})
 
 
-def test_epochs_are_the_assignments_and_their_ratios() -> None:
+def test_epochs_are_the_recipe_s_and_their_ratios() -> None:
     seed, quick = lengths_for(3), lengths_for(1)
     assert (seed.baseline, seed.extended, seed.longer) == (3, 10, (15, 20))
     assert (quick.baseline, quick.extended, quick.longer) == (1, 3, (5, 7))
