@@ -4,6 +4,7 @@ the lowest losses with the power law through them."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from minigpt_search.search.ladder.prediction import Prediction, Step
 from minigpt_search.search.ladder.ridge import OWN, SKEW, Ridge
 from minigpt_search.search.results.baselines import NAMES
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.space.ladder_spec import LATTICE, lattice_rate, rate_range
 
 TARGET, FAN = "#000000", "#CCCCCC"
 OUTCOME: dict[str, Any] = {
@@ -59,7 +61,7 @@ def ladder_figures(results: Results) -> list[ReportFigure]:
     fan = results.ladder_fan
     rate, loss = found.rate, found.loss
     given = "" if not found.refused else f" No point is given: {found.refused}."
-    interval = f"{rate.low:.2g} to {rate.high:.2g}"
+    interval = rate_range(rate.low, rate.high)
     best = f"the best rate at the target, {rate.rate:.2g} ({interval})"
     if found.refused:
         best = f"the 95% interval of the best rate at the target, {interval}, without a point"
@@ -113,11 +115,11 @@ def _valleys(results: Results, found: Prediction, width: int, fan: tuple[Step, .
         tops.append(found.rate.floors[row])
         lows.append(y.min())
     best = np.exp(found.rate.ridge[rows])
-    low_edge = np.array([step.rate.low for step in fan])
-    high_edge = np.array([step.rate.high for step in fan])
+    low_edge = _within_lattice([step.rate.low for step in fan])
+    high_edge = _within_lattice([step.rate.high for step in fan])
     losses = np.array([step.loss.loss for step in fan])
     axes.fill_betweenx(losses, low_edge, high_edge, color=FAN, alpha=0.6, linewidth=0)
-    middle = [step.rate.rate for step in fan]
+    middle = _within_lattice([step.rate.rate for step in fan])
     axes.plot(best, tops, color=TARGET, linestyle="--", linewidth=1.2)
     axes.plot(middle, losses, color=TARGET, linestyle=":", linewidth=1.6)
     _target(axes, found)
@@ -158,10 +160,10 @@ def _trained(results: Results, found: Prediction) -> dict[float, float]:
 
 def _target(axes: Axes, found: Prediction) -> None:
     """The best rate at the target and its interval, at the loss expected there."""
-    rate = found.rate
-    sides = [[rate.rate - rate.low], [rate.high - rate.rate]]
+    low, middle, high = _within_lattice([found.rate.low, found.rate.rate, found.rate.high])
+    sides = [[middle - low], [high - middle]]
     axes.errorbar(
-        [rate.rate],
+        [middle],
         [found.loss.loss],
         xerr=sides,
         color=TARGET,
@@ -170,6 +172,11 @@ def _target(axes: Axes, found: Prediction) -> None:
         capsize=4,
         linewidth=1.8,
     )
+
+
+def _within_lattice(rates: Sequence[float]) -> np.ndarray:
+    """Rates moved to the nearest that is ever tried: an end beyond bounds nothing."""
+    return np.clip(rates, lattice_rate(LATTICE[0]), lattice_rate(LATTICE[-1]))
 
 
 def _mark(found: Prediction, across: str) -> str:

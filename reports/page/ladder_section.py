@@ -25,7 +25,7 @@ from minigpt_search.search.answer.ladder_answer import NO_VALLEYS
 from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
 from minigpt_search.search.ladder.prediction import Prediction
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.space.ladder_spec import ladder_widths, run_tokens
+from minigpt_search.search.space.ladder_spec import ladder_widths, rate_range, run_tokens
 
 TITLE = "The ladder"
 EQUAL_COST = "Epochs and widths at equal cost"
@@ -116,9 +116,10 @@ def _rungs(found: Prediction) -> pd.DataFrame:
                 "run_tokens": math.exp(cell[0]),
                 "width": math.exp(cell[1]),
                 "best_rate": f"{math.exp(own):.2g}",
-                "best_rate_interval": f"{math.exp(own - half):.2g} to {math.exp(own + half):.2g}",
+                "best_rate_interval": rate_range(math.exp(own - half), math.exp(own + half)),
                 "lowest_loss": floor,
-                "lowest_loss_interval": f"{floor - 1.96 * sd:.3f} to {floor + 1.96 * sd:.3f}",
+                "lowest_loss_interval": f"{max(floor - 1.96 * sd, 0):.3f} to "
+                f"{floor + 1.96 * sd:.3f}",
             }
         )
     rows.append(
@@ -127,7 +128,7 @@ def _rungs(found: Prediction) -> pd.DataFrame:
             "run_tokens": rate.tokens,
             "width": rate.width,
             "best_rate": f"{rate.rate:.2g}" if not found.refused else "no point",
-            "best_rate_interval": f"{rate.low:.2g} to {rate.high:.2g}",
+            "best_rate_interval": rate_range(rate.low, rate.high),
             "lowest_loss": loss.loss,
             "lowest_loss_interval": f"{loss.low:.3f} to {loss.high:.3f}",
         }
@@ -224,10 +225,11 @@ def _checks(found: Prediction) -> pd.DataFrame:
         {
             "run_tokens": check.tokens,
             "width": check.width,
-            "rate_predicted": f"{check.rate:.2g} ({check.low:.2g} to {check.high:.2g})",
-            "rate_found": f"{check.found_rate:.2g}",
+            "rate_predicted": f"{check.rate:.2g} ({rate_range(check.low, check.high)})",
+            "rate_found": f"{check.found_rate:.2g} "
+            f"({rate_range(check.found_low, check.found_high)})",
             "rate_held": check.rate_held,
-            "loss_predicted": f"{check.loss:.2f} ({check.loss_low:.2f} to {check.loss_high:.2f})",
+            "loss_predicted": f"{check.loss:.3f} ({check.loss_low:.3f} to {check.loss_high:.3f})",
             "loss_found": check.found_loss,
             "loss_held": check.loss_held,
         }

@@ -30,6 +30,7 @@ from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import TOKENS
 from minigpt_search.search.space.ladder_spec import (
     ladder_widths,
+    rate_range,
     run_tokens,
 )
 
@@ -62,16 +63,16 @@ def _check_line(check: RungCheck, several: bool) -> str:
     loss = "held" if check.loss_held else "failed"
     return (
         f"Check      {check.tokens:,} tokens{width}, from the rungs below: best rate "
-        f"{check.rate:.2g} ({check.low:.2g} to {check.high:.2g}), found {check.found_rate:.2g}: "
-        f"{rate}; loss {check.loss:.2f} ({check.loss_low:.2f} to {check.loss_high:.2f}), found "
-        f"{check.found_loss:.2f}: {loss}"
+        f"{check.rate:.2g} ({rate_range(check.low, check.high)}), found {check.found_rate:.2g} "
+        f"({rate_range(check.found_low, check.found_high)}): {rate}; loss {check.loss:.3f} "
+        f"({check.loss_low:.3f} to {check.loss_high:.3f}), found {check.found_loss:.3f}: {loss}"
     )
 
 
 def _use(results: Results, found: Prediction) -> str:
     rate = found.rate
     where = f"at {rate.tokens:,.0f} tokens and width {rate.width:.0f}, "
-    interval = f"95% interval {rate.low:.2g} to {rate.high:.2g}"
+    interval = f"95% interval {rate_range(rate.low, rate.high)}"
     drift = f"the best rate goes with tokens to the power {rate.slope:+.2f}"
     if abs(rate.slope) < 1.96 * rate.slope_sd:
         drift += f" ± {1.96 * rate.slope_sd:.2f}, so whether it rises or falls can't be told"

@@ -19,6 +19,7 @@ from minigpt_search.search.space.ladder_spec import (
     SPACING,
     lattice_place,
     lattice_rate,
+    rate_range,
 )
 
 CANT_BE_TOLD = "which can't be told: the lowest lies at an end of these rates"
@@ -153,23 +154,24 @@ def prediction_text(record: PredictionRecord) -> str:
     """The prediction in one line."""
     point = f"lr={record.use_rate:g}" if not record.refused else "no point"
     return (
-        f"{record.tokens:,} tokens: {point}, best rate {record.rate_low:.2g} to "
-        f"{record.rate_high:.2g}, loss {record.loss_low:.2f} to {record.loss_high:.2f}"
+        f"{record.tokens:,} tokens: {point}, best rate "
+        f"{rate_range(record.rate_low, record.rate_high)}, loss {record.loss_low:.3f} to "
+        f"{record.loss_high:.3f}"
         f"{_caveat(record)}: in the ledger before any run of that length"
     )
 
 
 def rate_text(record: PredictionRecord) -> str:
     """`0.0025, 95% interval 0.0007 to 0.011`; that no point was given, and why, where none was."""
-    interval = f"95% interval {record.rate_low:.2g} to {record.rate_high:.2g}"
+    interval = f"95% interval {rate_range(record.rate_low, record.rate_high)}"
     if record.refused:
         return f"no point ({record.refused}), {interval}"
     return f"{record.rate:.2g}, {interval}"
 
 
 def loss_text(record: PredictionRecord) -> str:
-    """`5.46 (5.21 to 5.78), not to be relied on (…)`."""
-    return f"{record.loss:.2f} ({record.loss_low:.2f} to {record.loss_high:.2f}){_caveat(record)}"
+    """`5.462 (5.214 to 5.781), not to be relied on (…)`."""
+    return f"{record.loss:.3f} ({record.loss_low:.3f} to {record.loss_high:.3f}){_caveat(record)}"
 
 
 def _caveat(record: PredictionRecord) -> str:

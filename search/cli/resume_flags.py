@@ -8,7 +8,6 @@ loss, since sums are taken in another order: each trial's record has those that 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -129,7 +128,7 @@ def _verification(text: str, experiment: Experiment) -> dict[str, Any]:
     """The ladder with runs that put its prediction to the test. Raises `UserError`."""
     if experiment.ladder is None:
         raise UserError(f"--verify {text}: {experiment.name} is no ladder, it predicts nothing")
-    spec = dataclasses.replace(experiment.ladder, verify=parse_verify(text))
+    spec = experiment.ladder.verifying(parse_verify(text))
     changed = on_its_text(experiment, spec)
     return {"ladder": changed.ladder, "space": changed.space}
 

@@ -31,7 +31,8 @@ def expected_factor(
     spec: LadderSpec, widths: Sequence[int], target: tuple[float, float], epochs: int, seeds: int
 ) -> float:
     """The interval's upper end over its lower one, to expect of the best rate at `target` (tokens,
-    width)."""
+    width): by the rungs of its own width, if there are such, since others make it no surer."""
+    widths = [width for width in widths if width == target[1]] or widths
     distance = np.array(spec.offsets) * math.log(LATTICE_STEP)
     distance = distance - SPACING * math.log(LATTICE_STEP) / 2 * (spec.rates % 2 == 0)
     cells = [(tokens * epochs, width) for tokens in spec.rungs for width in widths]

@@ -208,7 +208,7 @@ def _verification(
 
 def _places(mine: Sequence[Point], centre: int, spec: LadderSpec, seeds: int) -> list[int]:
     """The places of the lattice that a rung is to have: those it begins with, and, when all of them
-    ended, the one beyond the best if that is at an end."""
+    ended, the one beside the best where there is none on that side."""
     wanted = spec.places(centre)
     tried: dict[int, list[Point]] = {}
     for point in mine:
@@ -221,9 +221,15 @@ def _places(mine: Sequence[Point], centre: int, spec: LadderSpec, seeds: int) ->
     beyond = min(tried) - SPACING  # also where too few below those that diverged make a valley
     if finite:
         best = min(finite, key=lambda k: finite[k])
-        if best == max(tried):
-            beyond = best + SPACING
-        elif best != min(tried) and len(finite) >= LEAST_RATES:
+        sides = (best + SPACING, best - SPACING)
+        bare = [
+            k
+            for k in sides
+            if not any(min(k, best) <= t <= max(k, best) for t in {*tried} - {best})
+        ]
+        if bare:
+            beyond = bare[0]
+        elif len(finite) >= LEAST_RATES:
             return [*wanted, *begun]
     more = len(begun) < MOST_MORE and beyond in LATTICE
     return [*wanted, *begun, *([beyond] if more else [])]

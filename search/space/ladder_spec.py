@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -52,6 +52,8 @@ class LadderSpec:
     verify: int | None = None
     """Tokens an epoch of the runs that put the prediction to the test, after the rungs; 0: as many
     as the target has; None: it is not tested."""
+    verified: tuple[int, ...] = ()
+    """`verify` as it was before, of which there may be runs."""
     factor: float | None = None
     """How wide the plan said that the interval of the best rate at the target will be, its upper
     end divided by its lower one; None: not said."""
@@ -77,7 +79,12 @@ class LadderSpec:
 
     def lengths(self, target: int) -> tuple[int, ...]:
         """Tokens an epoch of all runs that there may be, ascending."""
-        return tuple(sorted({*self.rungs, self.verify or target, target}))
+        return tuple(sorted({*self.rungs, *self.verified, self.verify or target, target}))
+
+    def verifying(self, verify: int | None) -> LadderSpec:
+        """The same with other runs that put its prediction to the test."""
+        before = {*self.verified, self.verify} - {None, 0, verify}
+        return replace(self, verify=verify, verified=tuple(sorted(n for n in before if n)))
 
     def centre(self, rate: float, start: float) -> int:
         """The place about which a rung's rates lie that are to lie about `rate`; those of the first
@@ -110,6 +117,22 @@ def exact_place(rate: float) -> float:
 def lattice_place(rate: float) -> int:
     """The place of the lattice's rate that is nearest to `rate`."""
     return min(max(round(exact_place(rate)), LATTICE[0]), LATTICE[-1])
+
+
+def is_open(low: float, high: float) -> tuple[bool, bool]:
+    """Whether an interval of rates ends beyond all that are tried, below and above: such an end
+    bounds nothing."""
+    return low < lattice_rate(LATTICE[0]), high > lattice_rate(LATTICE[-1])
+
+
+def rate_range(low: float, high: float) -> str:
+    """`0.00086 to 0.0045`; `0.0048 and above` where the upper end bounds nothing."""
+    below, above = is_open(low, high)
+    if below and above:
+        return "any rate"
+    if below or above:
+        return f"{high:.2g} and below" if below else f"{low:.2g} and above"
+    return f"{low:.2g} to {high:.2g}"
 
 
 def run_tokens(config: RunConfig, tokens_per_epoch: int) -> int:

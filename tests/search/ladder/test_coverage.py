@@ -2,17 +2,20 @@
 
     python tests/search/ladder/test_coverage.py 100     # the table of docs/ladder.md, 20 minutes
     python tests/search/ladder/test_coverage.py 100 trunks     # of rungs that share their luck
+    python tests/search/ladder/test_coverage.py 100 widths     # of rungs of two widths
     python tests/search/ladder/test_coverage.py 5
 
 Each ladder has a drift of its own (a power of tokens, 0 ± 0.25) that may bend (by ±0.02 a squared
 unit of log tokens), rungs whose best rates may lie off it by 20% each, valleys that may be steeper
 above than below in two ways, and seeds that differ by 0.03 or 0.06 nats. The losses' frontier is a
-sum of two powers, which the fit has one of. Where rungs share trunks, the luck of a rate goes on
+sum of two powers, which the fit has one of. A second width is half of the target's; its best rates
+lie higher by a power of their own, -0.5 ± 0.5. Where rungs share trunks, the luck of a rate goes on
 from rung to rung, an autoregression of this correlation.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from dataclasses import dataclass, replace
@@ -52,6 +55,7 @@ class Kind:
     """Whether runs at a rate of a seventh of the best one and less learn hardly anything."""
     rungs: int = 4
     """Each twice as long as the one below."""
+    widths: tuple[int, ...] = (WIDTH,)
     shared: float = 0.0
     """Correlation of the luck of a rate on a rung with that on the one below, where it recurs; 0
     without trunks."""
@@ -65,6 +69,8 @@ class Kind:
     @property
     def distances(self) -> tuple[int, ...]:
         """How many times its largest rung a target has."""
+        if len(self.widths) > 1:
+            return 3, 10
         if self.wall:
             return 3, 10, 30
         return (10, 30) if self.rungs == 4 else (30,)
@@ -93,6 +99,10 @@ SHARED = [
     for kind in KINDS
     if kind.own
 ]
+WIDTHS = [
+    replace(kind, valley=f"{kind.valley}; two widths", widths=(WIDTH // 2, WIDTH))
+    for kind in (*(kind for kind in KINDS if kind.own), *WALLS)
+]
 KINDS += [replace(kind, rungs=6) for kind in KINDS if kind.bend] + WALLS
 
 
@@ -105,21 +115,26 @@ class Truth:
         self.slope, self.bend = rng.normal(0, 0.25), kind.bend * rng.choice([-1, 1])
         self.level = math.log(1.5e-3 * kind.too_low) + rng.normal(0, 0.4)
         self.power = rng.uniform(0.12, 0.35)
+        self.by_width = rng.normal(-0.5, 0.5) if len(kind.widths) > 1 else 0.0
         self.own: dict[float, float] = {}
-        self.luck: dict[tuple[float, float], float] = {}
-        """Of each run, by its tokens and rate, in standard deviations."""
+        self.luck: dict[tuple[float, int, float], float] = {}
+        """Of each run, by its tokens, width and rate, in standard deviations."""
 
-    def best(self, tokens: float) -> float:
+    def best(self, tokens: float, width: int = WIDTH) -> float:
         """The logarithm of the best rate."""
         z = math.log(tokens) - self.middle
         if self.kind.own and tokens not in self.own:
             self.own[tokens] = self.rng.normal(0, self.kind.own)
-        return self.level + self.slope * z + self.bend * z**2 + self.own.get(tokens, 0.0)
+        narrow = self.by_width * math.log(width / WIDTH)
+        line = self.level + self.slope * z + self.bend * z**2
+        return line + self.own.get(tokens, 0.0) + narrow
 
-    def floor(self, tokens: float) -> float:
+    def floor(self, tokens: float, width: int = WIDTH) -> float:
         """The lowest expected loss."""
         z = math.log(tokens) - self.middle
-        return 3.5 + 1.6 * math.exp(-self.power * z) + 0.8 * math.exp(-1.8 * self.power * z)
+        narrow = 0.6 * ((width / WIDTH) ** -0.6 - 1)
+        first, second = math.exp(-self.power * z), math.exp(-1.8 * self.power * z)
+        return 3.5 + 1.6 * first + 0.8 * second + narrow
 
     def rise(self, distance: float) -> float:
         """Nats above it at a rate this far off."""
@@ -131,30 +146,31 @@ class Truth:
             return kind.steep * (math.expm1(bent) - bent) * 2 / (1.5 * math.log(kind.up)) ** 2
         return kind.steep * distance**2 * (kind.up if distance > 0 else 1)
 
-    def run(self, tokens: float, rate: float) -> float:
+    def run(self, tokens: float, rate: float, width: int = WIDTH) -> float:
         """One training's loss."""
         luck = self.rng.normal()
-        if (below := self.luck.get((tokens / 2, rate))) is not None:
+        if (below := self.luck.get((tokens / 2, width, rate))) is not None:
             shared = self.kind.shared
             luck = shared * below + math.sqrt(1 - shared**2) * luck
-        self.luck[tokens, rate] = luck
-        rise = self.rise(math.log(rate) - self.best(tokens))
-        return self.floor(tokens) + rise + self.kind.sd * luck
+        self.luck[tokens, width, rate] = luck
+        rise = self.rise(math.log(rate) - self.best(tokens, width))
+        return self.floor(tokens, width) + rise + self.kind.sd * luck
 
 
 def climb(truth: Truth) -> list[Point]:
     """The trials that the ladder comes to have."""
     points: list[Point] = []
     spec = truth.kind.spec
-    for tokens in spec.rungs:
-        centre = _centre(tuple(points), tokens, WIDTH, START, spec)
+    for tokens, width in itertools.product(spec.rungs, truth.kind.widths):
+        below = tuple(point for point in points if point.tokens < tokens)
+        centre = _centre(below, tokens, width, START, spec)
         mine: list[Point] = []
         while due := {*_places(mine, centre, spec, 1)} - {_place_of(p) for p in mine}:
             for place in sorted(due):
                 rate = lattice_rate(place)
-                recurs = truth.kind.shared > 0 and (tokens / 2, rate) in truth.luck
-                loss = truth.run(tokens, rate)
-                point = Point(tokens=tokens, width=WIDTH, rate=rate, replicate=0, loss=loss)
+                recurs = truth.kind.shared > 0 and (tokens / 2, width, rate) in truth.luck
+                loss = truth.run(tokens, rate, width)
+                point = Point(tokens=tokens, width=width, rate=rate, replicate=0, loss=loss)
                 mine.append(replace(point, from_below=recurs))
         points += mine
     return points
@@ -222,7 +238,7 @@ def main() -> None:
     draws = int(sys.argv[1])
     head = ("Valley", "rungs", "bend", "own", "beyond", "held", "factor", "given", "held then")
     print("|".join(("", *head, "loss held", "regret", f"\n|{'---|' * 11}")))
-    for kind in SHARED if sys.argv[2:] == ["trunks"] else KINDS:
+    for kind in {"trunks": SHARED, "widths": WIDTHS}.get(" ".join(sys.argv[2:]), KINDS):
         for beyond in kind.distances:
             rng = np.random.default_rng(7)
             found = [outcome(kind, beyond, rng) for _ in range(draws)]

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from minigpt_search.search.ladder.best_rate_ahead import rate_ahead
-from minigpt_search.search.ladder.frontier import _Frontier, counting_ahead, loss_ahead
+from minigpt_search.search.ladder.frontier import (
+    MISS_SD,
+    _Frontier,
+    counting_ahead,
+    loss_ahead,
+    miss_sd,
+)
 from minigpt_search.search.ladder.profile_likelihood import Problem, fitted, interval
 from minigpt_search.search.ladder.ridge import OWN, RUNG_SD, SKEW, Losses, Ridge
 
@@ -113,7 +119,10 @@ def test_the_frontier_extrapolates_a_power_law() -> None:
     truth = 3.5 + 1.5 * (np.array([*RUNGS, 1.6e7]) / 6e5) ** -0.3
     covariance = np.eye(4) * 0.01**2
     found = loss_ahead(
-        cells, truth[:4], covariance, (1.6e7, 128.0), seed_sd=0.02, uniform=math.log(50257)
+        *(cells, truth[:4], covariance, (1.6e7, 128.0)),
+        seed_sd=0.02,
+        missed=0.0,
+        uniform=math.log(50257),
     )
     assert found.low < truth[4] < found.high
     assert found.loss == pytest.approx(truth[4], abs=0.1)
@@ -132,11 +141,49 @@ def test_rungs_off_the_power_law_widen_its_interval() -> None:
         for sd in (0.01, 0.2)
         for off, floors in ((0, smooth), (1, smooth + wobble))
         for found in [
-            loss_ahead(cells, floors, np.eye(6) * sd**2, (6.4e7, 128.0), seed_sd=0.0, uniform=10.8)
+            loss_ahead(
+                *(cells, floors, np.eye(6) * sd**2, (6.4e7, 128.0)),
+                seed_sd=0.0,
+                missed=0.0,
+                uniform=10.8,
+            )
         ]
     }
     assert widths[0.01, 1] > 2 * widths[0.01, 0]
     assert widths[0.2, 1] == pytest.approx(widths[0.2, 0], rel=0.1)
+
+
+@pytest.mark.parametrize("floors", [(0.515, 0.222, 0.048), (0.9, 0.3, 0.001)])
+def test_no_loss_is_expected_below_nothing(floors: tuple[float, ...]) -> None:
+    """Of one sentence that repeats: a power law through such losses goes on below 0."""
+    cells = np.log([(t, 32.0) for t in (25_600, 33_280, 53_760)])
+    for beyond in (2, 10):
+        found = loss_ahead(
+            *(cells, np.array(floors), np.eye(3) * 0.02**2, (53_760.0 * beyond, 32.0)),
+            seed_sd=0.02,
+            missed=0.2,
+            uniform=5.6,
+        )
+        assert 0 <= found.low <= found.loss < found.high < floors[1] + 0.4
+        assert found.loss < floors[-1] + 0.01
+
+
+def test_the_interval_grows_beyond_the_rungs_by_what_they_missed_of_each_other() -> None:
+    cells, floors = np.log([(t, 128.0) for t in RUNGS]), np.array([6.0, 5.8, 5.65, 5.5])
+    how = cells, floors, np.eye(4) * 0.01**2
+
+    def sides(missed: float, beyond: float) -> float:
+        target = RUNGS[-1] * beyond, 128.0
+        found = loss_ahead(*how, target, seed_sd=0.0, missed=missed, uniform=10.8)
+        assert found.high - found.loss == pytest.approx(found.loss - found.low, rel=0.3)
+        return found.high - found.loss
+
+    assert sides(0.4, 1.0) == sides(0.0, 1.0)  # at the largest rung there is nothing to miss
+    for beyond in (2.0, 30.0):
+        apart = math.sqrt(sides(0.4, beyond) ** 2 - sides(0.0, beyond) ** 2) / 1.96
+        assert apart == pytest.approx(0.4 * (1 - 1 / beyond), rel=0.02)
+    assert miss_sd([]) == MISS_SD < miss_sd([0.5]) < miss_sd([0.5, 0.5]) < 0.5
+    assert miss_sd([0.0]) < MISS_SD
 
 
 def test_a_table_of_counts_goes_on_straight() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from minigpt_search.search.answer.ladder_outcome import (
 from minigpt_search.search.cli.config_file import config_text, with_config
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
+from minigpt_search.search.cli.resume_flags import _verification
 from minigpt_search.search.ladder.rounds import ladder_state
 from minigpt_search.search.planning.plan_text import end_line
 from minigpt_search.search.records.experiment import Experiment, read_experiment
@@ -33,6 +35,7 @@ from minigpt_search.search.records.ledger_lines import decode, encode
 from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
+from minigpt_search.search.samplers.study_db import write_study
 from minigpt_search.search.trials.trial import Trial, make_trial
 
 Climb = Callable[..., list[TrialRecord]]
@@ -105,7 +108,7 @@ def test_two_runs_verify_it_after_it_is_written(
     assert use.startswith(f"lr={made.use_rate:g}, the lowest of 2 rates trained at")
     assert f"predicted from: {made.rate:.2g}, 95% interval {made.rate_low:.2g} to" in use
     came = f"{found.losses[made.use_rate]:.4f} nats at lr={made.use_rate:g}, one seed; predicted"
-    assert answer(results).loss.startswith(f"{came} before: {made.loss:.2f} ({made.loss_low:.2f}")
+    assert answer(results).loss.startswith(f"{came} before: {made.loss:.3f} ({made.loss_low:.3f}")
     assert "8,000 tokens came to" in outcome_text(found)
     keep, beside = answer(results).steps
     assert "search/rerun.py" in keep.command
@@ -250,6 +253,33 @@ def test_a_shorter_run_can_verify_too(
     assert [each.tokens for each in made] == [8000, 6400]
     due = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due
     assert {values["tokens_per_epoch"] for values, _ in due} == {6400}
+
+
+def test_runs_of_an_earlier_verification_stay_in_the_plan(
+    climbed: Callable[..., tuple[Experiment, Ledger]],
+    record_of: Callable[..., TrialRecord],
+    tmp_path: Path,
+) -> None:
+    experiment, ledger = climbed()
+    for given, tokens in (("6400", 6400), ("4800", 4800), ("target", 8000), ("4800", 4800)):
+        experiment = experiment.replace(**_verification(given, experiment))
+        keep_predictions(experiment, ledger)
+        due = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due
+        assert {values["tokens_per_epoch"] for values, _ in due} <= {tokens}
+        for each in due:
+            ledger.append(record_of(make_trial(experiment, *each), 5.0))
+        write_study(experiment, tmp_path, ledger)
+    assert due == ()
+    assert experiment.space.axes["tokens_per_epoch"] == (800, 1600, 3200, 4800, 6400, 8000)
+    experiment.write(tmp_path / "kept")
+    assert read_experiment(tmp_path / "kept") == experiment
+    with sqlite3.connect(tmp_path / "study.db") as study:
+        (count,) = study.execute("SELECT count(*) FROM trials").fetchone()
+    study.close()
+    assert count == len(ledger.trials)
+    assert [each.prediction.tokens for each in outcomes(Results(experiment, ledger))] == [
+        *(8000, 6400, 4800)
+    ]
 
 
 def test_resume_may_add_the_verification(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.ladder_answer import check_lines
+from minigpt_search.search.ladder.best_rate_ahead import rate_ahead
+from minigpt_search.search.ladder.prediction import predict
+from minigpt_search.search.ladder.rounds import Point, losses_of
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.trials.trial import Trial
 
@@ -91,8 +97,63 @@ def test_a_rung_that_the_others_did_not_predict_refuses_the_point(
 
 
 def test_flat_valleys_refuse_the_point(results_of: Callable[..., Results], loss_of: Losses) -> None:
-    found = results_of(loss_of(steep=0.005, sd=0.05)).ladder_prediction
+    results = results_of(loss_of(steep=0.005, sd=0.05))
+    found = results.ladder_prediction
+    assert found is not None and "no end among the rates that are tried" in found.refused
+    assert f"95% interval {found.rate.high:.2g} and below" in answer(results).use
+    open_ends = [line for line in check_lines(results) if "and below" in line or "any" in line]
+    assert open_ends and "e-" not in "".join(open_ends)
+
+
+def test_an_interval_that_is_too_wide_refuses_the_point(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    found = results_of(loss_of(steep=0.015, sd=0.03)).ladder_prediction
     assert found is not None and "wide, over" in found.refused
+
+
+def test_a_check_without_ends_checks_nothing(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    found = results_of(loss_of(slope=-0.3, sd=0.01, steep=0.2)).ladder_prediction
+    assert found is not None and found.refused == ""
+    (check,) = found.checks
+    open_above = dataclasses.replace(check, high=3.4e4)
+    without = dataclasses.replace(found, checks=(open_above,))
+    assert "to an interval with two ends: none is checked" in without.refused
+    assert dataclasses.replace(found, checks=(open_above, check)).refused == ""
+
+
+def test_another_width_makes_the_rate_no_surer() -> None:
+    """Flat valleys with a wall below, of two widths: together they gave a point, 0.0018 (0.00086 to
+    0.0045), that was wrong; by the target's own width there was none."""
+    rng, points = np.random.default_rng(6), []
+    for tokens in (26_880, 53_760, 107_520, 215_040):
+        for width in (16, 32):
+            for rate in 5e-4 * 2.0 ** np.arange(6):
+                wall = 0.4 * max(0.0, math.log(1.5e-3 * 32 / width / rate)) ** 1.3
+                loss = 4 - 0.3 * math.log(tokens / 26_880) + wall + rng.normal(0, 0.06)
+                points.append(Point(tokens=tokens, width=width, rate=rate, replicate=0, loss=loss))
+    own = [point for point in points if point.width == 32]
+    both, alone = (
+        predict(known, (537_600, 32), delta=0.01, uniform=5.5) for known in (points, own)
+    )
+    assert both is not None and alone is not None
+    together = rate_ahead(losses_of(points), (537_600, 32), 0.01)
+    assert together.factor < 5 and alone.rate.factor > 10
+    assert both.rate.low <= alone.rate.low and both.rate.high >= alone.rate.high
+    assert alone.refused and both.refused
+
+
+def test_a_check_names_the_width_where_there_are_several(
+    results_of: Callable[..., Results], loss_of: Losses
+) -> None:
+    words = ("--embed-dim", "8,16", "--space", "n_heads=2")
+    found = results_of(loss_of(sd=0.01), *words).ladder_prediction
+    assert found is not None
+    failed = [dataclasses.replace(check, loss_held=False) for check in found.checks]
+    said = dataclasses.replace(found, checks=tuple(failed)).loss_caveat
+    assert said.endswith("at 3,200 tokens (width 8), 3,200 tokens (width 16)")
 
 
 @pytest.mark.parametrize(("lost", "why"), [(1, "came to no result on the rung"), (9, "fewer")])

@@ -51,6 +51,28 @@ def test_rung_by_rung_the_best_lies_inside_of_the_rates(
         assert len(set(own)) == len(own) < 8
 
 
+def test_the_best_has_a_neighbour_on_both_sides(
+    make_ladder: Make, loss_of: Losses, climb: Climb, record_of: Any
+) -> None:
+    """A rung that an extension made of runs of `--verify` has a rate far below those of its own."""
+    experiment, loss = make_ladder(), loss_of(best=4e-3, steep=0.2, slope=-0.4)
+    far = {"tokens_per_epoch": 3200, "lr": lattice_rate(-10)}
+    records = climb(experiment, loss)
+    below = [r for r in records if r.config.train.tokens_per_epoch != 3200]
+    own = _rates(records)[3200]
+    lowest = min(own, key=lambda rate: loss(_trial(experiment, rate)) or 9.0)
+    kept = [_trial(experiment, rate) for rate in own if rate >= lowest]
+    known = [*below, record_of(make_trial(experiment, far, 0), 9.0)]
+    known += [record_of(trial, loss(trial)) for trial in kept]
+    while due := ladder_state(experiment, known).due:
+        known += [record_of(t, loss(t)) for t in (make_trial(experiment, *each) for each in due)]
+    assert lattice_rate(lattice_place(lowest) - 2) in _rates(known)[3200]
+
+
+def _trial(experiment: Experiment, rate: float) -> Trial:
+    return make_trial(experiment, {"tokens_per_epoch": 3200, "lr": rate}, 0)
+
+
 def test_what_is_due_is_the_same_after_a_kill_and_in_any_order(
     make_ladder: Make, loss_of: Losses, climb: Climb
 ) -> None:
