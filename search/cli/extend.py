@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError
+from minigpt_search.search.cli.ladder_flags import check_flags
 from minigpt_search.search.cli.space_flags import merged
 from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.records.experiment import Experiment, find_experiment, read_experiment
@@ -81,8 +82,9 @@ def _with_another_rung(
             f"--budget {now.budget}: with other rungs nothing of {before.name} could be taken "
             "over; leave it out, or begin anew without --extend"
         )
+    check_flags(parser.parse_args(words, namespace=argparse.Namespace(**vars(args))))
     rungs = next_rungs(before)
-    if rungs == spec.rungs and now.rungs is None:
+    if rungs == spec.rungs and now.rungs is now.rates is None:
         raise UserError(
             f"--extend {before.name}: no longer rung fits below half of its target; give --rungs "
             "of your own, or train the target"

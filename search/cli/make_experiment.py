@@ -178,10 +178,12 @@ def _share(
         wanted = args.max_concurrent or min(trials, slots) or 1
         threads = args.cpus_per_trial or machines.threads(wanted, 0, cores)
         if machines.slots(threads, 0) < wanted:
+            given = f"--max-concurrent {wanted} with {threads} threads each"
+            if args.max_concurrent is None:
+                given = f"--cpus-per-trial {threads}"
             raise UserError(
-                f"--max-concurrent {wanted} with {threads} threads each is more than the "
-                f"{sum(node.cpus for node in machines.nodes)} cores here: they would slow each "
-                "other manyfold"
+                f"{given} is more than the {sum(node.cpus for node in machines.nodes)} cores here: "
+                "threads would slow each other manyfold"
             )
         return wanted, threads, 0.0
     gpus = gpus_of_trial(args.trials_per_gpu, args.gpus_per_trial, device)

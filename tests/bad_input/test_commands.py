@@ -159,7 +159,7 @@ HEADS = (*TPE, "--grid", "embed_dim,n_heads")
         ((*TPE, "--pack", "2"), "--pack goes with a grid"),
         ((*LR, "--max-concurrent", "0"), "--max-concurrent 0"),
         ((*LR, "--max-concurrent", "1000"), "--max-concurrent 1000 with 1 threads each is more"),
-        ((*LR, "--cpus-per-trial", "1000"), "with 1000 threads each is more than the"),
+        ((*LR, "--cpus-per-trial", "1000"), "--cpus-per-trial 1000 is more than the"),
         ((*LR, "--device", "cuda"), "--device cuda: torch sees no CUDA device here"),
         ((*LR, "--device", "tpu"), "--device: invalid choice: 'tpu'"),
         ((*LR, "--gpus-per-trial", "2"), "--gpus-per-trial 2: these trials train on the CPU"),

@@ -24,6 +24,7 @@ from minigpt_search.search.answer.ladder_outcome import (
     prediction_text,
 )
 from minigpt_search.search.cli.config_file import config_text, with_config
+from minigpt_search.search.cli.extend import extended_arguments
 from minigpt_search.search.cli.make_experiment import make_experiment
 from minigpt_search.search.cli.parser import make_parser
 from minigpt_search.search.cli.resume_flags import _verification
@@ -302,6 +303,22 @@ def test_resume_may_add_the_verification(
     stored.write(search_root / "experiments" / "gridded")
     run_here("search/run.py", "--resume", "gridded", "--verify", *out).refused("is no ladder")
     run_here("search/run.py", "--grid", "lr", "--verify", *out).refused("goes with --ladder")
+
+
+def test_what_a_ladder_can_t_be_extended_by_is_named(
+    climbed: Callable[..., tuple[Experiment, Ledger]],
+    run_here: Callable[..., Any],
+    search_root: Path,
+) -> None:
+    experiment, _ = climbed("--name", "grown")
+    experiment.write(search_root / "experiments" / "grown")
+    words = ("search/run.py", "--extend", "grown", "--out", str(search_root))
+    run_here(*words).refused("no longer rung fits below half of its target")
+    run_here(*words, "--grid", "lr").refused("--grid lr: its rates are placed rung by rung")
+    run_here(*words, "--budget", "5m").refused("--budget 5m: with other rungs nothing of grown")
+    more = ("--extend", "grown", "--rates", "6")
+    args = extended_arguments(make_parser(), search_root, "grown", more)
+    assert (args.rates, args.rungs) == ("6", "800,1600,3200")
 
 
 def test_the_file_that_repeats_a_ladder_has_its_flags(
