@@ -109,10 +109,12 @@ def _record(found: Prediction, tokens: int, trials: int, usual: float) -> Predic
 
 
 def _rival(found: Prediction, usual: float) -> float:
-    """The rate that the target's recipe has, if that is another; else one a factor of 2 off, on the
-    side where the interval reaches further."""
+    """The rate that the target's recipe has, if that is another within the interval: beyond it, it
+    would say nothing of the rate. Else one a factor of 2 off, on the side where the interval
+    reaches further."""
     place, own = lattice_place(found.rate.rate), lattice_place(usual)
-    if abs(place - own) >= SPACING:
+    within = found.rate.low <= lattice_rate(own) <= found.rate.high
+    if within and abs(place - own) >= SPACING:
         return lattice_rate(own)
     rate = found.rate
     up = math.log(rate.high / rate.rate) > math.log(rate.rate / rate.low)

@@ -33,6 +33,7 @@ from minigpt_search.search.records.ledger_lines import decode, encode
 from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
+from minigpt_search.search.space.ladder_spec import SPACING, lattice_place, lattice_rate
 from minigpt_search.search.trials.trial import Trial, make_trial
 
 Climb = Callable[..., list[TrialRecord]]
@@ -67,9 +68,29 @@ def test_a_prediction_is_written_once_and_reads_back(
     assert again.predictions == [made] and len(again.trials) == made.rung_trials
     assert made.tokens == 8000 and made.largest_rung_tokens == 3200
     assert made.rate_low < 4e-3 * 10**-0.3 < made.rate_high
-    assert made.rival_rate == 1e-3  # the recipe's own
     with pytest.raises(ValueError, match="best rate"):
         encode(dataclasses.replace(made, rate_low=1.0))
+
+
+@pytest.mark.parametrize(("best", "steep"), [(4e-3, 0.2), (2e-3, 0.03), (1e-3, 0.2), (2e-4, 0.2)])
+def test_the_rival_lies_within_the_interval(
+    make_ladder: Callable[..., Experiment],
+    climb: Climb,
+    loss_of: Callable[..., Any],
+    tmp_path: Path,
+    best: float,
+    steep: float,
+) -> None:
+    """A run of the recipe's own rate far beyond it says nothing of the rate."""
+    experiment, ledger = make_ladder(), Ledger(tmp_path / "ledger.jsonl")
+    for record in climb(experiment, loss_of(sd=0.01, steep=steep, best=best)):
+        ledger.append(record)
+    (made,) = keep_predictions(experiment, ledger)
+    own = made.rate_low <= 1e-3 <= made.rate_high and made.use_rate not in (7.07e-4, 1e-3, 1.41e-3)
+    assert own == (steep == 0.03)
+    place, up = lattice_place(made.use_rate), made.rate_high * made.rate_low > made.rate**2
+    beside = lattice_rate(place + (SPACING if up else -SPACING))
+    assert made.rival_rate == (1e-3 if own else beside)
 
 
 def test_two_runs_verify_it_after_it_is_written(
@@ -109,7 +130,7 @@ def test_two_runs_verify_it_after_it_is_written(
     assert "8,000 tokens came to" in outcome_text(found)
     keep, beside = answer(results).steps
     assert "search/rerun.py" in keep.command
-    assert f"--lr {2 * made.use_rate:g} " in beside.command  # the rival was the one below
+    assert f"--lr {made.use_rate / 2:g} " in beside.command  # the rival was the one above
     assert results.edges == []  # the target's tokens are no end that a better may lie beyond
     # A prediction is not made again once there is an outcome.
     assert keep_predictions(experiment, ledger) == []
