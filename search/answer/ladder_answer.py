@@ -118,7 +118,11 @@ def _loss(results: Results, found: Prediction) -> str:
         f"{loss.low:.2f} to {loss.high:.2f})"
     ]
     if found.loss_caveat:
-        return "; ".join([*parts, f"not to be relied on: {found.loss_caveat}"])
+        parts.append(f"not to be relied on: {found.loss_caveat}")
+        beside = ["tables of counts"] * any(table_scores(results, name) for name in TABLES)
+        beside += ["other widths"] * (len(ladder_widths(results.experiment.space)) > 1)
+        parts += [f"{' and '.join(beside)} are left out for that"] if beside else []
+        return "; ".join(parts)
     return "; ".join([*parts, *_tables(results, found), *_widths(results, found)])
 
 

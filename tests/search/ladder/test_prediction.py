@@ -70,6 +70,25 @@ def test_nothing_is_said_of_a_width_that_would_be_shorter_than_the_rungs(
     assert said.loss.endswith("for the same FLOP a run of width 512 is shorter than the rungs")
 
 
+@pytest.mark.parametrize(
+    ("words", "left_out"),
+    [((), "tables of counts"), (("--embed-dim", "8,16"), "tables of counts and other widths")],
+)
+def test_what_a_loss_not_to_be_relied_on_leaves_out_is_said(
+    results_of: Callable[..., Results], loss_of: Losses, words: tuple[str, ...], left_out: str
+) -> None:
+    usual = loss_of(sd=0.01, steep=0.2)
+
+    def loss(trial: Trial) -> float | None:
+        missed = trial.config.train.tokens_per_epoch == 3200
+        return (usual(trial) or 0.0) + (2.0 if missed else 0.0)
+
+    said = answer(results_of(loss, *words)).loss
+    assert "not to be relied on: the rungs below missed the loss at 3,200" in said
+    assert said.endswith(f"; {left_out} are left out for that")
+    assert "bigram" not in said and "for the same FLOP" not in said
+
+
 def test_a_rung_that_the_others_did_not_predict_refuses_the_point(
     results_of: Callable[..., Results], loss_of: Losses
 ) -> None:
