@@ -39,24 +39,6 @@ from minigpt_search.search.trials.trial import Trial, make_trial
 Climb = Callable[..., list[TrialRecord]]
 
 
-@pytest.fixture
-def climbed(
-    make_ladder: Callable[..., Experiment],
-    climb: Climb,
-    loss_of: Callable[..., Any],
-    tmp_path: Path,
-) -> Callable[..., tuple[Experiment, Ledger]]:
-    """`climbed(*words)`: a ladder whose rungs have ended, the best rate falling with tokens."""
-
-    def make(*words: str) -> tuple[Experiment, Ledger]:
-        experiment, ledger = make_ladder(*words), Ledger(tmp_path / "ledger.jsonl")
-        for record in climb(experiment, loss_of(slope=-0.3, sd=0.01, steep=0.2, best=4e-3)):
-            ledger.append(record)
-        return experiment, ledger
-
-    return make
-
-
 def test_a_prediction_is_written_once_and_reads_back(
     climbed: Callable[..., tuple[Experiment, Ledger]],
 ) -> None:
