@@ -12,6 +12,7 @@ import pytest
 
 from minigpt_search.data.common.checked_json import seal, unseal
 from minigpt_search.reports.figures.speed_plots import predicted_figures
+from minigpt_search.reports.page.ladder_section import ladder_section
 from minigpt_search.reports.page.sections import without_result_section
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.ladder_answer import verify_line
@@ -110,8 +111,8 @@ def test_two_runs_verify_it_after_it_is_written(
     came = f"{found.losses[made.use_rate]:.4f} nats at lr={made.use_rate:g}, one seed; predicted"
     assert answer(results).loss.startswith(f"{came} before: {made.loss:.2f} ({made.loss_low:.2f}")
     assert "8,000 tokens came to" in outcome_text(found)
-    keep, beside = answer(results).steps
-    assert "search/rerun.py" in keep.command
+    beside, keep = answer(results).steps  # which way the best lies comes before what to keep
+    assert keep.command == f"python search/rerun.py {experiment.name}"  # it is the lowest of all
     assert f"--lr {made.use_rate / 2:g} " in beside.command  # the rival was the one above
     assert results.edges == []  # the target's tokens are no end that a better may lie beyond
     # A prediction is not made again once there is an outcome.
@@ -224,6 +225,22 @@ def test_a_ladder_beyond_a_verified_one_keeps_its_prediction_and_ends(
     assert results.missing_trials == 0
     [found] = outcomes(results)
     assert found.prediction == ledger.predictions[-1]
+    # What the rungs say by now is beside it, and is no test.
+    said, now = answer(results), results.ladder_prediction
+    assert now is not None
+    then = found.prediction.rung_trials
+    trials = len(taken.trials) - 2
+    after = f"from the present rungs ({trials} trials, {then} then), after runs of that length and"
+    fresh = f"{after} so no test: {now.rate.rate:.2g}, 95% interval {now.rate.low:.2g} to"
+    assert fresh in said.use
+    assert f"{after} so no test: {now.loss.loss:.2f} ({now.loss.low:.2f} to" in said.loss
+    assert f"predicted from: {found.prediction.rate:.2g}, 95% interval" in said.use
+    assert f"{2.5:.3g} times the tokens of the largest rung it was predicted from" in said.use
+    of_section = ladder_section(results).paragraphs[-1]
+    assert of_section.startswith(f"8,000 tokens, {after} so no test: best rate {now.rate.rate:.2g}")
+    before = Results(experiment, ledger)
+    assert "present rungs" not in answer(before).use + answer(before).loss
+    assert not any("present rungs" in each for each in ladder_section(before).paragraphs)
 
 
 def test_the_plan_s_time_is_of_the_rungs_alone(
