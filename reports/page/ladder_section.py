@@ -22,7 +22,7 @@ from minigpt_search.reports.figures.ladder_plots import ladder_figures
 from minigpt_search.reports.page.compare_scale import same_text, same_tokenizer
 from minigpt_search.reports.page.parts import Section, Table
 from minigpt_search.search.answer.ladder_answer import NO_VALLEYS
-from minigpt_search.search.answer.ladder_outcome import outcome_text, outcomes
+from minigpt_search.search.answer.ladder_outcome import outcome_texts, outcomes, present_text
 from minigpt_search.search.ladder.prediction import Prediction
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.ladder_spec import ladder_widths, rate_range, run_tokens
@@ -95,7 +95,9 @@ def ladder_section(results: Results) -> Section:
                 ),
             )
         )
-    paragraphs += [f"Outcome: {outcome_text(each)}." for each in outcomes(results)]
+    paragraphs += [f"Outcome: {text}." for text in outcome_texts(results)]
+    now = [text for each in outcomes(results) if (text := present_text(results, each))]
+    paragraphs += [f"{sentence(text)}." for text in now]
     return Section(
         title=TITLE, paragraphs=paragraphs, tables=tables, figures=ladder_figures(results)
     )

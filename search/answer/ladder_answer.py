@@ -17,14 +17,19 @@ from minigpt_search.data.common.formatting import counted, duration
 from minigpt_search.model.counting.baselines import BIGRAM, TRIGRAM, UNIGRAM
 from minigpt_search.model.model_size import flops_per_token, parameter_count
 from minigpt_search.search.answer.ladder_outcome import (
+    UNPREDICTED,
+    LongRuns,
     Outcome,
     at_target,
     loss_text,
+    of_present_rungs,
+    present_words,
     rate_text,
 )
 from minigpt_search.search.ladder.frontier import counting_ahead
 from minigpt_search.search.ladder.prediction import Prediction, RungCheck
 from minigpt_search.search.ladder.rounds import ladder_state, verify_tokens
+from minigpt_search.search.records.ledger_records import PredictionRecord
 from minigpt_search.search.results.baselines import NAMES, size_of
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import TOKENS
@@ -76,9 +81,8 @@ def _use(results: Results, found: Prediction) -> str:
     drift = f"the best rate goes with tokens to the power {rate.slope:+.2f}"
     if abs(rate.slope) < 1.96 * rate.slope_sd:
         drift += f" ± {1.96 * rate.slope_sd:.2f}, so whether it rises or falls can't be told"
-    if (outcome := at_target(results)) is not None:
-        where += _beyond(rate.tokens, outcome.prediction.largest_rung_tokens)
-        return f"{_trained(outcome, where)}; {drift}"
+    if (came := at_target(results)) is not None:
+        return "; ".join([*_trained(results, found, came, where), drift])
     where += _beyond(rate.tokens, found.largest)
     if found.refused:
         return f"not predictable from these rungs ({found.refused}): {interval} {where}; {drift}"
@@ -94,32 +98,51 @@ def _beyond(tokens: float, largest: int) -> str:
     return f"{tokens / largest:.3g} times the tokens of the largest rung"
 
 
-def _trained(outcome: Outcome, where: str) -> str:
+def _trained(results: Results, found: Prediction, came: LongRuns, where: str) -> list[str]:
     """What the runs at the target say themselves, beside what was predicted of them, as the ledger
-    has it: of the same rungs another version of the fit may say something else."""
-    lost, made = ", ".join(f"lr={rate:g}" for rate in outcome.diverged), outcome.prediction
+    has it: of the same rungs another version of the fit may say something else. Then what rungs say
+    that came after these runs, which is no prediction of them."""
+    lost, made = ", ".join(f"lr={rate:g}" for rate in came.diverged), _made(came)
     words = f"no rate yet: {lost} came to no result"
-    if outcome.best is not None:
-        several = len(outcome.losses) > 1
-        among = f"the lowest of {len(outcome.losses)} rates" if several else "the only rate"
-        words = f"lr={outcome.best:g}, {among} trained"
+    if came.best is not None:
+        several = len(came.losses) > 1
+        among = f"the lowest of {len(came.losses)} rates" if several else "the only rate"
+        words = f"lr={came.best:g}, {among} trained"
         words += f" ({lost} came to no result)" * bool(lost)
-    return f"{words} {where} it was predicted from: {rate_text(made)}"
+    where += _beyond(found.rate.tokens, made.largest_rung_tokens if made else found.largest)
+    said = [f"{words} {where}" + (f" it was predicted from: {rate_text(made)}" if made else "")]
+    said += [] if made else [UNPREDICTED]
+    if (now := of_present_rungs(results, made)) is not None:
+        said.append(f"{present_words(now, made)} {rate_text(now)}")
+    return said
+
+
+def _made(came: LongRuns) -> PredictionRecord | None:
+    """What was predicted of these runs, if the ledger has it."""
+    return came.prediction if isinstance(came, Outcome) else None
 
 
 def _loss(results: Results, found: Prediction) -> str:
-    loss, outcome = found.loss, at_target(results)
-    if outcome is not None and outcome.best is not None:
+    loss, runs = found.loss, at_target(results)
+    if runs is not None and runs.best is not None:
         seeds = results.experiment.noise.seeds
         of_seeds = f"the mean of {seeds} seeds" if seeds > 1 else "one seed"
-        came = f"{outcome.losses[outcome.best]:.4f} nats at lr={outcome.best:g}, {of_seeds}"
-        return f"{came}; predicted before: {loss_text(outcome.prediction)}"
+        said = [f"{runs.losses[runs.best]:.4f} nats at lr={runs.best:g}, {of_seeds}"]
+        made = _made(runs)
+        said.append(f"predicted before: {loss_text(made)}" if made else UNPREDICTED)
+        if (now := of_present_rungs(results, made)) is not None:
+            said.append(f"{present_words(now, made)} {loss_text(now)}")
+        return "; ".join(said)
     parts = [
         f"{loss.loss:.2f} nats expected of one run at its best rate (95% interval "
         f"{loss.low:.2f} to {loss.high:.2f})"
     ]
     if found.loss_caveat:
-        return "; ".join([*parts, f"not to be relied on: {found.loss_caveat}"])
+        parts.append(f"not to be relied on: {found.loss_caveat}")
+        beside = ["tables of counts"] * any(table_scores(results, name) for name in TABLES)
+        beside += ["other widths"] * (len(ladder_widths(results.experiment.space)) > 1)
+        parts += [f"{' and '.join(beside)} are left out for that"] if beside else []
+        return "; ".join(parts)
     return "; ".join([*parts, *_tables(results, found), *_widths(results, found)])
 
 

@@ -13,23 +13,26 @@ from minigpt_search.search.ladder.rounds import points_of, verify_tokens
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.records.ledger_records import PredictionRecord, TrialRecord
+from minigpt_search.search.results.configurations import without_seed
 from minigpt_search.search.results.results import Results
+from minigpt_search.search.results.winner import Choice
 from minigpt_search.search.space.ladder_spec import (
     LATTICE,
     SPACING,
     lattice_place,
     lattice_rate,
     rate_range,
+    run_tokens,
 )
 
 CANT_BE_TOLD = "which can't be told: the lowest lies at an end of these rates"
+UNPREDICTED = "no prediction from before such runs is in the ledger, so nothing is tested"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """A prediction and what runs of that length came to."""
+class LongRuns:
+    """What the runs of a length beyond the rungs came to."""
 
-    prediction: PredictionRecord
     losses: dict[float, float]
     """Mean final validation loss in nats by learning rate, of those all of whose seeds came to a
     result; ascending."""
@@ -40,6 +43,35 @@ class Outcome:
     def best(self) -> float | None:
         """The rate with the lowest loss; None if none came to a result."""
         return min(self.losses, key=lambda rate: self.losses[rate]) if self.losses else None
+
+    @property
+    def neighbours(self) -> tuple[float, float]:
+        """The rates trained next below and next above the best; 0 or infinity where there is none,
+        so that a better one may be far beyond. There must be a best."""
+        assert self.best is not None
+        rates = [*self.losses, *self.diverged]
+        below = max((rate for rate in rates if rate < self.best), default=0.0)
+        return below, min((rate for rate in rates if rate > self.best), default=math.inf)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the best is at an end of the rates trained."""
+        return self.best is not None and (self.neighbours[0] == 0 or self.neighbours[1] == math.inf)
+
+    @property
+    def text(self) -> str:
+        """`came to lr=0.001 6.471, lr=0.002 6.5 nats`, and where there was no result."""
+        lost = ", ".join(f"lr={rate:g}" for rate in self.diverged)
+        lost = f"no result at {lost}" if lost else ""
+        came = ", ".join(f"lr={rate:g} {loss:.3f}" for rate, loss in self.losses.items())
+        return f"came to {came} nats" + f", {lost}" * bool(lost) if came else f"came to {lost}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(LongRuns):
+    """A prediction and what runs of that length came to."""
+
+    prediction: PredictionRecord
 
     @property
     def loss_held(self) -> bool:
@@ -54,15 +86,13 @@ class Outcome:
         """Whether the interval reaches where the best rate is: between the neighbours of the one
         that was lowest. None where that is at an end of those trained, so that the best may be far
         beyond."""
-        record, best = self.prediction, self.best
-        if best is None:
+        record = self.prediction
+        if self.best is None:
             return False
-        rates = [*self.losses, *self.diverged]
-        below = max((rate for rate in rates if rate < best), default=0.0)
-        above = min((rate for rate in rates if rate > best), default=math.inf)
+        below, above = self.neighbours
         if record.rate_high < below or record.rate_low > above:
             return False
-        return None if below == 0 or above == math.inf else True
+        return None if self.is_open else True
 
 
 def keep_predictions(experiment: Experiment, ledger: Ledger) -> list[PredictionRecord]:
@@ -73,7 +103,7 @@ def keep_predictions(experiment: Experiment, ledger: Ledger) -> list[PredictionR
     if experiment.ladder is None or base.train.tokens_per_epoch is None:
         return []
     results = Results(experiment, ledger)
-    trials = sum(p.loss is not None for p in points_of(experiment, results.trials))
+    trials = _rung_trials(results)
     new = []
     for tokens in dict.fromkeys((base.train.tokens_per_epoch, verify_tokens(experiment))):
         if tokens is None or _runs_of(results, tokens):
@@ -110,10 +140,12 @@ def _record(found: Prediction, tokens: int, trials: int, usual: float) -> Predic
 
 
 def _rival(found: Prediction, usual: float) -> float:
-    """The rate that the target's recipe has, if that is another; else one a factor of 2 off, on the
-    side where the interval reaches further."""
+    """The rate that the target's recipe has, if that is another within the interval: beyond it, it
+    would say nothing of the rate. Else one a factor of 2 off, on the side where the interval
+    reaches further."""
     place, own = lattice_place(found.rate.rate), lattice_place(usual)
-    if abs(place - own) >= SPACING:
+    within = found.rate.low <= lattice_rate(own) <= found.rate.high
+    if within and abs(place - own) >= SPACING:
         return lattice_rate(own)
     rate = found.rate
     up = math.log(rate.high / rate.rate) > math.log(rate.rate / rate.low)
@@ -125,29 +157,58 @@ def outcomes(results: Results) -> list[Outcome]:
     """The last prediction for each length of which there are runs that ended after it."""
     if results.experiment.ladder is None:
         return []
-    found = []
     last = {each.tokens_per_epoch: each for each in results.predictions}
-    for tokens, prediction in last.items():
-        runs = _runs_of(results, tokens)
-        by_rate: dict[float, list[TrialRecord]] = {}
-        for run in runs:
-            by_rate.setdefault(run.config.train.lr_peak, []).append(run)
-        losses = {
-            rate: sum(run.final.val_loss_nats for run in own) / len(own)
-            for rate, own in sorted(by_rate.items())
-            if all(run.status == COMPLETE for run in own)
-        }
-        rates = tuple(sorted(set(by_rate) - set(losses)))
-        if runs:
-            found.append(Outcome(prediction=prediction, losses=losses, diverged=rates))
-    return found
+    return [
+        Outcome(losses=came.losses, diverged=came.diverged, prediction=prediction)
+        for tokens, prediction in last.items()
+        if (came := _came_to(results, tokens)) is not None
+    ]
 
 
-def at_target(results: Results) -> Outcome | None:
-    """What the target came to; None before any of its runs has ended."""
+def _came_to(results: Results, tokens_per_epoch: int) -> LongRuns | None:
+    """What the runs of this length came to; None before any has ended."""
+    by_rate: dict[float, list[TrialRecord]] = {}
+    for run in _runs_of(results, tokens_per_epoch):
+        by_rate.setdefault(run.config.train.lr_peak, []).append(run)
+    losses = {
+        rate: sum(run.final.val_loss_nats for run in own) / len(own)
+        for rate, own in sorted(by_rate.items())
+        if all(run.status == COMPLETE for run in own)
+    }
+    diverged = tuple(sorted(set(by_rate) - set(losses)))
+    return LongRuns(losses=losses, diverged=diverged) if by_rate else None
+
+
+def at_target(results: Results) -> LongRuns | None:
+    """What the target came to, beside what was predicted of it if the ledger has that; None before
+    any of its runs has ended, and for another search."""
     target = results.experiment.space.base.train.tokens_per_epoch
+    if results.experiment.ladder is None or target is None:
+        return None
     known = [each for each in outcomes(results) if each.prediction.tokens_per_epoch == target]
-    return known[-1] if known else None
+    return known[-1] if known else _came_to(results, target)
+
+
+def best_at_target(results: Results) -> Choice | None:
+    """The best rate of the target's own runs, and the trial that stands for it; None where none of
+    them has a result. `results.winner` may be a run of another length, which is no better for
+    having a lower loss."""
+    came, tokens = at_target(results), results.experiment.space.base.train.tokens_per_epoch
+    if came is None or came.best is None or tokens is None:
+        return None
+    runs = _runs_of(results, tokens)
+    config = next(without_seed(r.config) for r in runs if r.config.train.lr_peak == came.best)
+    mine = next(each for each in results.configurations if each.config == config)
+    return Choice(configuration=mine, fresh=False)
+
+
+def rerun_words(results: Results) -> list[str]:
+    """The words of `search/rerun.py` after the experiment's name that train the best of a ladder's
+    target again: none where it takes that anyhow, or there is no such run."""
+    best = best_at_target(results)
+    if best is None or best.trial is results.winning_trial:
+        return []
+    return ["--trial", best.trial.trial_id]
 
 
 def prediction_text(record: PredictionRecord) -> str:
@@ -181,16 +242,59 @@ def _caveat(record: PredictionRecord) -> str:
 def outcome_text(outcome: Outcome) -> str:
     """The prediction beside the outcome, in one line."""
     record = outcome.prediction
-    lost = ", ".join(f"lr={rate:g}" for rate in outcome.diverged)
-    lost = f"no result at {lost}" if lost else ""
-    came = ", ".join(f"lr={rate:g} {loss:.3f}" for rate, loss in outcome.losses.items())
-    came = f"came to {came} nats" + f", {lost}" * bool(lost) if came else f"came to {lost}"
     loss = "held" if outcome.loss_held else "failed"
     rate = {True: "which held", False: "which failed", None: CANT_BE_TOLD}[outcome.rate_held]
     return (
-        f"{record.tokens:,} tokens {came}; predicted before: {loss_text(record)}, which {loss}; "
-        f"best rate {rate_text(record)}, {rate}"
+        f"{record.tokens:,} tokens {outcome.text}; predicted before: {loss_text(record)}, "
+        f"which {loss}; best rate {rate_text(record)}, {rate}"
     )
+
+
+def outcome_texts(results: Results) -> list[str]:
+    """A line for each prediction beside its outcome, and one for runs of the target that the ledger
+    has no prediction of."""
+    said, came = [outcome_text(each) for each in outcomes(results)], at_target(results)
+    if came is not None and not isinstance(came, Outcome):
+        base = results.experiment.space.base
+        tokens = run_tokens(base, base.train.tokens_per_epoch or 0)
+        said.append(f"{tokens:,} tokens {came.text}; {UNPREDICTED}")
+    return said
+
+
+def of_present_rungs(results: Results, before: PredictionRecord | None) -> PredictionRecord | None:
+    """What the rungs say now of a length of which there are runs: of that of a prediction `before`
+    these, or of the target. None where that was made from as many trials, or is a rung by now."""
+    base, spec = results.experiment.space.base, results.experiment.ladder
+    target = base.train.tokens_per_epoch
+    assert spec is not None and target is not None
+    tokens, trials = before.tokens_per_epoch if before else target, _rung_trials(results)
+    if before is not None and (before.rung_trials == trials or tokens <= spec.rungs[-1]):
+        return None
+    own = tokens == target
+    found = results.ladder_prediction if own else results.ladder_prediction_of(tokens)
+    return None if found is None else _record(found, tokens, trials, base.train.lr_peak)
+
+
+def present_words(now: PredictionRecord, before: PredictionRecord | None) -> str:
+    """What `of_present_rungs` is made from, and that it is no prediction of those runs."""
+    then = f", {before.rung_trials} then" if before else ""
+    trials = f"{now.rung_trials} trials{then}"
+    return f"from the present rungs ({trials}), after runs of that length and so no test:"
+
+
+def present_text(results: Results, outcome: Outcome) -> str:
+    """What the present rungs say of an outcome's length, in one line; empty where that is not other
+    rungs than those it was predicted from."""
+    now = of_present_rungs(results, outcome.prediction)
+    if now is None:
+        return ""
+    words = present_words(now, outcome.prediction)
+    return f"{now.tokens:,} tokens, {words} best rate {rate_text(now)}; loss {loss_text(now)}"
+
+
+def _rung_trials(results: Results) -> int:
+    """How many trials of the rungs came to a result."""
+    return sum(p.loss is not None for p in points_of(results.experiment, results.trials))
 
 
 def _runs_of(results: Results, tokens_per_epoch: int) -> Sequence[TrialRecord]:

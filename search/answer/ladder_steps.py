@@ -5,7 +5,12 @@ from __future__ import annotations
 import shlex
 
 from minigpt_search.search.answer.commands import Commands, Step, corpus_words, flag_words
-from minigpt_search.search.answer.ladder_outcome import Outcome, at_target
+from minigpt_search.search.answer.ladder_outcome import (
+    LongRuns,
+    Outcome,
+    at_target,
+    rerun_words,
+)
 from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.results import Results
@@ -32,19 +37,20 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
         return [Step(why="finish the ladder", command=make("search/run.py", "--resume", make.name))]
     steps = []
     train = Step(
-        why="train the target at that rate: only that tells whether the prediction holds",
-        command=make("search/run.py", *target_words(experiment, found.lattice_rate)),
+        why="train the target at that rate and a rival: only that tells whether the prediction "
+        "holds",
+        command=make("search/run.py", "--resume", make.name, "--verify"),
     )
     if next_rungs(experiment) != (experiment.ladder and experiment.ladder.rungs):
         more = next_rungs(experiment)[-1] * experiment.space.base.train.epochs
         why = f"add a rung of {more:,} tokens, which takes the target nearer"
         steps = [Step(why=why, command=make.extend())]
-    if (outcome := at_target(results)) is not None:
+    if (came := at_target(results)) is not None:
         keep = Step(
             why="the target is trained: train the best again and keep its model",
-            command=make("search/rerun.py", make.name),
+            command=make("search/rerun.py", make.name, *rerun_words(results)),
         )
-        return [keep, *_neighbours(experiment, outcome, make)]
+        return [*_neighbours(experiment, came, make), keep]
     if found.refused:
         places = {lattice_place(r) for r in (found.rate.low, found.rate.high)}
         places |= {lattice_place(found.rate.rate)}
@@ -64,14 +70,15 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
     return [train, *steps]
 
 
-def _neighbours(experiment: Experiment, outcome: Outcome, make: Commands) -> list[Step]:
+def _neighbours(experiment: Experiment, came: LongRuns, make: Commands) -> list[Step]:
     """A search of the target beside its lowest, where the ladder's runs leave open which way the
     best rate lies."""
-    if outcome.best is None or outcome.rate_held is not None:
+    decided = isinstance(came, Outcome) and came.rate_held is not None
+    if came.best is None or not came.is_open or decided:
         return []
-    place = lattice_place(outcome.best)
+    place = lattice_place(came.best)
     beside = {lattice_rate(p) for p in (place - SPACING, place + SPACING) if p in LATTICE}
-    rates = sorted(beside - {*outcome.losses, *outcome.diverged})
+    rates = sorted(beside - {*came.losses, *came.diverged})
     why = "the lowest lies at an end of the rates trained: a search beside it tells which way on"
     words = target_words(experiment, *rates)
     return [Step(why=why, command=make("search/run.py", *words))] if rates else []

@@ -3,13 +3,14 @@
 A record is on disk (fsync) before the driver goes on, so a kill loses at most the line being
 written. Such a torn last line has no newline: readers pass over it and the next append cuts it
 off. Damage anywhere else is an error that names the line, or with `--skip-damaged` a warning: the
-line stays where it is, and its trial counts as not run. Each line has a checksum (version 1 had
+line stays where it is, and its record counts as missing. Each line has a checksum (version 1 had
 none). No torch, no Ray.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from minigpt_search.data.common.errors import UserError, one_line
@@ -22,6 +23,17 @@ from minigpt_search.search.records.ledger_records import (
     RerunRecord,
     TrialRecord,
 )
+
+_KIND = re.compile(rb'"record": ?"([a-z]+)"')
+_WITHOUT = {
+    "trial": "its trial counts as not run, and --resume trains it again",
+    "rerun": "its rerun counts as not made",
+    "baseline": "what counting scores is missing there, and --resume counts again",
+    "prediction": "a ladder's prediction is missing, and --resume makes it again only where no run "
+    "of that length is in the ledger",
+}
+"""What it means to pass over a record, by its kind."""
+_UNKNOWN = "its record counts as missing: if it was a trial's, --resume trains that again"
 
 
 class Ledger:
@@ -37,6 +49,7 @@ class Ledger:
         self.baselines: list[BaselineRecord] = []
         self.predictions: list[PredictionRecord] = []
         self.damaged: list[str] = []
+        """A sentence for each line that was passed over."""
         try:
             content = path.read_bytes() if path.exists() else b""
         except OSError as error:
@@ -51,9 +64,9 @@ class Ledger:
                 if not skip_damaged:
                     raise UserError(
                         f"{damage}: restore it from a copy, or pass over it with --skip-damaged; "
-                        "then --resume trains that trial again"
+                        f"then {_without(line)}"
                     ) from None
-                self.damaged.append(damage)
+                self.damaged.append(f"{damage}: passed over, {_without(line)}")
         self._whole_bytes = len(content) - len(tail)
         self._newline = b""
         """Before the next record, where the last one lacks its own."""
@@ -143,5 +156,11 @@ def open_ledger(folder: Path, skip_damaged: bool) -> Ledger:
     """
     ledger = Ledger(folder / "ledger.jsonl", skip_damaged)
     for damage in ledger.damaged:
-        print(f"Warning    {damage}: passed over, its trial counts as not run", flush=True)
+        print(f"Warning    {damage}", flush=True)
     return ledger
+
+
+def _without(line: bytes) -> str:
+    """What it means to pass over a damaged line, of whose kind it may still tell."""
+    kinds = {found.decode() for found in _KIND.findall(line)}
+    return _WITHOUT.get(kinds.pop(), _UNKNOWN) if len(kinds) == 1 else _UNKNOWN

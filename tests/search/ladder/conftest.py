@@ -143,3 +143,21 @@ def results_of(
         return Results(experiment, ledger)
 
     return make
+
+
+@pytest.fixture
+def climbed(
+    make_ladder: Callable[..., Experiment],
+    climb: Callable[..., list[TrialRecord]],
+    loss_of: Callable[..., Loss],
+    tmp_path: Path,
+) -> Callable[..., tuple[Experiment, Ledger]]:
+    """`climbed(*words)`: a ladder whose rungs have ended, the best rate falling with tokens."""
+
+    def make(*words: str) -> tuple[Experiment, Ledger]:
+        experiment, ledger = make_ladder(*words), Ledger(tmp_path / "ledger.jsonl")
+        for record in climb(experiment, loss_of(slope=-0.3, sd=0.01, steep=0.2, best=4e-3)):
+            ledger.append(record)
+        return experiment, ledger
+
+    return make

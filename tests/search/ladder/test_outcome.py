@@ -13,6 +13,7 @@ import pytest
 
 from minigpt_search.data.common.checked_json import seal, unseal
 from minigpt_search.reports.figures.speed_plots import predicted_figures
+from minigpt_search.reports.page.ladder_section import ladder_section
 from minigpt_search.reports.page.sections import without_result_section
 from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.ladder_answer import verify_line
@@ -37,27 +38,10 @@ from minigpt_search.search.records.ledger_records import TrialRecord
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.reuse.take_over import take_over
 from minigpt_search.search.samplers.study_db import write_study
+from minigpt_search.search.space.ladder_spec import SPACING, lattice_place, lattice_rate
 from minigpt_search.search.trials.trial import Trial, make_trial
 
 Climb = Callable[..., list[TrialRecord]]
-
-
-@pytest.fixture
-def climbed(
-    make_ladder: Callable[..., Experiment],
-    climb: Climb,
-    loss_of: Callable[..., Any],
-    tmp_path: Path,
-) -> Callable[..., tuple[Experiment, Ledger]]:
-    """`climbed(*words)`: a ladder whose rungs have ended, the best rate falling with tokens."""
-
-    def make(*words: str) -> tuple[Experiment, Ledger]:
-        experiment, ledger = make_ladder(*words), Ledger(tmp_path / "ledger.jsonl")
-        for record in climb(experiment, loss_of(slope=-0.3, sd=0.01, steep=0.2, best=4e-3)):
-            ledger.append(record)
-        return experiment, ledger
-
-    return make
 
 
 def test_a_prediction_is_written_once_and_reads_back(
@@ -71,9 +55,29 @@ def test_a_prediction_is_written_once_and_reads_back(
     assert again.predictions == [made] and len(again.trials) == made.rung_trials
     assert made.tokens == 8000 and made.largest_rung_tokens == 3200
     assert made.rate_low < 4e-3 * 10**-0.3 < made.rate_high
-    assert made.rival_rate == 1e-3  # the recipe's own
     with pytest.raises(ValueError, match="best rate"):
         encode(dataclasses.replace(made, rate_low=1.0))
+
+
+@pytest.mark.parametrize(("best", "steep"), [(4e-3, 0.2), (2e-3, 0.03), (1e-3, 0.2), (2e-4, 0.2)])
+def test_the_rival_lies_within_the_interval(
+    make_ladder: Callable[..., Experiment],
+    climb: Climb,
+    loss_of: Callable[..., Any],
+    tmp_path: Path,
+    best: float,
+    steep: float,
+) -> None:
+    """A run of the recipe's own rate far beyond it says nothing of the rate."""
+    experiment, ledger = make_ladder(), Ledger(tmp_path / "ledger.jsonl")
+    for record in climb(experiment, loss_of(sd=0.01, steep=steep, best=best)):
+        ledger.append(record)
+    (made,) = keep_predictions(experiment, ledger)
+    own = made.rate_low <= 1e-3 <= made.rate_high and made.use_rate not in (7.07e-4, 1e-3, 1.41e-3)
+    assert own == (steep == 0.03)
+    place, up = lattice_place(made.use_rate), made.rate_high * made.rate_low > made.rate**2
+    beside = lattice_rate(place + (SPACING if up else -SPACING))
+    assert made.rival_rate == (1e-3 if own else beside)
 
 
 def test_two_runs_verify_it_after_it_is_written(
@@ -111,9 +115,9 @@ def test_two_runs_verify_it_after_it_is_written(
     came = f"{found.losses[made.use_rate]:.4f} nats at lr={made.use_rate:g}, one seed; predicted"
     assert answer(results).loss.startswith(f"{came} before: {made.loss:.3f} ({made.loss_low:.3f}")
     assert "8,000 tokens came to" in outcome_text(found)
-    keep, beside = answer(results).steps
-    assert "search/rerun.py" in keep.command
-    assert f"--lr {2 * made.use_rate:g} " in beside.command  # the rival was the one below
+    beside, keep = answer(results).steps  # which way the best lies comes before what to keep
+    assert keep.command == f"python search/rerun.py {experiment.name}"  # it is the lowest of all
+    assert f"--lr {made.use_rate / 2:g} " in beside.command  # the rival was the one above
     assert results.edges == []  # the target's tokens are no end that a better may lie beyond
     # A prediction is not made again once there is an outcome.
     assert keep_predictions(experiment, ledger) == []
@@ -225,6 +229,22 @@ def test_a_ladder_beyond_a_verified_one_keeps_its_prediction_and_ends(
     assert results.missing_trials == 0
     [found] = outcomes(results)
     assert found.prediction == ledger.predictions[-1]
+    # What the rungs say by now is beside it, and is no test.
+    said, now = answer(results), results.ladder_prediction
+    assert now is not None
+    then = found.prediction.rung_trials
+    trials = len(taken.trials) - 2
+    after = f"from the present rungs ({trials} trials, {then} then), after runs of that length and"
+    fresh = f"{after} so no test: {now.rate.rate:.2g}, 95% interval {now.rate.low:.2g} to"
+    assert fresh in said.use
+    assert f"{after} so no test: {now.loss.loss:.2f} ({now.loss.low:.2f} to" in said.loss
+    assert f"predicted from: {found.prediction.rate:.2g}, 95% interval" in said.use
+    assert f"{2.5:.3g} times the tokens of the largest rung it was predicted from" in said.use
+    of_section = ladder_section(results).paragraphs[-1]
+    assert of_section.startswith(f"8,000 tokens, {after} so no test: best rate {now.rate.rate:.2g}")
+    before = Results(experiment, ledger)
+    assert "present rungs" not in answer(before).use + answer(before).loss
+    assert not any("present rungs" in each for each in ladder_section(before).paragraphs)
 
 
 def test_the_plan_s_time_is_of_the_rungs_alone(

@@ -34,16 +34,21 @@ def test_a_steady_drift_is_predicted(results_of: Callable[..., Results], loss_of
     assert said.use.startswith(f"lr={found.lattice_rate:g} at 8,000 tokens and width 8, 2.5 times")
     assert "expected to beat a bigram table (6.40) from about 2,200 tokens on" in said.loss
     assert "not expected to beat a trigram table (3.00)" in said.loss
-    assert f"--lr {found.lattice_rate}" in said.steps[0].command
-    assert "--tokens-per-epoch 8000" in said.steps[0].command
+    # The rate is trained where its outcome is put beside the prediction.
+    name = results.experiment.name
+    assert said.steps[0].command == f"python search/run.py --resume {name} --verify"
+    elsewhere = answer(results, "/else where").steps[0].command
+    assert elsewhere == f"{said.steps[0].command} --out '/else where'"
     assert [line.count("held") for line in check_lines(results)] == [2]
 
 
 def test_the_target_s_command_gives_each_flag_once(
     results_of: Callable[..., Results], loss_of: Losses
 ) -> None:
-    said = answer(results_of(loss_of(sd=0.01, steep=0.2), "--schedule", "wsd"))
-    assert said.steps[0].command.count("wsd") == 1 and "--schedule wsd" in said.steps[0].command
+    said = answer(results_of(loss_of(sd=0.05, steep=0.005), "--schedule", "wsd"))
+    search = said.steps[-1].command
+    assert "--preset quick" in search and "--tokens-per-epoch 8000" in search
+    assert search.count("wsd") == 1 and "--schedule wsd" in search
 
 
 def test_widths_are_weighed_at_the_same_cost(
@@ -74,6 +79,25 @@ def test_nothing_is_said_of_a_width_that_would_be_shorter_than_the_rungs(
     words = ("--embed-dim", "128,512", "--rungs", "5000,6000,7000")
     said = answer(results_of(loss_of(sd=0.01), *words))
     assert said.loss.endswith("for the same FLOP a run of width 512 is shorter than the rungs")
+
+
+@pytest.mark.parametrize(
+    ("words", "left_out"),
+    [((), "tables of counts"), (("--embed-dim", "8,16"), "tables of counts and other widths")],
+)
+def test_what_a_loss_not_to_be_relied_on_leaves_out_is_said(
+    results_of: Callable[..., Results], loss_of: Losses, words: tuple[str, ...], left_out: str
+) -> None:
+    usual = loss_of(sd=0.01, steep=0.2)
+
+    def loss(trial: Trial) -> float | None:
+        missed = trial.config.train.tokens_per_epoch == 3200
+        return (usual(trial) or 0.0) + (2.0 if missed else 0.0)
+
+    said = answer(results_of(loss, *words)).loss
+    assert "not to be relied on: the rungs below missed the loss at 3,200" in said
+    assert said.endswith(f"; {left_out} are left out for that")
+    assert "bigram" not in said and "for the same FLOP" not in said
 
 
 def test_a_rung_that_the_others_did_not_predict_refuses_the_point(
