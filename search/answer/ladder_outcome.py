@@ -13,9 +13,7 @@ from minigpt_search.search.ladder.rounds import points_of, verify_tokens
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
 from minigpt_search.search.records.ledger_records import PredictionRecord, TrialRecord
-from minigpt_search.search.results.configurations import without_seed
 from minigpt_search.search.results.results import Results
-from minigpt_search.search.results.winner import Choice
 from minigpt_search.search.space.ladder_spec import (
     LATTICE,
     SPACING,
@@ -187,28 +185,6 @@ def at_target(results: Results) -> LongRuns | None:
         return None
     known = [each for each in outcomes(results) if each.prediction.tokens_per_epoch == target]
     return known[-1] if known else _came_to(results, target)
-
-
-def best_at_target(results: Results) -> Choice | None:
-    """The best rate of the target's own runs, and the trial that stands for it; None where none of
-    them has a result. `results.winner` may be a run of another length, which is no better for
-    having a lower loss."""
-    came, tokens = at_target(results), results.experiment.space.base.train.tokens_per_epoch
-    if came is None or came.best is None or tokens is None:
-        return None
-    runs = _runs_of(results, tokens)
-    config = next(without_seed(r.config) for r in runs if r.config.train.lr_peak == came.best)
-    mine = next(each for each in results.configurations if each.config == config)
-    return Choice(configuration=mine, fresh=False)
-
-
-def rerun_words(results: Results) -> list[str]:
-    """The words of `search/rerun.py` after the experiment's name that train the best of a ladder's
-    target again: none where it takes that anyhow, or there is no such run."""
-    best = best_at_target(results)
-    if best is None or best.trial is results.winning_trial:
-        return []
-    return ["--trial", best.trial.trial_id]
 
 
 def prediction_text(record: PredictionRecord) -> str:

@@ -9,7 +9,6 @@ from minigpt_search.search.answer.ladder_outcome import (
     LongRuns,
     Outcome,
     at_target,
-    rerun_words,
 )
 from minigpt_search.search.ladder.layout import next_rungs
 from minigpt_search.search.records.experiment import Experiment
@@ -48,7 +47,7 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
     if (came := at_target(results)) is not None:
         keep = Step(
             why="the target is trained: train the best again and keep its model",
-            command=make("search/rerun.py", make.name, *rerun_words(results)),
+            command=make("search/rerun.py", make.name),
         )
         return [*_neighbours(experiment, came, make), keep]
     if found.refused:

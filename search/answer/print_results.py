@@ -9,7 +9,7 @@ from minigpt_search.search.answer.answer import answer
 from minigpt_search.search.answer.endings import endings
 from minigpt_search.search.answer.front import front_sentence, front_table, limit_sentence
 from minigpt_search.search.answer.ladder_answer import check_lines
-from minigpt_search.search.answer.ladder_outcome import outcome_texts, rerun_words
+from minigpt_search.search.answer.ladder_outcome import outcome_texts
 from minigpt_search.search.answer.text_table import as_text
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.records.ledger import Ledger
@@ -28,8 +28,7 @@ def print_results(experiment: Experiment, root: Path, ledger: Ledger) -> None:
     name = experiment.name
     print(f"Ledger     {ledger.path}")
     print(f"Report     {command_line('reports/generate.py', name, root=root)}")
-    again = command_line("search/rerun.py", name, *rerun_words(results), root=root)
-    print(f"Rerun      {again}", flush=True)
+    print(f"Rerun      {command_line('search/rerun.py', name, root=root)}", flush=True)
 
 
 def _print_front(results: Results) -> None:

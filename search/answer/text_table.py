@@ -13,7 +13,6 @@ from minigpt_search.data.common.folding import table_columns
 from minigpt_search.model.records import COMPLETE
 from minigpt_search.model.run_length import WARMUP_SHARE_LIMIT
 from minigpt_search.search.answer.columns import show
-from minigpt_search.search.answer.ladder_outcome import best_at_target
 from minigpt_search.search.results.results import Results
 
 NOTE = "    "
@@ -25,20 +24,17 @@ SPARE = ("val_bits_per_byte", "train_loss_nats", "epochs", "val_perplexity", "to
 def trials_table(results: Results, cost: bool = False) -> pd.DataFrame:
     """The complete trials, as in the report of the recipe: trial, epochs, losses, perplexity, time,
     notes. With `cost`, for a page with more room than a terminal, also floating-point
-    operations. Of a ladder whose target was trained the best is the target's."""
-    best = best_at_target(results) or results.winner
-    trials = results.trials_frame
+    operations."""
+    trials, best = results.trials_frame, results.winner
     trials = trials[trials["status"] == COMPLETE].reset_index(drop=True)
-    marked = best.trial.trial_id if best else None
     seeds = len(best.configuration.complete) if best else 0
     # Another seed may be lower: it is the mean that is the best.
     best_notes = ["best" if seeds < 2 else "best by the mean of its seeds"] + [
         f"{edge.axis.name} at the {'upper' if edge.upper else 'lower'} edge"
         for edge in results.edges
-        if best and edge.axis.value(best.configuration.config) == edge.value
     ]
     trials["notes"] = [
-        "; ".join((best_notes if trial["trial_id"] == marked else []) + _notes(trial))
+        "; ".join((best_notes if trial["best"] else []) + _notes(trial))
         for trial in trials.to_dict("records")
     ]
     names = ["trial", "epochs", "train_loss_nats", "val_loss_nats", "val_perplexity"]

@@ -71,13 +71,27 @@ class Results:
         return configurations_of(self.experiment, self.trials)
 
     @cached_property
+    def contenders(self) -> list[Configuration]:
+        """Those of which one wins: of a ladder whose target was trained that length's alone, since
+        a run of another one is no better for a lower loss; else all."""
+        base = self.experiment.space.base
+        target = base.train.tokens_per_epoch, base.model.embed_dim
+        mine = [
+            each
+            for each in self.configurations
+            if (each.config.train.tokens_per_epoch, each.config.model.embed_dim) == target
+        ]
+        is_trained = self.experiment.ladder is not None and any(each.complete for each in mine)
+        return mine if is_trained else self.configurations
+
+    @cached_property
     def confirmation(self) -> ConfirmationState | None:
         """How far `--confirm` has come, failed trials counted as tried."""
         return confirmation_state(self.experiment, self.configurations)
 
     @cached_property
     def _choice(self) -> Choice | None:
-        return choose(self.configurations, self.confirmation)
+        return choose(self.contenders, self.confirmation)
 
     @property
     def winning_trial(self) -> TrialRecord | None:
@@ -92,7 +106,7 @@ class Results:
     @cached_property
     def winner(self) -> Winner | None:
         """The winner and how sure; None if no trial is complete within `--max-cost`."""
-        return find_winner(self.configurations, self._choice, self.confirmation)
+        return find_winner(self.contenders, self._choice, self.confirmation)
 
     @cached_property
     def shrunk(self) -> dict[RunConfig, Shrunk]:

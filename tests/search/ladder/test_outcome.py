@@ -237,7 +237,7 @@ def test_a_ladder_beyond_a_verified_one_keeps_its_prediction_and_ends(
     after = f"from the present rungs ({trials} trials, {then} then), after runs of that length and"
     fresh = f"{after} so no test: {now.rate.rate:.2g}, 95% interval {now.rate.low:.2g} to"
     assert fresh in said.use
-    assert f"{after} so no test: {now.loss.loss:.2f} ({now.loss.low:.2f} to" in said.loss
+    assert f"{after} so no test: {now.loss.loss:.3f} ({now.loss.low:.3f} to" in said.loss
     assert f"predicted from: {found.prediction.rate:.2g}, 95% interval" in said.use
     assert f"{2.5:.3g} times the tokens of the largest rung it was predicted from" in said.use
     of_section = ladder_section(results).paragraphs[-1]
