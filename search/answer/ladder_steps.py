@@ -11,12 +11,14 @@ from minigpt_search.search.answer.ladder_outcome import (
     at_target,
 )
 from minigpt_search.search.ladder.layout import next_rungs
+from minigpt_search.search.ladder.prediction import Prediction
 from minigpt_search.search.records.experiment import Experiment
 from minigpt_search.search.results.results import Results
 from minigpt_search.search.space.axes import AXES, OFFERED
 from minigpt_search.search.space.ladder_spec import (
     LATTICE,
     SPACING,
+    is_open,
     lattice_place,
     lattice_rate,
     own_recipe,
@@ -51,22 +53,29 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
         )
         return [*_neighbours(experiment, came, make), keep]
     if found.refused:
-        places = {lattice_place(r) for r in (found.rate.low, found.rate.high)}
-        places |= {lattice_place(found.rate.rate)}
-        longest = [each for each in found.checks if each.tokens == found.largest]
-        places |= {lattice_place(each.found_rate) for each in longest if not each.rate_held}
-        if found.lost is not None:  # what diverged on a rung would on the target
-            below = lattice_place(found.lost[0]) - SPACING
-            places = {min(place, below) for place in places}
-        if len(places) < 3:
-            places |= {min(places) - SPACING}
-        rates = sorted({lattice_rate(place) for place in places if place in LATTICE})
-        words = target_words(experiment, *rates)
-        several = Step(
-            why="search the target over the interval", command=make("search/run.py", *words)
-        )
-        return [*steps, several]
+        words = target_words(experiment, *_over_the_interval(found))
+        part = "a part of " if any(is_open(found.rate.low, found.rate.high)) else ""
+        why = f"search the target over {part}the interval"
+        return [*steps, Step(why=why, command=make("search/run.py", *words))]
     return [train, *steps]
+
+
+def _over_the_interval(found: Prediction) -> list[float]:
+    """Rates at which to search a target without a point: the interval's ends and its middle; where
+    an end bounds nothing, a factor of 4 from the middle."""
+    rate, middle = found.rate, lattice_place(found.rate.rate)
+    below, above = is_open(rate.low, rate.high)
+    low = middle - 2 * SPACING if below else lattice_place(rate.low)
+    high = middle + 2 * SPACING if above else lattice_place(rate.high)
+    places = {low, middle, high}
+    longest = [each for each in found.checks if each.tokens == found.largest]
+    places |= {lattice_place(each.found_rate) for each in longest if not each.rate_held}
+    if found.lost is not None:  # what diverged on a rung would on the target
+        most = lattice_place(found.lost[0]) - SPACING
+        places = {min(place, most) for place in places}
+    if len(places) < 3:
+        places |= {min(places) - SPACING}
+    return sorted({lattice_rate(place) for place in places if place in LATTICE})
 
 
 def _neighbours(experiment: Experiment, came: LongRuns, make: Commands) -> list[Step]:

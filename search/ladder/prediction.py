@@ -127,7 +127,7 @@ class Prediction:
         if all(any(is_open(check.low, check.high)) for check in self.checks):
             return "no rung's best rate was predicted to an interval with two ends: none is checked"
         if any(is_open(self.rate.low, self.rate.high)):
-            return "the interval has no end among the rates that are tried"
+            return "an end of the interval lies beyond all rates that are tried"
         if self.rate.factor > MOST_FACTOR:
             return f"the interval is a factor of {self.rate.factor:.1f} wide, over {MOST_FACTOR:g}"
         return ""

@@ -2,8 +2,8 @@
 is what was due before it.
 
 The rates of the first rung lie about the target's own, those of the second about the best of the
-first, those of each other about what the rungs below predict. Where the best of a rung is at an end
-of its rates, the next one beyond is due too, unless it diverged: that bounds a valley as well.
+first, those of each other about what the rungs below predict. Where the best of a rung has no rate
+next to it on a side, that is due too, unless it diverged: that bounds a valley as well.
 Where so many diverged that fewer than three have a result, lower ones are due.
 """
 
@@ -221,11 +221,10 @@ def _places(mine: Sequence[Point], centre: int, spec: LadderSpec, seeds: int) ->
     beyond = min(tried) - SPACING  # also where too few below those that diverged make a valley
     if finite:
         best = min(finite, key=lambda k: finite[k])
-        sides = (best + SPACING, best - SPACING)
         bare = [
-            k
-            for k in sides
-            if not any(min(k, best) <= t <= max(k, best) for t in {*tried} - {best})
+            best + step
+            for step in (SPACING, -SPACING)
+            if best + step in LATTICE and not any(0 < (k - best) / step <= 1 for k in tried)
         ]
         if bare:
             beyond = bare[0]

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -123,8 +124,13 @@ def test_a_rung_that_the_others_did_not_predict_refuses_the_point(
 def test_flat_valleys_refuse_the_point(results_of: Callable[..., Results], loss_of: Losses) -> None:
     results = results_of(loss_of(steep=0.005, sd=0.05))
     found = results.ladder_prediction
-    assert found is not None and "no end among the rates that are tried" in found.refused
+    assert found is not None and "an end of the interval lies beyond all rates" in found.refused
     assert f"95% interval {found.rate.high:.2g} and below" in answer(results).use
+    step = answer(results).steps[-1]
+    assert step.why == "search the target over a part of the interval"
+    words = step.command.split()
+    rates = [float(rate) for rate in words[words.index("--lr") + 1].split(",")]
+    assert len(rates) == 3 and all(b / a < 10 for a, b in pairwise(rates))
     open_ends = [line for line in check_lines(results) if "and below" in line or "any" in line]
     assert open_ends and "e-" not in "".join(open_ends)
 
