@@ -24,7 +24,7 @@ pytestmark = pytest.mark.cluster
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GRID = ("--grid", "lr", "--lr", "1e-3,2e-3,3e-3,4e-3", "--corpus", "small", "--embed-dim", "16")
-LONGER = ("--epochs", "12", "--checkpoint-every", "1", "--cpus-per-trial", "1")
+LONGER = ("--epochs", "6", "--checkpoint-every", "1", "--cpus-per-trial", "1")
 PATIENCE = 300
 """Seconds after which a command counts as hanging."""
 
