@@ -46,7 +46,14 @@ def ladder_steps(results: Results, out: str | None) -> list[Step]:
         more = next_rungs(experiment)[-1] * experiment.space.base.train.epochs
         why = f"add a rung of {more:,} tokens, which takes the target nearer"
         steps = [Step(why=why, command=make.extend())]
-    if (came := at_target(results)) is not None:
+    came = at_target(results)
+    if came is not None and came.best is None:
+        highest = lattice_place(min(came.diverged))
+        places = (highest - SPACING * n for n in (3, 2, 1))
+        lower = [lattice_rate(place) for place in places if place in LATTICE]
+        why = "no rate trained at the target came to a result: search it below them"
+        return [Step(why=why, command=make("search/run.py", *target_words(experiment, *lower)))]
+    if came is not None:
         keep = Step(
             why="the target is trained: train the best again and keep its model",
             command=make("search/rerun.py", make.name),
