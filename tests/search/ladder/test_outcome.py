@@ -194,6 +194,11 @@ def test_runs_that_diverge_are_an_outcome_and_no_rate_to_use(
     (found,) = outcomes(results)
     assert found.best is None and not found.loss_held
     assert answer(results).use.startswith("no rate yet: lr=")
+    [step] = answer(results).steps
+    assert "no rate trained at the target came to a result" in step.why
+    words, lowest = step.command.split(), min(found.diverged)
+    rates = [float(rate) for rate in words[words.index("--lr") + 1].split(",")]
+    assert rates == pytest.approx([lowest / 8, lowest / 4, lowest / 2], rel=0.02)
 
 
 def test_a_ladder_beyond_a_verified_one_keeps_its_prediction_and_ends(

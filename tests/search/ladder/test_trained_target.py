@@ -97,22 +97,6 @@ def test_runs_of_the_target_without_a_prediction_test_nothing_and_are_said(
     assert ladder_section(results).paragraphs[-1] == f"Outcome: {line}."
 
 
-def test_where_all_of_a_target_diverged_lower_rates_come_next(
-    climbed: Callable[..., tuple[Experiment, Ledger]], record_of: Callable[..., TrialRecord]
-) -> None:
-    experiment, ledger = climbed("--verify")
-    keep_predictions(experiment, ledger)
-    due = ladder_state(experiment, ledger.trials, ledger.ended(), ledger.predictions).due
-    for each in due:
-        ledger.append(record_of(make_trial(experiment, *each), None))
-    [step] = answer(Results(experiment, ledger)).steps
-    lowest = min(float(values["lr"] or 0) for values, _ in due)
-    assert "no rate trained at the target came to a result" in step.why
-    words = step.command.split()
-    rates = [float(rate) for rate in words[words.index("--lr") + 1].split(",")]
-    assert rates == pytest.approx([lowest / 8, lowest / 4, lowest / 2], rel=0.02)
-
-
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
