@@ -201,9 +201,9 @@ def _frontier(results: Results, found: Prediction, width: int, fan: tuple[Step, 
     at = np.geomspace(tokens[0], found.rate.tokens, 200)
     axes.plot(at, found.loss.at(at, width), color=PALETTE[0], linewidth=1.5)
     style = line_style(PALETTE[0], MARKERS[0])
-    axes.errorbar(
-        tokens, found.rate.floors[rows], yerr=1.96 * sds, linestyle="", capsize=3, **style
-    )
+    lowest = found.rate.floors[rows]
+    sides = np.minimum(1.96 * sds, lowest), 1.96 * sds  # no loss is negative
+    axes.errorbar(tokens, lowest, yerr=sides, linestyle="", capsize=3, **style)
     ahead = [step.rate.tokens for step in fan]
     low, high = [step.loss.low for step in fan], [step.loss.high for step in fan]
     axes.fill_between(ahead, low, high, color=FAN, alpha=0.6, linewidth=0)
