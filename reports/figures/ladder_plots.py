@@ -202,7 +202,7 @@ def _frontier(results: Results, found: Prediction, width: int, fan: tuple[Step, 
     axes.plot(at, found.loss.at(at, width), color=PALETTE[0], linewidth=1.5)
     style = line_style(PALETTE[0], MARKERS[0])
     lowest = found.rate.floors[rows]
-    sides = np.minimum(1.96 * sds, lowest), 1.96 * sds  # no loss is negative
+    sides = np.clip(lowest, 0, 1.96 * sds), 1.96 * sds  # no loss is negative
     axes.errorbar(tokens, lowest, yerr=sides, linestyle="", capsize=3, **style)
     ahead = [step.rate.tokens for step in fan]
     low, high = [step.loss.low for step in fan], [step.loss.high for step in fan]
